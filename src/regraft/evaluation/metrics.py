@@ -1,0 +1,373 @@
+"""How good predictions are, as plain functions on arrays.
+
+N images, K classes, B bins. ``y_true`` and ``y_pred`` are integer codes ``(N,)``, ``proba`` is
+``(N, K)`` with rows that sum to 1. What is undefined (recall of a class with no images) is NaN and
+left out of averages; it is never taken as 0 or 1. Large ``proba`` are read in blocks of rows, so no
+function makes a second array of that size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_BLOCK_ELEMENTS = 2**21  # 16 MiB of float64
+
+
+def confusion_matrix(
+    y_true: Array, y_pred: Array, n_classes: int, *, sample_weight: Array | None = None
+) -> Array:
+    """Count of images by true class (row) and predicted class (column).
+
+    Parameters
+    ----------
+    y_true, y_pred : int array of shape (N,), codes in [0, n_classes)
+    n_classes : int
+    sample_weight : array of shape (N,), optional
+        A weight of 2 counts as the image twice.
+
+    Returns
+    -------
+    array of shape (K, K), int (float with weights)
+
+    Examples
+    --------
+    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    cells = np.asarray(y_true, dtype=np.int64) * n_classes + y_pred
+    counts = np.bincount(cells, weights=sample_weight, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes)
+
+
+def accuracy(y_true: Array, y_pred: Array, *, sample_weight: Array | None = None) -> float:
+    """Fraction of images whose predicted class is the true one; 1 is best.
+
+    Examples
+    --------
+    >>> accuracy(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]))
+    0.75
+    """
+    return float(np.average(np.equal(y_true, y_pred), weights=sample_weight))
+
+
+def recall(confusion: Array) -> Array:
+    """Of the images of each class, the fraction found; NaN for a class with no images.
+
+    Parameters
+    ----------
+    confusion : array of shape (K, K), rows are the truth
+
+    Returns
+    -------
+    array of shape (K,)
+
+    Examples
+    --------
+    >>> recall(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+    array([0.75, 1.  ,  nan])
+    """
+    return divide(np.diagonal(confusion), confusion.sum(axis=1))
+
+
+def precision(confusion: Array) -> Array:
+    """Of the images called each class, the fraction that are; NaN for a class never predicted.
+
+    Examples
+    --------
+    >>> precision(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+    array([1. , 0.8, nan])
+    """
+    return divide(np.diagonal(confusion), confusion.sum(axis=0))
+
+
+def f1(confusion: Array) -> Array:
+    """Harmonic mean of precision and recall per class, as 2 TP / (2 TP + FP + FN).
+
+    NaN only for a class that is neither present nor predicted; 0 where all its images are missed,
+    also when precision alone would be undefined.
+
+    Examples
+    --------
+    >>> f1(np.array([[3, 1], [1, 3]]))
+    array([0.75, 0.75])
+    """
+    return divide(2 * np.diagonal(confusion), confusion.sum(axis=0) + confusion.sum(axis=1))
+
+
+def balanced_accuracy(confusion: Array) -> float:
+    """Mean recall over the classes that have images: each class counts the same.
+
+    References
+    ----------
+    Brodersen, Ong, Stephan, Buhmann (2010), ICPR, 3121-3124.
+
+    Examples
+    --------
+    >>> balanced_accuracy(np.array([[90, 0], [5, 5]]))  # accuracy would be 0.95
+    0.75
+    """
+    return nan_mean(recall(confusion))
+
+
+def macro_f1(confusion: Array) -> float:
+    """Mean F1 over the classes that are present or predicted.
+
+    Examples
+    --------
+    >>> macro_f1(np.array([[3, 1], [1, 3]]))
+    0.75
+    """
+    return nan_mean(f1(confusion))
+
+
+def auroc(is_positive: Array, scores: Array) -> float:
+    """Chance that a random positive scores above a random negative; ties count one half.
+
+    NaN when either kind is missing. 0.5 is guessing, 1 is perfect.
+
+    Parameters
+    ----------
+    is_positive : bool array of shape (N,)
+    scores : array of shape (N,)
+        Any increasing scale.
+
+    References
+    ----------
+    Hanley, McNeil (1982), Radiology 143(1): the area is the Mann-Whitney statistic.
+
+    Examples
+    --------
+    >>> auroc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
+    0.875
+    """
+    above, _ = placements(scores[is_positive], scores[~is_positive])
+    return float(above.mean()) if above.size else float("nan")
+
+
+def auroc_one_vs_rest(y_true: Array, proba: Array) -> Array:
+    """AUROC of each class against all others, shape (K,); NaN for a class with no images."""
+    values = (auroc(y_true == k, column) for k, column in iterate_columns(proba))
+    return np.fromiter(values, float, count=proba.shape[1])
+
+
+def top_k_accuracy(y_true: Array, proba: Array, k: int) -> float:
+    """Fraction of images whose true class is among the ``k`` most probable.
+
+    Of equal probabilities the class with the lower code ranks first, as in ``argmax``.
+
+    Examples
+    --------
+    >>> top_k_accuracy(np.array([1, 2]), np.array([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]]), 2)
+    0.5
+    """
+    return float(np.mean(true_ranks(y_true, proba) < k))
+
+
+def log_loss(y_true: Array, proba: Array, *, sample_weight: Array | None = None) -> float:
+    """Mean of minus the natural logarithm of the probability given to the true class; 0 is best.
+
+    Probabilities are clipped at the machine epsilon of their dtype, as scikit-learn does, so that
+    one confident mistake costs at most 36 (float64) or 16 (float32) and not infinity.
+
+    Examples
+    --------
+    >>> round(log_loss(np.array([0, 1]), np.array([[0.5, 0.5], [0.2, 0.8]])), 4)
+    0.4581
+    """
+    return float(np.average(log_losses(y_true, proba), weights=sample_weight))
+
+
+def brier_score(y_true: Array, proba: Array, *, sample_weight: Array | None = None) -> float:
+    """Mean squared distance of the row of probabilities from the truth; 0 is best, 2 is worst.
+
+    The sum runs over all K classes, as Brier wrote it. For two classes this is twice the form that
+    looks at the positive class only.
+
+    References
+    ----------
+    Brier (1950), Monthly Weather Review 78(1).
+
+    Examples
+    --------
+    >>> round(brier_score(np.array([1]), np.array([[0.2, 0.8]])), 4)
+    0.08
+    """
+    return float(np.average(brier_scores(y_true, proba), weights=sample_weight))
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Confidence against accuracy, in B equal-width bins of the top probability.
+
+    Attributes
+    ----------
+    edges : array of shape (B + 1,)
+        Bin ``b`` holds confidences in ``(edges[b], edges[b + 1]]``.
+    n : array of shape (B,)
+        Images (or their weight) in each bin.
+    confidence, accuracy : array of shape (B,)
+        Mean top probability, and fraction right; NaN in an empty bin.
+    """
+
+    edges: Array
+    n: Array
+    confidence: Array
+    accuracy: Array
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: mean of abs(accuracy - confidence), weighted by ``n``."""
+        filled = self.n > 0
+        gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
+        return float(np.average(gaps, weights=self.n[filled]))
+
+
+def reliability_table(
+    y_true: Array, proba: Array, *, n_bins: int = 15, sample_weight: Array | None = None
+) -> Reliability:
+    """Group images by how sure the classifier was, and count how often it was right.
+
+    References
+    ----------
+    Guo, Pleiss, Sun, Weinberger (2017), ICML, with 15 bins.
+
+    Examples
+    --------
+    >>> table = reliability_table(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]), n_bins=2)
+    >>> table.n, table.confidence, table.accuracy
+    (array([0, 2]), array([ nan, 0.75]), array([nan, 0.5]))
+    >>> table.ece
+    0.25
+    """
+    is_right, confidence, bins = confidence_bins(y_true, proba, n_bins=n_bins)
+    weight = np.ones(len(bins), dtype=np.int64) if sample_weight is None else sample_weight
+    n = np.bincount(bins, weights=weight, minlength=n_bins)
+    return Reliability(
+        edges=np.linspace(0, 1, n_bins + 1),
+        n=n if sample_weight is not None else n.astype(np.int64),
+        confidence=divide(np.bincount(bins, weights=weight * confidence, minlength=n_bins), n),
+        accuracy=divide(np.bincount(bins, weights=weight * is_right, minlength=n_bins), n),
+    )
+
+
+def expected_calibration_error(
+    y_true: Array, proba: Array, *, n_bins: int = 15, sample_weight: Array | None = None
+) -> float:
+    """How far confidence and accuracy lie apart, on average over images; 0 is best.
+
+    The estimate is biased upwards on small sets: even perfect probabilities give more than 0,
+    since the accuracy in each bin is a noisy count (Kumar, Liang, Ma 2019).
+
+    References
+    ----------
+    Guo, Pleiss, Sun, Weinberger (2017), ICML.
+    """
+    return reliability_table(y_true, proba, n_bins=n_bins, sample_weight=sample_weight).ece
+
+
+# -- One value per image, from which the means above and their intervals are made --
+
+
+def log_losses(y_true: Array, proba: Array) -> Array:
+    """Minus log of the clipped probability of the true class, float64 of shape (N,)."""
+    p_true = proba[np.arange(len(y_true)), y_true]
+    eps = np.finfo(p_true.dtype).eps
+    return -np.log(np.clip(p_true, eps, 1 - eps).astype(np.float64))
+
+
+def brier_scores(y_true: Array, proba: Array) -> Array:
+    """Squared distance of each row from its one-hot truth, float64 of shape (N,)."""
+    p_true = proba[np.arange(len(y_true)), y_true].astype(np.float64)
+    squares = np.concatenate(
+        [np.einsum("nk,nk->n", p, p, dtype=np.float64) for p in iterate_rows(proba)]
+    )
+    # Rounding can leave a perfect row at -1e-16.
+    return np.maximum(squares - 2 * p_true + 1, 0.0)
+
+
+def true_ranks(y_true: Array, proba: Array) -> Array:
+    """Place of the true class among the most probable, int of shape (N,); 0 is first."""
+    columns = np.arange(proba.shape[1])
+    ranks, start = [], 0
+    for p in iterate_rows(proba):
+        y = y_true[start : start + len(p), None]
+        p_true = np.take_along_axis(p, y, axis=1)
+        ranks.append(np.sum((p > p_true) | ((p == p_true) & (columns < y)), axis=1))
+        start += len(p)
+    return np.concatenate(ranks)
+
+
+def confidence_bins(y_true: Array, proba: Array, *, n_bins: int) -> tuple[Array, Array, Array]:
+    """Whether each image is right, its top probability, and the bin of that; each of shape (N,)."""
+    confidence = np.minimum(proba.max(axis=1).astype(np.float64), 1.0)
+    bins = np.searchsorted(np.linspace(0, 1, n_bins + 1), confidence, side="left") - 1
+    return proba.argmax(axis=1) == y_true, confidence, np.maximum(bins, 0)
+
+
+def placements(positives: Array, negatives: Array) -> tuple[Array, Array]:
+    """For each positive the fraction of negatives below it, for each negative of positives above.
+
+    Ties count one half. Both means are the AUROC. Only the (usually few) positives are sorted, so
+    the cost is O((m + n) log m).
+
+    Returns
+    -------
+    above : array of shape (m,)
+    below : array of shape (n,)
+        Both empty when either side has no scores.
+    """
+    m, n = len(positives), len(negatives)
+    if m == 0 or n == 0:
+        return np.empty(0), np.empty(0)
+    order = np.argsort(positives)
+    ordered = positives[order]
+    less = np.searchsorted(ordered, negatives, side="left")
+    less_or_equal = less.copy()
+    is_tied = ordered[np.minimum(less, m - 1)] == negatives
+    less_or_equal[is_tied] = np.searchsorted(ordered, negatives[is_tied], side="right")
+    # The negatives at or below the i-th smallest positive are those with at most i positives below.
+    beaten = np.cumsum(
+        np.bincount(less, minlength=m + 1)[:m] + np.bincount(less_or_equal, minlength=m + 1)[:m]
+    )
+    above = np.empty(m)
+    above[order] = beaten / (2 * n)
+    return above, 1 - (less + less_or_equal) / (2 * m)
+
+
+# -- Small arithmetic --
+
+
+def divide(numerator: Array, denominator: Array) -> Array:
+    """Quotient as float, NaN where the denominator is 0."""
+    out = np.full(np.shape(denominator), np.nan)
+    np.divide(numerator, denominator, out=out, where=np.asarray(denominator) > 0)
+    return out
+
+
+def nan_mean(values: Array) -> float:
+    """Mean of what is defined, NaN if nothing is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def iterate_rows(matrix: Array) -> Iterator[Array]:
+    """Consecutive blocks of rows, each of bounded size."""
+    step = max(1, _BLOCK_ELEMENTS // max(1, matrix.shape[1]))
+    for start in range(0, len(matrix), step):
+        yield matrix[start : start + step]
+
+
+def iterate_columns(matrix: Array) -> Iterator[tuple[int, Array]]:
+    """Each column with its number, contiguous; a few are copied out at a time, for the cache."""
+    step = max(1, _BLOCK_ELEMENTS // max(1, len(matrix)))
+    for start in range(0, matrix.shape[1], step):
+        block = np.ascontiguousarray(matrix[:, start : start + step].T)
+        yield from enumerate(block, start)

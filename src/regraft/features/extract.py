@@ -1,0 +1,397 @@
+"""The one pass over the images: read, hash, decode, facts and the network's taps, overlapped.
+
+As many threads as cores each take the next few images through all steps. Decoding and inference
+release Python's lock, so every core is busy with one or the other until the last image, and no
+queue has to be balanced. What the store knows already is not done again: on a warm store no file
+is opened and no engine started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.data.table import ImageTable, Rejected
+from regraft.errors import DecodeError
+from regraft.features.engines import POOLING, BuiltEngine, Engine, EngineInfo, available_cores
+from regraft.features.recipe import Recipe
+from regraft.features.store import Store
+from regraft.images import DECODER_VERSION
+from regraft.images.decode import decode, read_file
+from regraft.images.facts import FileFacts, facts_of, rejected_facts
+from regraft.images.geometry import Preprocess
+
+# A matrix above this is kept in a file and mapped, so that memory stays bounded (R13).
+MAX_BYTES_IN_MEMORY = 2**30
+# Rows that wait for the store: few enough that a kill loses little, enough for one transaction.
+ROWS_PER_WRITE = 512
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """How fast the pass was, and how fast it could have been.
+
+    Attributes
+    ----------
+    n_images : int
+        Images that were decoded and run through the network.
+    seconds : float
+        Wall time of the pass.
+    decode_ms, model_ms : float
+        Core-milliseconds per image: reading, hashing, decoding, resizing and facts; the network.
+    n_cores : int
+    """
+
+    n_images: int = 0
+    seconds: float = 0.0
+    decode_ms: float = 0.0
+    model_ms: float = 0.0
+    n_cores: int = 1
+
+    @property
+    def images_per_second(self) -> float:
+        """What was reached."""
+        return self.n_images / self.seconds if self.seconds else 0.0
+
+    @property
+    def limit(self) -> float:
+        """Images per second if every core did nothing else than these two things."""
+        cost_ms = self.decode_ms + self.model_ms
+        return 1000 * self.n_cores / cost_ms if cost_ms else 0.0
+
+    @property
+    def share_of_limit(self) -> float:
+        """1.0: no core waited."""
+        return self.images_per_second / self.limit if self.limit else 0.0
+
+    def to_dict(self) -> dict[str, float]:
+        """For metrics.json."""
+        return {
+            "images": self.n_images,
+            "seconds": round(self.seconds, 4),
+            "images_per_second": round(self.images_per_second, 1),
+            "decode_core_ms": round(self.decode_ms, 3),
+            "model_core_ms": round(self.model_ms, 3),
+            "limit_images_per_second": round(self.limit, 1),
+            "share_of_limit": round(self.share_of_limit, 3),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Extraction:
+    """What the pass left: the readable images, their facts and features, and what was rejected.
+
+    Attributes
+    ----------
+    table : ImageTable
+        The N readable rows, in the order of the table that was given; its ``rejected`` holds
+        every file that cannot be used, with its reason.
+    facts : list of N FileFacts
+    X : float32 array of shape (N, D)
+        Memory-mapped if large.
+    info : EngineInfo
+    recipe : Recipe
+    computed, from_store : int
+    report : PassReport
+    """
+
+    table: ImageTable
+    facts: list[FileFacts]
+    X: NDArray[np.float32]
+    info: EngineInfo
+    recipe: Recipe
+    computed: int
+    from_store: int
+    report: PassReport
+
+    @property
+    def digests(self) -> list[bytes]:
+        """Content digest of each readable image."""
+        return [fact.digest for fact in self.facts]
+
+
+def recipe_for(info: EngineInfo) -> Recipe:
+    """Every ingredient of the features that this engine gives."""
+    return Recipe(
+        weights_digest=info.weights_digest,
+        taps=tuple(name for name, _ in info.widths),
+        pooling=POOLING,
+        preprocess=info.preprocess.to_dict(),
+        precision=info.precision,
+        engine=info.runtime,
+        decoder=DECODER_VERSION,
+    )
+
+
+def run(
+    table: ImageTable,
+    built: BuiltEngine,
+    store: Store,
+    *,
+    progress: Progress = lambda done, total: None,
+    n_threads: int | None = None,
+) -> Extraction:
+    """Facts and features of every image of a table.
+
+    Parameters
+    ----------
+    table : ImageTable of N0 rows
+    built : BuiltEngine
+    store : Store
+        Asked first; keeps what is computed.
+    progress : callable(done, total), optional
+        Called from the caller's thread, at most once per image.
+    n_threads : int, optional
+        Default: one per core. Results do not depend on it.
+
+    Returns
+    -------
+    Extraction
+
+    Examples
+    --------
+    ::
+
+        table = ImageTable.from_folder("photos")
+        with Store.open() as store:
+            extraction = run(table, engines.locate(catalog.resolve("default")), store)
+        extraction.X.shape
+    """
+    recipe, N = recipe_for(built.info), len(table)
+    store.put_recipe(recipe)
+    X = _matrix(N, built.info.n_features)
+    digests = store.digests_of(list(table.paths))
+    known = store.facts(digests)
+    facts: list[FileFacts | None] = [known.get(d) if d else None for d in digests]
+    found, _ = store.features(digests, recipe.digest, X.shape[1], out=X)
+
+    missing = [i for i in range(N) if not _is_settled(facts[i], found[i])]
+    from_store = N - len(missing)
+    work = _Pass(table, built, store, recipe, X, facts, progress)
+    report = work.run(missing, n_threads) if missing else PassReport()
+    return _gather(table, X, facts, work.refused, built.info, recipe, from_store, report)
+
+
+def sample_pictures(
+    table: ImageTable, n: int = 8
+) -> Callable[[Preprocess], Sequence[NDArray[np.uint8]]]:
+    """Gives up to `n` preprocessed pictures of a table, spread over it, when it is called."""
+
+    def pictures(preprocess: Preprocess) -> list[NDArray[np.uint8]]:
+        found: list[NDArray[np.uint8]] = []
+        for path in table.paths[:: max(1, len(table) // (2 * n))]:
+            try:
+                decoded = decode(read_file(path), min_side_px=preprocess.decode_min_side_px)
+            except DecodeError:
+                continue
+            found.append(preprocess(decoded.pixels))
+            if len(found) == n:
+                break
+        return found
+
+    return pictures
+
+
+def _is_settled(fact: FileFacts | None, has_features: np.bool_) -> bool:
+    return fact is not None and (fact.rejected is not None or bool(has_features))
+
+
+def _matrix(n_rows: int, n_columns: int) -> NDArray[np.float32]:
+    if n_rows * n_columns * 4 <= MAX_BYTES_IN_MEMORY:
+        return np.empty((n_rows, n_columns), np.float32)
+    with tempfile.TemporaryFile(prefix="regraft-") as file:  # the map keeps it until it is freed
+        return np.memmap(file, np.float32, "w+", shape=(n_rows, n_columns))
+
+
+@dataclass
+class _Done:
+    """One image after the pass: its row, and either facts or why its path cannot be read."""
+
+    row: int
+    facts: FileFacts | None = None
+    stat: os.stat_result | None = None
+    features: NDArray[np.float32] | None = None
+    refused: DecodeError | None = None
+    is_from_store: bool = False
+
+
+class _Pass:
+    """The threads of one pass, and the collector that the caller's thread runs."""
+
+    def __init__(
+        self,
+        table: ImageTable,
+        built: BuiltEngine,
+        store: Store,
+        recipe: Recipe,
+        X: NDArray[np.float32],
+        facts: list[FileFacts | None],
+        progress: Progress,
+    ) -> None:
+        self.paths, self.built, self.store, self.recipe = table.paths, built, store, recipe
+        self.X, self.facts, self.progress = X, facts, progress
+        self.preprocess = built.info.preprocess
+        self.refused: dict[int, DecodeError] = {}
+        self.waiting: list[_Done] = []
+        self.decode_s = self.model_s = 0.0
+        self.n_run = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._results: queue.SimpleQueue[_Done | BaseException] = queue.SimpleQueue()
+
+    def run(self, rows: list[int], n_threads: int | None) -> PassReport:
+        n_threads = n_threads or available_cores()
+        engine = self.built.start(n_threads=n_threads)
+        start = time.perf_counter()
+        batch = max(1, self.built.info.batch_size)
+        batches = iter([rows[i : i + batch] for i in range(0, len(rows), batch)])
+        threads = [
+            threading.Thread(target=self._work, args=(engine, batches), daemon=True)
+            for _ in range(min(n_threads, len(rows)))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._collect(len(rows))
+        finally:
+            self._stop.set()
+            self._write()
+            for thread in threads:
+                thread.join()
+        seconds = time.perf_counter() - start
+        n = max(1, self.n_run)
+        return PassReport(
+            n_images=self.n_run,
+            seconds=seconds,
+            decode_ms=1000 * self.decode_s / n,
+            model_ms=1000 * self.model_s / n,
+            n_cores=min(n_threads, available_cores()),
+        )
+
+    def _work(self, engine: Engine, batches: Any) -> None:
+        try:
+            while not self._stop.is_set():
+                with self._lock:
+                    rows = next(batches, None)
+                if rows is None:
+                    return
+                self._do(engine, rows)
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            self._results.put(error)
+
+    def _do(self, engine: Engine, rows: list[int]) -> None:
+        start = time.thread_time()
+        done = [self._read(row) for row in rows]
+        between, wall = time.thread_time(), time.perf_counter()
+        pictures = [d for d in done if d.features is not None]
+        if pictures:
+            pixels = np.stack([d.features for d in pictures])  # type: ignore[misc]
+            for d, features in zip(pictures, engine.run(pixels), strict=True):
+                d.features = features
+        model_s = time.perf_counter() - wall if pictures else 0.0
+        with self._lock:
+            self.decode_s += between - start
+            self.model_s += model_s
+            self.n_run += len(pictures)
+        for d in done:
+            self._results.put(d)
+
+    def _read(self, row: int) -> _Done:
+        """One file up to its network input (left in ``features`` until the network has run)."""
+        path = self.paths[row]
+        try:
+            stat = os.stat(path) if os.path.exists(path) else None
+            data = read_file(path)
+        except DecodeError as error:
+            return _Done(row, refused=error)
+        digest = hashlib.sha256(data).digest()
+        try:
+            decoded = decode(data, min_side_px=self.preprocess.decode_min_side_px)
+        except DecodeError as error:
+            return _Done(row, rejected_facts(data, digest, error), stat)
+        pixels: Any = self.preprocess(decoded.pixels)
+        return _Done(row, self.facts[row] or facts_of(data, digest, decoded), stat, pixels)
+
+    def _collect(self, total: int) -> None:
+        for n_done in range(1, total + 1):
+            result = self._results.get()
+            if isinstance(result, BaseException):
+                raise result
+            if result.refused is not None:
+                self.refused[result.row] = result.refused
+            else:
+                self.facts[result.row] = result.facts
+                if result.features is not None:
+                    self.X[result.row] = result.features
+                self.waiting.append(result)
+                if len(self.waiting) >= ROWS_PER_WRITE:
+                    self._write()
+            self.progress(n_done, total)
+
+    def _write(self) -> None:
+        """Hand what waits to the store."""
+        waiting, self.waiting = self.waiting, []
+        good = [d for d in waiting if d.features is not None]
+        self.store.put_facts([d.facts for d in waiting if d.facts is not None])
+        if good:
+            rows = [d.row for d in good]
+            digests = [d.facts.digest for d in good if d.facts is not None]
+            self.store.put_features(digests, self.recipe.digest, self.X[rows])
+        self.store.remember_files(
+            (self.paths[d.row], d.stat, d.facts.digest) for d in waiting if d.stat and d.facts
+        )
+
+
+def _gather(
+    table: ImageTable,
+    X: NDArray[np.float32],
+    facts: list[FileFacts | None],
+    refused: dict[int, DecodeError],
+    info: EngineInfo,
+    recipe: Recipe,
+    from_store: int,
+    report: PassReport,
+) -> Extraction:
+    """Only the readable rows; the others become `rejected`, each with its reason."""
+    good = np.array([f is not None and f.rejected is None for f in facts], bool)
+    rejected = []
+    for row in np.flatnonzero(~good):
+        fact, error = facts[row], refused.get(int(row))
+        reason, mend = (error.rule, error.cure) if error else (fact.rejected or "", fact.mend)  # type: ignore[union-attr]
+        rejected.append(Rejected(table.paths[row], reason, mend))
+    kept = table if good.all() else table.select(good)
+    kept = replace(kept, rejected=(*table.rejected, *rejected))
+    return Extraction(
+        table=kept,
+        facts=list(itertools.compress(facts, good)),  # type: ignore[arg-type]
+        X=X if good.all() else _rows_of(X, good),
+        info=info,
+        recipe=recipe,
+        computed=report.n_images,
+        from_store=int(from_store),
+        report=report,
+    )
+
+
+def _rows_of(X: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The good rows; moved to the front in place if the matrix is a map, to stay out of memory."""
+    if not isinstance(X, np.memmap):
+        return X[good]
+    rows = np.flatnonzero(good)
+    for target, row in enumerate(rows):
+        X[target] = X[row]
+    return X[: len(rows)]
+
