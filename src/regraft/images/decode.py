@@ -37,12 +37,12 @@ from regraft.images.signatures import (
 )
 
 MAX_BYTES = 2**30  # of a file: it is held whole in memory
-MAX_PIXELS = 2**27  # 134 Mpx held at once: at most about 10 bytes each, 1.3 GB
+MAX_PIXELS = 2**27  # 134 Mpx held at once: about 10 bytes each, 1.3 GB (20 for WebP)
 MAX_JPEG_PIXELS = 2**29  # of a sequential JPEG that is scaled down while it is decoded
 LARGE_PIXELS = 2**24  # pictures above this are decoded one at a time, whatever the threads
 
 
-Part = tuple[slice, slice]
+Part = tuple[slice, slice]  # rows, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +275,10 @@ def _refuse_missing_rows(data: bytes, image: ImageFile.ImageFile, part: Part, na
     Rows that were never written are zero. If one of the last two is (two, because of interlacing),
     the picture is decoded once more over ones: what is still missing now shows.
     """
+    if name not in ("PNG", "GIF"):
+        return
     last = np.asarray(image)[part]
-    if name not in ("PNG", "GIF") or all(row.any() for row in last):
+    if all(row.any() for row in last):
         return
     again = _opened(data, name)
     again.im = Image.new(again.mode, again.size, 1).im
