@@ -36,7 +36,7 @@ NOISE_LEVELS, NOISE_SHARE = 1.1, 0.0375  # grey levels, and share of the contras
 CROPPED_SIDE = 0.95  # side of the crops looked for; those between this and 1 are found as well
 CROPPED = 0.90  # correlation of aligned thumbnails that may be crops, if the features agree:
 FEATURE_WEIGHT, CROPPED_SUM = 0.3, 1.20  # aligned correlation + 0.3 x cosine of features
-CROPPED_ALONE = 0.98  # aligned correlation that stands for a crop without any features
+CROPPED_ALONE = 0.985  # aligned correlation that stands for a crop without any features
 CENTRE_CROPPED = 0.80  # correlation with the central crop: worth aligning properly
 
 MIN_FEATURE_ROWS = 50  # fewer say nothing about what is usual, and so cannot standardise
@@ -273,7 +273,7 @@ def _same_light(looks: _Looks, i: Indices, j: Indices) -> Mask:
     """Copies keep brightness and contrast, which correlation ignores."""
     change = np.abs(looks.mean[i] - looks.mean[j])
     ratio = np.abs(np.log(looks.contrast[i] / looks.contrast[j]))
-    return (change <= MAX_BRIGHTNESS_CHANGE) & (ratio <= MAX_CONTRAST_CHANGE)
+    return np.asarray((change <= MAX_BRIGHTNESS_CHANGE) & (ratio <= MAX_CONTRAST_CHANGE))
 
 
 def _judge_frames(looks: _Looks, i: Indices, j: Indices, is_mirrored: Mask) -> tuple[Mask, Floats]:
@@ -330,7 +330,8 @@ def _judge_crops(
         looks.thumbs, i[hopeful], j[hopeful], is_mirrored[hopeful]
     )
     agree = aligned + FEATURE_WEIGHT * cosine >= CROPPED_SUM
-    return agree & (aligned >= CROPPED), aligned
+    is_crop: Mask = agree & (aligned >= CROPPED)
+    return is_crop, aligned
 
 
 def _aligned_correlation(thumbs: Bytes, i: Indices, j: Indices, is_mirrored: Mask) -> Floats:
