@@ -6,6 +6,7 @@ The only room, with `stages` and the engines' builders, that imports torch and t
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable
@@ -65,11 +66,19 @@ def load(source: catalog.Source, *, offline: bool = False) -> LoadedNetwork:
 def rebuild(path: Path, architecture: str, config: dict[str, Any]) -> LoadedNetwork:
     """A network from tensors that Regraft saved under timm's own names."""
     state = weights.read_tensors(path)
-    network = _create(architecture, num_classes=int(config.get("num_classes", 1000)))
-    network.load_state_dict(weights.fit_to(network, state, place=str(path)))
+    network = rebuild_from(state, architecture, config, place=str(path))
     network.eval().requires_grad_(False)
     digest = weights.digest_of_tensors(state)
     return LoadedNetwork(network, architecture, digest, str(config.get("license")), "", config)
+
+
+def rebuild_from(
+    state: weights.State, architecture: str, config: dict[str, Any], *, place: str
+) -> nn.Module:
+    """A network of this architecture with these tensors, every one of them."""
+    network = _create(architecture, num_classes=int(config.get("num_classes", 1000)))
+    network.load_state_dict(weights.fit_to(network, state, place=place))
+    return network
 
 
 class TappedNetwork(nn.Module):
@@ -212,6 +221,23 @@ def _load_folder(source: catalog.Source, offline: bool) -> nn.Module:
         ) from error
 
 
+def _load_artefact(source: catalog.Source, offline: bool) -> nn.Module:
+    """The original network inside a saved model: the learnt classifier gives way to its own."""
+    assert source.path is not None
+    config = dict(json.loads((source.path / "config.json").read_text(encoding="utf-8")))
+    state = weights.read_tensors(source.path / "model.safetensors")
+    learnt = weights.read_tensors(source.path / "regraft.safetensors")
+    prefix = "network."
+    state |= {n.removeprefix(prefix): t for n, t in learnt.items() if n.startswith(prefix)}
+    pretrained = {**config["pretrained_cfg"], "architecture": source.architecture}
+    classifier = pretrained.get("classifier")
+    if isinstance(classifier, str) and f"{classifier}.weight" in state:
+        pretrained["num_classes"] = len(state[f"{classifier}.weight"])
+    network = rebuild_from(state, source.architecture, pretrained, place=str(source.path))
+    network.pretrained_cfg = pretrained
+    return network
+
+
 def _load_random(source: catalog.Source, offline: bool) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -225,6 +251,7 @@ _LOADERS: dict[str, Callable[[catalog.Source, bool], nn.Module]] = {
     "hf-hub": _load_hub,
     "local-dir": _load_folder,
     "random": _load_random,
+    "artefact": _load_artefact,
 }
 
 

@@ -16,8 +16,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from regraft.images.facts import THUMB_PX
-
 # N images, M pairs of rows, P pixels of a thumbnail (256), F final features.
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -25,6 +23,7 @@ Indices = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 Array = TypeVar("Array", Bytes, Floats)
 
+THUMB_PX = 16  # as in images/facts.py, which is not imported because it needs Pillow
 MIN_CONTRAST = 2.0  # of a thumbnail, in grey levels: below, it shows nothing that could be compared
 MAX_BRIGHTNESS_CHANGE = 12.0  # grey levels by which the means of two copies may differ
 MAX_CONTRAST_CHANGE = 0.15  # |log| of the ratio of their contrasts

@@ -1,0 +1,47 @@
+# `make` alone lists what there is.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.setup-done
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-fast check bench docs build
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## .venv with Regraft and what its development needs (once; some minutes)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Regraft needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
+	  echo "Name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## the main job on real images that come along
+	$(BIN)/regraft demo
+
+test: $(STAMP)  ## all tests and the examples in the docstrings
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## the same without the slow ones
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: $(STAMP)  ## format, lint, types, and who imports whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## speed on this machine, each script of benchmarks/ once
+	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "benchmarks/ holds no script" >&2; exit 1; }
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: $(STAMP)  ## write docs/help.md again from the commands' own --help
+	$(BIN)/python docs/make_help.py
+
+build: $(STAMP)  ## the wheel and the source archive, in dist/
+	$(BIN)/python -m build

@@ -1,0 +1,1 @@
+"""Which way to use, by what was measured on this data."""

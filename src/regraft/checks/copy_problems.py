@@ -1,0 +1,99 @@
+"""Findings about pictures that are there more than once: leaks, conflicts, repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from regraft.checks.duplicates import across_splits, conflicting, leaked
+from regraft.checks.finding import Finding, count
+from regraft.checks.picture_problems import PictureCase
+from regraft.checks.table_problems import leak_in_words, leak_severity
+from regraft.data.table import quoted
+
+Clusters = list[npt.NDArray[np.intp]]
+
+
+def copies_across(case: PictureCase) -> Iterator[Finding]:
+    """Pictures that are scored and were learnt from."""
+    clusters = across_splits(case.duplicates, case.table.splits)
+    if case.reported is None or not clusters:
+        return
+    is_leaked = leaked(case.duplicates, case.table.splits, case.reported)
+    yield Finding(
+        "duplicates-across-splits",
+        leak_severity(case, is_leaked),
+        f"{count(len(clusters), 'picture is', 'pictures are')} in several splits, with "
+        f"{leak_in_words(case, is_leaked)}: {_first(case, clusters)}",
+        "what was learnt by heart counts as recognised, so the score is too good",
+        "remove them from one of the splits; the score is also given without them",
+        case.paths(np.concatenate(clusters)),
+    )
+
+
+def conflicts(case: PictureCase) -> Iterator[Finding]:
+    """Copies of one picture with different labels."""
+    clusters = conflicting(case.duplicates, case.table.labels)
+    if clusters:
+        labels = sorted(set(case.table.labels[clusters[0]]) - {None})
+        yield Finding(
+            "conflicting-labels",
+            "warning",
+            f"{count(len(clusters), 'picture has', 'pictures have')} copies with different labels: "
+            f"{_first(case, clusters)} are {quoted(labels)}",
+            "at least one of the labels is wrong",
+            "look at them and remove the wrong ones",
+            case.paths(np.concatenate(clusters)),
+        )
+
+
+def exact_copies(case: PictureCase) -> Iterator[Finding]:
+    """Files that are there more than once, byte for byte."""
+    clusters = case.duplicates.exact_clusters()
+    if clusters:
+        yield _repeats(
+            case,
+            "exact-duplicates",
+            clusters,
+            "the same files",
+            "keep one of each and remove the rest",
+        )
+
+
+def near_copies(case: PictureCase) -> Iterator[Finding]:
+    """Pictures that are there more than once in different files."""
+    content = case.duplicates.content
+    clusters = [
+        rows for rows in case.duplicates.clusters() if (content[rows] != content[rows[0]]).any()
+    ]
+    if clusters:
+        yield _repeats(
+            case,
+            "near-duplicates",
+            clusters,
+            "nearly the same pictures (re-encoded, resized, mirrored, cropped, "
+            "or successive frames)",
+            "keep one of each; or name what belongs together in a group column of a manifest",
+        )
+
+
+def _repeats(case: PictureCase, kind: str, clusters: Clusters, what: str, mend: str) -> Finding:
+    paths = case.paths(np.concatenate(clusters))
+    return Finding(
+        kind,
+        "note",
+        f"{len(paths):,} images in {count(len(clusters), 'set')} of {what}: "
+        f"{_first(case, clusters)}",
+        "a picture that counts several times weighs more than the others",
+        mend,
+        paths,
+    )
+
+
+def _first(case: PictureCase, clusters: Clusters) -> str:
+    return quoted(case.paths(clusters[0]), at_most=3)
+
+
+COPY_CHECKS = (copies_across, conflicts, exact_copies, near_copies)

@@ -1,0 +1,64 @@
+"""What a finding is: something about the data that a careful person would want to know."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One kind of trouble in the data, with all images that have it.
+
+    Attributes
+    ----------
+    kind : str
+        Short name, the same in every release: 'near-duplicates'.
+    severity : 'error', 'warning' or 'note'
+        An error makes a result wrong, whatever is trained (exit code 3); a warning makes it worse
+        or more flattering than it should be; a note is worth knowing.
+    message : str
+        What is there, in plain words and with counts.
+    why : str
+        Why it matters.
+    mend : str
+        What to type or do.
+    paths : tuple of str
+        All images or folders concerned, as the user knows them.
+
+    Examples
+    --------
+    >>> Finding("blank", "note", "1 image is blank", "it teaches nothing", "remove it", ("a.png",))
+    Finding(kind='blank', severity='note', message='1 image is blank', why='it teaches nothing', \
+mend='remove it', paths=('a.png',))
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    why: str
+    mend: str
+    paths: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in ``check --json``."""
+        return {**asdict(self), "paths": list(self.paths)}
+
+
+def in_order(findings: list[Finding]) -> list[Finding]:
+    """Errors, then warnings, then notes; otherwise as they came."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def count(n: int, noun: str, plural: str = "") -> str:
+    """A number with its noun.
+
+    Examples
+    --------
+    >>> count(1, "image"), count(1200, "class", "classes")
+    ('1 image', '1,200 classes')
+    """
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"

@@ -1,0 +1,301 @@
+"""Findings about single pictures and about how they were made: what the files' facts tell."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from regraft.checks.duplicates import Duplicates
+from regraft.checks.finding import Finding, count
+from regraft.checks.outliers import find_outliers
+from regraft.checks.table_problems import TableCase
+from regraft.data.table import first_few, quoted
+
+if TYPE_CHECKING:
+    from regraft.images.facts import FileFacts
+
+TINY_PX, HUGE_MPX, LONG_ASPECT = 32, 50, 4
+BLANK_CONTRAST, DARK, BRIGHT = 2.0, 16, 245  # grey levels of 255
+FLAT_SHARE, FLAT_IS_USUAL = 0.6, 0.05  # of a thumbnail in one tone; of the images that are so
+ALMOST_ALL, ALMOST_NONE, MIN_CLASS = 0.9, 0.1, 5  # of a class, of the others; images of it
+SEPARATED = 0.95  # probability that an image of the class is larger than one of another
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class PictureCase(TableCase):
+    """A table whose images have been read: facts, copies and features, row by row."""
+
+    facts: Sequence[FileFacts]
+    duplicates: Duplicates
+    final: npt.NDArray[np.float32] | None = None
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One attribute of the facts, (N,)."""
+        return np.array([getattr(fact, name) for fact in self.facts])
+
+    @cached_property
+    def codes(self) -> npt.NDArray[np.intp]:
+        """Number of each image's class among the sorted classes, -1 without a label, (N,)."""
+        code_of = {label: code for code, label in enumerate(self.table.classes)}
+        return np.array([code_of.get(label, -1) for label in self.table.labels], np.intp)
+
+    @cached_property
+    def sides(self) -> npt.NDArray[np.int64]:
+        """Shorter and longer side in pixels, (2, N)."""
+        return np.sort(np.stack([self.column("width"), self.column("height")]), axis=0)
+
+    @cached_property
+    def one_tone(self) -> npt.NDArray[np.float64]:
+        """Share of each thumbnail within 5 neighbouring grey levels, (N,)."""
+        thumbs = np.stack([np.frombuffer(fact.thumb, np.uint8) for fact in self.facts])
+        cells = np.arange(len(thumbs))[:, None] * 256 + thumbs
+        levels = np.bincount(cells.ravel(), minlength=len(thumbs) * 256).reshape(-1, 256)
+        below = np.pad(levels.cumsum(axis=1), ((0, 0), (1, 0)))
+        return np.asarray((below[:, 5:] - below[:, :-5]).max(axis=1) / thumbs.shape[1])
+
+    @cached_property
+    def is_blank(self) -> Mask:
+        """Images of a single tone, (N,)."""
+        return np.asarray(self.column("contrast") < BLANK_CONTRAST)
+
+    @cached_property
+    def is_placeholder(self) -> Mask:
+        """Images that seem to say there is no image, (N,): flat, and one more hint.
+
+        Hints are the name, a palette file among JPEGs, and three or more copies. Where flat
+        pictures are usual (drawings), only a name that can mean nothing else will do.
+        """
+        is_flat = self.one_tone >= FLAT_SHARE
+        named = _hints_of_names(self.table.paths)
+        if is_flat.sum() > max(2, FLAT_IS_USUAL * len(is_flat)):
+            return np.asarray(is_flat & (named >= 2) & ~self.is_blank)
+        formats = self.column("format")
+        is_palette = (self.column("mode") == "P") & (np.mean(formats == "JPEG") >= ALMOST_ALL)
+        is_repeated = np.bincount(self.duplicates.content)[self.duplicates.content] >= 3
+        return np.asarray(is_flat & ((named >= 1) | is_palette | is_repeated) & ~self.is_blank)
+
+
+# ---- single pictures ------------------------------------------------------------------------
+
+# Endings that promise a format, and Pillow's names for what keeps the promise.
+_FORMATS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), ("JPEG", "MPO")),
+    **dict.fromkeys((".png", ".apng"), ("PNG",)),
+    **dict.fromkeys((".tif", ".tiff"), ("TIFF",)),
+    ".gif": ("GIF",),
+    ".bmp": ("BMP", "DIB"),
+    ".webp": ("WEBP",),
+}
+
+
+def mistyped(case: PictureCase) -> Iterator[Finding]:
+    """Files whose ending says another format than they have."""
+    rows = [
+        row
+        for row, (path, fact) in enumerate(zip(case.table.paths, case.facts, strict=True))
+        if fact.format not in _FORMATS.get(os.path.splitext(path)[1].lower(), (fact.format,))
+    ]
+    if rows:
+        paths = case.paths(np.array(rows))
+        each = (
+            f"{path!r} is {case.facts[row].format}" for row, path in zip(rows, paths, strict=True)
+        )
+        yield Finding(
+            "wrong-extension",
+            "note",
+            f"{count(len(rows), 'file')} with the wrong extension: {first_few(each, at_most=3)}",
+            "it is read rightly here, but other programs may refuse it",
+            "rename it",
+            paths,
+        )
+
+
+def _where(
+    kind: str, words: str, why: str, mend: str, which: Callable[[PictureCase], Mask]
+) -> Callable[[PictureCase], Iterator[Finding]]:
+    """A check that notes the images of a mask; `words` follow their number."""
+
+    def check(case: PictureCase) -> Iterator[Finding]:
+        mask = which(case)
+        if mask.any():
+            paths = case.paths(mask)
+            message = f"{count(len(paths), 'image')} {words}: {quoted(paths, at_most=3)}"
+            yield Finding(kind, "note", message, why, mend, paths)
+
+    return check
+
+
+_STRONG_NAME = re.compile(
+    r"not[ _-]?found|no[ _-]?(image|photo|picture|img)(?![a-z])|image[ _-]?(missing|unavailable)"
+    r"|(not[ _-]?|un)available|place[ _-]?holder|coming[ _-]?soon",
+    re.IGNORECASE,
+)
+_WEAK_NAME = re.compile(
+    r"(?<![a-z])(missing|default|spacer|dummy|blank|404|removed|deleted)(?![a-z])", re.IGNORECASE
+)
+
+
+def _hints_of_names(paths: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
+    names = [os.path.basename(path) for path in paths]
+    return np.array(
+        [2 * bool(_STRONG_NAME.search(name)) + bool(_WEAK_NAME.search(name)) for name in names],
+        np.int64,
+    )
+
+
+def outliers(case: PictureCase) -> Iterator[Finding]:
+    """Images that look unlike their class."""
+    if case.final is None:
+        return
+    is_odd = find_outliers(case.final, case.table.labels, case.duplicates.unit)
+    is_odd &= ~(case.is_placeholder | case.is_blank)
+    if is_odd.any():
+        paths = case.paths(is_odd)
+        yield Finding(
+            "outliers",
+            "note",
+            f"{count(len(paths), 'image')} unlike the rest of the class and nearer to another: "
+            + quoted(paths, at_most=3),
+            "it may be labelled wrongly, or show something else",
+            "look at it; correct the label if it is wrong",
+            paths,
+        )
+
+
+# ---- how the pictures of a class were made --------------------------------------------------
+
+
+def confounded(case: PictureCase) -> Iterator[Finding]:
+    """Classes that the kind of file gives away: all PNG while the others are JPEG."""
+    for name, noun in (("format", "format"), ("mode", "colour mode")):
+        told = _given_away(case, case.column(name))
+        if told:
+            each = (f"{label!r} is {value}" for label, value in told.items())
+            yield Finding(
+                f"{name}-tells-class",
+                "warning",
+                f"the {noun} of the file tells the class: {first_few(each)}, and hardly any image "
+                "of another class",
+                f"a method may learn what the {noun} leaves in the pixels instead of the motif",
+                "make all images in the same way: convert them from one kind of source",
+                case.paths_of_classes(told),
+            )
+
+
+def _given_away(case: PictureCase, values: npt.NDArray[Any]) -> dict[str, str]:
+    """Classes of which almost all images have a value that almost none of the others has."""
+    names, value = np.unique(values, return_inverse=True)
+    classes = case.table.classes
+    table = np.zeros((len(classes), len(names)), np.int64)
+    labelled = case.codes >= 0
+    np.add.at(table, (case.codes[labelled], value[labelled]), 1)
+
+    n_class = table.sum(axis=1, keepdims=True)
+    n_others = n_class.sum() - n_class
+    is_typical = (n_class >= MIN_CLASS) & (table >= ALMOST_ALL * n_class)
+    is_rare = (n_others >= MIN_CLASS) & (table.sum(axis=0) - table <= ALMOST_NONE * n_others)
+    return {classes[k]: str(names[v]) for k, v in np.argwhere(is_typical & is_rare)}
+
+
+def sizes_tell(case: PictureCase) -> Iterator[Finding]:
+    """Classes whose pictures are larger or smaller than nearly all others."""
+    labelled = case.codes >= 0
+    codes, classes = case.codes[labelled], case.table.classes
+    rank = _mean_ranks(case.sides.prod(axis=0)[labelled])
+    n_class = np.bincount(codes, minlength=len(classes))
+    n_others = n_class.sum() - n_class
+    # Mann and Whitney's U over the number of pairs: how often the image of the class is larger.
+    wins = np.bincount(codes, rank, minlength=len(classes)) - n_class * (n_class - 1) / 2
+    larger = wins / np.maximum(n_class * n_others, 1)
+
+    is_told = (np.maximum(larger, 1 - larger) >= SEPARATED) & (
+        np.minimum(n_class, n_others) >= 2 * MIN_CLASS
+    )
+    told = {classes[k]: "larger" if larger[k] > 0.5 else "smaller" for k in np.flatnonzero(is_told)}
+    if told:
+        yield Finding(
+            "size-tells-class",
+            "warning",
+            "the number of pixels tells the class: "
+            + first_few(f"{label!r} is {word} than the others" for label, word in told.items()),
+            "a method may learn sharpness instead of the motif",
+            "bring all images to a similar size, or take them from one kind of source",
+            case.paths_of_classes(told),
+        )
+
+
+def _mean_ranks(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Ranks from 0, equal values sharing the mean of theirs, (N,)."""
+    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    first = np.cumsum(sizes) - sizes
+    return np.asarray((first + (sizes - 1) / 2)[group])
+
+
+tiny = _where(
+    "tiny",
+    f"with a side below {TINY_PX} pixels",
+    "little can be seen in it",
+    "take it from a larger source, if there is one",
+    lambda case: np.asarray(case.sides[0] < TINY_PX),
+)
+huge = _where(
+    "huge",
+    f"above {HUGE_MPX} megapixels",
+    "reading it takes long, and the network sees it scaled down",
+    "scale it down, or cut out what matters",
+    lambda case: np.asarray(case.sides.prod(axis=0) > HUGE_MPX * 1e6),
+)
+long_aspect = _where(
+    "odd-shape",
+    f"more than {LONG_ASPECT} times as long as wide",
+    "the network sees a square: what is left of it may not show the motif",
+    "cut out what matters",
+    lambda case: np.asarray(case.sides[1] > LONG_ASPECT * case.sides[0]),
+)
+blank = _where(
+    "blank", "of a single tone", "it shows nothing", "remove it", lambda case: case.is_blank
+)
+dark = _where(
+    "dark",
+    "almost black",
+    "little can be seen in it",
+    "look at it; remove it if empty",
+    lambda case: np.asarray((case.column("brightness") < DARK) & ~case.is_blank),
+)
+bright = _where(
+    "bright",
+    "almost white",
+    "little can be seen in it",
+    "look at it; remove it if empty",
+    lambda case: (case.column("brightness") > BRIGHT) & ~(case.is_blank | case.is_placeholder),
+)
+placeholders = _where(
+    "placeholder",
+    "saying there is no image, by the looks or the name",
+    "it is no picture of its class",
+    "look at it and remove it",
+    lambda case: case.is_placeholder,
+)
+
+PICTURE_CHECKS = (
+    confounded,
+    sizes_tell,
+    placeholders,
+    blank,
+    outliers,
+    mistyped,
+    tiny,
+    huge,
+    long_aspect,
+    dark,
+    bright,
+)

@@ -1,0 +1,289 @@
+"""Findings that need no pixels: what the table of images alone can tell."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from regraft.checks.finding import Finding, Severity, count
+from regraft.data.splits import check_groups_across
+from regraft.data.table import ImageTable, first_few, quoted, unknown_classes
+
+FEW_IMAGES, VERY_FEW_IMAGES = 10, 2  # of a class in train: below, a note; a warning
+IMBALANCE = 10  # largest class to smallest
+MOSTLY_LEAKED = 0.2  # share of the reported images: above, the score is mostly memory
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class TableCase:
+    """A table under examination, with what several checks ask of it."""
+
+    table: ImageTable
+
+    @cached_property
+    def counts(self) -> dict[str | None, dict[str, int]]:
+        """Images per split and class."""
+        return self.table.counts()
+
+    @cached_property
+    def taught(self) -> dict[str, int]:
+        """Images per class that a method may learn from: of train, or of all without splits."""
+        return self.counts.get("train") or self.counts.get(None) or {}
+
+    @cached_property
+    def unknown(self) -> dict[str, list[str]]:
+        """Classes of val or test that train lacks, with near names that it has."""
+        return unknown_classes(self.table)
+
+    @cached_property
+    def reported(self) -> str | None:
+        """The split that is scored: test, else val; None without either."""
+        return next((split for split in ("test", "val") if split in self.counts), None)
+
+    def paths(self, rows: npt.ArrayLike) -> tuple[str, ...]:
+        """Paths of a mask or of row numbers, as the user knows them."""
+        return tuple(self.table.shown(path) for path in self.table.paths[np.asarray(rows)])
+
+    def paths_of_classes(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """Paths of all images of some classes."""
+        some = set(labels)
+        return self.paths(np.array([label in some for label in self.table.labels], np.bool_))
+
+
+def rejected(case: TableCase) -> Iterator[Finding]:
+    """Files that are named like images but cannot be opened."""
+    entries = case.table.rejected
+    if entries:
+        reasons = Counter(entry.reason for entry in entries).most_common()
+        yield Finding(
+            "unreadable",
+            "warning",
+            f"{count(len(entries), 'image')} cannot be read: "
+            + first_few(f"{reason} ({n:,})" for reason, n in reasons),
+            "they are left out, so the result says nothing about images like them",
+            first_few(dict.fromkeys(entry.mend for entry in entries), at_most=3),
+            tuple(case.table.shown(entry.path) for entry in entries),
+        )
+
+
+def unknown_in_reported(case: TableCase) -> Iterator[Finding]:
+    """Classes that val or test has and train has not: no method can ever answer them."""
+    unknown = case.unknown
+    if unknown:
+        near = {near for names in unknown.values() for near in names}
+        yield Finding(
+            "class-not-in-train",
+            "error",
+            f"{count(len(unknown), 'class', 'classes')} to be scored "
+            f"{'has' if len(unknown) == 1 else 'have'} no image in train: {quoted(unknown)}",
+            "no method can learn them, so each of their images counts as wrong",
+            (f"is {quoted(near)} meant? Then rename; else " if near else "")
+            + "add images of it to train, or leave the class out",
+            case.paths_of_classes(unknown),
+        )
+
+
+def one_class(case: TableCase) -> Iterator[Finding]:
+    """Fewer than two classes to learn from."""
+    classes = [label for label, n in case.taught.items() if n]
+    if len(classes) == 1 and not case.unknown:
+        yield Finding(
+            "one-class",
+            "error",
+            f"there is only one class to learn from, {classes[0]!r}",
+            "a classifier needs something to tell apart",
+            "add a folder of images of another class beside it",
+        )
+
+
+def missing_from_reported(case: TableCase) -> Iterator[Finding]:
+    """Classes that are learnt but never scored."""
+    if case.reported is None or case.reported not in case.counts:
+        return
+    scored = case.counts[case.reported]
+    missing = sorted(label for label, n in case.taught.items() if n and not scored.get(label))
+    if missing and "train" in case.counts:
+        yield Finding(
+            "class-not-scored",
+            "warning",
+            f"{count(len(missing), 'class', 'classes')} of train "
+            f"{'has' if len(missing) == 1 else 'have'} no image in {case.reported}: "
+            f"{quoted(missing)}",
+            "how well it is recognised is not measured, and the average leaves it out",
+            f"move some of its images to {case.reported}",
+        )
+
+
+def few_images(case: TableCase) -> Iterator[Finding]:
+    """Classes with hardly anything to learn from."""
+    few = {label: n for label, n in case.taught.items() if 0 < n < FEW_IMAGES}
+    if few:
+        severity: Severity = "warning" if min(few.values()) < VERY_FEW_IMAGES else "note"
+        fewest = sorted(few.items(), key=lambda item: (item[1], item[0]))
+        yield Finding(
+            "few-images",
+            severity,
+            f"{count(len(few), 'class', 'classes')} with fewer than {FEW_IMAGES} images to learn "
+            f"from: {first_few(f'{label!r} ({n})' for label, n in fewest)}",
+            "what is learnt of them rests on chance",
+            "add images of them, or leave them out",
+        )
+
+
+def imbalance(case: TableCase) -> Iterator[Finding]:
+    """One class far larger than another."""
+    sizes = {label: n for label, n in case.taught.items() if n}
+    if len(sizes) < 2 or max(sizes.values()) <= IMBALANCE * min(sizes.values()):
+        return
+    large, small = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
+    share = sizes[large] / sum(sizes.values())
+    yield Finding(
+        "imbalance",
+        "warning",
+        f"{large!r} has {sizes[large]:,} images to learn from, {small!r} only {sizes[small]:,}",
+        f"always answering {large!r} would already be right in {share:.0%} of such images; "
+        "plain accuracy hides how the small classes do",
+        f"read the balanced accuracy, not the accuracy; add images of {small!r}",
+    )
+
+
+def groups_across(case: TableCase) -> Iterator[Finding]:
+    """Groups that are in several splits."""
+    table = case.table
+    across = check_groups_across(table.splits, table.groups)
+    if not across or table.groups is None:
+        return
+    names = {group.group for group in across}
+    is_across = np.fromiter((group in names for group in table.groups), np.bool_, len(table))
+    is_scored = is_across & (table.splits == case.reported)
+    yield Finding(
+        "groups-across-splits",
+        leak_severity(case, is_scored),
+        f"{count(len(across), 'group')} with images in several splits, with "
+        f"{leak_in_words(case, is_scored)}: {quoted(sorted(names))}",
+        "a method may recognise the group instead of the class, and scores too well",
+        "move each group to one split; or give no splits, then Regraft keeps groups together",
+        case.paths(is_across),
+    )
+
+
+def leak_severity(case: TableCase, is_leaked: Mask) -> Severity:
+    """An error only if what is reported would be mostly memory."""
+    n_reported = sum(case.counts.get(case.reported, {}).values())
+    return "error" if is_leaked.sum() > MOSTLY_LEAKED * max(n_reported, 1) else "warning"
+
+
+def leak_in_words(case: TableCase, is_leaked: Mask) -> str:
+    """How much of the reported split is concerned."""
+    n_leaked, n_reported = int(is_leaked.sum()), sum(case.counts.get(case.reported, {}).values())
+    return f"{n_leaked:,} of the {n_reported:,} images of {case.reported} among them"
+
+
+def similar_names(case: TableCase) -> Iterator[Finding]:
+    """Classes whose names differ in case, blanks or punctuation only."""
+    by_plain: dict[str, list[str]] = {}
+    for label in case.table.classes:
+        plain = re.sub(r"[\s_-]+", " ", label).strip().casefold()
+        by_plain.setdefault(plain, []).append(label)
+    alike = [names for names in by_plain.values() if len(names) > 1]
+    if alike:
+        yield Finding(
+            "similar-class-names",
+            "warning",
+            "classes with almost the same name: "
+            + first_few(" and ".join(map(repr, names)) for names in alike),
+            "they are learnt as different classes",
+            "give them one name if they are one class",
+        )
+
+
+def unlabelled(case: TableCase) -> Iterator[Finding]:
+    """Some images with a label and some without."""
+    without = case.table.labels == None  # noqa: E711  (element by element)
+    if 0 < without.sum() < len(case.table):
+        yield Finding(
+            "unlabelled",
+            "note",
+            f"{count(int(without.sum()), 'image')} of {len(case.table):,} without a label",
+            "they are neither learnt from nor scored",
+            "label them, or leave them out",
+            case.paths(without),
+        )
+
+
+# Kind on the table: one, several, why it matters, what to do.
+_SKIPPED = {
+    "stray-folder": (
+        "folder beside the splits",
+        "folders beside the splits",
+        "the images in it are not used",
+        "move it away, or its images into train, val or test",
+    ),
+    "unreadable-folder": (
+        "folder that cannot be opened",
+        "folders that cannot be opened",
+        "whatever is in it is not used",
+        "give read permission",
+    ),
+    "unlabelled": (
+        "image outside the class folders",
+        "images outside the class folders",
+        "without a class, nothing can be learnt from it",
+        "move it to the folder of its class",
+    ),
+    "empty-folder": (
+        "folder without images",
+        "folders without images",
+        "it is no class to be learnt",
+        "add images, or remove it",
+    ),
+    "not-an-image": ("file that is no image", "files that are no images", "left out", "remove it"),
+    "link-loop": (
+        "link back to its own folder",
+        "links back to their own folders",
+        "following it would never end",
+        "remove the link",
+    ),
+    "repeated-row": ("repeated row", "repeated rows", "each image is used once", "remove them"),
+    "leftover": ("file left by a program", "files left by programs", "left out", "nothing to do"),
+    "hidden": ("hidden entry", "hidden entries", "left out", "nothing to do"),
+}
+_SERIOUS = ("stray-folder", "unreadable-folder")
+
+
+def skipped(case: TableCase) -> Iterator[Finding]:
+    """What lies in the folder and is not used, one finding for each kind."""
+    for kind, (one, several, why, mend) in _SKIPPED.items():
+        entries = [entry for entry in case.table.skipped if entry.kind == kind]
+        if entries:
+            paths = tuple(case.table.shown(entry.path) for entry in entries)
+            yield Finding(
+                "outside-classes" if kind == "unlabelled" else kind,
+                "warning" if kind in _SERIOUS else "note",
+                f"{count(len(entries), one, several)}: {quoted(paths, at_most=3)}",
+                why,
+                mend,
+                paths,
+            )
+
+
+TABLE_CHECKS = (
+    rejected,
+    unknown_in_reported,
+    one_class,
+    groups_across,
+    missing_from_reported,
+    few_images,
+    imbalance,
+    similar_names,
+    unlabelled,
+    skipped,
+)

@@ -1,0 +1,68 @@
+"""`regraft cache`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group(
+    name="cache", invoke_without_command=True, short_help="what is kept on disk; how to free it"
+)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """What Regraft keeps on disk (REGRAFT_CACHE says where), and how to free it.
+
+    Everything in the cache can be made again; models and runs are not in it.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(size)
+
+
+@command.command("list")
+def list_recipes() -> None:
+    """Engines and kinds of features that are kept."""
+    from regraft import console, upkeep
+
+    console.show_cache_list(upkeep.contents())
+
+
+@command.command()
+def size() -> None:
+    """Bytes on disk, by kind."""
+    from regraft import cache, console
+
+    console.show_cache_sizes(cache.sizes())
+
+
+@command.command()
+@click.option("--limit", metavar="SIZE", help="Such as 5G; default REGRAFT_CACHE_LIMIT or 20G.")
+def prune(limit: str | None) -> None:
+    """Drop the features that were not used for longest, down to a size."""
+    from regraft import console, upkeep
+
+    console.show_freed(upkeep.prune(limit))
+
+
+@command.command()
+@click.option("--features", is_flag=True, help="Features and facts of images.")
+@click.option("--engines", is_flag=True, help="Built engines.")
+@click.option("--weights", is_flag=True, help="Downloaded weights.")
+@click.option("--archives", is_flag=True, help="Unpacked archives.")
+def clear(**kinds: bool) -> None:
+    """Remove what is kept: all, or only the kinds that are named."""
+    from regraft import cache, console
+
+    chosen = [kind for kind, wanted in kinds.items() if wanted] or list(kinds)
+    console.show_freed(cache.clear(chosen))
+
+
+@command.command()
+@click.option("--sample", default=16, show_default=True, help="Features to compute again.")
+@click.option("--seed", default=0, show_default=True)
+def verify(sample: int, seed: int) -> int:
+    """Check every stored row's checksum, and compute a sample again and compare."""
+    from regraft import console, upkeep
+
+    report = upkeep.verify(sample, seed=seed)
+    console.show_verified(report)
+    return 0 if report.is_good else 1

@@ -1,0 +1,30 @@
+"""`regraft check`."""
+
+from __future__ import annotations
+
+import click
+
+from regraft.cli import options
+
+
+@click.command(short_help="what is in a folder, and what is wrong with it")
+@click.argument("data")
+@click.option("--quick", is_flag=True, help="Look at names and labels only; read no pixels.")
+@options.backbone
+@options.columns
+@options.seed
+@options.output
+def command(
+    data: str, quick: bool, offline: bool, as_json: bool, quiet: bool, **settings: object
+) -> int:
+    """Say what is in DATA, what is wrong with it, and what to do about it.
+
+    Every file is decoded once. Exit code 3 only for what would make a result wrong.
+    """
+    from regraft import console, experiment, runs
+
+    config = runs.RunConfig.from_dict({"data": data, **settings})
+    with console.listening(quiet=quiet or as_json) as listener:
+        checked = experiment.check(config, quick=quick, offline=offline, listener=listener)
+    console.show_check(checked, as_json=as_json)
+    return 3 if checked.has_errors else 0

@@ -1,0 +1,32 @@
+"""`regraft evaluate`."""
+
+from __future__ import annotations
+
+import click
+
+from regraft.cli import options
+
+
+@click.command(short_help="score a saved model on labelled images")
+@click.argument("model")
+@click.argument("data")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    help="Which split of DATA. Default: test, else val, else all images.",
+)
+@options.columns
+@click.option("--offline", is_flag=True, help="Use no network.")
+@options.output
+def command(
+    model: str, data: str, split: str | None, offline: bool, as_json: bool, quiet: bool,
+    **columns: str | None,
+) -> None:  # fmt: skip
+    """Score MODEL (a run's model folder) on the labelled images of DATA."""
+    from regraft import console, serving
+
+    with console.listening(quiet=quiet or as_json) as listener:
+        scored = serving.evaluate_model(
+            model, data, split=split, columns=columns, offline=offline, listener=listener
+        )
+    console.show_scored(scored, as_json=as_json)

@@ -1,0 +1,30 @@
+"""`regraft layers`."""
+
+from __future__ import annotations
+
+import click
+
+from regraft.cli import options
+
+
+@click.command(short_help="how far each stage of the network carries")
+@click.argument("data")
+@options.backbone
+@options.columns
+@click.option("--out", metavar="FILE", help="Write the picture there (PNG or SVG).")
+@options.seed
+@options.output
+def command(
+    data: str, out: str | None, offline: bool, as_json: bool, quiet: bool, **settings: object
+) -> None:
+    """Measure on train how well a head does on each stage of the network alone.
+
+    A curve that peaks at the end: DATA is like what the network learnt on. A peak before the end:
+    DATA is unlike it, and letting later stages learn may pay.
+    """
+    from regraft import console, experiment, runs
+
+    config = runs.RunConfig.from_dict({"data": data, **settings})
+    with console.listening(quiet=quiet or as_json) as listener:
+        curve = experiment.layers(config, offline=offline, listener=listener)
+    console.show_layers(curve, out=out, as_json=as_json)

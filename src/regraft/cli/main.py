@@ -1,0 +1,82 @@
+"""The command `regraft`: each command lies in a file of its own and is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+
+START = time.perf_counter()
+
+import click  # noqa: E402
+
+from regraft import __version__  # noqa: E402
+
+COMMANDS = {
+    "train": "train a classifier on a folder of photographs and test it",
+    "check": "what is in a folder of photographs, and what is wrong with it",
+    "evaluate": "score a saved model on labelled images, with intervals",
+    "predict": "label new images with a saved model",
+    "layers": "how far each stage of the network carries on your data",
+    "backbones": "list the networks that can be used",
+    "cache": "what is kept on disk, and how to free it",
+    "demo": "the main job on real images that come along: 1,797 handwritten digits",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows every command's name and one line; imports a command only to run or explain it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"regraft.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if near and "No such command" in error.message:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="regraft")
+def cli() -> None:
+    """Turn a folder of photographs into a tested image classifier.
+
+    \b
+    One folder per class is all it needs:
+      regraft train photos/                           train, test, save
+      regraft predict runs/NAME/model new_photos/     use it
+
+    A network that learnt on millions of images keeps its body and gets a new head. Every score
+    has an interval, and what chose a setting does not report it.
+    """
+
+
+def main() -> None:
+    """Run the command line; every error of Regraft becomes one message and its exit code."""
+    from regraft.cli import outcome
+
+    sys.exit(outcome.of(cli))
+
+
+if __name__ == "__main__":
+    main()

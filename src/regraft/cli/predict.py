@@ -1,0 +1,27 @@
+"""`regraft predict`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(short_help="label new images with a saved model")
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True)
+@click.option("--out", "out", metavar="FILE", help="Write a CSV.")
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Classes shown.")
+@click.option("--offline", is_flag=True, help="Use no network.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    model: str, images: tuple[str, ...], out: str | None, top: int, offline: bool,
+    as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Label IMAGES (files, folders, manifests or archives) with MODEL, a run's model folder.
+
+    A file that cannot be read is named with its reason; the others are labelled.
+    """
+    from regraft import serving
+
+    predicted = serving.predict(model, images, offline=offline, quiet=quiet or as_json)
+    predicted.write(out=out, as_json=as_json, top=top)

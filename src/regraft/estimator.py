@@ -1,0 +1,221 @@
+"""`ImageClassifier`: scikit-learn's contract over the same story that the command line tells."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from regraft import artefact, experiment
+from regraft.backbones import catalog
+from regraft.data.table import ImageTable
+from regraft.errors import DataError
+from regraft.features import engines, extract
+from regraft.features.store import Store
+from regraft.images import DECODER_VERSION
+from regraft.runs import RunConfig
+
+Images = Sequence[Any]
+
+
+class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier of images by transfer learning.
+
+    Parameters
+    ----------
+    method : {'probe'}
+        'probe': the network stays as it is, a head learns on its features.
+    backbone : str
+        'default', 'lite1', 'lite2', a timm name, 'local-dir:FOLDER', 'hf-hub:OWNER/REPO'.
+    weights : path, optional
+        Weights file for the backbone's architecture.
+    taps : list of str, optional
+        Stages whose features are used; measured and chosen if not given.
+    head : {'ridge', 'logistic', 'svm', 'ncm', 'knn'}
+    class_weight : {'balanced'}, optional
+    device : {'auto', 'cpu', 'cuda', 'mps'}
+    offline : bool
+        Use no network, even if the backbone needs it.
+    random_state : int
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    probe_ : Probe
+        The fitted method, with the measured choice of taps and strength.
+
+    Examples
+    --------
+    ::
+
+        classifier = ImageClassifier().fit(paths, labels)
+        classifier.predict_proba(["new.jpg"])
+        classifier.save("model")
+        ImageClassifier.load("model").score(test_paths, test_labels)
+    """
+
+    def __init__(
+        self,
+        method: str = "probe",
+        *,
+        backbone: str = "default",
+        weights: str | None = None,
+        taps: list[str] | None = None,
+        head: str = "ridge",
+        class_weight: str | None = None,
+        device: str = "auto",
+        offline: bool = False,
+        random_state: int = 0,
+    ) -> None:
+        self.method = method
+        self.backbone = backbone
+        self.weights = weights
+        self.taps = taps
+        self.head = head
+        self.class_weight = class_weight
+        self.device = device
+        self.offline = offline
+        self.random_state = random_state
+
+    def fit(self, X: Images, y: Sequence[Any], *, groups: Sequence[Any] | None = None) -> Self:
+        """Learn from images.
+
+        Parameters
+        ----------
+        X : sequence of N paths, PIL images or arrays
+            Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8 or float in [0, 1].
+        y : sequence of N labels
+        groups : sequence of N, optional
+            Images of one group are left out together when settings are chosen.
+
+        Raises
+        ------
+        DataError
+            An image cannot be read (all such are named), or there is one class only.
+        """
+        if len(X) != len(y):
+            raise ValueError(f"X and y must be equally long, got {len(X)} and {len(y)}")
+        config = RunConfig(
+            data="",
+            method=self.method,
+            backbone=self.backbone,
+            weights=self.weights,
+            taps=self.taps,
+            head=self.head,
+            class_weight=self.class_weight,
+            seed=self.random_state,
+            device=self.device,
+        )
+        labels = np.asarray(y)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        source = catalog.resolve(self.backbone, weights=self.weights)
+        extraction, built = _features(X, source, self.device, self.offline)
+        self.probe_ = experiment.fit_method(config, extraction, built, codes, groups=groups)
+        self.built_ = built
+        return self
+
+    def predict_proba(self, X: Images) -> NDArray[np.float64]:
+        """``(N, n_classes)`` calibrated probabilities, in the order of ``classes_``."""
+        check_is_fitted(self, "classes_")
+        source = self.built_.source
+        extraction, _ = _features(X, source, self.device, self.offline)
+        return np.asarray(self.probe_.predict_proba(extraction.X))
+
+    def predict(self, X: Images) -> NDArray[Any]:
+        """The most probable label of each image."""
+        best: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return best
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the model; :meth:`load`, `regraft predict` and `evaluate` read it."""
+        check_is_fitted(self, "classes_")
+        return artefact.save(
+            Path(folder),
+            classes=tuple(str(name) for name in self.classes_),
+            representation=self.probe_.representation_,
+            head=self.probe_.head_,
+            temperature=self.probe_.temperature_,
+            info=self.built_.info,
+            weights_path=self.built_.weights_path,
+            method=self.method,
+            extra={},
+        )
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> ImageClassifier:
+        """A saved model, ready to predict; its labels are strings."""
+        loaded = artefact.load(folder)
+        classifier = cls(method=loaded.method)
+        classifier.classes_ = np.array(loaded.classes)
+        classifier.probe_ = loaded
+        classifier.built_ = engines.locate(loaded.source)
+        return classifier
+
+    def _more_tags(self) -> dict[str, Any]:
+        return {"no_validation": True}
+
+
+def _features(
+    X: Images, source: catalog.Source, device: str, offline: bool
+) -> tuple[extract.Extraction, engines.BuiltEngine]:
+    with _as_paths(X) as paths:
+        table = ImageTable.from_paths(paths)
+        built = engines.locate(
+            source, sample=extract.sample_pictures(table), device=device, offline=offline
+        )
+        with Store.open(decoder=DECODER_VERSION) as store:
+            extraction = extract.run(table, built, store)
+    rejected = extraction.table.rejected
+    if rejected:
+        first = "; ".join(f"{bad.path}: {bad.reason}" for bad in rejected[:5])
+        raise DataError(
+            f"{len(rejected)} of {len(X)} images cannot be read: {first}",
+            cure=rejected[0].mend or "leave them out",
+            rejected=rejected,
+        )
+    return extraction, built
+
+
+@contextmanager
+def _as_paths(X: Images) -> Iterator[list[str]]:
+    """Paths as they are; pictures in memory as lossless files, so that all take one way."""
+    if isinstance(X, (str, bytes, os.PathLike)):
+        raise TypeError("X must be a sequence of images, got one path; write [path]")
+    with tempfile.TemporaryDirectory(prefix="regraft-") as folder:
+        yield [
+            os.fsdecode(image)
+            if isinstance(image, (str, bytes, os.PathLike))
+            else _written(image, Path(folder) / f"{number}.png")
+            for number, image in enumerate(X)
+        ]
+
+
+def _written(image: Any, file: Path) -> str:
+    from PIL import Image, ImageOps
+
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(_as_bytes(image))
+    ImageOps.exif_transpose(picture).save(file, compress_level=1)
+    return str(file)
+
+
+def _as_bytes(image: Any) -> NDArray[np.uint8]:
+    array = np.asarray(image)
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if not is_picture or not array.size:
+        raise ValueError(f"an image must be (H, W), (H, W, 3) or (H, W, 4), got {array.shape}")
+    if array.dtype == np.uint8:
+        return array
+    if np.issubdtype(array.dtype, np.floating) and 0 <= array.min() and array.max() <= 1:
+        return np.round(array * 255).astype(np.uint8)
+    raise ValueError(
+        f"an image array must be uint8, or float in [0, 1]; got {array.dtype} "
+        f"in [{array.min()}, {array.max()}]"
+    )

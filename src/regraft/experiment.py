@@ -1,0 +1,655 @@
+"""The story of a run, told once: table, features, splits, checks, method, evaluation, artefact.
+
+``prepare`` goes as far as the data; ``run`` goes on to a tested classifier on disk; the commands
+`check`, `layers` and `train` and the estimator all stand on these two.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft import artefact, runs
+from regraft.advice import layer_curve as layer_curve_reading
+from regraft.backbones import catalog
+from regraft.checks import duplicates as find
+from regraft.checks.findings import find_problems, find_table_problems
+from regraft.checks.finding import Finding
+from regraft.data import splits as divide
+from regraft.data.sources import read_table
+from regraft.data.table import ImageTable, check_known_classes
+from regraft.errors import ConfigError, DataError, TableError
+from regraft.evaluation import Estimate, Evaluation, evaluate
+from regraft.evaluation import majority_baseline, nearest_neighbour_baseline
+from regraft.features import engines, extract
+from regraft.features.store import Store
+from regraft.images import DECODER_VERSION
+from regraft.methods import METHODS
+from regraft.methods.probe import Probe
+from regraft.methods.representation import SourceClassifier
+from regraft.runs import RunConfig
+
+# Above this many classes predictions.csv names the five most probable instead of all.
+MAX_CLASS_COLUMNS = 50
+# A source classifier of fewer classes says too little of a picture to be a tap.
+MIN_SOURCE_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told while a run goes on; silent by default.
+
+    Attributes
+    ----------
+    say : callable(text)
+        One line before what takes seconds, or about something that went wrong and was healed.
+    progress : callable(stage, done, total)
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+
+
+SILENT = Listener()
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The data, looked at once: readable images with facts, features, splits and findings.
+
+    Attributes
+    ----------
+    extraction : Extraction
+    table : ImageTable
+        The N readable and labelled images, every one in a split.
+    X : (N, D) float32
+    duplicates : Duplicates
+    findings : list of Finding
+    assigned : bool
+        Whether the splits were made here.
+    roles : Roles or None
+        None where the table has no usable division (only `check` gets so far).
+    """
+
+    extraction: extract.Extraction
+    table: ImageTable
+    X: NDArray[np.float32]
+    built: engines.BuiltEngine
+    duplicates: find.Duplicates
+    findings: list[Finding]
+    assigned: bool
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder : Path
+        The run's directory; ``folder / "model"`` is the artefact.
+    metrics : dict
+        As in metrics.json and ``--json``.
+    evaluation : Evaluation
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    evaluation: Evaluation
+    prepared: Prepared
+    probe: Probe
+
+
+def prepare(
+    config: RunConfig, *, offline: bool = False, listener: Listener = SILENT,
+    needs_splits: bool = True,
+) -> Prepared:
+    """Read the table, run the one pass, divide, and look for what is wrong.
+
+    Raises
+    ------
+    TableError, SplitError
+        Nothing readable, or a division that cannot be used.
+    BackboneError, WeightsError
+        See :mod:`regraft.backbones`.
+    """
+    clock = _Clock()
+    table = _read(config)
+    clock.lap("table")
+    source = catalog.resolve(config.backbone, weights=config.weights)
+    built = engines.locate(
+        source,
+        sample=extract.sample_pictures(table),
+        device=config.device,
+        offline=offline,
+        say=listener.say,
+    )
+    for note in built.info.notes:
+        listener.say(note)
+    clock.lap("engine")
+    with Store.open(decoder=DECODER_VERSION) as store:
+        extraction = extract.run(
+            table, built, store, progress=lambda done, n: listener.progress("images", done, n)
+        )
+    for note in store.notes:
+        listener.say(note)
+    clock.lap("features")
+    return _look_at(config, table, extraction, built, clock, needs_splits)
+
+
+def run(
+    config: RunConfig,
+    *,
+    out: str = "runs",
+    name: str | None = None,
+    offline: bool = False,
+    listener: Listener = SILENT,
+) -> Result:
+    """From a folder of photographs to a tested classifier on disk.
+
+    Examples
+    --------
+    ::
+
+        result = run(RunConfig("photos"))
+        result.evaluation.accuracy.value, result.folder / "model"
+    """
+    started = time.perf_counter()
+    folder = runs.folder_for(config, out=out, name=name)
+    prepared = prepare(config, offline=offline, listener=listener)
+    clock = _Clock()
+    probe, roles, y, classes = _fit(config, prepared)
+    clock.lap("fit")
+    proba = probe.predict_proba(prepared.X[roles.reports])
+    tested = _evaluate(prepared, roles, y, proba, classes, config.seed)
+    clock.lap("evaluate")
+
+    with runs.writing(folder) as room:
+        artefact.save(
+            room / "model",
+            classes=tuple(classes),
+            representation=probe.representation_,
+            head=probe.head_,
+            temperature=probe.temperature_,
+            info=prepared.built.info,
+            weights_path=prepared.built.weights_path,
+            method=config.method,
+            extra={"accuracy": tested.evaluation.accuracy.to_dict(), "n": tested.evaluation.n},
+        )
+        clock.lap("save")
+        seconds = {**prepared.seconds, **clock.laps, "total": time.perf_counter() - started}
+        metrics = _metrics(config, folder, prepared, probe, tested, roles, classes, seconds)
+        _write_run(room, config, metrics, prepared, roles, proba, classes)
+    return Result(folder, metrics, tested.evaluation, prepared, probe)
+
+
+def labelled_roles(table: ImageTable) -> divide.Roles:
+    """Which rows teach and which report, among those that have a label."""
+    is_labelled = np.array([label is not None for label in table.labels], bool)
+    splits = table.splits.copy()
+    splits[~is_labelled] = None
+    if not (splits == "train").any() and is_labelled.any() and table.has_splits:
+        return divide.roles(table.splits)  # says which split is missing
+    if not is_labelled.any():
+        raise TableError(
+            f"no image in {table.source!r} has a label",
+            cure="put the images of each class into a folder of its own: DATA/<class>/*.jpg",
+        )
+    return divide.roles(splits)
+
+
+def source_classifier(built: engines.BuiltEngine) -> SourceClassifier | None:
+    """The network's own last layer, if it is a linear map of the final features to classes."""
+    name = built.info.config.get("classifier")
+    if not isinstance(name, str) or built.source.kind == "random":
+        return None
+    found = artefact.read_classifier(built.weights_path, name, built.info.widths[-1][1])
+    return found if found is not None and len(found.bias) >= MIN_SOURCE_CLASSES else None
+
+
+def _read(config: RunConfig) -> ImageTable:
+    table = read_table(
+        config.data,
+        path_column=config.path_column,
+        label_column=config.label_column,
+        split_column=config.split_column,
+        group_column=config.group_column,
+    )
+    if not len(table):
+        raise TableError(
+            f"no images in {config.data!r}" + _what_was_there(table),
+            cure="one folder per class: DATA/<class>/*.jpg, or DATA/train/<class>/*.jpg; "
+            "or a CSV with the columns path and label",
+        )
+    return table
+
+
+def _fit(
+    config: RunConfig, prepared: Prepared
+) -> tuple[Probe, divide.Roles, NDArray[np.intp], list[str]]:
+    """The method on train, with the roles of the rows, their codes and the classes."""
+    table = prepared.table
+    roles = labelled_roles(table)
+    classes = sorted({str(label) for label in table.labels[roles.train]})
+    _refuse_unknown_classes(table, roles, classes)
+    y = np.searchsorted(classes, table.labels.astype(str)).astype(np.intp)
+    probe = _method(config, prepared.built).fit(
+        prepared.X[roles.train],
+        y[roles.train],
+        n_classes=len(classes),
+        units=_units(prepared.duplicates.unit, table.groups, roles.train),
+    )
+    return probe, roles, y, classes
+
+
+def fit_method(
+    config: RunConfig,
+    extraction: extract.Extraction,
+    built: engines.BuiltEngine,
+    y: NDArray[np.intp],
+    *,
+    groups: Any = None,
+) -> Probe:
+    """The method on all images of an extraction, near-duplicates and groups kept together."""
+    copies = _copies(extraction, built)
+    named = None if groups is None else np.array([str(group) for group in groups], object)
+    units = _units(copies.unit, named, np.ones(len(y), bool))
+    return _method(config, built).fit(extraction.X, y, n_classes=int(y.max()) + 1, units=units)
+
+
+def _method(config: RunConfig, built: engines.BuiltEngine) -> Probe:
+    if config.method not in METHODS:
+        raise ConfigError(f"no method is called {config.method!r}", cure=f"methods: {list(METHODS)}")
+    return METHODS[config.method](
+        built.info.taps,
+        taps=_taps(config.taps, built.info),
+        head=config.head,
+        class_weight=config.class_weight,
+        source=source_classifier(built),
+        random_state=config.seed,
+    )
+
+
+def _copies(extraction: extract.Extraction, built: engines.BuiltEngine) -> find.Duplicates:
+    thumbs = np.array([np.frombuffer(f.thumb, np.uint8) for f in extraction.facts])
+    final = built.info.taps[-1]
+    return find.find_duplicates(
+        extraction.digests, thumbs, extraction.X[:, final.start : final.stop]
+    )
+
+
+def _taps(names: list[str] | None, info: engines.EngineInfo) -> tuple[str, ...] | None:
+    """Names as users write them: 'codes' are the final features, 'all' every stage and final."""
+    if not names:
+        return None
+    meanings = {"codes": ("final",), "all": tuple(tap.name for tap in info.taps)}
+    known = [tap for name in names for tap in meanings.get(name.strip(), (name.strip(),))]
+    return tuple(dict.fromkeys(known))
+
+
+@dataclass(frozen=True, eq=False)
+class _Tested:
+    evaluation: Evaluation
+    without_leaks: Evaluation | None
+    n_leaked: int
+    baselines: dict[str, Estimate]
+
+
+class _Clock:
+    """Seconds of each part of the story."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+def _look_at(
+    config: RunConfig,
+    given: ImageTable,
+    extraction: extract.Extraction,
+    built: engines.BuiltEngine,
+    clock: _Clock,
+    needs_splits: bool,
+) -> Prepared:
+    table = extraction.table
+    if not len(table):
+        first = table.rejected[0] if table.rejected else None
+        raise TableError(
+            f"none of the {len(given)} images in {config.data!r} can be read",
+            place=f"{first.path}: {first.reason}" if first else "",
+            cure=(first.mend if first else "") or "regraft check lists every file with its reason",
+        )
+    copies, final = _copies(extraction, built), built.info.taps[-1]
+    assigned = not table.has_splits and needs_splits
+    if assigned:
+        table = _with_splits(table, extraction, config)
+    findings = find_problems(
+        table, extraction.facts, copies, extraction.X[:, final.start : final.stop]
+    )
+    clock.lap("check")
+    return Prepared(
+        extraction, table, extraction.X, built, copies, findings, assigned, dict(clock.laps)
+    )
+
+
+def _with_splits(
+    table: ImageTable, extraction: extract.Extraction, config: RunConfig
+) -> ImageTable:
+    labelled = np.array([label is not None for label in table.labels])
+    if not labelled.any():
+        return table
+    assigned = divide.assign(
+        table.labels[labelled],
+        [d for d, keep in zip(extraction.digests, labelled, strict=True) if keep],
+        groups=None if table.groups is None else table.groups[labelled],
+        seed=config.seed,
+        test_fraction=config.test_fraction,
+    )
+    splits = np.full(len(table), None, object)
+    splits[labelled] = assigned
+    return table.with_splits(splits)
+
+
+def _refuse_unknown_classes(
+    table: ImageTable, roles: divide.Roles, classes: list[str]
+) -> None:
+    scored = [str(label) for label in table.labels[roles.reports] if label is not None]
+    check_known_classes(scored, classes, place=f"{roles.reported} split of {table.source!r}")
+
+
+def _units(
+    units: NDArray[Any], groups: NDArray[np.object_] | None, rows: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    """Near-duplicates and groups as one number each: what must be left out together."""
+    if groups is None:
+        return np.unique(units[rows], return_inverse=True)[1]
+    return _joined(units[rows], groups[rows])
+
+
+def _joined(units: NDArray[Any], groups: NDArray[np.object_]) -> NDArray[np.intp]:
+    """The coarsest numbering in which rows of one unit, and rows of one group, are together."""
+    parent: dict[Any, Any] = {}
+
+    def root(key: Any) -> Any:
+        parent.setdefault(key, key)
+        while parent[key] != key:
+            parent[key] = key = parent[parent[key]]
+        return key
+
+    for unit, group in zip(units.tolist(), groups, strict=True):
+        if group is not None:
+            parent[root(("unit", unit))] = root(("group", group))
+    names = [str(root(("unit", unit))) for unit in units.tolist()]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _evaluate(
+    prepared: Prepared,
+    roles: divide.Roles,
+    y: NDArray[np.intp],
+    proba: NDArray[Any],
+    classes: list[str],
+    seed: int,
+) -> _Tested:
+    table, rows = prepared.table, roles.reports
+    groups = None if table.groups is None else table.groups[rows]
+    scored = evaluate(
+        y[rows], proba, classes=classes, split=roles.reported, groups=groups, seed=seed
+    )
+    leaked = find.leaked(prepared.duplicates, table.splits, roles.reported)[rows]
+    clean = None
+    if leaked.any() and not leaked.all():
+        clean = evaluate(
+            y[rows][~leaked],
+            proba[~leaked],
+            classes=classes,
+            split=roles.reported,
+            groups=None if groups is None else groups[~leaked],
+            seed=seed,
+        )
+    final = prepared.built.info.taps[-1]
+    columns = slice(final.start, final.stop)
+    baselines = {
+        "majority class": majority_baseline(y[roles.train], y[rows], len(classes)),
+        "nearest neighbour": nearest_neighbour_baseline(
+            prepared.X[roles.train][:, columns], y[roles.train], prepared.X[rows][:, columns], y[rows]
+        ),
+    }
+    return _Tested(scored, clean, int(leaked.sum()), baselines)
+
+
+def _metrics(
+    config: RunConfig,
+    folder: Path,
+    prepared: Prepared,
+    probe: Probe,
+    tested: _Tested,
+    roles: divide.Roles,
+    classes: list[str],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """The contract of ARCHITECTURE: what ``--json`` prints and metrics.json keeps."""
+    extraction, info, table = prepared.extraction, prepared.built.info, prepared.table
+    return {
+        "schema": 1,
+        "run": str(folder),
+        "model": str(folder / "model"),
+        "method": config.method,
+        "backbone": {
+            "name": prepared.built.source.name,
+            "architecture": info.architecture,
+            "digest": info.weights_digest,
+            "licence": info.licence,
+            "origin": info.origin,
+        },
+        "data": {
+            "source": config.data,
+            "images": len(table),
+            "classes": classes,
+            "splits": {
+                name: int((table.splits == name).sum())
+                for name in ("train", "val", "test")
+                if (table.splits == name).any()
+            },
+            "splits_assigned": prepared.assigned,
+            "rejected": len(table.rejected),
+            "skipped": len(table.skipped),
+            "findings": len(prepared.findings),
+        },
+        "evaluation": tested.evaluation.to_dict(),
+        "leaks": {
+            "images": tested.n_leaked,
+            "evaluation_without": tested.without_leaks.to_dict() if tested.without_leaks else None,
+        },
+        "baselines": {name: estimate.to_dict() for name, estimate in tested.baselines.items()},
+        "chosen": {
+            "taps": list(probe.representation_.taps),
+            "head": config.head,
+            "strength": probe.strength_,
+            "temperature": probe.temperature_,
+            "by": probe.chosen_by_,
+            "candidates": [candidate.to_dict() for candidate in probe.candidates_],
+            "strength_curve": probe.curve_,
+        },
+        "layers": layer_curve(probe),
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "features": {
+            "computed": extraction.computed,
+            "from_store": extraction.from_store,
+            "engine": f"{info.runtime} {info.precision}",
+            "pass": extraction.report.to_dict(),
+        },
+    }
+
+
+def layer_curve(probe: Probe) -> list[dict[str, Any]]:
+    """Left-out accuracy of each stage alone and of the final features, from early to late."""
+    alone = {c.taps[0]: c for c in probe.candidates_ if len(c.taps) == 1}
+    ordered = [tap.name for tap in probe.available if tap.name in alone]
+    return [
+        {"tap": name, "accuracy": alone[name].accuracy, "loss": alone[name].loss}
+        for name in ordered
+    ]
+
+
+def _write_run(
+    room: Path,
+    config: RunConfig,
+    metrics: dict[str, Any],
+    prepared: Prepared,
+    roles: divide.Roles,
+    proba: NDArray[Any],
+    classes: list[str],
+) -> None:
+    runs.write_json(room / "metrics.json", metrics)
+    table = prepared.table
+    runs.write_json(
+        room / "findings.json",
+        {
+            "rejected": [r._asdict() for r in table.rejected],
+            "skipped": [s._asdict() for s in table.skipped],
+            "findings": [finding.to_dict() for finding in prepared.findings],
+        },
+    )
+    paths = [table.shown(path) for path in table.paths[roles.reports]]
+    write_predictions(
+        room / "predictions.csv", paths, proba, classes, labels=list(table.labels[roles.reports])
+    )
+    runs.write_json(
+        room / runs.RUN_FILE,
+        {
+            "schema": 1,
+            "config": config.to_dict(),
+            "environment": runs.environment(),
+            "recipe": prepared.extraction.recipe.digest,
+            "weights": prepared.built.info.weights_digest,
+            "seconds": metrics["seconds"],
+        },
+    )
+    (room / "log.jsonl").touch()
+
+
+def write_predictions(
+    file: Path,
+    paths: list[str],
+    proba: NDArray[Any],
+    classes: list[str],
+    *,
+    labels: list[Any] | None = None,
+    rejected: Any = (),
+) -> None:
+    """A CSV with a row per image: the label, its probability, and all classes (or the first five).
+
+    Rejected files are rows too, with their reason in the column ``error``.
+    """
+    shows_all = len(classes) <= MAX_CLASS_COLUMNS
+    with open(file, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+        writer = csv.writer(stream)
+        known = ["label"] if labels is not None else []
+        extra = [f"p({c})" for c in classes] if shows_all else ["top_5"]
+        writer.writerow(["path", *known, "predicted", "probability", *extra, "error"])
+        for row, path in enumerate(paths):
+            p = proba[row]
+            best = int(p.argmax())
+            values = [f"{v:.5f}" for v in p] if shows_all else [_top_words(p, classes)]
+            given = [labels[row]] if labels is not None else []
+            writer.writerow([path, *given, classes[best], f"{p[best]:.5f}", *values, ""])
+        for bad in rejected:
+            blanks = [""] * (len(known) + 2 + len(extra))
+            writer.writerow([bad.path, *blanks, bad.reason])
+
+
+def _top_words(p: NDArray[Any], classes: list[str]) -> str:
+    order = np.argsort(-p, kind="stable")[:5]
+    return " ".join(f"{classes[i]}={p[i]:.5f}" for i in order)
+
+
+def _what_was_there(table: ImageTable) -> str:
+    if table.rejected:
+        first = table.rejected[0]
+        return f": {len(table.rejected)} files cannot be opened, first {first.path!r} ({first.reason})"
+    if table.skipped:
+        first = table.skipped[0]
+        return f": {len(table.skipped)} entries left out, first {first.path!r} ({first.reason})"
+    return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What `check` found."""
+
+    table: ImageTable
+    findings: list[Finding]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether something would make a result wrong."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``check --json``."""
+        counts = {str(split or "all"): n for split, n in self.table.counts().items()}
+        return {
+            "schema": 1,
+            "source": self.table.source,
+            "images": len(self.table),
+            "classes": self.table.classes,
+            "counts": counts,
+            "rejected": [r._asdict() for r in self.table.rejected],
+            "skipped": [s._asdict() for s in self.table.skipped],
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def check(
+    config: RunConfig, *, quick: bool = False, offline: bool = False, listener: Listener = SILENT
+) -> Checked:
+    """What is in the data and what is wrong with it; `quick` reads no pixels."""
+    if quick:
+        table = _read(config)
+        return Checked(table, find_table_problems(table))
+    prepared = prepare(config, offline=offline, listener=listener, needs_splits=False)
+    return Checked(prepared.table, prepared.findings)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCurve:
+    """Left-out accuracy of each stage alone, on train."""
+
+    points: list[dict[str, Any]]
+    n_images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``layers --json``."""
+        reading = layer_curve_reading.read(self.points, self.n_images)
+        return {
+            "schema": 1,
+            "n": self.n_images,
+            "layers": self.points,
+            "peak": reading.peak,
+            "peaks_before_end": reading.is_before_end,
+            "reading": reading.words,
+        }
+
+
+def layers(
+    config: RunConfig, *, offline: bool = False, listener: Listener = SILENT
+) -> LayerCurve:
+    """The layer curve of the data, measured inside train."""
+    prepared = prepare(config, offline=offline, listener=listener)
+    probe, _, _, _ = _fit(config, prepared)
+    return LayerCurve(layer_curve(probe), probe.candidates_[0].n_images)

@@ -1,0 +1,250 @@
+"""The run directory: the resolved configuration, where a run's files go, and what is in them.
+
+A run is written under a temporary name and renamed when it is whole, so a folder that has a
+``run.json`` is a finished run, whatever killed the ones before it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from regraft import __version__
+from regraft.errors import ConfigError, UsageError
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run does; ``run.json`` holds it and re-runs it.
+
+    Attributes
+    ----------
+    data : str
+        Folder, manifest or archive.
+    method : str
+    backbone : str
+    weights : str or None
+        A weights file for the backbone's architecture.
+    taps : list of str or None
+        None: measured and chosen.
+    head : str
+    class_weight : str or None
+    path_column, label_column, split_column, group_column : str or None
+        Of a manifest.
+    test_fraction : float
+        Where the data come without splits.
+    seed : int
+    device : str
+    """
+
+    data: str
+    method: str = "probe"
+    backbone: str = "default"
+    weights: str | None = None
+    taps: list[str] | None = None
+    head: str = "ridge"
+    class_weight: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    test_fraction: float = 0.2
+    seed: int = 0
+    device: str = "auto"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, place: str = "") -> RunConfig:
+        """From JSON; unknown keys are answered with near names.
+
+        Examples
+        --------
+        >>> RunConfig.from_dict({"data": "photos", "backbon": "lite1"})
+        Traceback (most recent call last):
+            ...
+        regraft.errors.ConfigError: a run has no setting 'backbon'
+          cure:  did you mean 'backbone'?
+        """
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                cure = f"did you mean {near[0]!r}?" if near else f"settings: {sorted(known)}"
+                raise ConfigError(f"a run has no setting {name!r}", place=place, cure=cure)
+        if "data" not in values:
+            raise ConfigError("a run needs 'data'", place=place, cure='"data": "photos/"')
+        for name, kind in get_type_hints(cls).items():
+            if name in values and not _is_of(values[name], kind):
+                found = f"{values[name]!r}"
+                raise ConfigError(f"{name!r} must be {_words(kind)}, got {found}", place=place)
+        return cls(**values)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> RunConfig:
+        """From a ``run.json`` of a finished run, or from a JSON file of settings alone."""
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"cannot read {str(path)!r}: {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigError(f"not JSON: {error}", place=str(path)) from error
+        if isinstance(content, dict) and isinstance(content.get("config"), dict):
+            content = content["config"]
+        if not isinstance(content, dict):
+            raise ConfigError("the configuration must be a JSON object", place=str(path))
+        return cls.from_dict(content, place=str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that differ where any setting does."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+    @property
+    def default_name(self) -> str:
+        """``<data>-<method>-<digest>``, safe as a folder's name."""
+        data = Path(os.path.abspath(self.data)).name.split(".")[0] or "data"
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "_", data.encode("ascii", "replace").decode())
+        return f"{safe.strip('_') or 'data'}-{self.method}-{self.digest}"
+
+
+def folder_for(config: RunConfig, *, out: str = "runs", name: str | None = None) -> Path:
+    """Where this run's files go; refuses a folder that holds something else.
+
+    Raises
+    ------
+    UsageError
+        The name is no folder name, or the folder holds another configuration or foreign files.
+    """
+    if name is not None and (not name.strip() or name in {".", ".."} or "/" in name or "\\" in name):
+        raise UsageError(f"--run {name!r} is not a folder's name", cure="--out DIR says where it goes")
+    folder = Path(out) / (name or config.default_name)
+    if not folder.exists():
+        return folder
+    earlier = _config_in(folder)
+    if earlier is None and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"{str(folder)!r} exists and is not a run of Regraft", cure="another --run or --out"
+        )
+    if earlier is not None and earlier != config:
+        mine, theirs = config.to_dict(), earlier.to_dict()
+        changed = next(key for key in mine if mine[key] != theirs[key])
+        raise UsageError(
+            f"run {folder.name!r} was made with {changed} = {theirs[changed]!r}, "
+            f"this is {mine[changed]!r}",
+            place=str(folder),
+            cure="another --run name, or remove that folder",
+        )
+    return folder
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder` if the block ends well."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the run: {error.strerror}", place=str(folder.parent), cure="--out DIR"
+        ) from error
+    try:
+        yield room
+        room.chmod(0o755)
+        before = room.with_name(room.name + "-before")
+        if folder.exists():
+            folder.rename(before)
+        room.rename(folder)
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """JSON, with names that are not UTF-8 escaped."""
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, without importing what is not loaded anyway."""
+    from importlib.metadata import version
+
+    names = ("numpy", "openvino", "pillow", "simplejpeg")
+    return {
+        "regraft": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "command": sys.argv[1:],
+        **{name: version(name) for name in names},
+    }
+
+
+def _config_in(folder: Path) -> RunConfig | None:
+    try:
+        return RunConfig.from_file(folder / RUN_FILE)
+    except (UsageError, OSError):
+        return None
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    allowed = getattr(kind, "__args__", (kind,)) if not _is_list(kind) else (kind,)
+    return any(_matches(value, one) for one in allowed)
+
+
+def _is_list(kind: Any) -> bool:
+    return getattr(kind, "__origin__", None) is list
+
+
+def _matches(value: Any, kind: Any) -> bool:
+    if _is_list(kind):
+        return isinstance(value, list) and all(isinstance(v, str) for v in value)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _words(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind)).replace("NoneType", "null")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that was finished earlier, read back."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    findings: list[dict[str, Any]]
+
+
+def finished(config: RunConfig, *, out: str = "runs", name: str | None = None) -> Finished | None:
+    """The finished run of exactly this configuration, or None if it has still to be made."""
+    folder = folder_for(config, out=out, name=name)
+    if _config_in(folder) != config:
+        return None
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return Finished(folder, metrics, found["findings"])

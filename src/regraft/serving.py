@@ -1,0 +1,300 @@
+"""A saved model at work: predict and evaluate, by the same decoder, engine and head as in training.
+
+With the engine built, nothing here imports torch, timm or scikit-learn.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft import artefact
+from regraft.data.sources import read_table
+from regraft.data.table import ImageTable, Rejected, check_known_classes
+from regraft.errors import TableError, UsageError
+from regraft.features import engines, extract
+from regraft.features.store import Store
+from regraft.images import DECODER_VERSION
+
+# Images that stand beside class folders have no class, but predict wants them all the same.
+_UNLABELLED = "unlabelled"
+# Below this many images a progress bar would be gone before it is seen.
+FEW_IMAGES = 150
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Probabilities for images, and the files that could not be read.
+
+    Attributes
+    ----------
+    paths : list of N str
+    classes : tuple of K str
+    proba : (N, K)
+    rejected : tuple of Rejected
+    """
+
+    paths: list[str]
+    classes: tuple[str, ...]
+    proba: NDArray[Any]
+    rejected: tuple[Rejected, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable class of each image."""
+        return [self.classes[i] for i in self.proba.argmax(1)] if len(self.paths) else []
+
+    def rows(self, top: int = 3) -> Iterator[dict[str, Any]]:
+        """What ``--json`` prints: one object per image, then one per rejected file."""
+        for path, p in zip(self.paths, self.proba, strict=True):
+            order = np.argsort(-p, kind="stable")[:top]
+            ranked = [[self.classes[i], round(float(p[i]), 6)] for i in order]
+            yield {"path": path, "label": ranked[0][0], "probability": ranked[0][1], "top": ranked}
+        for bad in self.rejected:
+            yield {"path": bad.path, "error": bad.reason, "mend": bad.mend}
+
+    def write(self, *, out: str | None, as_json: bool, top: int) -> None:
+        """To a CSV file if one is named, and to stdout."""
+        if out is not None:
+            self._write_csv(out, top)
+        if as_json:
+            for row in self.rows(top):
+                print(json.dumps(row))
+        elif out is None:
+            self._print_lines(top)
+        if not as_json and out is not None:
+            print(f"{len(self.paths)} images labelled, {len(self.rejected)} rejected: {out}")
+
+    def _print_lines(self, top: int) -> None:
+        width = min(48, max([len(_shown(p)) for p in self.paths], default=0))
+        for row in self.rows(top):
+            if "error" in row:
+                continue
+            others = "  ".join(f"{name} {p:.1%}" for name, p in row["top"][1:] if p >= 0.001)
+            print(f"{_shown(row['path']):{width}}  {row['label']} {row['probability']:.1%}   {others}")
+        for bad in self.rejected:
+            print(f"{_shown(bad.path)}: not read: {bad.reason}", file=sys.stderr)
+
+    def _write_csv(self, out: str, top: int) -> None:
+        try:
+            stream = open(out, "w", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        except OSError as error:
+            raise UsageError(f"cannot write {out!r}: {error.strerror}", cure="--out FILE") from error
+        with stream:
+            writer = csv.writer(stream)
+            ranks = [name for i in range(2, top + 1) for name in (f"label_{i}", f"probability_{i}")]
+            writer.writerow(["path", "label", "probability", *ranks, "error"])
+            for row in self.rows(top):
+                if "error" in row:
+                    writer.writerow([row["path"], "", "", *[""] * len(ranks), row["error"]])
+                    continue
+                others = [value for pair in row["top"][1:] for value in pair]
+                padding = [""] * (len(ranks) - len(others))
+                writer.writerow(
+                    [row["path"], row["label"], row["probability"], *others, *padding, ""]
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A saved model's score on labelled images.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+    table : ImageTable
+        The images that were scored.
+    n_unlabelled : int
+        Images left out because nothing says their class.
+    """
+
+    model: str
+    data: str
+    evaluation: Any
+    table: ImageTable
+    n_unlabelled: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "schema": 1,
+            "model": self.model,
+            "data": {
+                "source": self.data,
+                "images": len(self.table),
+                "unlabelled": self.n_unlabelled,
+                "rejected": [r._asdict() for r in self.table.rejected],
+            },
+            "evaluation": self.evaluation.to_dict(),
+        }
+
+
+def predict(
+    model: str | os.PathLike[str] | artefact.Artefact,
+    images: Sequence[str | os.PathLike[str]],
+    *,
+    offline: bool = False,
+    quiet: bool = True,
+) -> Predictions:
+    """Labels and probabilities of images.
+
+    Parameters
+    ----------
+    model : path or Artefact
+    images : sequence of paths
+        Files, folders, manifests or archives.
+
+    Raises
+    ------
+    ArtefactError
+        The model is damaged, foreign or newer.
+    TableError
+        There is nothing to predict.
+    """
+    loaded = model if isinstance(model, artefact.Artefact) else artefact.load(model)
+    table = _all_images([os.fsdecode(image) for image in images])
+    extraction = features_for(loaded, table, offline=offline, quiet=quiet)
+    return Predictions(
+        [table.shown(path) for path in extraction.table.paths],
+        loaded.classes,
+        loaded.predict_proba(extraction.X),
+        extraction.table.rejected,
+    )
+
+
+def evaluate_model(
+    model: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str | None] | None = None,
+    offline: bool = False,
+    listener: Any = None,
+) -> Scored:
+    """Score of a saved model on a split of labelled images.
+
+    Raises
+    ------
+    TableError
+        A class that the model does not know, or nothing labelled.
+    """
+    from regraft.evaluation import evaluate
+
+    loaded = artefact.load(model)
+    table, name = _scored_part(read_table(os.fsdecode(data), **(columns or {})), split)
+    is_labelled = np.array([label is not None for label in table.labels], bool)
+    if not is_labelled.any():
+        raise TableError(
+            f"none of the {len(table)} images in {table.source!r} has a label",
+            cure="one folder per class; `regraft predict` needs no labels",
+        )
+    labelled = table.select(is_labelled)
+    check_known_classes([str(label) for label in labelled.labels], loaded.classes, table.source)
+    extraction = features_for(loaded, labelled, offline=offline, listener=listener)
+    if not len(extraction.table):
+        raise TableError(f"none of the {len(labelled)} images can be read", place=table.source)
+    code = {label: i for i, label in enumerate(loaded.classes)}
+    y = np.array([code[str(label)] for label in extraction.table.labels])
+    evaluation = evaluate(
+        y,
+        loaded.predict_proba(extraction.X),
+        classes=loaded.classes,
+        split=name,
+        groups=extraction.table.groups,
+    )
+    return Scored(
+        str(loaded.folder), table.source, evaluation, extraction.table, int((~is_labelled).sum())
+    )
+
+
+def features_for(
+    loaded: artefact.Artefact,
+    table: ImageTable,
+    *,
+    offline: bool = False,
+    quiet: bool = True,
+    listener: Any = None,
+) -> extract.Extraction:
+    """Features of a table's images for a saved model, through the store."""
+    say: Callable[[str], None] = listener.say if listener else _say_unless(quiet)
+    built = engines.locate(
+        loaded.source, sample=extract.sample_pictures(table), offline=offline, say=say
+    )
+    if listener is not None:
+
+        def progress(done: int, total: int) -> None:
+            listener.progress("images", done, total)
+
+    else:
+        progress = _plain_progress(quiet)
+    with Store.open(decoder=DECODER_VERSION) as store:
+        return extract.run(table, built, store, progress=progress)
+
+
+def _all_images(sources: list[str]) -> ImageTable:
+    """One table of all images below these sources, without labels, each path once."""
+    tables = [read_table(source) for source in sources]
+    paths: dict[str, None] = {}
+    for table in tables:
+        paths.update(dict.fromkeys(table.paths))
+        paths.update({s.path: None for s in table.skipped if s.kind == _UNLABELLED})
+    rejected = tuple(bad for table in tables for bad in table.rejected)
+    if not paths and not rejected:
+        raise TableError(f"no images in {', '.join(map(repr, sources))}", cure="give image files")
+    joined = ImageTable.from_paths(list(paths))
+    only = tables[0] if len(tables) == 1 else None
+    return replace(
+        joined,
+        source=only.source if only else "",
+        root=only.root if only else "",
+        rejected=rejected,
+    )
+
+
+def _scored_part(table: ImageTable, split: str | None) -> tuple[ImageTable, str]:
+    """The part of a table that is scored, and its name."""
+    present = [name for name in ("test", "val", "train") if (table.splits == name).any()]
+    if split == "all" or not present:
+        if split not in (None, "all"):
+            raise UsageError(f"{table.source!r} has no splits, so no {split!r}", cure="--split all")
+        return table, "all"
+    name = split or present[0]
+    if name not in present:
+        raise UsageError(
+            f"{table.source!r} has no {name!r} split", cure=f"--split {' or '.join(present)}"
+        )
+    return table.select(table.splits == name), name
+
+
+def _say_unless(quiet: bool) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr)
+
+    return say
+
+
+def _plain_progress(quiet: bool) -> extract.Progress:
+    """A counter on stderr for many images; rich would cost more than a photograph takes."""
+
+    def progress(done: int, total: int) -> None:
+        if quiet or total < FEW_IMAGES or not sys.stderr.isatty():
+            return
+        if done % 20 == 0 or done == total:
+            end = "\n" if done == total else ""
+            print(f"\r{done} of {total} images", end=end, file=sys.stderr, flush=True)
+
+    return progress
+
+
+def _shown(path: str) -> str:
+    """A path that any terminal can print."""
+    return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")

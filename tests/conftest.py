@@ -1,0 +1,259 @@
+"""What every test stands on: a cache of its own, no network, small pictures that a human can read.
+
+The isolation is a plugin rather than fixtures of this folder, so that it also holds for the
+examples in the docstrings of ``src``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).resolve().parent.parent
+# Real images, kept beside the project and never in it (their sources state no licence).
+SHARED_DATA = [ROOT.parent / "shared" / "data", ROOT / "shared" / "data"]
+
+
+def refuse_network() -> None:
+    """Make every connection of this process fail, but for sockets that are files (AF_UNIX)."""
+    import socket
+
+    class NetworkRefusedError(ConnectionError):
+        """A test tried to use the network."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise NetworkRefusedError(f"tests use no network; this one asked for {args[-1]!r}")
+
+    def guarded(original: Callable[..., object]) -> Callable[..., object]:
+        def call(self: socket.socket, *args: object) -> object:
+            if self.family != getattr(socket, "AF_UNIX", None):
+                refuse(*args)
+            return original(self, *args)
+
+        return call
+
+    for name in ("connect", "connect_ex", "sendto"):
+        setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+        setattr(socket, name, lambda *args, **kwargs: refuse(args[0]))
+
+
+class Isolation:
+    """A cache folder for each test, gone when the test is over."""
+
+    @pytest.fixture(autouse=True)
+    def cache(
+        self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Path]:
+        """This test's own ``REGRAFT_CACHE``, not made yet."""
+        room = tmp_path_factory.mktemp("cache")
+        monkeypatch.setenv("REGRAFT_CACHE", str(room / "regraft"))
+        yield room / "regraft"
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    refuse_network()
+    config.pluginmanager.register(Isolation(), "regraft-isolation")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the real image sets; the test is skipped where there is none."""
+    found = next((folder for folder in SHARED_DATA if folder.is_dir()), None)
+    if found is None:
+        pytest.skip("the real image sets are not here (../shared/data)")
+    return found
+
+
+# -- Pictures --
+
+INK = [(214, 60, 48), (52, 110, 200), (240, 190, 40), (60, 160, 90), (150, 70, 170)]
+
+
+def _disc(draw: ImageDraw.ImageDraw, box: list[int], ink: tuple[int, int, int]) -> None:
+    draw.ellipse(box, fill=ink)
+
+
+def _square(draw: ImageDraw.ImageDraw, box: list[int], ink: tuple[int, int, int]) -> None:
+    draw.rectangle(box, fill=ink)
+
+
+def _stripes(draw: ImageDraw.ImageDraw, box: list[int], ink: tuple[int, int, int]) -> None:
+    left, top, right, bottom = box
+    step = max(4, (bottom - top) // 6)
+    for y in range(top, bottom, 2 * step):
+        draw.rectangle([left, y, right, y + step - 1], fill=ink)
+
+
+def _triangle(draw: ImageDraw.ImageDraw, box: list[int], ink: tuple[int, int, int]) -> None:
+    left, top, right, bottom = box
+    draw.polygon([(left, bottom), (right, bottom), ((left + right) // 2, top)], fill=ink)
+
+
+def _cross(draw: ImageDraw.ImageDraw, box: list[int], ink: tuple[int, int, int]) -> None:
+    left, top, right, bottom = box
+    third = (right - left) // 3
+    draw.rectangle([left + third, top, right - third, bottom], fill=ink)
+    draw.rectangle([left, top + third, right, bottom - third], fill=ink)
+
+
+SHAPES = {
+    "discs": _disc,
+    "squares": _square,
+    "stripes": _stripes,
+    "triangles": _triangle,
+    "crosses": _cross,
+}
+
+
+def draw_photo(shape: str, random: np.random.Generator, *, size_px: int = 96) -> Image.Image:
+    """One shape of any colour, place and size on a grey and noisy ground; a little wider than high.
+
+    Colour, place and size say nothing of the class, so a classifier has to see the shape.
+    """
+    width, height = size_px + int(random.integers(0, size_px // 3)), size_px
+    ground = random.integers(90, 210) + random.normal(0, 8, (height, width, 1))
+    image = Image.fromarray(np.clip(ground.repeat(3, axis=2), 0, 255).astype(np.uint8))
+    side = int(random.integers(size_px // 2, size_px * 4 // 5))
+    left, top = int(random.integers(0, width - side)), int(random.integers(0, height - side))
+    ink = INK[int(random.integers(len(INK)))]
+    SHAPES[shape](ImageDraw.Draw(image), [left, top, left + side, top + side], ink)
+    return image
+
+
+def write_photos(
+    folder: Path,
+    *,
+    classes: Sequence[str] = ("discs", "squares", "stripes"),
+    n: int = 8,
+    splits: Sequence[str] | Mapping[str, int] = (),
+    seed: int = 0,
+    size_px: int = 96,
+) -> Path:
+    """An image folder of n JPEGs a class (and split), the same for the same seed.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be; returned.
+    classes : names from SHAPES
+    n : int
+    splits : names, or {name: images a class}; none gives ``folder/<class>/``
+    """
+    random = np.random.default_rng(seed)
+    sizes = splits if isinstance(splits, Mapping) else dict.fromkeys(splits or [""], n)
+    for split, n_images in sizes.items():
+        for name in classes:
+            room = folder / split / name
+            room.mkdir(parents=True, exist_ok=True)
+            for i in range(n_images):
+                photo = draw_photo(name, random, size_px=size_px)
+                photo.save(room / f"{name}_{split or 'all'}_{i:03d}.jpg", quality=90)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_photos() -> Callable[..., Path]:
+    """:func:`write_photos`: ``make_photos(folder, classes=..., n=..., splits=...)``."""
+    return write_photos
+
+
+# -- The command line --
+
+
+@pytest.fixture(scope="session")
+def no_network_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that, on ``PYTHONPATH``, makes a Python process refuse the network as we do."""
+    folder = tmp_path_factory.mktemp("no-network")
+    source = inspect.getsource(refuse_network)
+    source = f"from __future__ import annotations\n{source}\nrefuse_network()\n"
+    (folder / "sitecustomize.py").write_text(source, encoding="utf-8")
+    return folder
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run_program(no_network_path: Path, cache: Path, tmp_path: Path) -> Run:
+    """``run_program(*args, env=, cwd=, input=)``: a process with this test's cache, offline."""
+
+    def run(
+        *args: object,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        input: str = "",
+        timeout_s: float = 300,
+    ) -> subprocess.CompletedProcess[str]:
+        given = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80", **(env or {})}
+        paths = [str(no_network_path), given.get("PYTHONPATH", "")]
+        given["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+        return subprocess.run(
+            [*map(str, args)],
+            env=given,
+            cwd=cwd or tmp_path,
+            input=input,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=timeout_s,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def run_python(run_program: Run) -> Run:
+    """``run_python("-c", program)``: a fresh Python."""
+    return functools.partial(run_program, sys.executable)
+
+
+@pytest.fixture
+def run_cli(run_program: Run) -> Run:
+    """``run_cli("train", folder, "--json")``: the command `regraft`, as a user calls it.
+
+    It runs in ``tmp_path`` unless `cwd` says otherwise. Ask for `engine_cache` as well, or the
+    first command that needs the network builds its engine (some seconds).
+    """
+    return functools.partial(run_program, Path(sys.executable).with_name("regraft"))
+
+
+@pytest.fixture(scope="session")
+def built_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that holds the default backbone's engine and nothing else; built once a session."""
+    folder = tmp_path_factory.mktemp("built")
+    program = (
+        "from regraft.backbones import catalog\n"
+        "from regraft.features import engines\n"
+        "engines.locate(catalog.resolve('default'), offline=True)\n"
+    )
+    # In a process of its own, so that neither torch's threads nor its memory stay with the tests.
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "REGRAFT_CACHE": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.fail(f"the default backbone's engine cannot be built:\n{done.stderr[-2000:]}")
+    return folder
+
+
+@pytest.fixture
+def engine_cache(built_engines: Path, cache: Path) -> Path:
+    """This test's cache, with the default backbone's engine in it (a copy: spoil it freely)."""
+    shutil.copytree(built_engines / "engines", cache / "engines")
+    return cache

@@ -1,0 +1,254 @@
+"""Each finding is raised where it belongs, once, and not on clean data."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from regraft.checks import find_duplicates, find_outliers, find_problems, find_table_problems
+from regraft.data.table import ImageTable, Rejected, Skipped, column
+from regraft.images.facts import FileFacts
+
+N = 60  # images: 20 of each class in train, 10 in val
+
+
+def clean_table():
+    paths = [f"data/{label}/{n:02d}.jpg" for label in ("ants", "bees") for n in range(N // 2)]
+    labels = ["ants"] * (N // 2) + ["bees"] * (N // 2)
+    splits = (["train"] * 20 + ["val"] * 10) * 2
+    return ImageTable.from_paths(paths, labels).with_splits(splits)
+
+
+def clean_facts():
+    rng = np.random.default_rng(0)
+    return [
+        FileFacts(
+            digest=bytes([n]) * 32,
+            n_bytes=1000,
+            format="JPEG",
+            mode="RGB",
+            width=int(rng.integers(300, 500)),
+            height=int(rng.integers(300, 500)),
+            brightness=120.0,
+            contrast=50.0,
+            thumb=rng.integers(0, 256, 256, np.uint8).tobytes(),
+        )
+        for n in range(N)
+    ]
+
+
+def clean_features():
+    rng = np.random.default_rng(1)
+    centres = np.repeat(rng.normal(0, 1, (2, 32)), N // 2, axis=0)
+    return (centres + rng.normal(0, 0.3, (N, 32))).astype(np.float32)
+
+
+def problems(table, facts, final=None):
+    thumbs = np.stack([np.frombuffer(fact.thumb, np.uint8) for fact in facts])
+    found = find_duplicates([fact.digest for fact in facts], thumbs, final)
+    return find_problems(table, facts, found, final)
+
+
+def kinds(findings):
+    return [finding.kind for finding in findings]
+
+
+def relabelled(table, **columns):
+    return replace(table, **{name: column(values) for name, values in columns.items()})
+
+
+def test_clean_data_has_no_findings():
+    assert problems(clean_table(), clean_facts(), clean_features()) == []
+
+
+# ---- table ----------------------------------------------------------------------------------
+
+
+def without(table, label, split):
+    return table.select((table.labels != label) | (table.splits != split))
+
+
+def changed_table(kind):
+    table = clean_table()
+    every = np.arange(N)
+    first = [True] + [False] * (N - 1)
+    groups = [f"g{n}" for n in range(N)]
+    groups[19] = groups[20] = "plant"
+    return {
+        "unreadable": lambda: replace(table, rejected=(Rejected("a.jpg", "cut off", "copy it"),)),
+        "class-not-in-train": lambda: without(table, "bees", "train"),
+        "class-not-scored": lambda: without(table, "bees", "val"),
+        "one-class": lambda: table.select(table.labels == "ants"),
+        "few-images": lambda: table.select((every < 30) | (every >= 43)),
+        "imbalance": lambda: relabelled(
+            table, labels=["ants"] * 29 + ["bees"] + ["ants"] * 28 + ["bees"] * 2
+        ).with_splits(["train"] * 58 + ["val"] * 2),
+        "groups-across-splits": lambda: relabelled(table, groups=groups),
+        "similar-class-names": lambda: relabelled(
+            table, labels=["Sea lion"] * 15 + ["sea_lion"] * 15 + ["bees"] * 30
+        ).with_splits((["train"] * 10 + ["val"] * 5) * 4),
+        "unlabelled": lambda: relabelled(table, labels=np.where(first, None, table.labels)),
+        "stray-folder": lambda: replace(
+            table, skipped=(Skipped("extra", "stray-folder", ""), Skipped("b", "hidden", ""))
+        ),
+    }[kind]()
+
+
+SEVERITIES = {
+    "unreadable": "warning",
+    "class-not-in-train": "error",
+    "class-not-scored": "warning",
+    "one-class": "error",
+    "few-images": "note",
+    "imbalance": "warning",
+    "groups-across-splits": "warning",
+    "similar-class-names": "warning",
+    "unlabelled": "note",
+    "stray-folder": "warning",
+}
+
+
+@pytest.mark.parametrize("kind", SEVERITIES)
+def test_a_table_problem_is_raised_once(kind):
+    found = find_table_problems(changed_table(kind))
+    of_kind = [finding for finding in found if finding.kind == kind]
+    assert [finding.severity for finding in of_kind] == [SEVERITIES[kind]]
+
+
+def test_a_class_not_in_train_names_the_near_one():
+    table = clean_table()
+    labels = np.where((table.splits == "val") & (table.labels == "bees"), "Bees", table.labels)
+    finding = find_table_problems(relabelled(table, labels=labels))[0]
+    assert finding.kind == "class-not-in-train"
+    assert "'Bees'" in finding.message
+    assert "'bees'" in finding.mend
+    assert len(finding.paths) == 10
+
+
+def test_serious_findings_come_first():
+    table = replace(changed_table("class-not-in-train"), skipped=(Skipped("x", "hidden", ""),))
+    severities = [finding.severity for finding in find_table_problems(table)]
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    assert severities[-1] == "note"
+
+
+def test_skipped_entries_are_counted_by_kind():
+    skipped = tuple(Skipped(f"{n}.tmp", "leftover", "") for n in range(8))
+    finding = find_table_problems(replace(clean_table(), skipped=skipped))[0]
+    assert finding.message.startswith("8 files left by programs")
+    assert len(finding.paths) == 8
+
+
+def test_an_unlabelled_folder_is_no_problem():
+    assert find_table_problems(ImageTable.from_paths(["1.jpg", "2.jpg"])) == []
+
+
+def test_paths_are_shown_as_the_user_knows_them():
+    table = replace(
+        ImageTable.from_paths(["/cache/a.jpg", "/cache/b.jpg"], ["ant", None]),
+        source="photos.zip",
+        root="/cache",
+    )
+    found = {finding.kind: finding for finding in find_table_problems(table)}
+    assert found["unlabelled"].paths == ("photos.zip/b.jpg",)
+
+
+# ---- pictures -------------------------------------------------------------------------------
+
+
+def changed_facts(kind):
+    facts = clean_facts()
+    flat = bytes([250] * 200 + list(range(56)))
+    one = {
+        "exact-duplicates": {"digest": facts[1].digest, "thumb": facts[1].thumb},
+        "near-duplicates": {"thumb": facts[1].thumb},
+        "duplicates-across-splits": {"thumb": facts[25].thumb},
+        "conflicting-labels": {"thumb": facts[35].thumb},
+        "wrong-extension": {"format": "PNG"},
+        "tiny": {"width": 20, "height": 400},
+        "huge": {"width": 10_000, "height": 9_000},
+        "odd-shape": {"width": 2000, "height": 400},
+        "blank": {"contrast": 0.5},
+        "dark": {"brightness": 5.0},
+        "bright": {"brightness": 250.0},
+        "placeholder": {"format": "GIF", "mode": "P", "thumb": flat},
+    }
+    many = {
+        "format-tells-class": {"format": "PNG"},
+        "mode-tells-class": {"mode": "L"},
+        "size-tells-class": {"width": 2000, "height": 1500},
+    }
+    if kind in one:
+        return [replace(facts[0], **one[kind]), *facts[1:]]
+    return [replace(fact, **many[kind]) for fact in facts[:30]] + facts[30:]
+
+
+PICTURE_KINDS = {
+    **dict.fromkeys(
+        ["exact-duplicates", "near-duplicates", "wrong-extension", "tiny", "huge", "odd-shape"],
+        "note",
+    ),
+    **dict.fromkeys(["blank", "dark", "bright", "placeholder"], "note"),
+    **dict.fromkeys(["duplicates-across-splits", "conflicting-labels"], "warning"),
+    **dict.fromkeys(["format-tells-class", "mode-tells-class", "size-tells-class"], "warning"),
+}
+
+
+@pytest.mark.parametrize("kind", PICTURE_KINDS)
+def test_a_picture_problem_is_raised_once(kind):
+    found = problems(clean_table(), changed_facts(kind))
+    of_kind = [finding for finding in found if finding.kind == kind]
+    assert [finding.severity for finding in of_kind] == [PICTURE_KINDS[kind]]
+    assert of_kind[0].message
+    assert of_kind[0].why
+    assert of_kind[0].mend
+
+
+def test_a_score_that_is_mostly_memory_is_an_error():
+    facts = clean_facts()
+    copied = [replace(facts[n], thumb=facts[n - 10].thumb) for n in range(20, 30)]
+    found = problems(clean_table(), [*facts[:20], *copied, *facts[30:]])
+    assert (found[0].kind, found[0].severity) == ("duplicates-across-splits", "error")
+    assert "10 of the 20 images of val" in found[0].message
+
+
+def test_a_picture_of_another_class_is_an_outlier():
+    final = clean_features()
+    final[3] = final[45] + 0.1
+    found = problems(clean_table(), clean_facts(), final)
+    assert kinds(found) == ["outliers"]
+    assert found[0].paths == ("data/ants/03.jpg",)
+
+
+def test_a_copy_does_not_hide_an_outlier():
+    final, labels = clean_features(), clean_table().labels
+    final[3] = final[45]
+    final[4] = final[3]
+    unit = np.arange(N)
+    unit[4] = 3
+    assert find_outliers(final, labels, unit)[[3, 4]].all()
+
+
+def test_flat_pictures_are_placeholders_only_where_they_are_rare():
+    flat = bytes([250] * 200 + list(range(56)))
+    facts = [replace(fact, thumb=flat) for fact in changed_facts("placeholder")]
+    assert "placeholder" not in kinds(problems(clean_table(), facts))
+
+
+def test_a_name_alone_makes_no_placeholder():
+    table = clean_table()
+    paths = ["data/ants/no_image.jpg", *table.paths[1:]]
+    assert kinds(problems(relabelled(table, paths=paths), clean_facts())) == []
+
+
+def test_findings_are_json_with_lists():
+    finding = problems(clean_table(), changed_facts("tiny"))[-1]
+    assert finding.to_dict()["paths"] == ["data/ants/00.jpg"]
+    assert {"kind", "severity", "paths", "message", "mend"} <= set(finding.to_dict())
+
+
+def test_rows_that_do_not_fit_together_are_refused():
+    table, facts = clean_table(), clean_facts()
+    found = find_duplicates([b"a"], np.zeros((1, 256), np.uint8))
+    with pytest.raises(ValueError, match="60 images, 60 facts, 1 units"):
+        find_problems(table, facts, found)
