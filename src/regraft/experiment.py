@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from regraft import artefact, runs
 from regraft.advice import layer_curve as layer_curve_reading
@@ -109,6 +110,12 @@ class Result:
     probe: Probe
 
 
+# Matrices here are small: BLAS threads that wait for each other cost more than they give. The
+# methods raise the limit where a fit is large.
+_ONE_BLAS_THREAD = threadpool_limits.wrap(limits=1)
+
+
+@_ONE_BLAS_THREAD
 def prepare(
     config: RunConfig, *, offline: bool = False, listener: Listener = SILENT,
     needs_splits: bool = True,
@@ -146,6 +153,7 @@ def prepare(
     return _look_at(config, table, extraction, built, clock, needs_splits)
 
 
+@_ONE_BLAS_THREAD
 def run(
     config: RunConfig,
     *,
@@ -251,6 +259,7 @@ def _fit(
     return probe, roles, y, classes
 
 
+@_ONE_BLAS_THREAD
 def fit_method(
     config: RunConfig,
     extraction: extract.Extraction,
@@ -646,6 +655,7 @@ class LayerCurve:
         }
 
 
+@_ONE_BLAS_THREAD
 def layers(
     config: RunConfig, *, offline: bool = False, listener: Listener = SILENT
 ) -> LayerCurve:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from regraft import artefact
 from regraft.data.sources import read_table
@@ -137,6 +138,7 @@ class Scored:
         }
 
 
+@threadpool_limits.wrap(limits=1)
 def predict(
     model: str | os.PathLike[str] | artefact.Artefact,
     images: Sequence[str | os.PathLike[str]],
@@ -170,6 +172,7 @@ def predict(
     )
 
 
+@threadpool_limits.wrap(limits=1)
 def evaluate_model(
     model: str | os.PathLike[str],
     data: str | os.PathLike[str],

@@ -179,8 +179,6 @@ def classifier_in(file: TensorFile, name: object, n_final: int, prefix: str = ""
     room = name.rpartition(".")[0]
     if room and f"{prefix}{room}.bn.running_mean" in file.entries:
         return f"the network normalises its final features before {name!r}"
-    if any(key.startswith(f"{prefix}aux_head.") for key in file.entries):
-        return "the network adds the scores of a second classifier"
     return ""
 
 

@@ -70,7 +70,7 @@ class Logistic:
         """For ``(N, F)`` row weights."""
         seen = np.zeros((self.n_columns, weights.shape[1]))
         np.add.at(seen, y, weights)
-        return LogLoss(y, weights, np.where(seen.T > 0, 0.0, -np.inf))
+        return LogLoss(y, weights, np.where(seen.T > 0, 0.0, -np.inf).astype(weights.dtype))
 
     def with_absent(self, scores: Floats, present: Mask) -> Floats:
         """Half an image's probability to what was not seen: low, finite, and no class's best.

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from regraft.data.splits import carve
 from regraft.errors import ConfigError, DataError
 from regraft.evaluation.calibration import fit_temperature, softmax
-from regraft.features.engines import Tap
+from regraft.features.engines import Tap, available_cores
 from regraft.methods import ridge
 from regraft.methods.base import Codes, FittedHead, Floats, Head
 from regraft.methods.representation import SOURCE, Representation, SourceClassifier
@@ -27,6 +29,8 @@ HEADS = ("ridge", "logistic", "svm", "ncm", "knn")
 # Taps are compared on at most this many train images: the comparison needs no more, and its cost
 # grows with the cube. Strength, head and temperature always see all of train.
 MAX_ROWS_TO_CHOOSE = 1_024
+# Up to this many rows one core is faster than several that wait for each other.
+SMALL_ROWS = 512
 # Above this many numbers the represented features are never held at once (ridge only).
 MAX_NUMBERS_IN_MEMORY = 250_000_000
 
@@ -152,7 +156,8 @@ class Probe:
         self.representation_ = Representation.fit(
             X, taps, self.available, source=self.source, sample_weight=weight
         )
-        fitted = self._fit_head(X, y, n_classes, units, weight)
+        with threadpool_limits(1 if len(y) <= SMALL_ROWS else available_cores()):
+            fitted = self._fit_head(X, y, n_classes, units, weight)
         self.head_, self.strength_, self.curve_ = fitted.head, fitted.strength, fitted.curve
         self.oof_rows_ = getattr(fitted, "oof_rows", np.arange(len(y)))
         self.temperature_ = fit_temperature(fitted.oof_scores, y[self.oof_rows_])
@@ -191,13 +196,18 @@ class Probe:
         self, X: Floats, y: Codes, n_classes: int, units: Codes, weight: Floats
     ) -> tuple[str, ...]:
         rows = rows_to_compare(y, units, self.random_state)
-        results = {
-            taps: _left_out(X[rows], y[rows], n_classes, units[rows], weight[rows], taps, self)
-            for taps in candidate_taps(self.available, self.source is not None)
-        }
-        self.candidates_ = compare(results, y[rows])
+        X, y, units, weight = X[rows], y[rows], units[rows], weight[rows]
+        candidates = candidate_taps(self.available, self.source is not None)
+
+        def measure(taps: tuple[str, ...]) -> ridge.LeftOut:
+            return _left_out(X, y, n_classes, units, weight, taps, self)
+
+        # One thread a candidate and one core a thread: matrices this small are not worth sharing.
+        with threadpool_limits(1), ThreadPoolExecutor(available_cores()) as pool:
+            results = dict(zip(candidates, pool.map(measure, candidates), strict=True))
+        self.candidates_ = compare(results, y)
         chosen = next(c for c in self.candidates_ if c.is_tie)
-        how = "leave-one-out" if len(np.unique(units[rows])) == len(rows) else "leave-one-unit-out"
+        how = "leave-one-out" if len(np.unique(units)) == len(units) else "leave-one-unit-out"
         self.chosen_by_ = (
             f"{how} squared error of ridge on {len(rows)} train images: the simplest of "
             f"{len(results)} sets of taps within one standard error of the best"

@@ -73,7 +73,7 @@ class OneAgainstRest:
         target = np.where(y[:, None] == np.arange(self.n_classes), 1.0, -1.0)
         n_folds = weights.shape[1]
         return SquaredHinge(
-            np.tile(target, n_folds), np.repeat(weights, self.n_classes, axis=1)
+            np.tile(target.astype(weights.dtype), n_folds), np.repeat(weights, self.n_classes, axis=1)
         )
 
     def with_absent(self, scores: Floats, present: Mask) -> Floats:
