@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import json
 import os
 import pickle
@@ -140,6 +141,12 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that nobody changes: for tests that make their own copies."""
     room = tmp_path_factory.mktemp("pristine")
     return make_parts(room, ("layer1", "final", "source")).save(room / "model")
+
+
+@pytest.fixture(scope="module")
+def changed(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it, whose config is changed again and again."""
+    return shutil.copytree(pristine, tmp_path_factory.mktemp("changed") / "model")
 
 
 def read_config(model: Path) -> Any:
@@ -378,8 +385,10 @@ def test_two_tensors_swapped_are_refused(model: Path) -> None:
 
 def test_the_files_of_two_models_do_not_mix(pristine: Path, model: Path) -> None:
     for name in ("model.safetensors", "regraft.safetensors"):
+        own = (model / name).read_bytes()
         shutil.copy(pristine / name, model / name)
         assert f"{name} was changed" in refusal(model)
+        (model / name).write_bytes(own)
 
 
 # -- Refused: the config (its digest made to fit) --
@@ -407,7 +416,7 @@ BAD_VALUES = [
     ("regraft.widths", [["layer1", -3], ["final", 4]], "-3"),
     ("regraft.widths", [["final"]], "[stage, width]"),
     ("regraft.widths", [], "the last"),
-    ("regraft.representation.taps", ["layer9"], "stages"),
+    ("regraft.representation.taps", ["layer9"], "'layer9'"),
     ("regraft.representation.taps", ["final", "final"], "different"),
     ("regraft.representation.taps", ["source"], "stages"),
     ("regraft.representation.blocks", [["final", 0, 4, False]], "stages"),
@@ -503,14 +512,14 @@ JSON_VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_any_change_of_the_config_is_refused_or_harmless(
-    pristine: Path, data: st.DataObject
+    pristine: Path, changed: Path, data: st.DataObject
 ) -> None:
     config = read_config(pristine)
     for _ in range(data.draw(st.integers(1, 3))):
-        *above, last = data.draw(st.sampled_from([p for p in places(config) if p != ("regraft",)]))
+        *above, last = data.draw(st.sampled_from(list(places(config))))
         part = config
         for key in above:
             part = part[key]
@@ -518,19 +527,16 @@ def test_any_change_of_the_config_is_refused_or_harmless(
             del part[last]
         else:
             part[last] = copy.deepcopy(data.draw(JSON_VALUES))
-        if not isinstance(config["regraft"].get("files"), dict):
-            break
-    with tempfile.TemporaryDirectory() as room:
-        model = shutil.copytree(pristine, Path(room) / "model")
-        try:
-            seal(model, config)
-        except (ValueError, KeyError, TypeError):  # no digest can be put into it
-            (model / "config.json").write_text(json.dumps(config))
-        try:
-            proba = artefact.load(model).predict_proba(X)
-        except ArtefactError:
-            return
-        assert proba.shape == (len(X), 3)
+    try:
+        seal(changed, config)
+    except (ValueError, KeyError, TypeError, AttributeError):  # nowhere to put a digest
+        (changed / "config.json").write_text(json.dumps(config))
+    try:
+        proba = artefact.load(changed).predict_proba(X)
+    except ArtefactError:
+        return
+    assert proba.shape == (len(X), 3)
+    assert np.isfinite(proba).all()
 
 
 @settings(max_examples=150, deadline=None)
@@ -853,7 +859,12 @@ class Real:
     network: Any
 
 
-def real_network(name: str, folder: Path) -> Real:
+@pytest.fixture(scope="module")
+def real_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Real]:
+    return functools.cache(lambda name: make_real_network(name, tmp_path_factory.mktemp(name)))
+
+
+def make_real_network(name: str, folder: Path) -> Real:
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
 
@@ -893,11 +904,13 @@ def save_real(real: Real, taps: tuple[str, ...], folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.filterwarnings("ignore")
-def test_timm_opens_a_linear_model_and_says_the_same(tmp_path: Path, name: str) -> None:
+def test_timm_opens_a_linear_model_and_says_the_same(
+    real_network: Callable[[str], Real], tmp_path: Path, name: str
+) -> None:
     torch = pytest.importorskip("torch")
     import timm
 
-    real = real_network(name, tmp_path)
+    real = real_network(name)
     model = save_real(real, ("final",), tmp_path)
     opened = timm.create_model(f"local-dir:{model}", pretrained=True).eval()
     with torch.inference_mode():
@@ -911,11 +924,13 @@ def test_timm_opens_a_linear_model_and_says_the_same(tmp_path: Path, name: str) 
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_timm_opens_the_source_network_where_the_head_sees_more_stages(tmp_path: Path) -> None:
+def test_timm_opens_the_source_network_where_the_head_sees_more_stages(
+    real_network: Callable[[str], Real], tmp_path: Path
+) -> None:
     torch = pytest.importorskip("torch")
     import timm
 
-    real = real_network("test_resnet", tmp_path)
+    real = real_network("test_resnet")
     model = save_real(real, ("layer2", "final"), tmp_path)
     opened = timm.create_model(f"local-dir:{model}", pretrained=True).eval()
     with torch.inference_mode():
@@ -926,7 +941,7 @@ def test_timm_opens_the_source_network_where_the_head_sees_more_stages(tmp_path:
 @pytest.mark.parametrize("taps", [("final",), ("layer2", "final")])
 @pytest.mark.filterwarnings("ignore")
 def test_torch_puts_the_original_network_together_again(
-    tmp_path: Path, taps: tuple[str, ...]
+    real_network: Callable[[str], Real], tmp_path: Path, taps: tuple[str, ...]
 ) -> None:
     """As `regraft.backbones.network` does for a Source of the kind 'artefact'."""
     pytest.importorskip("torch")
@@ -934,7 +949,7 @@ def test_torch_puts_the_original_network_together_again(
 
     from regraft.backbones import weights
 
-    real = real_network("test_resnet", tmp_path)
+    real = real_network("test_resnet")
     model = save_real(real, taps, tmp_path)
     state = load_file(model / "model.safetensors")
     for key, value in load_file(model / "regraft.safetensors").items():

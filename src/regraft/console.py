@@ -132,7 +132,9 @@ def show_backbones(found: Sequence[Any], *, pattern: str, as_json: bool) -> None
     for heading in ("name", "weights", "licence"):
         table.add_column(heading, overflow="fold")
     for listed in found:
-        here = "" if listed.is_here or listed.weights.startswith("hf") else " [dim](not installed)[/]"
+        here = (
+            "" if listed.is_here or listed.weights.startswith("hf") else " [dim](not installed)[/]"
+        )
         table.add_row(listed.name, escape(listed.weights) + here, listed.licence)
     out.print(table)
     if not pattern:
@@ -201,7 +203,11 @@ def _show_run(metrics: Mapping[str, Any], findings: Sequence[Mapping[str, Any]])
     _time(out, metrics)
     out.print(f"[bold]Saved[/]   {_name(metrics['model'])}", soft_wrap=True)
     model = _quoted(metrics["model"])
-    _next(out, f"regraft predict {model} new_photos/", f"regraft layers {_quoted(metrics['data']['source'])}")
+    _next(
+        out,
+        f"regraft predict {model} new_photos/",
+        f"regraft layers {_quoted(metrics['data']['source'])}",
+    )
 
 
 def _score(out: Console, evaluation: Mapping[str, Any]) -> None:
@@ -284,9 +290,7 @@ def _beside(out: Console, metrics: Mapping[str, Any]) -> None:
         )
 
 
-def _data(
-    out: Console, metrics: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]
-) -> None:
+def _data(out: Console, metrics: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> None:
     data = metrics["data"]
     splits = ", ".join(f"{n} {name}" for name, n in data["splits"].items())
     made = " (divided here, by content)" if data["splits_assigned"] else ""
@@ -336,7 +340,11 @@ def _taps_in_words(taps: Sequence[str], metrics: Mapping[str, Any]) -> str:
 
 def _time(out: Console, metrics: Mapping[str, Any]) -> None:
     seconds, features = metrics["seconds"], metrics["features"]
-    parts = [f"{name} {value:.1f}" for name, value in seconds.items() if name != "total" and value >= 0.05]
+    parts = [
+        f"{name} {value:.1f}"
+        for name, value in seconds.items()
+        if name != "total" and value >= 0.05
+    ]
     out.print(f"[bold]Time[/]    {seconds['total']:.1f} s ({', '.join(parts)})")
     speed = features["pass"]
     if features["computed"]:
@@ -389,7 +397,13 @@ def _plain_progress(stage: str, done: int, total: int) -> None:
 
 
 def _bar() -> Iterator[Listener]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     screen = Console(stderr=True, highlight=False)
     columns = (

@@ -117,7 +117,10 @@ _ONE_BLAS_THREAD = threadpool_limits.wrap(limits=1)
 
 @_ONE_BLAS_THREAD
 def prepare(
-    config: RunConfig, *, offline: bool = False, listener: Listener = SILENT,
+    config: RunConfig,
+    *,
+    offline: bool = False,
+    listener: Listener = SILENT,
     needs_splits: bool = True,
 ) -> Prepared:
     """Read the table, run the one pass, divide, and look for what is wrong.
@@ -277,7 +280,9 @@ def fit_method(
 
 def _method(config: RunConfig, built: engines.BuiltEngine) -> Probe:
     if config.method not in METHODS:
-        raise ConfigError(f"no method is called {config.method!r}", cure=f"methods: {list(METHODS)}")
+        raise ConfigError(
+            f"no method is called {config.method!r}", cure=f"methods: {list(METHODS)}"
+        )
     return METHODS[config.method](
         built.info.taps,
         taps=_taps(config.taps, built.info),
@@ -373,9 +378,7 @@ def _with_splits(
     return table.with_splits(splits)
 
 
-def _refuse_unknown_classes(
-    table: ImageTable, roles: divide.Roles, classes: list[str]
-) -> None:
+def _refuse_unknown_classes(table: ImageTable, roles: divide.Roles, classes: list[str]) -> None:
     scored = [str(label) for label in table.labels[roles.reports] if label is not None]
     check_known_classes(scored, classes, place=f"{roles.reported} split of {table.source!r}")
 
@@ -435,7 +438,10 @@ def _evaluate(
     baselines = {
         "majority class": majority_baseline(y[roles.train], y[rows], len(classes)),
         "nearest neighbour": nearest_neighbour_baseline(
-            prepared.X[roles.train][:, columns], y[roles.train], prepared.X[rows][:, columns], y[rows]
+            prepared.X[roles.train][:, columns],
+            y[roles.train],
+            prepared.X[rows][:, columns],
+            y[rows],
         ),
     }
     return _Tested(scored, clean, int(leaked.sum()), baselines)
@@ -590,7 +596,9 @@ def _top_words(p: NDArray[Any], classes: list[str]) -> str:
 def _what_was_there(table: ImageTable) -> str:
     if table.rejected:
         first = table.rejected[0]
-        return f": {len(table.rejected)} files cannot be opened, first {first.path!r} ({first.reason})"
+        return (
+            f": {len(table.rejected)} files cannot be opened, first {first.path!r} ({first.reason})"
+        )
     if table.skipped:
         first = table.skipped[0]
         return f": {len(table.skipped)} entries left out, first {first.path!r} ({first.reason})"
@@ -656,9 +664,7 @@ class LayerCurve:
 
 
 @_ONE_BLAS_THREAD
-def layers(
-    config: RunConfig, *, offline: bool = False, listener: Listener = SILENT
-) -> LayerCurve:
+def layers(config: RunConfig, *, offline: bool = False, listener: Listener = SILENT) -> LayerCurve:
     """The layer curve of the data, measured inside train."""
     prepared = prepare(config, offline=offline, listener=listener)
     probe, _, _, _ = _fit(config, prepared)

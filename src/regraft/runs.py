@@ -133,8 +133,12 @@ def folder_for(config: RunConfig, *, out: str = "runs", name: str | None = None)
     UsageError
         The name is no folder name, or the folder holds another configuration or foreign files.
     """
-    if name is not None and (not name.strip() or name in {".", ".."} or "/" in name or "\\" in name):
-        raise UsageError(f"--run {name!r} is not a folder's name", cure="--out DIR says where it goes")
+    if name is not None and (
+        not name.strip() or name in {".", ".."} or "/" in name or "\\" in name
+    ):
+        raise UsageError(
+            f"--run {name!r} is not a folder's name", cure="--out DIR says where it goes"
+        )
     folder = Path(out) / (name or config.default_name)
     if not folder.exists():
         return folder

@@ -80,7 +80,9 @@ class Predictions:
             if "error" in row:
                 continue
             others = "  ".join(f"{name} {p:.1%}" for name, p in row["top"][1:] if p >= 0.001)
-            print(f"{_shown(row['path']):{width}}  {row['label']} {row['probability']:.1%}   {others}")
+            print(
+                f"{_shown(row['path']):{width}}  {row['label']} {row['probability']:.1%}   {others}"
+            )
         for bad in self.rejected:
             print(f"{_shown(bad.path)}: not read: {bad.reason}", file=sys.stderr)
 
@@ -88,7 +90,9 @@ class Predictions:
         try:
             stream = open(out, "w", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
         except OSError as error:
-            raise UsageError(f"cannot write {out!r}: {error.strerror}", cure="--out FILE") from error
+            raise UsageError(
+                f"cannot write {out!r}: {error.strerror}", cure="--out FILE"
+            ) from error
         with stream:
             writer = csv.writer(stream)
             ranks = [name for i in range(2, top + 1) for name in (f"label_{i}", f"probability_{i}")]

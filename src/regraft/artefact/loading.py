@@ -114,6 +114,8 @@ def load(folder: str | os.PathLike[str]) -> Artefact:
         representation = _representation(config, tensors, source)
         head = _head(config.head_kind, tensors)
         check_fit(config.classes, representation, head, config.info)
+        if config.opens_with_timm:
+            _check_replaced(config, network)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise ArtefactError(
@@ -137,6 +139,9 @@ def check_fit(
     classes: tuple[str, ...], representation: Representation, head: Head, info: EngineInfo
 ) -> None:
     """Whether these parts make one classifier; ValueError says which do not, with both sizes."""
+    known = {SOURCE, *(tap.name for tap in info.taps)}
+    if unknown := set(representation.taps) - known:
+        raise ValueError(f"the representation sees {min(unknown)!r}; stages are {sorted(known)}")
     if representation.blocks != blocks_of(representation.taps, info.taps, representation.source):
         raise ValueError("the representation's blocks are not those of the backbone's stages")
     n_features = sum(_width(representation, block) for block in representation.blocks)
@@ -236,25 +241,27 @@ def _source_classifier(
     config: configs.Config, network: TensorFile, learnt: TensorFile
 ) -> SourceClassifier | None:
     """The original network's last layer, where the representation needs it."""
-    name, n_final = config.info.config.get("classifier"), config.info.widths[-1][1]
+    name = config.info.config.get("classifier")
     file, prefix = (learnt, "network.") if config.opens_with_timm else (network, "")
-    if config.opens_with_timm:
-        _check_replaced(config, network, n_final)
     if SOURCE not in config.representation["taps"]:
         return None
-    if problem := classifier_in(file, name, n_final, prefix):
+    if problem := classifier_in(file, name, _n_final(config), prefix):
         raise ValueError(problem)
     return classifier_of(file, str(name), prefix)
 
 
-def _check_replaced(config: configs.Config, network: TensorFile, n_final: int) -> None:
-    name, n_classes = config.info.config.get("classifier"), len(config.classes)
+def _check_replaced(config: configs.Config, network: TensorFile) -> None:
+    name, wanted = config.info.config.get("classifier"), (len(config.classes), _n_final(config))
     entry = network.entries.get(f"{name}.weight")
-    if entry is None or entry.shape != (n_classes, n_final):
+    if entry is None or entry.shape != wanted:
         raise ValueError(
             f"{configs.NETWORK}: the classifier {name!r} is {entry and entry.shape}, "
-            f"expected {(n_classes, n_final)}"
+            f"expected {wanted}"
         )
+
+
+def _n_final(config: configs.Config) -> int:
+    return config.info.widths[-1][1]
 
 
 def _representation(

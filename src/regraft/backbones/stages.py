@@ -26,7 +26,9 @@ def find_stages(network: nn.Module) -> list[str]:
     ['layer1', 'layer2', 'layer3', 'layer4']
     """
     modules = dict(network.named_modules())
-    named = [m for m in _feature_modules(network) if m in modules] or _children_with_weights(network)
+    named = [m for m in _feature_modules(network) if m in modules] or _children_with_weights(
+        network
+    )
     names = {sibling for name in named for sibling in _siblings(modules, name)}
     return _thin([name for name in _finishing_order(network, names)])
 

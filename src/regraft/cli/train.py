@@ -66,7 +66,9 @@ def command(
     if config is not None:
         resolved = runs.RunConfig.from_file(config)
     elif data is None:
-        raise UsageError("train needs DATA, a folder, manifest or archive", cure="regraft train photos/")
+        raise UsageError(
+            "train needs DATA, a folder, manifest or archive", cure="regraft train photos/"
+        )
     else:
         settings |= {
             "data": data,

@@ -105,6 +105,7 @@ class Extraction:
     info : EngineInfo
     recipe : Recipe
     computed, from_store : int
+        Images that went through the network, and those that did not have to.
     report : PassReport
     """
 
@@ -179,10 +180,9 @@ def run(
     found, _ = store.features(digests, recipe.digest, X.shape[1], out=X)
 
     missing = [i for i in range(N) if not _is_settled(facts[i], found[i])]
-    from_store = N - len(missing)
     work = _Pass(table, built, store, recipe, X, facts, progress)
     report = work.run(missing, n_threads) if missing else PassReport()
-    return _gather(table, X, facts, work.refused, built.info, recipe, from_store, report)
+    return _gather(table, X, facts, work.refused, built.info, recipe, report)
 
 
 def sample_pictures(
@@ -225,7 +225,23 @@ class _Done:
     stat: os.stat_result | None = None
     features: NDArray[np.float32] | None = None
     refused: DecodeError | None = None
-    is_from_store: bool = False
+    pixels: NDArray[np.uint8] | None = None
+    copy_of: int | None = None
+
+
+class _OnDemand:
+    """An engine that is started when the first image needs it, by one thread for all."""
+
+    def __init__(self, built: BuiltEngine, n_threads: int) -> None:
+        self.built, self.n_threads = built, n_threads
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+
+    def start(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = self.built.start(n_threads=self.n_threads)
+            return self._engine
 
 
 class _Pass:
@@ -244,7 +260,9 @@ class _Pass:
         self.paths, self.built, self.store, self.recipe = table.paths, built, store, recipe
         self.X, self.facts, self.progress = X, facts, progress
         self.preprocess = built.info.preprocess
+        self.store_may_know = store.counts().get("facts", 0) > 0
         self.refused: dict[int, DecodeError] = {}
+        self._row_of: dict[bytes, int] = {}
         self.waiting: list[_Done] = []
         self.decode_s = self.model_s = 0.0
         self.n_run = 0
@@ -254,7 +272,9 @@ class _Pass:
 
     def run(self, rows: list[int], n_threads: int | None) -> PassReport:
         n_threads = n_threads or available_cores()
-        engine = self.built.start(n_threads=n_threads)
+        engine = _OnDemand(self.built, n_threads)
+        if not self.store_may_know:
+            engine.start()  # its start is no part of the pass
         start = time.perf_counter()
         batch = max(1, self.built.info.batch_size)
         batches = iter([rows[i : i + batch] for i in range(0, len(rows), batch)])
@@ -272,16 +292,17 @@ class _Pass:
             for thread in threads:
                 thread.join()
         seconds = time.perf_counter() - start
-        n = max(1, self.n_run)
+        if not self.n_run:
+            return PassReport(seconds=seconds, n_cores=n_threads)
         return PassReport(
             n_images=self.n_run,
             seconds=seconds,
-            decode_ms=1000 * self.decode_s / n,
-            model_ms=1000 * self.model_s / n,
+            decode_ms=1000 * self.decode_s / self.n_run,
+            model_ms=1000 * self.model_s / self.n_run,
             n_cores=min(n_threads, available_cores()),
         )
 
-    def _work(self, engine: Engine, batches: Any) -> None:
+    def _work(self, engine: _OnDemand, batches: Any) -> None:
         try:
             while not self._stop.is_set():
                 with self._lock:
@@ -292,15 +313,17 @@ class _Pass:
         except BaseException as error:  # handed to the caller's thread, which raises it
             self._results.put(error)
 
-    def _do(self, engine: Engine, rows: list[int]) -> None:
+    def _do(self, engine: _OnDemand, rows: list[int]) -> None:
         start = time.thread_time()
         done = [self._read(row) for row in rows]
         between, wall = time.thread_time(), time.perf_counter()
-        pictures = [d for d in done if d.features is not None]
+        pictures = [d for d in done if d.pixels is not None]
         if pictures:
-            pixels = np.stack([d.features for d in pictures])  # type: ignore[misc]
-            for d, features in zip(pictures, engine.run(pixels), strict=True):
-                d.features = features
+            engine.start()
+            wall = time.perf_counter()
+            pixels = np.stack([d.pixels for d in pictures if d.pixels is not None])
+            for d, features in zip(pictures, engine.start().run(pixels), strict=True):
+                d.features, d.pixels = features, None
         model_s = time.perf_counter() - wall if pictures else 0.0
         with self._lock:
             self.decode_s += between - start
@@ -310,7 +333,7 @@ class _Pass:
             self._results.put(d)
 
     def _read(self, row: int) -> _Done:
-        """One file up to its network input (left in ``features`` until the network has run)."""
+        """One file up to its network input, or to what is known of its content already."""
         path = self.paths[row]
         try:
             stat = os.stat(path) if os.path.exists(path) else None
@@ -318,20 +341,38 @@ class _Pass:
         except DecodeError as error:
             return _Done(row, refused=error)
         digest = hashlib.sha256(data).digest()
+        with self._lock:
+            first = self._row_of.setdefault(digest, row)
+        if first != row:
+            return _Done(row, stat=stat, copy_of=first)
+        stored = self._stored(row, digest, stat) if self.store_may_know else None
+        if stored is not None:
+            return stored
         try:
             decoded = decode(data, min_side_px=self.preprocess.decode_min_side_px)
         except DecodeError as error:
             return _Done(row, rejected_facts(data, digest, error), stat)
         pixels: Any = self.preprocess(decoded.pixels)
-        return _Done(row, self.facts[row] or facts_of(data, digest, decoded), stat, pixels)
+        return _Done(row, facts_of(data, digest, decoded), stat, pixels=pixels)
+
+    def _stored(self, row: int, digest: bytes, stat: os.stat_result | None) -> _Done | None:
+        """A file under a new name whose content the store knows."""
+        facts = self.store.facts([digest]).get(digest)
+        if facts is None or facts.rejected is not None:
+            return None if facts is None else _Done(row, facts, stat)
+        found, X = self.store.features([digest], self.recipe.digest, self.X.shape[1])
+        return _Done(row, facts, stat, X[0]) if found[0] else None
 
     def _collect(self, total: int) -> None:
+        copies: list[_Done] = []
         for n_done in range(1, total + 1):
             result = self._results.get()
             if isinstance(result, BaseException):
                 raise result
             if result.refused is not None:
                 self.refused[result.row] = result.refused
+            elif result.copy_of is not None:
+                copies.append(result)
             else:
                 self.facts[result.row] = result.facts
                 if result.features is not None:
@@ -340,6 +381,11 @@ class _Pass:
                 if len(self.waiting) >= ROWS_PER_WRITE:
                     self._write()
             self.progress(n_done, total)
+        for copy in copies:
+            assert copy.copy_of is not None
+            self.facts[copy.row] = copy.facts = self.facts[copy.copy_of]
+            self.X[copy.row] = self.X[copy.copy_of]
+            self.waiting.append(copy)
 
     def _write(self) -> None:
         """Hand what waits to the store."""
@@ -362,7 +408,6 @@ def _gather(
     refused: dict[int, DecodeError],
     info: EngineInfo,
     recipe: Recipe,
-    from_store: int,
     report: PassReport,
 ) -> Extraction:
     """Only the readable rows; the others become `rejected`, each with its reason."""
@@ -381,7 +426,7 @@ def _gather(
         info=info,
         recipe=recipe,
         computed=report.n_images,
-        from_store=int(from_store),
+        from_store=int(good.sum()) - report.n_images,
         report=report,
     )
 
@@ -394,4 +439,3 @@ def _rows_of(X: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.floa
     for target, row in enumerate(rows):
         X[target] = X[row]
     return X[: len(rows)]
-

@@ -58,4 +58,3 @@ def compile_graph(folder: Path, precision: str, n_threads: int) -> openvino.Comp
         "PERFORMANCE_HINT": "THROUGHPUT",
     }
     return core.compile_model(str(folder / GRAPH), "CPU", options)
-

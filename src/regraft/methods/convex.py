@@ -290,7 +290,9 @@ class _FoldPath:
             # Strengths are equally spaced in logs, and so, nearly, are their weights.
             start = 2 * self.W[:, problems] - self.before[:, problems]
             self.before[:, problems] = self.W[:, problems]
-            W = minimise(loss, self.principal, start, np.float32(strength), tolerance=FOLD_TOLERANCE)
+            W = minimise(
+                loss, self.principal, start, np.float32(strength), tolerance=FOLD_TOLERANCE
+            )
             self.W[:, problems] = W
             by_fold = W.reshape(len(W), -1, self.shape[1])
             for place, fold in enumerate(range(part.start, part.stop)):

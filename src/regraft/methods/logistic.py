@@ -55,9 +55,7 @@ def fit_logistic(
     1.0
     """
     family = Logistic(n_classes)
-    return fit_path(
-        family, Z, y, n_classes=n_classes, folds=folds, sample_weight=sample_weight
-    )
+    return fit_path(family, Z, y, n_classes=n_classes, folds=folds, sample_weight=sample_weight)
 
 
 @dataclass(frozen=True)

@@ -124,9 +124,7 @@ class Probe:
     oof_proba_: Floats = field(init=False, repr=False)
     seconds_: dict[str, float] = field(init=False, repr=False, default_factory=dict)
 
-    def fit(
-        self, X: Floats, y: Codes, *, n_classes: int, units: Codes | None = None
-    ) -> Probe:
+    def fit(self, X: Floats, y: Codes, *, n_classes: int, units: Codes | None = None) -> Probe:
         """Choose taps and strength, fit on all of train, calibrate on left-out scores.
 
         Parameters

@@ -134,9 +134,7 @@ class RidgeSystem:
         is_gram = first.shape[1] >= N and N <= MAX_GRAM_ROWS
         route = _by_gram if is_gram else _by_covariance
         parts = route(chunks, y, weight, mean_label, folds, seed)
-        return cls(
-            **parts, total_weight=float(weight.sum()), mean_label=mean_label
-        )
+        return cls(**parts, total_weight=float(weight.sum()), mean_label=mean_label)
 
     def left_out(self, strengths: Floats = STRENGTHS) -> LeftOut:
         """Left-out scores at the strength with the least mean squared error."""

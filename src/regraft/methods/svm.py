@@ -55,9 +55,7 @@ def fit_svm(
     1.0
     """
     family = OneAgainstRest(n_classes)
-    return fit_path(
-        family, Z, y, n_classes=n_classes, folds=folds, sample_weight=sample_weight
-    )
+    return fit_path(family, Z, y, n_classes=n_classes, folds=folds, sample_weight=sample_weight)
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,8 @@ class OneAgainstRest:
         target = np.where(y[:, None] == np.arange(self.n_classes), 1.0, -1.0)
         n_folds = weights.shape[1]
         return SquaredHinge(
-            np.tile(target.astype(weights.dtype), n_folds), np.repeat(weights, self.n_classes, axis=1)
+            np.tile(target.astype(weights.dtype), n_folds),
+            np.repeat(weights, self.n_classes, axis=1),
         )
 
     def with_absent(self, scores: Floats, present: Mask) -> Floats:
