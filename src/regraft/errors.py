@@ -1,18 +1,18 @@
 """Everything Regraft refuses, as one tree, with the exit code each branch has on the command line.
 
-    RegraftError                     1
-    ├── UsageError                   2   a command, option, name or configuration that cannot be meant
-    │   ├── ConfigError              2   a run's configuration has an unknown key or a wrong value
-    │   └── BackboneError            2   no such backbone, or its weights cannot be had here
-    ├── DataError                    3   the data would make the result wrong, or nothing to train on
-    │   ├── TableError               3   a folder or manifest that cannot be read as images with labels
-    │   ├── ArchiveError             3   an archive that would write outside its folder or fill the disk
-    │   ├── SplitError               3   no honest way to divide these images
-    │   └── DecodeError              3   one image file that cannot be read whole
-    ├── TrainingError                4   the loss or the solution stopped being finite
-    ├── ArtefactError                5   a model file that is damaged, foreign or newer
-    ├── WeightsError                 5   a weights file that is not what it should be
-    └── StoreError                   1   the feature store is unusable in a way it could not heal
+    RegraftError            1
+    ├── UsageError          2   a command, option or setting that cannot be meant
+    │   ├── ConfigError     2   a run's configuration has an unknown key or a wrong value
+    │   └── BackboneError   2   no such backbone, or its weights cannot be had here
+    ├── DataError           3   the data would make the result wrong, or nothing to train on
+    │   ├── TableError      3   a folder or manifest that is not images with labels
+    │   ├── ArchiveError    3   an archive that would write outside its folder, or a bomb
+    │   ├── SplitError      3   no honest way to divide these images
+    │   └── DecodeError     3   one image file that cannot be read whole
+    ├── TrainingError       4   the loss or the solution stopped being finite
+    ├── ArtefactError       5   a model file that is damaged, foreign or newer
+    ├── WeightsError        5   a weights file that is not what it should be
+    └── StoreError          1   the feature store is unusable in a way it could not heal
 
 Programming mistakes stay ``TypeError`` and ``ValueError``. The library raises; only the command
 line turns an error into one message and an exit code.
@@ -108,7 +108,7 @@ class SplitError(DataError):
 
 
 class DecodeError(DataError):
-    """One image file cannot be read whole. ``error.rule`` is the reason, ``error.cure`` the mend."""
+    """One image file cannot be read whole; ``rule`` is the reason, ``cure`` the mend."""
 
 
 class TrainingError(RegraftError):

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from regraft.errors import DataError
 from regraft.features import engines, extract
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
+from regraft.methods.probe import Probe
 from regraft.runs import RunConfig
 
 Images = Sequence[Any]
@@ -155,7 +156,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         loaded = artefact.load(folder)
         classifier = cls(method=loaded.method)
         classifier.classes_ = np.array(loaded.classes)
-        classifier.probe_ = loaded
+        classifier.probe_ = cast(Probe, loaded)  # the same predict_proba, nothing left to fit
         classifier.built_ = engines.locate(loaded.source)
         return classifier
 
@@ -213,7 +214,7 @@ def _as_bytes(image: Any) -> NDArray[np.uint8]:
         raise ValueError(f"an image must be (H, W), (H, W, 3) or (H, W, 4), got {array.shape}")
     if array.dtype == np.uint8:
         return array
-    if np.issubdtype(array.dtype, np.floating) and 0 <= array.min() and array.max() <= 1:
+    if np.issubdtype(array.dtype, np.floating) and array.min() >= 0 and array.max() <= 1:
         return np.round(array * 255).astype(np.uint8)
     raise ValueError(
         f"an image array must be uint8, or float in [0, 1]; got {array.dtype} "

@@ -6,30 +6,31 @@
 
 from __future__ import annotations
 
-import csv
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from regraft import artefact, runs
+from regraft import artefact, blas, record, runs
 from regraft.advice import layer_curve as layer_curve_reading
 from regraft.backbones import catalog
 from regraft.checks import duplicates as find
-from regraft.checks.findings import find_problems, find_table_problems
 from regraft.checks.finding import Finding
+from regraft.checks.findings import find_problems, find_table_problems
 from regraft.data import splits as divide
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, check_known_classes
-from regraft.errors import ConfigError, DataError, TableError
-from regraft.evaluation import Estimate, Evaluation, evaluate
-from regraft.evaluation import majority_baseline, nearest_neighbour_baseline
+from regraft.errors import ConfigError, TableError
+from regraft.evaluation import (
+    Evaluation,
+    evaluate,
+    majority_baseline,
+    nearest_neighbour_baseline,
+)
 from regraft.features import engines, extract
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
@@ -38,8 +39,6 @@ from regraft.methods.probe import Probe
 from regraft.methods.representation import SourceClassifier
 from regraft.runs import RunConfig
 
-# Above this many classes predictions.csv names the five most probable instead of all.
-MAX_CLASS_COLUMNS = 50
 # A source classifier of fewer classes says too little of a picture to be a tap.
 MIN_SOURCE_CLASSES = 10
 
@@ -110,12 +109,7 @@ class Result:
     probe: Probe
 
 
-# Matrices here are small: BLAS threads that wait for each other cost more than they give. The
-# methods raise the limit where a fit is large.
-_ONE_BLAS_THREAD = threadpool_limits.wrap(limits=1)
-
-
-@_ONE_BLAS_THREAD
+@blas.one_thread
 def prepare(
     config: RunConfig,
     *,
@@ -156,7 +150,7 @@ def prepare(
     return _look_at(config, table, extraction, built, clock, needs_splits)
 
 
-@_ONE_BLAS_THREAD
+@blas.one_thread
 def run(
     config: RunConfig,
     *,
@@ -198,8 +192,8 @@ def run(
         )
         clock.lap("save")
         seconds = {**prepared.seconds, **clock.laps, "total": time.perf_counter() - started}
-        metrics = _metrics(config, folder, prepared, probe, tested, roles, classes, seconds)
-        _write_run(room, config, metrics, prepared, roles, proba, classes)
+        metrics = record.metrics(config, folder, prepared, probe, tested, roles, classes, seconds)
+        record.write(room, config, metrics, prepared, roles, proba, classes)
     return Result(folder, metrics, tested.evaluation, prepared, probe)
 
 
@@ -262,7 +256,7 @@ def _fit(
     return probe, roles, y, classes
 
 
-@_ONE_BLAS_THREAD
+@blas.one_thread
 def fit_method(
     config: RunConfig,
     extraction: extract.Extraction,
@@ -308,14 +302,6 @@ def _taps(names: list[str] | None, info: engines.EngineInfo) -> tuple[str, ...] 
     meanings = {"codes": ("final",), "all": tuple(tap.name for tap in info.taps)}
     known = [tap for name in names for tap in meanings.get(name.strip(), (name.strip(),))]
     return tuple(dict.fromkeys(known))
-
-
-@dataclass(frozen=True, eq=False)
-class _Tested:
-    evaluation: Evaluation
-    without_leaks: Evaluation | None
-    n_leaked: int
-    baselines: dict[str, Estimate]
 
 
 class _Clock:
@@ -416,7 +402,7 @@ def _evaluate(
     proba: NDArray[Any],
     classes: list[str],
     seed: int,
-) -> _Tested:
+) -> record.Tested:
     table, rows = prepared.table, roles.reports
     groups = None if table.groups is None else table.groups[rows]
     scored = evaluate(
@@ -444,153 +430,7 @@ def _evaluate(
             y[rows],
         ),
     }
-    return _Tested(scored, clean, int(leaked.sum()), baselines)
-
-
-def _metrics(
-    config: RunConfig,
-    folder: Path,
-    prepared: Prepared,
-    probe: Probe,
-    tested: _Tested,
-    roles: divide.Roles,
-    classes: list[str],
-    seconds: dict[str, float],
-) -> dict[str, Any]:
-    """The contract of ARCHITECTURE: what ``--json`` prints and metrics.json keeps."""
-    extraction, info, table = prepared.extraction, prepared.built.info, prepared.table
-    return {
-        "schema": 1,
-        "run": str(folder),
-        "model": str(folder / "model"),
-        "method": config.method,
-        "backbone": {
-            "name": prepared.built.source.name,
-            "architecture": info.architecture,
-            "digest": info.weights_digest,
-            "licence": info.licence,
-            "origin": info.origin,
-        },
-        "data": {
-            "source": config.data,
-            "images": len(table),
-            "classes": classes,
-            "splits": {
-                name: int((table.splits == name).sum())
-                for name in ("train", "val", "test")
-                if (table.splits == name).any()
-            },
-            "splits_assigned": prepared.assigned,
-            "rejected": len(table.rejected),
-            "skipped": len(table.skipped),
-            "findings": len(prepared.findings),
-        },
-        "evaluation": tested.evaluation.to_dict(),
-        "leaks": {
-            "images": tested.n_leaked,
-            "evaluation_without": tested.without_leaks.to_dict() if tested.without_leaks else None,
-        },
-        "baselines": {name: estimate.to_dict() for name, estimate in tested.baselines.items()},
-        "chosen": {
-            "taps": list(probe.representation_.taps),
-            "head": config.head,
-            "strength": probe.strength_,
-            "temperature": probe.temperature_,
-            "by": probe.chosen_by_,
-            "candidates": [candidate.to_dict() for candidate in probe.candidates_],
-            "strength_curve": probe.curve_,
-        },
-        "layers": layer_curve(probe),
-        "seconds": {name: round(value, 4) for name, value in seconds.items()},
-        "features": {
-            "computed": extraction.computed,
-            "from_store": extraction.from_store,
-            "engine": f"{info.runtime} {info.precision}",
-            "pass": extraction.report.to_dict(),
-        },
-    }
-
-
-def layer_curve(probe: Probe) -> list[dict[str, Any]]:
-    """Left-out accuracy of each stage alone and of the final features, from early to late."""
-    alone = {c.taps[0]: c for c in probe.candidates_ if len(c.taps) == 1}
-    ordered = [tap.name for tap in probe.available if tap.name in alone]
-    return [
-        {"tap": name, "accuracy": alone[name].accuracy, "loss": alone[name].loss}
-        for name in ordered
-    ]
-
-
-def _write_run(
-    room: Path,
-    config: RunConfig,
-    metrics: dict[str, Any],
-    prepared: Prepared,
-    roles: divide.Roles,
-    proba: NDArray[Any],
-    classes: list[str],
-) -> None:
-    runs.write_json(room / "metrics.json", metrics)
-    table = prepared.table
-    runs.write_json(
-        room / "findings.json",
-        {
-            "rejected": [r._asdict() for r in table.rejected],
-            "skipped": [s._asdict() for s in table.skipped],
-            "findings": [finding.to_dict() for finding in prepared.findings],
-        },
-    )
-    paths = [table.shown(path) for path in table.paths[roles.reports]]
-    write_predictions(
-        room / "predictions.csv", paths, proba, classes, labels=list(table.labels[roles.reports])
-    )
-    runs.write_json(
-        room / runs.RUN_FILE,
-        {
-            "schema": 1,
-            "config": config.to_dict(),
-            "environment": runs.environment(),
-            "recipe": prepared.extraction.recipe.digest,
-            "weights": prepared.built.info.weights_digest,
-            "seconds": metrics["seconds"],
-        },
-    )
-    (room / "log.jsonl").touch()
-
-
-def write_predictions(
-    file: Path,
-    paths: list[str],
-    proba: NDArray[Any],
-    classes: list[str],
-    *,
-    labels: list[Any] | None = None,
-    rejected: Any = (),
-) -> None:
-    """A CSV with a row per image: the label, its probability, and all classes (or the first five).
-
-    Rejected files are rows too, with their reason in the column ``error``.
-    """
-    shows_all = len(classes) <= MAX_CLASS_COLUMNS
-    with open(file, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.writer(stream)
-        known = ["label"] if labels is not None else []
-        extra = [f"p({c})" for c in classes] if shows_all else ["top_5"]
-        writer.writerow(["path", *known, "predicted", "probability", *extra, "error"])
-        for row, path in enumerate(paths):
-            p = proba[row]
-            best = int(p.argmax())
-            values = [f"{v:.5f}" for v in p] if shows_all else [_top_words(p, classes)]
-            given = [labels[row]] if labels is not None else []
-            writer.writerow([path, *given, classes[best], f"{p[best]:.5f}", *values, ""])
-        for bad in rejected:
-            blanks = [""] * (len(known) + 2 + len(extra))
-            writer.writerow([bad.path, *blanks, bad.reason])
-
-
-def _top_words(p: NDArray[Any], classes: list[str]) -> str:
-    order = np.argsort(-p, kind="stable")[:5]
-    return " ".join(f"{classes[i]}={p[i]:.5f}" for i in order)
+    return record.Tested(scored, clean, int(leaked.sum()), baselines)
 
 
 def _what_was_there(table: ImageTable) -> str:
@@ -600,8 +440,10 @@ def _what_was_there(table: ImageTable) -> str:
             f": {len(table.rejected)} files cannot be opened, first {first.path!r} ({first.reason})"
         )
     if table.skipped:
-        first = table.skipped[0]
-        return f": {len(table.skipped)} entries left out, first {first.path!r} ({first.reason})"
+        left_out = table.skipped[0]
+        return (
+            f": {len(table.skipped)} entries left out, first {left_out.path!r} ({left_out.reason})"
+        )
     return ""
 
 
@@ -663,9 +505,9 @@ class LayerCurve:
         }
 
 
-@_ONE_BLAS_THREAD
+@blas.one_thread
 def layers(config: RunConfig, *, offline: bool = False, listener: Listener = SILENT) -> LayerCurve:
     """The layer curve of the data, measured inside train."""
     prepared = prepare(config, offline=offline, listener=listener)
     probe, _, _, _ = _fit(config, prepared)
-    return LayerCurve(layer_curve(probe), probe.candidates_[0].n_images)
+    return LayerCurve(record.layer_curve(probe), probe.candidates_[0].n_images)

@@ -6,6 +6,7 @@ With the engine built, nothing here imports torch, timm or scikit-learn.
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import sys
@@ -15,9 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from regraft import artefact
+from regraft import artefact, blas
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, Rejected, check_known_classes
 from regraft.errors import TableError, UsageError
@@ -142,7 +142,7 @@ class Scored:
         }
 
 
-@threadpool_limits.wrap(limits=1)
+@blas.one_thread
 def predict(
     model: str | os.PathLike[str] | artefact.Artefact,
     images: Sequence[str | os.PathLike[str]],
@@ -176,13 +176,13 @@ def predict(
     )
 
 
-@threadpool_limits.wrap(limits=1)
+@blas.one_thread
 def evaluate_model(
     model: str | os.PathLike[str],
     data: str | os.PathLike[str],
     *,
     split: str | None = None,
-    columns: Mapping[str, str | None] | None = None,
+    columns: Mapping[str, Any] | None = None,
     offline: bool = False,
     listener: Any = None,
 ) -> Scored:
@@ -235,11 +235,9 @@ def features_for(
     built = engines.locate(
         loaded.source, sample=extract.sample_pictures(table), offline=offline, say=say
     )
+    progress: extract.Progress
     if listener is not None:
-
-        def progress(done: int, total: int) -> None:
-            listener.progress("images", done, total)
-
+        progress = functools.partial(listener.progress, "images")
     else:
         progress = _plain_progress(quiet)
     with Store.open(decoder=DECODER_VERSION) as store:

@@ -152,7 +152,7 @@ def check_fit(
 
     scores = head.scores(np.zeros((1, n_features), np.float32))
     if scores.shape != (1, len(classes)):
-        raise ValueError(f"the head gives {scores.shape[1:]} scores for {len(classes)} classes")
+        raise ValueError(f"the head gives {scores.shape[-1]} scores for {len(classes)} classes")
 
 
 def head_of(kind: str) -> Any:

@@ -81,7 +81,7 @@ def rebuild_from(
     return network
 
 
-class TappedNetwork(nn.Module):
+class TappedNetwork(nn.Module):  # type: ignore[misc]
     """uint8 pictures in, the pooled activations of every stage out.
 
     Input ``(N, H, W, 3)`` uint8; output ``(N, D)`` float32: for each stage its mean over space,
@@ -108,8 +108,8 @@ class TappedNetwork(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         x_NCHW = (pixels.permute(0, 3, 1, 2).float() - self.mean) * self.inverse_std
-        maps = self.network.forward_features(x_NCHW)  # type: ignore[operator]
-        final = self.network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+        maps = self.network.forward_features(x_NCHW)
+        final = self.network.forward_head(maps, pre_logits=True)
         pooled = [part for name in self.stages for part in self._pool(self._outputs.pop(name))]
         return torch.cat([*pooled, final.flatten(1).float()], dim=1)
 

@@ -30,7 +30,7 @@ def find_stages(network: nn.Module) -> list[str]:
         network
     )
     names = {sibling for name in named for sibling in _siblings(modules, name)}
-    return _thin([name for name in _finishing_order(network, names)])
+    return _thin(_finishing_order(network, names))
 
 
 def _feature_modules(network: nn.Module) -> list[str]:

@@ -46,7 +46,8 @@ class LazyGroup(click.Group):
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             if near and "No such command" in error.message:
-                error.message += f" Did you mean {near[0]!r}?"
+                hint = f"{error.message} Did you mean {near[0]!r}?"
+                raise click.UsageError(hint, ctx=ctx) from error
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -45,11 +45,11 @@ def build_into(
         return _as_openvino(folder, tapped, info, sample)
     except Exception as error:  # any failure to convert has the same answer: PyTorch runs it
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        note = f"OpenVINO does not run {info.architecture} ({reason}); PyTorch does, more slowly"
+        note = f"OpenVINO does not run {info.architecture} ({reason}); PyTorch does, slower"
         return replace(info, notes=(note,))
 
 
-class _Disagreement(Exception):
+class _DisagreementError(Exception):
     """The graph's numbers are not PyTorch's."""
 
 
@@ -90,7 +90,10 @@ def _pictures(info: EngineInfo, sample: Sample | None) -> NDArray[np.uint8]:
     coarse = random.integers(0, 256, (4, 7, 7, 3)).astype(np.uint8)
     rows, columns = np.arange(height) * 7 // height, np.arange(width) * 7 // width
     noise = random.integers(-20, 21, (4, height, width, 3))
-    return np.clip(coarse[:, rows][:, :, columns] + noise, 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(coarse[:, rows][:, :, columns] + noise, 0, 255).astype(
+        np.uint8
+    )
+    return pixels
 
 
 def _reference(tapped: network.TappedNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -106,7 +109,7 @@ def _compare(
     worst = {tap.name: _cosines(found, wanted, tap).min().item() for tap in info.taps}
     name = min(worst, key=lambda tap: worst[tap])
     if not worst[name] >= WORST_COSINE[info.precision]:
-        raise _Disagreement(f"cosine {worst[name]:.4f} with PyTorch at {name}")
+        raise _DisagreementError(f"cosine {worst[name]:.4f} with PyTorch at {name}")
     return {"images": len(found), "worst_cosine": round(worst[name], 7), "worst_tap": name}
 
 

@@ -22,7 +22,10 @@ Tensors = dict[str, NDArray[Any]]
 class Head(Protocol):
     """Scores from features; saved as plain tensors and a JSON object, without pickle."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """Its name in a saved model."""
+        ...
 
     def scores(self, Z: Floats) -> Floats:
         """``(N, D)`` represented features to ``(N, K)`` scores; softmax of them over the
@@ -72,7 +75,14 @@ class FittedHead(Protocol):
         Scores of every train image from a fit that did not see its fold.
     """
 
-    head: Head
-    strength: float | None
-    curve: list[dict[str, float]]
-    oof_scores: Floats
+    @property
+    def head(self) -> Head: ...
+
+    @property
+    def strength(self) -> float | None: ...
+
+    @property
+    def curve(self) -> list[dict[str, float]]: ...
+
+    @property
+    def oof_scores(self) -> Floats: ...

@@ -36,7 +36,7 @@ Mask = NDArray[np.bool_]
 RELATIVE_STRENGTHS = np.logspace(0, -8, 21)
 # About how far above its minimum the objective may stay, as a share of it.
 FOLD_TOLERANCE = 3e-4
-HEAD_TOLERANCE = 1e-10
+HEAD_TOLERANCE = 1e-8
 # Share of the slope's energy that conjugate gradients leave: a tenth of its length.
 EXACTNESS = 1e-2
 MAX_NEWTON_STEPS = 100
@@ -96,6 +96,11 @@ class Family(Protocol):
     @property
     def n_columns(self) -> int:
         """Columns of weights in one problem: K if classes compete, 1 if each is on its own."""
+        ...
+
+    @property
+    def least_gain(self) -> float:
+        """The path ends where three strengths bring less than this share of all gains."""
         ...
 
     def loss(self, y: Codes, weights: Floats) -> Loss:
@@ -217,7 +222,7 @@ def fit_path(
         curve.append(curve_point(strength, losses, scores, y, sample_weight))
         if family.choose(curve) == len(curve) - 1:
             chosen, oof_scores, start = float(strength), scores, path.mean_weights()
-        if has_levelled(curve):
+        if has_levelled(curve, family.least_gain):
             break
 
     W = solve(family, principal, y, sample_weight, chosen, start=start)
@@ -229,14 +234,15 @@ def fit_path(
     )
 
 
-def has_levelled(curve: list[dict[str, float]]) -> bool:
-    """Whether three weaker strengths gave next to nothing: a hundredth of all gains, in logs.
+def has_levelled(curve: list[dict[str, float]], least_gain: float) -> bool:
+    """Whether three weaker strengths brought less than this share of all gains, in log loss.
 
-    Says so too when the loss rises. The loss falls, levels and rises again; at the strong end,
-    where it falls slowly, three steps are still most of what was gained.
+    So too when the loss rises. It falls, levels and rises again; at the strong end, where it
+    falls slowly, three steps are still most of what was gained.
     """
     losses = np.log([point["loss"] + 1e-12 for point in curve])
-    return len(curve) > 4 and bool(losses[-4] - losses[-1] <= 0.01 * (losses[0] - losses.min()))
+    gain, gains = losses[-min(4, len(losses))] - losses[-1], losses[0] - losses.min()
+    return len(curve) > 4 and bool(gain <= least_gain * gains)
 
 
 def solve(

@@ -38,7 +38,7 @@ def fit_logistic(
     -------
     ChosenHead
         With a :class:`~regraft.methods.linear_head.LinearHead`. The curve ends where the left-out
-        loss has clearly risen. The bias is not penalised. A class with no row outside the fold
+        loss rises or no longer falls. The bias is not penalised. A class with no row outside the fold
         gets, in that fold, the probability of half an image.
 
     References
@@ -63,6 +63,8 @@ class Logistic:
     """The classes of a fold compete: one problem per fold, one column per class."""
 
     n_columns: int
+
+    least_gain = 0.01
 
     def loss(self, y: Codes, weights: Floats) -> LogLoss:
         """For ``(N, F)`` row weights."""

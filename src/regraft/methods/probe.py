@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from regraft import blas
 from regraft.data.splits import carve
 from regraft.errors import ConfigError, DataError
 from regraft.evaluation.calibration import fit_temperature, softmax
@@ -154,7 +154,7 @@ class Probe:
         self.representation_ = Representation.fit(
             X, taps, self.available, source=self.source, sample_weight=weight
         )
-        with threadpool_limits(1 if len(y) <= SMALL_ROWS else available_cores()):
+        with blas.threads(1 if len(y) <= SMALL_ROWS else available_cores()):
             fitted = self._fit_head(X, y, n_classes, units, weight)
         self.head_, self.strength_, self.curve_ = fitted.head, fitted.strength, fitted.curve
         self.oof_rows_ = getattr(fitted, "oof_rows", np.arange(len(y)))
@@ -201,7 +201,7 @@ class Probe:
             return _left_out(X, y, n_classes, units, weight, taps, self)
 
         # One thread a candidate and one core a thread: matrices this small are not worth sharing.
-        with threadpool_limits(1), ThreadPoolExecutor(available_cores()) as pool:
+        with blas.threads(1), ThreadPoolExecutor(available_cores()) as pool:
             results = dict(zip(candidates, pool.map(measure, candidates), strict=True))
         self.candidates_ = compare(results, y)
         chosen = next(c for c in self.candidates_ if c.is_tie)

@@ -193,7 +193,8 @@ def _moments(
         total += float(weight.sum())
         a, b = weight @ rows, weight @ rows**2
         first, second = (a, b) if first is None or second is None else (first + a, second + b)
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     return first / total, second / total
 
 

@@ -101,7 +101,7 @@ class RidgeSystem:
     folds: Codes
     total_weight: float
     mean_label: Floats
-    mean_Z: Floats
+    mean_feature: Floats
 
     @classmethod
     def build(
@@ -169,7 +169,7 @@ class RidgeSystem:
         coefficients = self.projected / (self.eigenvalues + strength)[:, None]
         coefficients *= np.sqrt(self.eigenvalues)[:, None]
         weights_DK = self.to_weights(coefficients)
-        bias = self.mean_label - self.mean_Z @ weights_DK
+        bias = self.mean_label - self.mean_feature @ weights_DK
         if not (np.isfinite(weights_DK).all() and np.isfinite(bias).all()):
             raise TrainingError("the ridge solution is not finite", cure="regraft cache verify")
         return LinearHead(weights_DK.T.astype(np.float32), bias.astype(np.float32))
@@ -231,9 +231,9 @@ def _by_gram(
     seed: int,
 ) -> dict[str, Any]:
     Z = np.concatenate([np.asarray(chunk, np.float64) for chunk in chunks()])
-    mean_Z = weight @ Z / weight.sum()
+    mean_feature = weight @ Z / weight.sum()
     root = np.sqrt(weight)[:, None]
-    Z -= mean_Z
+    Z -= mean_feature
     Z *= root
     values, U = np.linalg.eigh(Z @ Z.T)
     values, U = _significant(values, U)
@@ -246,7 +246,7 @@ def _by_gram(
     rows = np.arange(len(y))
     return {
         "eigenvalues": values, "projected": projected, "to_weights": to_weights, "U": U,
-        "rows": rows, "y": y, "weight": weight, "folds": folds, "mean_Z": mean_Z,
+        "rows": rows, "y": y, "weight": weight, "folds": folds, "mean_feature": mean_feature,
     }  # fmt: skip
 
 
@@ -259,10 +259,10 @@ def _by_covariance(
     seed: int,
 ) -> dict[str, Any]:
     """Two passes over the rows, D x D and D x K numbers held, whatever N is."""
-    second, cross, mean_Z = _accumulate(chunks, y, weight, len(mean_label))
+    second, cross, mean_feature = _accumulate(chunks, y, weight, len(mean_label))
     values, V = np.linalg.eigh(second)
     values, V = _significant(values, V)
-    cross -= (weight.sum() * mean_Z)[:, None] * mean_label
+    cross -= (weight.sum() * mean_feature)[:, None] * mean_label
     projected = (V.T @ cross) / np.sqrt(values)[:, None]
 
     rows = _rows_to_leave_out(folds, MAX_LEFT_OUT_NUMBERS // max(1, len(values)), seed)
@@ -270,7 +270,7 @@ def _by_covariance(
     start = 0
     for chunk in chunks():
         low, high = np.searchsorted(rows, (start, start + len(chunk)))
-        picked = np.asarray(chunk[rows[low:high] - start], np.float64) - mean_Z
+        picked = np.asarray(chunk[rows[low:high] - start], np.float64) - mean_feature
         U[low:high] = picked @ V / np.sqrt(values)
         start += len(chunk)
     U *= np.sqrt(weight[rows])[:, None]
@@ -281,7 +281,7 @@ def _by_covariance(
 
     return {
         "eigenvalues": values, "projected": projected, "to_weights": to_weights, "U": U,
-        "rows": rows, "y": y[rows], "weight": weight[rows], "folds": folds[rows], "mean_Z": mean_Z,
+        "rows": rows, "y": y[rows], "weight": weight[rows], "folds": folds[rows], "mean_feature": mean_feature,
     }  # fmt: skip
 
 
@@ -304,7 +304,9 @@ def _accumulate(
         present, starts = np.unique(codes[order], return_index=True)
         cross[:, present] += np.add.reduceat(weighted[order], starts, axis=0, dtype=np.float64).T
         start += len(rows)
-    assert second is not None and cross is not None and total is not None
+    assert second is not None
+    assert cross is not None
+    assert total is not None
     mean = total / weight.sum()
     second -= weight.sum() * np.outer(mean, mean)
     return (second + second.T) / 2, cross, mean

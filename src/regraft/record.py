@@ -1,0 +1,183 @@
+"""What a finished run writes down: metrics.json, predictions.csv, findings.json, run.json.
+
+``metrics`` is the contract with other programs (docs/architecture.md); it only collects, every
+number comes from the rooms.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft import runs
+from regraft.data.splits import Roles
+from regraft.evaluation import Estimate, Evaluation
+from regraft.methods.probe import Probe
+from regraft.runs import RunConfig
+
+if TYPE_CHECKING:
+    from regraft.experiment import Prepared
+
+# Above this many classes predictions.csv names the five most probable instead of all.
+MAX_CLASS_COLUMNS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """The score on the reported split, without leaked images too, and what stands beside it."""
+
+    evaluation: Evaluation
+    without_leaks: Evaluation | None
+    n_leaked: int
+    baselines: dict[str, Estimate]
+
+
+def metrics(
+    config: RunConfig,
+    folder: Path,
+    prepared: Prepared,
+    probe: Probe,
+    tested: Tested,
+    roles: Roles,
+    classes: list[str],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """The contract of ARCHITECTURE: what ``--json`` prints and metrics.json keeps."""
+    extraction, info, table = prepared.extraction, prepared.built.info, prepared.table
+    return {
+        "schema": 1,
+        "run": str(folder),
+        "model": str(folder / "model"),
+        "method": config.method,
+        "backbone": {
+            "name": prepared.built.source.name,
+            "architecture": info.architecture,
+            "digest": info.weights_digest,
+            "licence": info.licence,
+            "origin": info.origin,
+        },
+        "data": {
+            "source": config.data,
+            "images": len(table),
+            "classes": classes,
+            "splits": {
+                name: int((table.splits == name).sum())
+                for name in ("train", "val", "test")
+                if (table.splits == name).any()
+            },
+            "splits_assigned": prepared.assigned,
+            "rejected": len(table.rejected),
+            "skipped": len(table.skipped),
+            "findings": len(prepared.findings),
+        },
+        "evaluation": tested.evaluation.to_dict(),
+        "leaks": {
+            "images": tested.n_leaked,
+            "evaluation_without": tested.without_leaks.to_dict() if tested.without_leaks else None,
+        },
+        "baselines": {name: estimate.to_dict() for name, estimate in tested.baselines.items()},
+        "chosen": {
+            "taps": list(probe.representation_.taps),
+            "head": config.head,
+            "strength": probe.strength_,
+            "temperature": probe.temperature_,
+            "by": probe.chosen_by_,
+            "candidates": [candidate.to_dict() for candidate in probe.candidates_],
+            "strength_curve": probe.curve_,
+        },
+        "layers": layer_curve(probe),
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "features": {
+            "computed": extraction.computed,
+            "from_store": extraction.from_store,
+            "engine": f"{info.runtime} {info.precision}",
+            "pass": extraction.report.to_dict(),
+        },
+    }
+
+
+def layer_curve(probe: Probe) -> list[dict[str, Any]]:
+    """Left-out accuracy of each stage alone and of the final features, from early to late."""
+    alone = {c.taps[0]: c for c in probe.candidates_ if len(c.taps) == 1}
+    ordered = [tap.name for tap in probe.available if tap.name in alone]
+    return [
+        {"tap": name, "accuracy": alone[name].accuracy, "loss": alone[name].loss}
+        for name in ordered
+    ]
+
+
+def write(
+    room: Path,
+    config: RunConfig,
+    content: dict[str, Any],
+    prepared: Prepared,
+    roles: Roles,
+    proba: NDArray[Any],
+    classes: list[str],
+) -> None:
+    runs.write_json(room / "metrics.json", content)
+    table = prepared.table
+    runs.write_json(
+        room / "findings.json",
+        {
+            "rejected": [r._asdict() for r in table.rejected],
+            "skipped": [s._asdict() for s in table.skipped],
+            "findings": [finding.to_dict() for finding in prepared.findings],
+        },
+    )
+    paths = [table.shown(path) for path in table.paths[roles.reports]]
+    write_predictions(
+        room / "predictions.csv", paths, proba, classes, labels=list(table.labels[roles.reports])
+    )
+    runs.write_json(
+        room / runs.RUN_FILE,
+        {
+            "schema": 1,
+            "config": config.to_dict(),
+            "environment": runs.environment(),
+            "recipe": prepared.extraction.recipe.digest,
+            "weights": prepared.built.info.weights_digest,
+            "seconds": content["seconds"],
+        },
+    )
+    (room / "log.jsonl").touch()
+
+
+def write_predictions(
+    file: Path,
+    paths: list[str],
+    proba: NDArray[Any],
+    classes: list[str],
+    *,
+    labels: list[Any] | None = None,
+    rejected: Any = (),
+) -> None:
+    """A CSV with a row per image: the label, its probability, and all classes (or the first five).
+
+    Rejected files are rows too, with their reason in the column ``error``.
+    """
+    shows_all = len(classes) <= MAX_CLASS_COLUMNS
+    with open(file, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+        writer = csv.writer(stream)
+        known = ["label"] if labels is not None else []
+        extra = [f"p({c})" for c in classes] if shows_all else ["top_5"]
+        writer.writerow(["path", *known, "predicted", "probability", *extra, "error"])
+        for row, path in enumerate(paths):
+            p = proba[row]
+            best = int(p.argmax())
+            values = [f"{v:.5f}" for v in p] if shows_all else [_top_words(p, classes)]
+            given = [labels[row]] if labels is not None else []
+            writer.writerow([path, *given, classes[best], f"{p[best]:.5f}", *values, ""])
+        for bad in rejected:
+            blanks = [""] * (len(known) + 2 + len(extra))
+            writer.writerow([bad.path, *blanks, bad.reason])
+
+
+def _top_words(p: NDArray[Any], classes: list[str]) -> str:
+    order = np.argsort(-p, kind="stable")[:5]
+    return " ".join(f"{classes[i]}={p[i]:.5f}" for i in order)
