@@ -23,8 +23,6 @@ MAX_NUMBERS = 16_000_000
 CHUNK_ROWS = 4096
 
 
-# --- nearest class mean ---------------------------------------------------------------------
-
 
 def fit_nearest_mean(
     Z: Floats, y: Codes, *, n_classes: int, folds: Codes, sample_weight: Floats
@@ -150,8 +148,6 @@ def _with_lowest(scores: Floats, present: NDArray[np.bool_]) -> Floats:
     filled: Floats = np.where(present, scores, lowest)
     return filled
 
-
-# --- nearest images -------------------------------------------------------------------------
 
 
 def fit_knn(
