@@ -33,6 +33,7 @@ from regraft.features.engines import EngineInfo
 from regraft.images.geometry import Preprocess
 from regraft.methods.base import Head
 from regraft.methods.linear_head import LinearHead
+from regraft.methods.neighbours import NeighbourHead, unit_rows
 from regraft.methods.representation import Representation
 
 FILES = ("config.json", "model.safetensors", "regraft.safetensors")
@@ -195,6 +196,22 @@ def test_a_model_comes_back_bit_by_bit(tmp_path: Path, taps: tuple[str, ...]) ->
         assert getattr(loaded.info, name) == getattr(parts.info, name)
     assert (loaded.info.taps, loaded.info.n_features) == (parts.info.taps, 10)
     assert loaded.info.config["num_classes"] == N_SOURCE
+
+
+@pytest.fixture
+def knn_parts(tmp_path: Path) -> Parts:
+    parts = make_parts(tmp_path)
+    rows = unit_rows(parts.representation(X)).astype(np.float16)
+    codes = np.arange(len(X), dtype=np.int32) % 3
+    head = NeighbourHead(rows, codes, np.ones(len(X), np.float32), n_neighbours=5, n_classes=3)
+    return replace(parts, head=head)
+
+
+def test_a_head_of_neighbours_comes_back_bit_by_bit(knn_parts: Parts, tmp_path: Path) -> None:
+    loaded = artefact.load(knn_parts.save(tmp_path / "model"))
+    assert loaded.head.kind == "knn"
+    assert np.array_equal(loaded.predict_proba(X), knn_parts.proba())
+    assert loaded.config["regraft"]["timm_reason"] == "the head is of the kind 'knn', not linear"
 
 
 @pytest.mark.parametrize("taps", [("final",), ("layer1", "final")])
@@ -372,6 +389,19 @@ def test_tensors_that_do_not_fit_are_refused(
 
     change_tensors(model, file, change)
     assert words in refusal(model)
+
+
+@pytest.mark.parametrize("counts", [[5, 10**12], [5, 4], [41, 3], [0, 3], [5, 2], [-1, -1], [5]])
+def test_neighbours_of_impossible_number_are_refused(
+    knn_parts: Parts, tmp_path: Path, counts: list[int]
+) -> None:
+    model = knn_parts.save(tmp_path / "model")
+
+    def change(tensors: Tensors) -> None:
+        tensors["head.counts"] = array(counts, np.int64)
+
+    change_tensors(model, "regraft.safetensors", change)
+    refusal(model)
 
 
 def test_two_tensors_swapped_are_refused(model: Path) -> None:

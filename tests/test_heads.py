@@ -23,7 +23,7 @@ convex_head = pytest.mark.parametrize("fit", [fit_logistic, fit_svm], ids=["logi
 shapes = pytest.mark.parametrize(("N", "D"), [(90, 20), (60, 200)], ids=["tall", "wide"])
 
 
-def _images(N=90, D=20, K=3, skill=1.5, seed=0):
+def _images(N=90, D=20, K=3, skill=2.5, seed=0):
     """Centred rows of unit mean square norm, as a representation leaves them."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(N) % K)
@@ -113,7 +113,7 @@ def test_order_of_rows_does_not_matter(fit, N, D):
     one, two = _fit(fit, Z, y, folds=folds), _fit(fit, Z[order], y[order], folds=folds[order])
     assert one.strength == pytest.approx(two.strength)
     assert_allclose(_softmax(two.head.scores(Z)), _softmax(one.head.scores(Z)), atol=1e-6)
-    assert_allclose(_softmax(two.oof_scores), _softmax(one.oof_scores[order]), atol=1e-4)
+    assert_allclose(_softmax(two.oof_scores), _softmax(one.oof_scores[order]), atol=1e-3)
 
 
 @every_head
@@ -184,7 +184,9 @@ def test_heavier_class_wins_more(fit):
     heavy = np.where(y == 2, 5.0, 1.0)
     if fit is fit_nearest_mean:
         heavy = np.where(np.arange(90) < 45, 5.0, 1.0)
-        assert not np.allclose(_fit(fit, Z, y, weight=heavy).head.weight, _fit(fit, Z, y).head.weight)
+        assert not np.allclose(
+            _fit(fit, Z, y, weight=heavy).head.weight, _fit(fit, Z, y).head.weight
+        )
         return
     counts = [(_fit(fit, Z, y, weight=w).oof_scores.argmax(1) == 2).sum() for w in (None, heavy)]
     assert counts[1] > counts[0]
@@ -228,7 +230,7 @@ def test_weight_two_equals_the_row_twice(family, N, D):
     weight[twice] = 2
     weighted = _solved(family, Z, y, 0.05, weight)
     repeated = _solved(family, np.vstack([Z, Z[twice]]), np.concatenate([y, y[twice]]), 0.05)
-    assert_allclose(repeated[:N], weighted, atol=2e-3)
+    assert_allclose(repeated[:N], weighted, atol=2e-4)
 
 
 def test_logistic_without_features_gives_class_shares():
@@ -264,7 +266,8 @@ def test_parts_of_the_folds_give_what_all_folds_together_give(fit, monkeypatch):
     together = _fit(fit, Z, y)
     monkeypatch.setattr("regraft.methods.convex.MAX_NUMBERS", 90 * 3)
     apart = _fit(fit, Z, y)
-    assert_allclose(apart.oof_scores, together.oof_scores, atol=1e-3)
+    assert_allclose(_softmax(apart.oof_scores), _softmax(together.oof_scores), atol=1e-2)
+    assert_allclose(_softmax(apart.head.scores(Z)), _softmax(together.head.scores(Z)), atol=1e-5)
 
 
 # Nearest mean and nearest images

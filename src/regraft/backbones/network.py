@@ -224,17 +224,23 @@ def _load_folder(source: catalog.Source, offline: bool) -> nn.Module:
 def _load_artefact(source: catalog.Source, offline: bool) -> nn.Module:
     """The original network inside a saved model: the learnt classifier gives way to its own."""
     assert source.path is not None
-    config = dict(json.loads((source.path / "config.json").read_text(encoding="utf-8")))
+    config = json.loads((source.path / "config.json").read_text(encoding="utf-8"))
     state = weights.read_tensors(source.path / "model.safetensors")
     learnt = weights.read_tensors(source.path / "regraft.safetensors")
     prefix = "network."
     state |= {n.removeprefix(prefix): t for n, t in learnt.items() if n.startswith(prefix)}
-    pretrained = {**config["pretrained_cfg"], "architecture": source.architecture}
-    classifier = pretrained.get("classifier")
-    if isinstance(classifier, str) and f"{classifier}.weight" in state:
-        pretrained["num_classes"] = len(state[f"{classifier}.weight"])
+    found = weights.digest_of_tensors(state)
+    if found != source.weights_digest:  # it would be kept as the engine of the named weights
+        raise WeightsError(
+            f"the network's digest is {found[:16]}…, its config.json says "
+            f"{source.weights_digest[:16]}…",
+            place=str(source.path),
+            cure="train and save the model again",
+        )
+    n_classes = config["regraft"]["backbone"]["num_classes"]
+    pretrained = {**config["pretrained_cfg"], "num_classes": n_classes}
     network = rebuild_from(state, source.architecture, pretrained, place=str(source.path))
-    network.pretrained_cfg = pretrained
+    network.pretrained_cfg = {**pretrained, "architecture": source.architecture}
     return network
 
 

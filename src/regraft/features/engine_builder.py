@@ -37,7 +37,8 @@ def build_into(
     loaded = network.load(source, offline=offline)
     tapped, widths = network.tap(loaded)
     info = describe(source, loaded, widths)
-    state = {n: t.contiguous() for n, t in loaded.network.state_dict().items()}
+    # Cloned, because safetensors refuses tensors that share memory (tied weights).
+    state = {n: t.clone().contiguous() for n, t in loaded.network.state_dict().items()}
     save_file(state, folder / "weights.safetensors")
     if device != "cpu":
         return info

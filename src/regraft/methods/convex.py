@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,7 +37,7 @@ Mask = NDArray[np.bool_]
 RELATIVE_STRENGTHS = np.logspace(0, -8, 21)
 # About how far above its minimum the objective may stay, as a share of it.
 FOLD_TOLERANCE = 3e-4
-HEAD_TOLERANCE = 1e-8
+HEAD_TOLERANCE = 1e-11
 # Share of the slope's energy that conjugate gradients leave: a tenth of its length.
 EXACTNESS = 1e-2
 MAX_NEWTON_STEPS = 100
@@ -61,12 +62,18 @@ class Expansion:
         The second derivative, times a change of the scores (N, P, C).
     diagonal : (P, C) float
         The second derivative by each score alone, summed over rows.
+    vertex : callable, optional
+        The weights (R, P, C) at which its parabola is least, from the principal rows, the strength
+        and the present weights; None where a direct solution would cost more than a search.
     """
 
     value: Floats
     slope: Floats
     bend: Callable[[Floats], Floats] = field(repr=False)
     diagonal: Floats
+    vertex: Callable[[PrincipalRows, float, Floats], Floats | None] | None = field(
+        default=None, repr=False
+    )
 
 
 class Loss(Protocol):
@@ -166,6 +173,12 @@ class PrincipalRows:
             to_weight=to_weight,
         )
 
+    @cached_property
+    def gram(self) -> Floats:
+        """``(N, N)`` inner products of the rows, without the constant."""
+        gram: Floats = self.rows[:, :-1] @ self.rows[:, :-1].T
+        return gram
+
     def in_single(self) -> PrincipalRows:
         """The same in float32: twice as fast, and exact enough to compare strengths."""
         single = np.float32
@@ -255,10 +268,15 @@ def solve(
     start: Floats,
 ) -> Floats:
     """``(R, K)`` weights at one strength, to many digits."""
-    loss = family.loss(y, sample_weight[:, None])
     W = start.reshape(len(start), -1, family.n_columns)
-    W = minimise(loss, principal, W, strength, tolerance=HEAD_TOLERANCE)
-    return W.reshape(len(start), -1)
+    for rows, tolerance in (principal.in_single(), FOLD_TOLERANCE), (principal, HEAD_TOLERANCE):
+        dtype = rows.rows.dtype
+        loss = family.loss(y, sample_weight[:, None].astype(dtype))
+        W = minimise(loss, rows, W.astype(dtype), strength, tolerance=tolerance)
+    solved: Floats = W.reshape(len(start), -1)
+    if family.n_columns > 1:  # a constant added to all competing scores changes nothing
+        solved -= solved.mean(axis=1, keepdims=True)
+    return solved
 
 
 class _FoldPath:
@@ -296,9 +314,7 @@ class _FoldPath:
             # Strengths are equally spaced in logs, and so, nearly, are their weights.
             start = 2 * self.W[:, problems] - self.before[:, problems]
             self.before[:, problems] = self.W[:, problems]
-            W = minimise(
-                loss, self.principal, start, np.float32(strength), tolerance=FOLD_TOLERANCE
-            )
+            W = minimise(loss, self.principal, start, strength, tolerance=FOLD_TOLERANCE)
             self.W[:, problems] = W
             by_fold = W.reshape(len(W), -1, self.shape[1])
             for place, fold in enumerate(range(part.start, part.stop)):
@@ -329,7 +345,7 @@ def minimise(
     W = W.copy()
     scores = principal.scores(W)
     is_open = np.ones(W.shape[1], bool)
-    penalty = strength * principal.is_penalised
+    penalty = float(strength) * principal.is_penalised  # a Python float keeps float32
     for _ in range(MAX_NEWTON_STEPS):
         some, W_, scores_ = loss.only(is_open), W[:, is_open], scores[:, is_open]
         about = some.expand(scores_)
@@ -343,7 +359,12 @@ def minimise(
         is_open[is_open] = todo
         if not todo.all():
             continue
-        step, scores_step = _newton_step(about, principal, penalty, slope, curvature)
+        vertex = about.vertex(principal, strength, W_) if about.vertex else None
+        if vertex is None:
+            step, scores_step = _newton_step(about, principal, penalty, slope, curvature)
+        else:
+            step = vertex - W_
+            scores_step = principal.scores(step)
         size = _line_search(some, about, penalty, W_, scores_, slope, step, scores_step)
         W[:, is_open] = W_ + size[:, None] * step
         scores[:, is_open] = scores_ + size[:, None] * scores_step
@@ -365,7 +386,7 @@ def _diagonal_curvature(
 def _newton_step(
     about: Expansion, principal: PrincipalRows, penalty: Floats, slope: Floats, curvature: Floats
 ) -> tuple[Floats, Floats]:
-    """The change of weights (R, P, C) that cancels the slope, and of scores, by conjugate gradients.
+    """The change of weights that cancels the slope, by conjugate gradients; and of the scores.
 
     Inexact on purpose: the next step sees a new curvature anyway.
     """
@@ -403,7 +424,7 @@ def _line_search(
     step: Floats,
     scores_step: Floats,
 ) -> Floats:
-    """``(P,)`` sizes of step, halved until the loss falls by enough (Armijo); 0 if it never does."""
+    """``(P,)`` sizes of step, halved until the loss falls enough (Armijo); 0 if it never does."""
     descent = _dot(slope, step)
     linear, square = _dot(penalty * W, step), _dot(penalty * step, step) / 2
     size = np.ones(len(descent))

@@ -38,8 +38,8 @@ def fit_logistic(
     -------
     ChosenHead
         With a :class:`~regraft.methods.linear_head.LinearHead`. The curve ends where the left-out
-        loss rises or no longer falls. The bias is not penalised. A class with no row outside the fold
-        gets, in that fold, the probability of half an image.
+        loss rises or no longer falls. The bias is not penalised. A class with no row outside the
+        fold gets, in that fold, the probability of half an image.
 
     References
     ----------

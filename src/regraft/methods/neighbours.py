@@ -23,7 +23,6 @@ MAX_NUMBERS = 16_000_000
 CHUNK_ROWS = 4096
 
 
-
 def fit_nearest_mean(
     Z: Floats, y: Codes, *, n_classes: int, folds: Codes, sample_weight: Floats
 ) -> ChosenHead:
@@ -102,7 +101,7 @@ def _class_sums(Z: Floats, y: Codes, weight: Floats, n_classes: int) -> _ClassSu
     hot[index, np.arange(len(y))] = weight
     total = np.zeros((n_classes, Z.shape[1]))
     total[present] = hot @ Z
-    weights = np.bincount(y, weight, minlength=n_classes)
+    weights: Floats = np.bincount(y, weight, minlength=n_classes).astype(np.float64)
     return _ClassSums(total, np.einsum("kd,kd->k", total, total), weights)
 
 
@@ -147,7 +146,6 @@ def _with_lowest(scores: Floats, present: NDArray[np.bool_]) -> Floats:
     lowest = np.where(present, scores, np.inf).min(axis=1, keepdims=True)
     filled: Floats = np.where(present, scores, lowest)
     return filled
-
 
 
 def fit_knn(
@@ -259,8 +257,8 @@ class NeighbourHead:
         n = len(order)
         vote = np.exp((near - near[:, :1]) / VOTE_WIDTH) * self.weight[order]
         place = np.arange(n)[:, None] * self.n_classes + self.codes[order]
-        total = np.bincount(place.ravel(), vote.ravel(), minlength=n * self.n_classes)
-        total = total.reshape(n, self.n_classes) + 1 / self.n_classes
+        counts = np.bincount(place.ravel(), vote.ravel(), minlength=n * self.n_classes)
+        total = counts.reshape(n, self.n_classes) + 1 / self.n_classes
         shares: Floats = np.log(total / total.sum(axis=1, keepdims=True)).astype(np.float32)
         return shares
 

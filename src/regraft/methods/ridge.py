@@ -172,7 +172,8 @@ class RidgeSystem:
         bias = self.mean_label - self.mean_feature @ weights_DK
         if not (np.isfinite(weights_DK).all() and np.isfinite(bias).all()):
             raise TrainingError("the ridge solution is not finite", cure="regraft cache verify")
-        return LinearHead(weights_DK.T.astype(np.float32), bias.astype(np.float32))
+        weight = np.ascontiguousarray(weights_DK.T, np.float32)
+        return LinearHead(weight, bias.astype(np.float32))
 
 
 def fit_ridge(
@@ -281,7 +282,8 @@ def _by_covariance(
 
     return {
         "eigenvalues": values, "projected": projected, "to_weights": to_weights, "U": U,
-        "rows": rows, "y": y[rows], "weight": weight[rows], "folds": folds[rows], "mean_feature": mean_feature,
+        "rows": rows, "y": y[rows], "weight": weight[rows], "folds": folds[rows],
+        "mean_feature": mean_feature,
     }  # fmt: skip
 
 

@@ -1,0 +1,198 @@
+"""A run's configuration reads back as it was, and a run's folder is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regraft import runs
+from regraft.errors import ConfigError, UsageError
+from regraft.runs import RunConfig
+
+
+def test_a_configuration_survives_json() -> None:
+    config = RunConfig("photos", taps=["final"], class_weight="balanced", test_fraction=0.3, seed=4)
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"data": "x", "backbon": "lite1"}, ["'backbon'", "'backbone'"]),
+        ({"data": "x", "zzz": 1}, ["'zzz'", "settings:", "seed"]),
+        ({"method": "probe"}, ["needs 'data'"]),
+        ({"data": 3}, ["'data'", "str", "3"]),
+        ({"data": "x", "seed": 1.5}, ["'seed'", "int", "1.5"]),
+        ({"data": "x", "seed": True}, ["'seed'", "int", "True"]),
+        ({"data": "x", "taps": "final"}, ["'taps'", "'final'"]),
+        ({"data": "x", "taps": [1]}, ["'taps'", "[1]"]),
+        ({"data": "x", "test_fraction": "0.2"}, ["'test_fraction'", "float", "'0.2'"]),
+        ({"data": None}, ["'data'", "None"]),
+    ],
+)
+def test_wrong_settings_are_named_with_what_was_found(
+    values: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.from_dict(values, place="run.json")
+    for word in [*words, "run.json"]:
+        assert word in str(caught.value)
+
+
+def test_whole_numbers_are_fractions_too() -> None:
+    assert RunConfig.from_dict({"data": "x", "test_fraction": 1}).test_fraction == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("{", ConfigError, "not JSON"),
+        ("[1]", ConfigError, "must be a JSON object"),
+        ('{"config": {"data": "x", "sede": 1}}', ConfigError, "'seed'"),
+        (None, UsageError, "cannot read"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(
+    tmp_path: Path, text: str | None, kind: type[Exception], words: str
+) -> None:
+    file = tmp_path / "run.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(kind, match=words) as caught:
+        RunConfig.from_file(file)
+    assert str(file) in str(caught.value)
+
+
+def test_settings_alone_and_a_finished_runs_file_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    config = RunConfig("photos", seed=3)
+    for content in (config.to_dict(), {"schema": 1, "config": config.to_dict()}):
+        file.write_text(json.dumps(content))
+        assert RunConfig.from_file(file) == config
+
+
+def test_the_digest_changes_with_every_setting() -> None:
+    changes: list[dict[str, Any]] = [
+        {}, {"method": "full"}, {"backbone": "lite1"}, {"weights": "w"}, {"taps": ["final"]},
+        {"head": "svm"}, {"class_weight": "balanced"}, {"path_column": "p"},
+        {"label_column": "l"}, {"split_column": "s"}, {"group_column": "g"},
+        {"test_fraction": 0.3}, {"seed": 1}, {"device": "cpu"},
+    ]  # fmt: skip
+    assert {key for change in changes for key in change} | {"data"} == set(RunConfig("d").to_dict())
+    digests = {RunConfig("photos", **change).digest for change in changes}
+    assert len(digests | {RunConfig("other").digest}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("some/photos/", "photos"),
+        ("leaves.csv", "leaves"),
+        ("mes été photos", "mes_t_photos"),
+        ("we/ird\n\udcff name.tar.gz", "ird_name"),
+        ("/", "data"),
+        ("---", "---"),
+    ],
+)
+def test_the_default_name_is_safe_as_a_folder(data: str, name: str) -> None:
+    config = RunConfig(data)
+    assert config.default_name == f"{name}-probe-{config.digest}"
+
+
+def test_the_same_configuration_may_write_again(tmp_path: Path) -> None:
+    config = RunConfig("photos")
+    folder = runs.folder_for(config, out=str(tmp_path))
+    assert folder == tmp_path / config.default_name
+    with runs.writing(folder) as room:
+        runs.write_json(room / runs.RUN_FILE, {"config": config.to_dict()})
+    assert runs.folder_for(config, out=str(tmp_path)) == folder
+
+
+def test_another_configuration_of_the_same_name_is_refused_with_both_values(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    with runs.writing(folder) as room:
+        runs.write_json(room / runs.RUN_FILE, {"config": RunConfig("photos").to_dict()})
+    with pytest.raises(UsageError, match="seed = 0, this is 5") as caught:
+        runs.folder_for(RunConfig("photos", seed=5), out=str(tmp_path), name="mine")
+    assert "another --run" in str(caught.value)
+
+
+def test_foreign_files_are_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "beach.jpg").write_text("x")
+    (tmp_path / "file").write_text("x")
+    for name in ("holiday", "file"):
+        with pytest.raises(UsageError, match="is not a run"):
+            runs.folder_for(RunConfig("photos"), out=str(tmp_path), name=name)
+    (tmp_path / "empty").mkdir()
+    assert runs.folder_for(RunConfig("p"), out=str(tmp_path), name="empty") == tmp_path / "empty"
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "..\\b"])
+def test_a_runs_name_stays_inside_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="not a folder's name"):
+        runs.folder_for(RunConfig("photos"), out=str(tmp_path), name=name)
+
+
+@pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_an_interrupted_run_leaves_the_earlier_one_and_nothing_else(
+    tmp_path: Path, stop: type[BaseException]
+) -> None:
+    folder = tmp_path / "mine"
+    with runs.writing(folder) as room:
+        (room / "metrics.json").write_text("old")
+    with pytest.raises(stop), runs.writing(folder) as room:
+        (room / "metrics.json").write_text("half")
+        raise stop
+    assert os.listdir(tmp_path) == ["mine"]
+    assert (folder / "metrics.json").read_text() == "old"
+
+
+def test_a_new_run_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    for content in ("old", "new"):
+        with runs.writing(folder) as room:
+            assert room.parent == tmp_path
+            (room / f"{content}.txt").write_text(content)
+    assert os.listdir(folder) == ["new.txt"]
+    assert os.listdir(tmp_path) == ["mine"]
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_place_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="cannot write the run"), runs.writing(tmp_path / "file/a"):
+        pass
+
+
+def test_finished_finds_only_this_very_run(tmp_path: Path) -> None:
+    config = RunConfig("photos")
+    assert runs.finished(config, out=str(tmp_path)) is None
+    with runs.writing(tmp_path / config.default_name) as room:
+        runs.write_json(room / runs.RUN_FILE, {"config": config.to_dict()})
+        runs.write_json(room / "metrics.json", {"schema": 1})
+        runs.write_json(room / "findings.json", {"findings": [{"kind": "blank"}]})
+    done = runs.finished(config, out=str(tmp_path))
+    assert done is not None
+    assert done.metrics == {"schema": 1}
+    assert done.findings == [{"kind": "blank"}]
+    assert runs.finished(RunConfig("photos", seed=1), out=str(tmp_path)) is None
+    (tmp_path / config.default_name / "metrics.json").write_text("{")
+    assert runs.finished(config, out=str(tmp_path)) is None
+
+
+def test_json_has_no_nan_and_takes_any_file_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        runs.write_json(tmp_path / "a.json", {"x": float("nan")})
+    runs.write_json(tmp_path / "b.json", {"path": "not\udcffutf8.jpg"})
+    assert json.loads((tmp_path / "b.json").read_text())["path"] == "not\udcffutf8.jpg"
+
+
+def test_the_environment_names_what_numbers_depend_on() -> None:
+    known = runs.environment()
+    assert {"regraft", "python", "numpy", "openvino", "pillow", "simplejpeg"} <= set(known)
+    json.dumps(known)
