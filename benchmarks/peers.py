@@ -1,6 +1,6 @@
 """Ants and bees, whole process, beside what a user would type instead; runs are interleaved.
 
-    python benchmarks/peers.py [--rounds 3] [--fastai PYTHON_WITH_FASTAI]
+python benchmarks/peers.py [--rounds 3] [--fastai PYTHON_WITH_FASTAI]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Start-up: `regraft --help`, and `predict` of one photograph with the engine built.
 
-    python benchmarks/startup.py PHOTO [--rounds 5]
+python benchmarks/startup.py PHOTO [--rounds 5]
 """
 
 from __future__ import annotations

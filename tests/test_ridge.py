@@ -238,9 +238,7 @@ def test_repeated_columns_and_rows_stay_finite() -> None:
     Z = np.concatenate([Z, Z, np.zeros_like(Z[:, :3])], axis=1) / np.sqrt(2)
     rows = np.concatenate([np.arange(len(y)), np.arange(40)])
     folds = rows
-    fitted = fit_ridge(
-        Z[rows], y[rows], n_classes=3, folds=folds, sample_weight=np.ones(len(rows))
-    )
+    fitted = fit_ridge(Z[rows], y[rows], n_classes=3, folds=folds, sample_weight=np.ones(len(rows)))
     assert np.isfinite(fitted.oof_scores).all()
     assert np.isfinite(fitted.head.weight).all()
     wanted = refitted(Z[rows], y[rows], folds, np.ones(len(rows)), float(fitted.strength or 0), 3)

@@ -1,0 +1,1 @@
+"""The networks: names, weights files, and stages that can be tapped."""

@@ -318,7 +318,8 @@ def estimate_mean(
     if n_units < 2:
         return Estimate(value, 0.0, upper, level)
     deviation = math.sqrt(_variance(values - value, groups)) / len(values)
-    if deviation <= 1e-12 * abs(value):
+    # Below 1e-90 its cube is no number any more.
+    if deviation <= max(1e-12 * abs(value), 1e-90):
         return Estimate(value, value, value, level)
     # c is the skewness of the units divided by the root of their number.
     c = float(np.sum(influence**3)) / deviation**3

@@ -1,0 +1,1 @@
+"""Pixels to numbers: recipe, engines, the one pass, the store."""

@@ -82,7 +82,7 @@ def openvino_version() -> str:
 
 
 def _pictures(info: EngineInfo, sample: Sample | None) -> NDArray[np.uint8]:
-    """Up to eight preprocessed pictures; made-up ones (noise over soft shapes) if none are given."""
+    """Up to eight preprocessed pictures; made-up ones, noise over soft shapes, if none are given."""
     found = list(sample(info.preprocess))[:8] if sample else []
     if found:
         return np.stack(found)

@@ -37,6 +37,8 @@ Mask = NDArray[np.bool_]
 RELATIVE_STRENGTHS = np.logspace(0, -8, 21)
 # About how far above its minimum the objective may stay, as a share of it.
 FOLD_TOLERANCE = 3e-4
+# What float32 can reach; it leads most of the way to the head.
+SINGLE_TOLERANCE = 3e-6
 HEAD_TOLERANCE = 1e-11
 # Share of the slope's energy that conjugate gradients leave: a tenth of its length.
 EXACTNESS = 1e-2
@@ -269,7 +271,7 @@ def solve(
 ) -> Floats:
     """``(R, K)`` weights at one strength, to many digits."""
     W = start.reshape(len(start), -1, family.n_columns)
-    for rows, tolerance in (principal.in_single(), FOLD_TOLERANCE), (principal, HEAD_TOLERANCE):
+    for rows, tolerance in (principal.in_single(), SINGLE_TOLERANCE), (principal, HEAD_TOLERANCE):
         dtype = rows.rows.dtype
         loss = family.loss(y, sample_weight[:, None].astype(dtype))
         W = minimise(loss, rows, W.astype(dtype), strength, tolerance=tolerance)

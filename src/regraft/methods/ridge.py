@@ -236,8 +236,7 @@ def _by_gram(
     root = np.sqrt(weight)[:, None]
     Z -= mean_feature
     Z *= root
-    values, U = np.linalg.eigh(Z @ Z.T)
-    values, U = _significant(values, U)
+    values, U = _significant(*_decomposed(Z @ Z.T))
     projected = U.T @ (root * (_one_hot(y, len(mean_label)) - mean_label))
 
     def to_weights(coefficients: Floats) -> Floats:
@@ -261,8 +260,7 @@ def _by_covariance(
 ) -> dict[str, Any]:
     """Two passes over the rows, D x D and D x K numbers held, whatever N is."""
     second, cross, mean_feature = _accumulate(chunks, y, weight, len(mean_label))
-    values, V = np.linalg.eigh(second)
-    values, V = _significant(values, V)
+    values, V = _significant(*_decomposed(second))
     cross -= (weight.sum() * mean_feature)[:, None] * mean_label
     projected = (V.T @ cross) / np.sqrt(values)[:, None]
 
@@ -364,6 +362,13 @@ def _parts(members: NDArray[np.intp], rank: int) -> Iterator[NDArray[np.intp]]:
     step = max(1, 4_000_000 // (members.shape[1] * rank))
     for start in range(0, len(members), step):
         yield members[start : start + step]
+
+
+def _decomposed(matrix: Floats) -> tuple[Floats, Floats]:
+    if not np.isfinite(matrix).all():  # LAPACK would say that it did not converge
+        raise TrainingError("the features are not finite", cure="regraft cache verify")
+    values, vectors = np.linalg.eigh(matrix)
+    return values, vectors
 
 
 def _significant(values: Floats, vectors: Floats) -> tuple[Floats, Floats]:
