@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from statistics import median
 
-from measure import REGRAFT, SHARED, fresh, last_json, peak_mib, timed
+from measure import REGRAFT, SHARED, fresh, last_json, timed
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("data", nargs="*", type=Path)

@@ -58,7 +58,7 @@ class EngineInfo:
         'openvino 2026.4.1' or 'torch 2.14.1'.
     precision : {'bf16', 'fp32'}
     batch_size : int
-        Images per request; the fastest of those tried when the engine was built.
+        Images per request (`engine_builder.batch_size`).
     check : dict
         How far the engine's numbers were from PyTorch's on real pixels.
     notes : tuple of str

@@ -304,7 +304,7 @@ def _left_out(
 
 
 def _fit_function(head: str) -> Callable[..., FittedHead]:
-    """Imported when asked for: these need scipy's optimiser."""
+    """Imported when asked for."""
     if head == "logistic":
         from regraft.methods.logistic import fit_logistic
 

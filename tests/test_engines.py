@@ -1,0 +1,268 @@
+"""Engines agree with PyTorch or give way to it, are built once, and are found without torch.
+
+The fast tests run timm's smallest networks (random weights); `slow` has every family that
+docs/experiments.md speaks of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regraft import upkeep
+from regraft.backbones import catalog
+from regraft.errors import BackboneError
+from regraft.features import engines
+from regraft.features.engines import BuiltEngine, EngineInfo, Tap, locate
+from regraft.images.geometry import Preprocess
+
+Write = Callable[..., Path]
+FAST = ["test_resnet", "test_vit", "test_convnext"]
+SLOW = [
+    "resnet18", "resnet50", "vgg11", "mobilenetv3_large_100", "convnext_atto", "densenet121",
+    "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "vit_small_patch14_dinov2",
+    "efficientnet_b0", "regnety_002", "mobilenetv4_conv_small",
+]  # fmt: skip
+
+
+def pixels_for(info: EngineInfo, n: int = 3) -> np.ndarray:
+    rng = np.random.default_rng(4)
+    height, width = info.preprocess.input_px
+    coarse = rng.integers(0, 256, (n, 8, 8, 3)).astype(np.uint8)
+    rows, columns = np.arange(height) * 8 // height, np.arange(width) * 8 // width
+    return np.ascontiguousarray(coarse[:, rows][:, :, columns])
+
+
+def worst_cosine(a: np.ndarray, b: np.ndarray, info: EngineInfo) -> float:
+    worst = 1.0
+    for tap in info.taps:
+        x, y = a[:, tap.start : tap.stop].astype(float), b[:, tap.start : tap.stop].astype(float)
+        lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        worst = min(worst, float(((x * y).sum(1) / np.maximum(lengths, 1e-30)).min()))
+    return worst
+
+
+def assert_agrees_with_torch(name: str) -> None:
+    from regraft.backbones import network, weights
+    from regraft.features.torch_engine import TorchEngine
+
+    built = locate(catalog.resolve(f"random:{name}"), device="cpu", offline=True)
+    assert built.info.notes == (), "OpenVINO runs it"
+    assert built.info.runtime.startswith("openvino")
+    pixels = pixels_for(built.info)
+    found = built.start(n_threads=1).run(pixels)
+    assert found.shape == (3, built.info.n_features)
+    assert found.dtype == np.float32
+    reference = TorchEngine.load(built.folder, built.info, device="cpu")
+    state = reference._tapped.network.state_dict()
+    before = weights.digest_of_tensors(state)
+    wanted = reference.run(pixels)
+    least = 0.9999 if built.info.precision == "fp32" else 0.98
+    assert worst_cosine(found, wanted, built.info) > least
+    assert worst_cosine(found, wanted[[1, 2, 0]], built.info) < least, "pictures must differ"
+    # Frozen is frozen: parameters and statistics as they were, and as the file's digest says.
+    assert weights.digest_of_tensors(state) == before == built.info.weights_digest
+    saved = weights.read_tensors(built.weights_path)
+    assert weights.digest_of_tensors(saved) == before
+    assert not reference._tapped.training
+    assert network.rebuild(
+        built.weights_path, built.info.architecture, built.info.config
+    ).weights_digest == before  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_openvino_agrees_with_pytorch_at_every_tap(name: str) -> None:
+    assert_agrees_with_torch(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_openvino_agrees_with_pytorch_for_every_family(name: str) -> None:
+    assert_agrees_with_torch(name)
+
+
+def test_the_default_backbone_agrees_with_pytorch(engine_cache: Path) -> None:
+    assert_agrees = locate(catalog.resolve("default"), offline=True)
+    from regraft.features.torch_engine import TorchEngine
+
+    pixels = pixels_for(assert_agrees.info)
+    found = assert_agrees.start().run(pixels)
+    wanted = TorchEngine.load(assert_agrees.folder, assert_agrees.info, device="cpu").run(pixels)
+    least = 0.9999 if assert_agrees.info.precision == "fp32" else 0.98
+    assert worst_cosine(found, wanted, assert_agrees.info) > least
+    assert assert_agrees.info.check["worst_cosine"] >= least
+
+
+def test_the_mean_and_maximum_of_a_tap_are_those_of_the_map(cache: Path) -> None:
+    import torch
+
+    from regraft.backbones import network
+
+    loaded = network.load(catalog.resolve("random:test_resnet"))
+    tapped, widths = network.tap(loaded)
+    pixels = pixels_for(engine_info(widths, loaded.config), 2)
+    kept: dict[str, torch.Tensor] = {}
+    first = widths[0][0]
+    module = dict(loaded.network.named_modules())[first]
+    module.register_forward_hook(lambda m, a, out: kept.__setitem__(first, out))
+    with torch.no_grad():
+        features = tapped(torch.from_numpy(pixels)).numpy()
+        mean = torch.tensor(loaded.config["mean"]).view(1, 3, 1, 1)
+        std = torch.tensor(loaded.config["std"]).view(1, 3, 1, 1)
+        plain = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
+        loaded.network(plain)
+        final = loaded.network.forward_head(
+            loaded.network.forward_features(plain), pre_logits=True
+        )
+    width = widths[0][1]
+    np.testing.assert_allclose(features[:, :width], kept[first].mean((2, 3)), atol=1e-4)
+    np.testing.assert_allclose(features[:, width : 2 * width], kept[first].amax((2, 3)), atol=1e-4)
+    np.testing.assert_allclose(features[:, -final.shape[1] :], final, atol=1e-4)
+
+
+def engine_info(widths: list[tuple[str, int]], config: dict[str, object]) -> EngineInfo:
+    return EngineInfo(
+        "x", "x", "x", "", "", Preprocess.from_timm(config), tuple(widths), "torch", "fp32"
+    )
+
+
+def test_an_engine_is_built_once_and_found_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = catalog.resolve("random:test_resnet")
+    said: list[str] = []
+    assert engines.find_built(source) is None
+    first = locate(source, device="cpu", say=said.append)
+    assert len(said) == 1
+    assert "once" in said[0]
+    monkeypatch.setattr(engines, "build", lambda *a, **k: pytest.fail("built twice"))
+    again = locate(source, device="cpu", say=said.append)
+    assert (again.folder, again.info) == (first.folder, first.info)
+    assert len(said) == 1
+    assert [folder for folder, _ in engines.list_built()] == [first.folder]
+    assert [p.name for p in (cache / "engines").iterdir() if p.name.startswith(".")] == []
+
+
+def test_equal_weights_under_two_names_share_a_folder(cache: Path, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from regraft.backbones import network
+
+    first = locate(catalog.resolve("random:test_resnet"), device="cpu")
+    loaded = network.load(catalog.resolve("random:test_resnet"))
+    file = tmp_path / "saved.safetensors"
+    save_file({n: t.contiguous() for n, t in loaded.network.state_dict().items()}, file)
+    other = locate(catalog.resolve("test_resnet", weights=file), device="cpu")
+    assert other.folder == first.folder
+
+
+def test_a_graph_that_disagrees_is_refused_and_pytorch_runs(
+    cache: Path, tmp_path: Path, make_photos: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.experiment import Listener, prepare
+    from regraft.features import engine_builder
+    from regraft.features.torch_engine import TorchEngine
+    from regraft.runs import RunConfig
+
+    genuine = engine_builder._reference
+    monkeypatch.setattr(engine_builder, "_reference", lambda *a: genuine(*a)[:, ::-1])
+    said: list[str] = []
+    folder = make_photos(tmp_path / "photos", n=2, size_px=64)
+    config = RunConfig(str(folder), backbone="random:test_resnet", device="cpu")
+    prepared = prepare(config, listener=Listener(say=said.append), needs_splits=False)
+    info = prepared.built.info
+    assert any("OpenVINO does not run test_resnet (cosine" in line for line in said)
+    assert any("PyTorch does" in note for note in info.notes)
+    assert info.runtime.startswith("torch")
+    assert isinstance(prepared.built.start(), TorchEngine)
+
+    # The very numbers that OpenVINO would have given, to its tolerance.
+    monkeypatch.undo()
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "other"))
+    other = prepare(config, needs_splits=False)
+    assert other.built.info.runtime.startswith("openvino")
+    assert worst_cosine(prepared.X, other.X, info) > 0.9999
+    assert prepared.extraction.recipe.digest != other.extraction.recipe.digest
+
+
+def test_a_graph_that_cannot_be_made_is_no_end(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openvino
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("unsupported operator aten::strange\nmore")
+
+    monkeypatch.setattr(openvino, "convert_model", fail)
+    built = locate(catalog.resolve("random:test_resnet"), device="cpu")
+    assert "aten::strange" in built.info.notes[0]
+    assert "more" not in built.info.notes[0].replace("more slowly", "")
+    assert built.start().run(pixels_for(built.info)).shape == (3, built.info.n_features)
+
+
+@pytest.mark.parametrize("damage", ["{", "", '{"name": "x"}', None])
+def test_a_damaged_engine_folder_is_built_anew(cache: Path, damage: str | None) -> None:
+    source = catalog.resolve("random:test_resnet")
+    first = locate(source, device="cpu")
+    if damage is None:
+        (first.folder / "engine.json").unlink()
+    else:
+        (first.folder / "engine.json").write_text(damage)
+    assert engines.find_built(source) is None
+    again = locate(source, device="cpu")
+    assert again.info.weights_digest == first.info.weights_digest
+    assert again.start().run(pixels_for(again.info)).shape[1] == again.info.n_features
+
+
+def test_an_engine_that_cannot_be_kept_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(BackboneError, match="cannot be kept") as caught:
+        engines.build(catalog.resolve("random:test_resnet"))
+    assert "REGRAFT_CACHE" in str(caught.value)
+
+
+def test_infos_survive_json_and_taps_stand_side_by_side() -> None:
+    info = EngineInfo(
+        "n", "a", "d", "l", "o", Preprocess(), (("one", 3), ("two", 5), ("final", 4)), "torch 2",
+        "fp32", 4, {"worst": 1.0}, ("note",), {"mean": [0.5]},
+    )  # fmt: skip
+    assert EngineInfo.from_json(info.to_json()) == info
+    assert info.taps == (Tap("one", 0, 6), Tap("two", 6, 16), Tap("final", 16, 20))
+    assert info.n_features == 20
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        EngineInfo.from_json(json.dumps({"name": "x"}))
+
+
+def test_the_folder_depends_on_weights_device_and_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = engines.folder_for("ab")
+    assert engines.folder_for("ab") == here
+    assert len({here, engines.folder_for("cd"), engines.folder_for("ab", "cuda")}) == 3
+    monkeypatch.setattr(engines, "_processor_flags", lambda: frozenset({"other"}))
+    assert engines.folder_for("ab") != here
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [({"avx2"}, "fp32"), ({"avx512_bf16"}, "fp32"), ({"amx_bf16", "amx_tile"}, "bf16")],
+)
+def test_precision_follows_the_processor(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], wanted: str
+) -> None:
+    monkeypatch.setattr(engines, "_processor_flags", lambda: frozenset(flags))
+    assert engines.precision() == wanted
+
+
+def test_known_backbones_are_listed_with_their_engine(engine_cache: Path) -> None:
+    ((folder, info),) = upkeep.contents().engines
+    assert info.name == "default"
+    assert (folder / "graph.xml").is_file()
+    assert isinstance(BuiltEngine(folder, info, catalog.resolve("default")).weights_path, Path)
