@@ -133,10 +133,11 @@ def test_files_of_tensors_are_read(tmp_path: Path, ending: str, wrapped: str) ->
 
 def test_another_number_of_classes_is_no_matter(tmp_path: Path) -> None:
     state = state_of("test_resnet")
-    state["fc.weight"], state["fc.bias"] = torch.zeros(7, state["fc.weight"].shape[1]), torch.zeros(7)
-    loaded = network.load(
-        catalog.resolve("test_resnet", weights=saved(tmp_path / "w.pth", state))
+    state["fc.weight"], state["fc.bias"] = (
+        torch.zeros(7, state["fc.weight"].shape[1]),
+        torch.zeros(7),
     )
+    loaded = network.load(catalog.resolve("test_resnet", weights=saved(tmp_path / "w.pth", state)))
     assert torch.equal(loaded.network.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
 
 
@@ -282,7 +283,8 @@ def test_folders_that_are_no_backbone_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "last"), [("test_resnet", "layer4"), ("test_vit", "blocks"), ("test_convnext", "stages")]
+    ("name", "last"),
+    [("test_resnet", "layer4"), ("test_vit", "blocks"), ("test_convnext", "stages")],
 )
 def test_stages_are_in_order_and_come_before_the_head(name: str, last: str) -> None:
     found = stages.find_stages(network.load(catalog.resolve(f"random:{name}")).network)

@@ -7,6 +7,7 @@ docs/experiments.md speaks of.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,12 +22,30 @@ from regraft.features.engines import BuiltEngine, EngineInfo, Tap, locate
 from regraft.images.geometry import Preprocess
 
 Write = Callable[..., Path]
-FAST = ["test_resnet", "test_vit", "test_convnext"]
+SMALL = catalog.resolve("random:test_resnet")
+FAST = ["test_vit", "test_convnext"]
 SLOW = [
     "resnet18", "resnet50", "vgg11", "mobilenetv3_large_100", "convnext_atto", "densenet121",
     "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "vit_small_patch14_dinov2",
     "efficientnet_b0", "regnety_002", "mobilenetv4_conv_small",
 ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the engine of timm's smallest ResNet."""
+    folder = tmp_path_factory.mktemp("small-engines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_CACHE", str(folder))
+        assert locate(SMALL, device="cpu").info.notes == ()
+    return folder
+
+
+@pytest.fixture
+def small(small_engines: Path, cache: Path) -> Path:
+    """This test's cache, with that engine in it."""
+    shutil.copytree(small_engines / "engines", cache / "engines")
+    return cache
 
 
 def pixels_for(info: EngineInfo, n: int = 3) -> np.ndarray:
@@ -85,6 +104,10 @@ def test_openvino_agrees_with_pytorch_for_every_family(name: str) -> None:
     assert_agrees_with_torch(name)
 
 
+def test_a_small_resnet_agrees_with_pytorch(small: Path) -> None:
+    assert_agrees_with_torch("test_resnet")
+
+
 def test_the_default_backbone_agrees_with_pytorch(engine_cache: Path) -> None:
     assert_agrees = locate(catalog.resolve("default"), offline=True)
     from regraft.features.torch_engine import TorchEngine
@@ -115,9 +138,7 @@ def test_the_mean_and_maximum_of_a_tap_are_those_of_the_map(cache: Path) -> None
         std = torch.tensor(loaded.config["std"]).view(1, 3, 1, 1)
         plain = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
         loaded.network(plain)
-        final = loaded.network.forward_head(
-            loaded.network.forward_features(plain), pre_logits=True
-        )
+        final = loaded.network.forward_head(loaded.network.forward_features(plain), pre_logits=True)
     width = widths[0][1]
     np.testing.assert_allclose(features[:, :width], kept[first].mean((2, 3)), atol=1e-4)
     np.testing.assert_allclose(features[:, width : 2 * width], kept[first].amax((2, 3)), atol=1e-4)
@@ -131,38 +152,53 @@ def engine_info(widths: list[tuple[str, int]], config: dict[str, object]) -> Eng
 
 
 def test_an_engine_is_built_once_and_found_again(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = catalog.resolve("random:test_resnet")
     said: list[str] = []
-    assert engines.find_built(source) is None
-    first = locate(source, device="cpu", say=said.append)
+    monkeypatch.setattr(engines, "build", lambda *a, **k: pytest.fail("built twice"))
+    found = locate(SMALL, device="cpu", say=said.append)
+    assert said == []
+    assert [folder for folder, _ in engines.list_built()] == [found.folder]
+    assert [p.name for p in (small / "engines").iterdir() if p.name.startswith(".")] == []
+
+
+def test_building_is_said_before(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_openvino(monkeypatch)
+    said: list[str] = []
+    assert engines.find_built(SMALL) is None
+    locate(SMALL, device="cpu", say=said.append)
     assert len(said) == 1
     assert "once" in said[0]
-    monkeypatch.setattr(engines, "build", lambda *a, **k: pytest.fail("built twice"))
-    again = locate(source, device="cpu", say=said.append)
-    assert (again.folder, again.info) == (first.folder, first.info)
+    locate(SMALL, device="cpu", say=said.append)
     assert len(said) == 1
-    assert [folder for folder, _ in engines.list_built()] == [first.folder]
-    assert [p.name for p in (cache / "engines").iterdir() if p.name.startswith(".")] == []
 
 
-def test_equal_weights_under_two_names_share_a_folder(cache: Path, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    from regraft.backbones import network
-
-    first = locate(catalog.resolve("random:test_resnet"), device="cpu")
-    loaded = network.load(catalog.resolve("random:test_resnet"))
+def test_equal_weights_under_two_names_share_a_folder(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_openvino(monkeypatch)
+    first = locate(SMALL, device="cpu")
     file = tmp_path / "saved.safetensors"
-    save_file({n: t.contiguous() for n, t in loaded.network.state_dict().items()}, file)
+    shutil.copy(first.weights_path, file)
     other = locate(catalog.resolve("test_resnet", weights=file), device="cpu")
     assert other.folder == first.folder
+    assert other.info == first.info, "an engine that is there already is as good"
+    assert len(engines.list_built()) == 1
+
+
+def without_openvino(monkeypatch: pytest.MonkeyPatch, message: str = "not here") -> None:
+    import openvino
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(openvino, "convert_model", fail)
 
 
 def test_a_graph_that_disagrees_is_refused_and_pytorch_runs(
-    cache: Path, tmp_path: Path, make_photos: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    cache: Path, small_engines: Path, tmp_path: Path, make_photos: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     from regraft.experiment import Listener, prepare
     from regraft.features import engine_builder
     from regraft.features.torch_engine import TorchEngine
@@ -181,8 +217,7 @@ def test_a_graph_that_disagrees_is_refused_and_pytorch_runs(
     assert isinstance(prepared.built.start(), TorchEngine)
 
     # The very numbers that OpenVINO would have given, to its tolerance.
-    monkeypatch.undo()
-    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "other"))
+    monkeypatch.setenv("REGRAFT_CACHE", str(small_engines))
     other = prepare(config, needs_splits=False)
     assert other.built.info.runtime.startswith("openvino")
     assert worst_cosine(prepared.X, other.X, info) > 0.9999
@@ -192,28 +227,25 @@ def test_a_graph_that_disagrees_is_refused_and_pytorch_runs(
 def test_a_graph_that_cannot_be_made_is_no_end(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import openvino
-
-    def fail(*args: object, **kwargs: object) -> None:
-        raise RuntimeError("unsupported operator aten::strange\nmore")
-
-    monkeypatch.setattr(openvino, "convert_model", fail)
-    built = locate(catalog.resolve("random:test_resnet"), device="cpu")
+    without_openvino(monkeypatch, "unsupported operator aten::strange\nsecond line")
+    built = locate(SMALL, device="cpu")
     assert "aten::strange" in built.info.notes[0]
-    assert "more" not in built.info.notes[0].replace("more slowly", "")
+    assert "second line" not in built.info.notes[0]
     assert built.start().run(pixels_for(built.info)).shape == (3, built.info.n_features)
 
 
 @pytest.mark.parametrize("damage", ["{", "", '{"name": "x"}', None])
-def test_a_damaged_engine_folder_is_built_anew(cache: Path, damage: str | None) -> None:
-    source = catalog.resolve("random:test_resnet")
-    first = locate(source, device="cpu")
+def test_a_damaged_engine_folder_is_built_anew(
+    small: Path, damage: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_openvino(monkeypatch)
+    first = locate(SMALL, device="cpu")
     if damage is None:
         (first.folder / "engine.json").unlink()
     else:
         (first.folder / "engine.json").write_text(damage)
-    assert engines.find_built(source) is None
-    again = locate(source, device="cpu")
+    assert engines.find_built(SMALL) is None
+    again = locate(SMALL, device="cpu")
     assert again.info.weights_digest == first.info.weights_digest
     assert again.start().run(pixels_for(again.info)).shape[1] == again.info.n_features
 

@@ -172,7 +172,7 @@ def run(
     folder = runs.folder_for(config, out=out, name=name)
     prepared = prepare(config, offline=offline, listener=listener)
     clock = _Clock()
-    probe, roles, y, classes = _fit(config, prepared)
+    probe, roles, y, classes = fit(config, prepared)
     clock.lap("fit")
     proba = probe.predict_proba(prepared.X[roles.reports])
     tested = _evaluate(prepared, roles, y, proba, classes, config.seed)
@@ -238,7 +238,7 @@ def _read(config: RunConfig) -> ImageTable:
     return table
 
 
-def _fit(
+def fit(
     config: RunConfig, prepared: Prepared
 ) -> tuple[Probe, divide.Roles, NDArray[np.intp], list[str]]:
     """The method on train, with the roles of the rows, their codes and the classes."""
@@ -509,5 +509,5 @@ class LayerCurve:
 def layers(config: RunConfig, *, offline: bool = False, listener: Listener = SILENT) -> LayerCurve:
     """The layer curve of the data, measured inside train."""
     prepared = prepare(config, offline=offline, listener=listener)
-    probe, _, _, _ = _fit(config, prepared)
+    probe, _, _, _ = fit(config, prepared)
     return LayerCurve(record.layer_curve(probe), probe.candidates_[0].n_images)
