@@ -40,7 +40,23 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     for name in ("getaddrinfo", "create_connection"):
         monkeypatch.setattr(socket, name, refuse)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     return seen
+
+
+def test_a_name_server_that_never_answers_is_not_waited_for(
+    asked: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.backbones import network
+
+    monkeypatch.setattr(network, "HUB_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(socket, "create_connection", lambda *args: time.sleep(3))
+    start = time.perf_counter()
+    with pytest.raises(BackboneError, match=r"model\.safetensors"):
+        network.load(catalog.resolve("hf-hub:someone/their-net"))
+    assert time.perf_counter() - start < 2.5
 
 
 @pytest.mark.parametrize("name", NAMES)

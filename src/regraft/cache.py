@@ -48,8 +48,8 @@ def folder_of(kind: str) -> Path:
     return cache_folder() / _known(kind)
 
 
-def size_limit() -> int:
-    """Bytes that the feature store may take: ``REGRAFT_CACHE_LIMIT``, else 20 GiB.
+def size_limit(given: str | None = None) -> int:
+    """Bytes that the feature store may take: what is given, ``REGRAFT_CACHE_LIMIT``, or 20 GiB.
 
     Examples
     --------
@@ -58,15 +58,15 @@ def size_limit() -> int:
     True
     >>> del os.environ["REGRAFT_CACHE_LIMIT"]
     """
-    text = os.environ.get("REGRAFT_CACHE_LIMIT", "").strip()
-    if not text:
+    text = (os.environ.get("REGRAFT_CACHE_LIMIT", "") if given is None else given).strip()
+    if not text and given is None:
         return DEFAULT_LIMIT
     match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*([KMGT]?)(?:I?B)?", text.upper())
     if not match:
         raise UsageError(
             f"the size limit of the cache must be a number of bytes such as 20G, got {text!r}",
-            place="environment variable REGRAFT_CACHE_LIMIT",
-            cure="REGRAFT_CACHE_LIMIT=20G (K, M, G, T are powers of 1024), or leave it unset",
+            place="--limit" if given is not None else "environment variable REGRAFT_CACHE_LIMIT",
+            cure="20G (K, M, G, T are powers of 1024), or leave it out",
         )
     return int(float(match[1]) * 2 ** _UNITS[match[2]])
 

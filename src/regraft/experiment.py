@@ -19,12 +19,12 @@ from regraft import artefact, blas, record, runs
 from regraft.advice import layer_curve as layer_curve_reading
 from regraft.backbones import catalog
 from regraft.checks import duplicates as find
-from regraft.checks.finding import Finding
+from regraft.checks.finding import Finding, in_order
 from regraft.checks.findings import find_problems, find_table_problems
 from regraft.data import splits as divide
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, check_known_classes
-from regraft.errors import ConfigError, TableError
+from regraft.errors import ConfigError, DataError, TableError
 from regraft.evaluation import (
     Evaluation,
     evaluate,
@@ -188,7 +188,19 @@ def run(
             info=prepared.built.info,
             weights_path=prepared.built.weights_path,
             method=config.method,
-            extra={"accuracy": tested.evaluation.accuracy.to_dict(), "n": tested.evaluation.n},
+            extra={
+                "accuracy": tested.evaluation.accuracy.to_dict(),
+                "n": tested.evaluation.n,
+                "learnt_from": record.digests_in_text(
+                    [
+                        d
+                        for d, is_train in zip(
+                            prepared.extraction.digests, roles.train, strict=True
+                        )
+                        if is_train
+                    ]
+                ),
+            },
         )
         clock.lap("save")
         seconds = {**prepared.seconds, **clock.laps, "total": time.perf_counter() - started}
@@ -207,7 +219,8 @@ def labelled_roles(table: ImageTable) -> divide.Roles:
     if not is_labelled.any():
         raise TableError(
             f"no image in {table.source!r} has a label",
-            cure="put the images of each class into a folder of its own: DATA/<class>/*.jpg",
+            cure="put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
+            "in a manifest, --label-column NAME says which column has the labels",
         )
     return divide.roles(splits)
 
@@ -336,7 +349,7 @@ def _look_at(
     copies, final = _copies(extraction, built), built.info.taps[-1]
     assigned = not table.has_splits and needs_splits
     if assigned:
-        table = _with_splits(table, extraction, config)
+        table = _with_splits(table, extraction, copies, config)
     findings = find_problems(
         table, extraction.facts, copies, extraction.X[:, final.start : final.stop]
     )
@@ -347,14 +360,19 @@ def _look_at(
 
 
 def _with_splits(
-    table: ImageTable, extraction: extract.Extraction, config: RunConfig
+    table: ImageTable,
+    extraction: extract.Extraction,
+    copies: find.Duplicates,
+    config: RunConfig,
 ) -> ImageTable:
+    """Train and test by content; near-copies go by the smallest digest among them, so that the
+    division made here cannot leak by itself."""
     labelled = np.array([label is not None for label in table.labels])
     if not labelled.any():
         return table
     assigned = divide.assign(
         table.labels[labelled],
-        [d for d, keep in zip(extraction.digests, labelled, strict=True) if keep],
+        [d for d, keep in zip(_of_first_copy(extraction, copies), labelled, strict=True) if keep],
         groups=None if table.groups is None else table.groups[labelled],
         seed=config.seed,
         test_fraction=config.test_fraction,
@@ -362,6 +380,15 @@ def _with_splits(
     splits = np.full(len(table), None, object)
     splits[labelled] = assigned
     return table.with_splits(splits)
+
+
+def _of_first_copy(extraction: extract.Extraction, copies: find.Duplicates) -> list[bytes]:
+    """For each image the smallest content digest among its near-copies, mostly its own."""
+    smallest: dict[int, bytes] = {}
+    units = copies.unit.tolist()
+    for unit, digest in zip(units, extraction.digests, strict=True):
+        smallest[unit] = min(digest, smallest.get(unit, digest))
+    return [smallest[unit] for unit in units]
 
 
 def _refuse_unknown_classes(table: ImageTable, roles: divide.Roles, classes: list[str]) -> None:
@@ -480,9 +507,37 @@ def check(
     """What is in the data and what is wrong with it; `quick` reads no pixels."""
     if quick:
         table = _read(config)
-        return Checked(table, find_table_problems(table))
-    prepared = prepare(config, offline=offline, listener=listener, needs_splits=False)
-    return Checked(prepared.table, prepared.findings)
+        found = find_table_problems(table)
+    else:
+        prepared = prepare(config, offline=offline, listener=listener, needs_splits=False)
+        table, found = prepared.table, prepared.findings
+    return Checked(table, in_order([*found, *_refusals(table, found)]))
+
+
+def _refusals(table: ImageTable, found: list[Finding]) -> list[Finding]:
+    """What `train` would refuse about the whole of the data, as findings."""
+    if any(finding.severity == "error" for finding in found):
+        return []
+    try:
+        if not table.has_splits:
+            table = table.with_splits(
+                ["train", "test", *["train"] * (len(table) - 2)][: len(table)]
+            )
+        roles = labelled_roles(table)
+        n_classes = len({str(label) for label in table.labels[roles.train]})
+    except DataError as error:
+        return [Finding("cannot-train", "error", error.rule, "train refuses it", error.cure)]
+    if n_classes > 1:
+        return []
+    return [
+        Finding(
+            "one-class",
+            "error",
+            f"there {'is only one class' if n_classes else 'is no class'} to learn from",
+            "a classifier needs something to tell apart",
+            "give the folder above, which has one folder per class",
+        )
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft import artefact, blas
+from regraft import artefact, blas, record
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, Rejected, check_known_classes
 from regraft.errors import TableError, UsageError
@@ -119,6 +119,11 @@ class Scored:
         The images that were scored.
     n_unlabelled : int
         Images left out because nothing says their class.
+    n_learnt_from : int
+        Images, told by their content, that the model has learnt from. They are left out of the
+        score unless there are no others, or they were asked for (`split` 'train' or 'all').
+    counts_them : bool
+        Whether they are in the score all the same.
     """
 
     model: str
@@ -126,6 +131,8 @@ class Scored:
     evaluation: Any
     table: ImageTable
     n_unlabelled: int
+    n_learnt_from: int = 0
+    counts_them: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -136,6 +143,8 @@ class Scored:
                 "source": self.data,
                 "images": len(self.table),
                 "unlabelled": self.n_unlabelled,
+                "learnt_from": self.n_learnt_from,
+                "learnt_from_are_scored": self.counts_them,
                 "rejected": [r._asdict() for r in self.table.rejected],
             },
             "evaluation": self.evaluation.to_dict(),
@@ -208,18 +217,35 @@ def evaluate_model(
     extraction = features_for(loaded, labelled, offline=offline, listener=listener)
     if not len(extraction.table):
         raise TableError(f"none of the {len(labelled)} images can be read", place=table.source)
+    learnt_from = _learnt_from(loaded, extraction)
+    is_wanted = split in ("all", "train") or bool(learnt_from.all())
+    counts_them = bool(learnt_from.any()) and is_wanted
+    rows = np.ones(len(learnt_from), bool) if counts_them else ~learnt_from
+    scored = extraction.table.select(rows)
     code = {label: i for i, label in enumerate(loaded.classes)}
-    y = np.array([code[str(label)] for label in extraction.table.labels])
     evaluation = evaluate(
-        y,
-        loaded.predict_proba(extraction.X),
+        np.array([code[str(label)] for label in scored.labels]),
+        loaded.predict_proba(extraction.X[rows]),
         classes=loaded.classes,
         split=name,
-        groups=extraction.table.groups,
+        groups=scored.groups,
     )
     return Scored(
-        str(loaded.folder), table.source, evaluation, extraction.table, int((~is_labelled).sum())
+        str(loaded.folder),
+        table.source,
+        evaluation,
+        scored,
+        int((~is_labelled).sum()),
+        int(learnt_from.sum()),
+        counts_them,
     )
+
+
+def _learnt_from(loaded: artefact.Artefact, extraction: extract.Extraction) -> NDArray[np.bool_]:
+    """Which images the model has learnt from, by their content."""
+    known = record.digests_from_text(loaded.config["regraft"].get("extra", {}).get("learnt_from"))
+    short = [digest[: record.DIGEST_BYTES] for digest in extraction.digests]
+    return np.array([digest in known for digest in short], bool)
 
 
 def features_for(

@@ -64,10 +64,9 @@ def contents() -> Contents:
 
 def prune(limit: str | None) -> int:
     """Drop the least recently used features down to a size; bytes freed."""
-    if limit is not None:
-        os.environ["REGRAFT_CACHE_LIMIT"] = limit
+    n_bytes = cache.size_limit(limit)
     with Store.open(decoder=DECODER_VERSION) as store:
-        return store.prune(cache.size_limit())
+        return store.prune(n_bytes)
 
 
 def verify(n: int, *, seed: int = 0) -> Verified:

@@ -6,8 +6,13 @@ The only room, with `stages` and the engines' builders, that imports torch and t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
+import threading
+import urllib.parse
+import urllib.request
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -23,7 +28,7 @@ from regraft.backbones.stages import find_stages
 from regraft.errors import BackboneError, RegraftError, WeightsError
 
 # Without network the first answer must come soon; huggingface_hub waits and tries again for long.
-HUB_TIMEOUT_S = "4"
+HUB_TIMEOUT_S = 4
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,7 @@ def _load_hub(source: catalog.Source, offline: bool) -> nn.Module:
 
 
 def _load_folder(source: catalog.Source, offline: bool) -> nn.Module:
+    _create(source.architecture)  # a name that timm does not know is answered as such
     try:
         return _create(f"local-dir:{source.path}", pretrained=True)
     except RegraftError:
@@ -295,8 +301,9 @@ def _hub_environment(offline: bool) -> Any:
     """huggingface_hub with short waits, and without network if asked; as it was, afterwards."""
     import huggingface_hub.constants as constants
 
-    wanted = {"HF_HUB_ETAG_TIMEOUT": int(HUB_TIMEOUT_S), "HF_HUB_DOWNLOAD_TIMEOUT": 10}
-    if offline or os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+    wanted = {"HF_HUB_ETAG_TIMEOUT": HUB_TIMEOUT_S, "HF_HUB_DOWNLOAD_TIMEOUT": 10}
+    offline |= os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+    if offline or not _is_reachable(constants.ENDPOINT):
         wanted["HF_HUB_OFFLINE"] = True
     before = {name: getattr(constants, name) for name in wanted if hasattr(constants, name)}
     try:
@@ -306,6 +313,29 @@ def _hub_environment(offline: bool) -> Any:
     finally:
         for name, value in before.items():
             setattr(constants, name, value)
+
+
+def _is_reachable(endpoint: str) -> bool:
+    """Whether a connection can be made within HUB_TIMEOUT_S, the look-up of the name included.
+
+    Asked once before, because huggingface_hub asks each file six times, with growing pauses.
+    Behind a proxy only huggingface_hub itself can tell.
+    """
+    if urllib.request.getproxies():
+        return True
+    address = urllib.parse.urlsplit(endpoint)
+    reached = threading.Event()
+
+    def connect() -> None:
+        with contextlib.suppress(OSError):
+            port = address.port or (80 if address.scheme == "http" else 443)
+            socket.create_connection((address.hostname, port), HUB_TIMEOUT_S).close()
+            reached.set()
+
+    attempt = threading.Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(HUB_TIMEOUT_S)
+    return reached.is_set()
 
 
 def _licence(source: catalog.Source, config: dict[str, Any]) -> str:

@@ -47,8 +47,9 @@ def read_tensors(path: Path) -> State:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise whatever the damage suggests
         raise WeightsError(
             f"weights file {path.name!r} cannot be read as tensors: {_first_line(error)}",
@@ -119,7 +120,14 @@ def _converted_by_timm(network: nn.Module, state: State) -> State | None:
 def _by_order(wanted: State, state: State) -> State | None:
     if len(wanted) != len(state):
         return None
-    return dict(zip(wanted, state.values(), strict=True))
+    pairs = zip(wanted.items(), state.values(), strict=True)
+    return {name: _as_convolution(tensor, like) for (name, like), tensor in pairs}
+
+
+def _as_convolution(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A linear layer's weight as that of the 1 x 1 convolution that timm has in its place."""
+    is_linear = tensor.ndim == 2 and like.shape == (*tensor.shape, 1, 1)
+    return tensor.reshape(like.shape) if is_linear else tensor
 
 
 def _body_fits(state: State, wanted: State, head: tuple[str, ...]) -> bool:

@@ -84,7 +84,7 @@ def unknown_in_reported(case: TableCase) -> Iterator[Finding]:
             "error",
             f"{count(len(unknown), 'class', 'classes')} to be scored "
             f"{'has' if len(unknown) == 1 else 'have'} no image in train: {quoted(unknown)}",
-            "no method can learn them, so each of their images counts as wrong",
+            "no method can learn them, so train refuses the division",
             (f"is {quoted(near)} meant? Then rename; else " if near else "")
             + "add images of it to train, or leave the class out",
             case.paths_of_classes(unknown),
