@@ -32,7 +32,9 @@ for data in sets:
         seconds.append(run["seconds"])
     share = median(p["share_of_limit"] for p in passes)
     typical = min(passes, key=lambda p: abs(p["share_of_limit"] - share))
-    print(f"{data.name}: {share:.1%} of the limit ({typical['images_per_second']:.0f} of "
-          f"{typical['limit_images_per_second']:.0f} images/s; decode "
-          f"{typical['decode_core_ms']:.2f}, model {typical['model_core_ms']:.2f} core-ms), "
-          f"whole process {median(seconds):.2f} s, peak {peak:.0f} MiB, n = {len(passes)}")  # fmt: skip
+    speed = f"{typical['images_per_second']:.0f} of {typical['limit_images_per_second']:.0f}"
+    costs = f"decode {typical['decode_core_ms']:.2f}, model {typical['model_core_ms']:.2f} core-ms"
+    print(
+        f"{data.name}: {share:.1%} of the limit ({speed} images/s; {costs}), "
+        f"whole process {median(seconds):.2f} s, peak {peak:.0f} MiB, n = {len(passes)}"
+    )

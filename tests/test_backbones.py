@@ -93,7 +93,7 @@ def test_backbones_are_listed_and_found() -> None:
     names = {b.name for b in listing.find("resnet1*")}
     assert any(n.startswith("resnet18") for n in names)
     assert not any("vit" in n for n in names)
-    with pytest.raises(BackboneError, match="near:.*resnet18"):
+    with pytest.raises(BackboneError, match=r"near:.*resnet18"):
         listing.find("resnet181")
 
 
@@ -231,6 +231,10 @@ def test_torchvisions_files_give_torchvisions_answers(
             module.eps = 1e-5  # timm's; no weights file holds it
             module.running_mean.uniform_(-0.1, 0.1)
             module.running_var.uniform_(0.5, 1.5)
+    if theirs == "mobilenet_v3_large":  # its own small start lets every picture die out
+        for module in model.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight)
     size = 224 if theirs == "vgg11" else 64
     path = saved(tmp_path / "w.pth", model.state_dict())
     loaded = network.load(catalog.resolve(ours, weights=path))

@@ -1,4 +1,4 @@
-"""The tree of errors: drawn as it is, one exit code a branch, and a message that says what to do."""
+"""The tree of errors: drawn as it is, one exit code a branch, messages that say what to do."""
 
 from __future__ import annotations
 

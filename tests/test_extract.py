@@ -53,7 +53,8 @@ class CountingEngine(BuiltEngine):
 def engine(**changes: Any) -> CountingEngine:
     info = EngineInfo(
         name="made-up", architecture="none", weights_digest="ab" * 32, licence="", origin="",
-        preprocess=Preprocess(input_px=(32, 32), resize_px=36), widths=(("stage", 12), ("final", 5)),
+        preprocess=Preprocess(input_px=(32, 32), resize_px=36),
+        widths=(("stage", 12), ("final", 5)),
         runtime="test 1", precision="fp32", batch_size=changes.pop("batch_size", 1),
     )  # fmt: skip
     return CountingEngine(
@@ -144,7 +145,7 @@ def test_one_new_file_costs_one_image(photos: Path) -> None:
     built = engine()
     after = run(photos, built)
     assert (after.computed, after.from_store, sum(built.n_run or [])) == (1, 18, 1)
-    at = {path: row for path, row in zip(after.table.paths, after.X, strict=True)}
+    at = dict(zip(after.table.paths, after.X, strict=True))
     for path, row in zip(before.table.paths, before.X, strict=True):
         assert np.array_equal(at[path], row)
 

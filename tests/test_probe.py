@@ -138,7 +138,7 @@ def test_candidates_go_from_simple_to_rich_and_each_once() -> None:
     assert with_source[-2:] == [("early",), ("late",)]
     assert len(set(with_source)) == len(with_source)
     assert not any("source" in taps for taps in candidate_taps(TAPS, False))
-    long = tuple(Tap(f"s{i}", i, i + 1) for i in range(6)) + (Tap("final", 6, 7),)
+    long = (*tuple(Tap(f"s{i}", i, i + 1) for i in range(6)), Tap("final", 6, 7))
     assert ("s3", "s4", "s5", "final") in candidate_taps(long, False)
     assert candidate_taps((Tap("final", 0, 3),), False) == [("final",)]
 
@@ -166,7 +166,7 @@ def test_the_paired_difference_decides_what_is_a_tie() -> None:
     )  # fmt: skip
     assert found["best"].worse_by == 0
     # Unpaired, the far one would have been a tie as well.
-    assert 0.05 < np.sqrt(2) * best.std(ddof=1) / 10 * 2
+    assert np.sqrt(2) * best.std(ddof=1) / 10 * 2 > 0.05
 
 
 def test_the_first_tie_in_the_order_given_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +269,7 @@ def test_large_features_stream_and_other_heads_say_how_large(
     np.testing.assert_allclose(
         Probe(TAPS).fit(X, y, n_classes=3).predict_proba(X), whole, atol=1e-4
     )
-    with pytest.raises(ConfigError, match="'svm'.*GiB"):
+    with pytest.raises(ConfigError, match=r"'svm'.*GiB"):
         Probe(TAPS, head="svm").fit(X, y, n_classes=3)
 
 

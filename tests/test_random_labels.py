@@ -23,7 +23,7 @@ from regraft.methods.representation import SourceClassifier
 from regraft.runs import RunConfig
 
 N_SEEDS = 20
-TAPS = tuple(Tap(f"blocks.{i}", 16 * i, 16 * i + 16) for i in range(5)) + (Tap("final", 80, 110),)
+TAPS = (*(Tap(f"blocks.{i}", 16 * i, 16 * i + 16) for i in range(5)), Tap("final", 80, 110))
 Write = Callable[..., Path]
 
 
@@ -138,5 +138,6 @@ def test_copies_across_splits_are_seen_through(
     clean = leaks["evaluation_without"]
     assert clean["n"] == 20
     assert clean["accuracy"]["low"] <= 0.5 <= clean["accuracy"]["high"]
-    assert result.evaluation.accuracy.low > 0.5, "the copies must flatter, or this says nothing"
+    right = round(result.evaluation.accuracy.value * 40) - round(clean["accuracy"]["value"] * 20)
+    assert right >= 15, "the copies must flatter (2 in 100 by chance), or this says nothing"
     assert "exact-duplicates" in {finding.kind for finding in result.prepared.findings}

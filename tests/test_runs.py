@@ -145,7 +145,7 @@ def test_an_interrupted_run_leaves_the_earlier_one_and_nothing_else(
     folder = tmp_path / "mine"
     with runs.writing(folder) as room:
         (room / "metrics.json").write_text("old")
-    with pytest.raises(stop), runs.writing(folder) as room:
+    with pytest.raises(stop), runs.writing(folder) as room:  # noqa: PT012
         (room / "metrics.json").write_text("half")
         raise stop
     assert os.listdir(tmp_path) == ["mine"]

@@ -6,7 +6,9 @@ Only formats. Every number comes from the library, and ``--json`` prints the lib
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from regraft.advice import layer_curve
 from regraft.experiment import Listener
@@ -23,6 +26,12 @@ from regraft.runs import RunConfig
 # Above this many classes only the worst are listed, and the confusions instead of the matrix.
 MAX_CLASSES_LISTED = 12
 SHOWN_PATHS = 3
+# Lines under a heading begin here.
+INDENT = 8
+# The largest class (of what is scored, or learnt from) over the smallest that passes for even.
+EVEN = 1.5
+# Below this many scored images the result says so.
+FEW_SCORED = 30
 
 _SEVERITIES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
@@ -32,32 +41,43 @@ def _out() -> Console:
 
 
 @contextmanager
-def listening(*, quiet: bool) -> Iterator[Listener]:
-    """A listener that shows progress on stderr: a bar with rate and time left, or plain lines."""
+def listening(*, quiet: bool, after: str = "choosing and learning") -> Iterator[Listener]:
+    """A listener that shows progress on stderr: a bar with rate and time left, or plain lines.
+
+    `after` says what goes on once all images are read.
+    """
     if quiet:
         yield Listener(say=_say_plain)
     elif sys.stderr.isatty():
-        yield from _bar()
+        yield from _bar(after)
     else:
-        yield Listener(say=_say_plain, progress=_plain_progress)
+
+        def progress(stage: str, done: int, total: int) -> None:
+            _plain_progress(stage, done, total)
+            if done == total:
+                _say_plain(after)
+
+        yield Listener(say=_say_plain, progress=progress)
 
 
-def show_result(result: Any, *, as_json: bool) -> None:
+def show_result(result: Any, *, as_json: bool, config: RunConfig | None = None) -> None:
     """A finished run: the score first, then the data, the choice, the time, what to do next."""
     if as_json:
         _print_json(result.metrics)
         return
     findings = [finding.to_dict() for finding in result.prepared.findings]
-    _show_run(result.metrics, findings)
+    table = result.prepared.table
+    counts = Counter(str(label) for label in table.labels[table.splits == "train"])
+    _show_run(result.metrics, findings, config, counts)
 
 
-def show_metrics(run: Any, *, as_json: bool) -> None:
+def show_metrics(run: Any, *, as_json: bool, config: RunConfig | None = None) -> None:
     """A run that was finished earlier."""
     if as_json:
         _print_json(run.metrics)
         return
     _out().print("[dim]this run is finished already:[/]")
-    _show_run(run.metrics, run.findings)
+    _show_run(run.metrics, run.findings, config, {})
 
 
 def show_scored(scored: Any, *, as_json: bool) -> None:
@@ -67,13 +87,26 @@ def show_scored(scored: Any, *, as_json: bool) -> None:
         return
     out = _out()
     _score(out, scored.evaluation.to_dict())
-    for bad in scored.table.rejected[:SHOWN_PATHS]:
-        out.print(f"[yellow]left out[/] {_name(bad.path)}: {escape(bad.reason)}")
+    rejected = scored.table.rejected
+    for bad in rejected[:SHOWN_PATHS]:
+        out.print(
+            f"[yellow]left out[/] {_name(bad.path)}: {escape(bad.reason)}",
+            soft_wrap=True,
+        )
+    if len(rejected) > SHOWN_PATHS:
+        out.print(f"… and {len(rejected) - SHOWN_PATHS} more left out (--json lists all)")
+    if scored.n_learnt_from:
+        known = f"{scored.n_learnt_from} of these images are what the model learnt from"
+        if scored.counts_them:
+            out.print(f"[yellow]{known}, and they are in this score: it flatters[/]")
+        else:
+            out.print(f"{known}; they are left out of this score (--split all counts them)")
     if scored.n_unlabelled:
-        out.print(f"{scored.n_unlabelled} images without a label were left out")
+        were = "was" if scored.n_unlabelled == 1 else "were"
+        out.print(f"{_count(scored.n_unlabelled, 'image')} without a label {were} left out")
 
 
-def show_check(checked: Any, *, as_json: bool) -> None:
+def show_check(checked: Any, *, as_json: bool, config: RunConfig | None = None) -> None:
     """`regraft check`."""
     if as_json:
         _print_json(checked.to_dict())
@@ -81,13 +114,17 @@ def show_check(checked: Any, *, as_json: bool) -> None:
     out = _out()
     content = checked.to_dict()
     out.print(
-        f"[bold]{content['images']} images[/] in {len(content['classes'])} classes"
+        f"[bold]{_count(content['images'], 'image')}[/] in "
+        f"{_count(len(content['classes']), 'class', 'classes')}"
         + (f", {len(content['rejected'])} rejected" if content["rejected"] else "")
     )
     _counts(out, content["counts"])
     for bad in content["rejected"][:10]:
         mend = f"; {escape(bad['mend'])}" if bad["mend"] else ""
-        out.print(f"  [red]rejected[/] {_name(bad['path'])}: {escape(bad['reason'])}{mend}")
+        out.print(
+            f"  [red]rejected[/] {_name(bad['path'])}: {escape(bad['reason'])}{mend}",
+            soft_wrap=True,
+        )
     if len(content["rejected"]) > 10:
         out.print(f"  … and {len(content['rejected']) - 10} more (--json lists all)")
     findings = [f for f in content["findings"] if f["kind"] != "unreadable"]
@@ -96,7 +133,7 @@ def show_check(checked: Any, *, as_json: bool) -> None:
     if not findings and not content["rejected"]:
         out.print("[green]nothing found that is wrong[/]")
     if not checked.has_errors:
-        _next(out, f"regraft train {_quoted(content['source'])}")
+        _next(out, f"regraft train {_quoted(content['source'])}{_repeated(config)}")
 
 
 def show_layers(curve: Any, *, out: str | None, as_json: bool) -> None:
@@ -116,10 +153,15 @@ def show_layers(curve: Any, *, out: str | None, as_json: bool) -> None:
         style = "bold green" if point["accuracy"] == best else ""
         table.add_row(point["tap"], f"[blue]{bar}[/]", _percent(point["accuracy"]), style=style)
     screen.print(table)
-    screen.print(f"n = {curve.n_images} train images, each scored by a fit that did not see it")
-    screen.print(layer_curve.read(curve.points, curve.n_images).words)
+    _hang(
+        screen,
+        "",
+        f"n = {_count(curve.n_images, 'train image')}, each scored by a fit that did not see it",
+        indent=0,
+    )
+    _hang(screen, "", escape(layer_curve.read(curve.points, curve.n_images).words), indent=0)
     if out is not None:
-        screen.print(f"picture: {out}")
+        screen.print(f"picture: {_name(out)}", soft_wrap=True)
 
 
 def show_backbones(found: Sequence[Any], *, pattern: str, as_json: bool) -> None:
@@ -128,15 +170,13 @@ def show_backbones(found: Sequence[Any], *, pattern: str, as_json: bool) -> None
         print(json.dumps([listed.to_dict() for listed in found]))
         return
     out = _out()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("name", "weights", "licence"):
-        table.add_column(heading, overflow="fold")
-    for listed in found:
-        here = (
-            "" if listed.is_here or listed.weights.startswith("hf") else " [dim](not installed)[/]"
-        )
-        table.add_row(listed.name, escape(listed.weights) + here, listed.licence)
-    out.print(table)
+    rows = [(one.name, _weights_in_words(one), _licence_in_words(one.licence)) for one in found]
+    width = max(len("name"), *(len(name) for name, _, _ in rows))
+    second = max(len("weights"), *(len(weights) for _, weights, _ in rows))
+    out.print(f"[bold]{'name':{width}}  {'weights':{second}}  licence[/]", soft_wrap=True)
+    for name, weights, licence in rows:
+        line = f"{name:{width}}  {weights:{second}}  {licence}"
+        out.print(escape(line), soft_wrap=True)
     if not pattern:
         out.print(
             "[dim]These need no network. regraft backbones PATTERN lists timm's, e.g. 'resnet*';\n"
@@ -167,23 +207,36 @@ def show_cache_list(contents: Any) -> None:
     for stored in contents.recipes:
         recipe = stored.recipe or {}
         what = f"{recipe.get('weights_digest', '?')[:8]} {recipe.get('engine', '')}"
-        out.print(f"  {stored.n_rows} images, {_bytes(stored.n_bytes)}: weights {what}")
+        out.print(f"  {_count(stored.n_rows, 'image')}, {_bytes(stored.n_bytes)}: weights {what}")
     out.print(", ".join(f"{count} {name}" for name, count in contents.counts.items()))
 
 
 def show_freed(n_bytes: int) -> None:
-    """After `prune` and `clear`."""
+    """After `clear`."""
     _out().print(f"{_bytes(n_bytes)} freed")
+
+
+def show_pruned(n_bytes: int, *, now: int, limit: int) -> None:
+    """After `prune`: what was freed, and how the store stands to its limit."""
+    _out().print(
+        f"{_bytes(n_bytes)} freed; the features take {_bytes(now)} now, the limit is "
+        f"{_bytes(limit)}",
+        soft_wrap=True,
+    )
 
 
 def show_verified(report: Any) -> None:
     """`regraft cache verify`."""
     out = _out()
     for problem in report.problems:
-        out.print(f"[red]wrong[/] {escape(problem)}")
+        out.print(f"[red]wrong[/] {_name(problem)}", soft_wrap=True)
+    if not report.n_stored and report.is_good:
+        out.print("no features are stored yet, so there is nothing to verify")
+        return
     out.print(
-        f"{report.n_compared} features computed again, largest difference {report.worst:.1e}; "
-        f"{report.n_gone} not comparable (image or engine gone)"
+        f"{_count(report.n_compared, 'feature')} computed again, largest difference "
+        f"{report.worst:.1e}; {report.n_gone} not comparable (image or engine gone)",
+        soft_wrap=True,
     )
     if report.is_good:
         out.print("[green]the store tells the truth[/]")
@@ -194,11 +247,16 @@ def say_next(text: str) -> None:
     Console(stderr=True, highlight=False).print(f"[dim]{escape(text)}[/]", soft_wrap=True)
 
 
-def _show_run(metrics: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> None:
+def _show_run(
+    metrics: Mapping[str, Any],
+    findings: Sequence[Mapping[str, Any]],
+    config: RunConfig | None,
+    train_counts: Mapping[str, int],
+) -> None:
     out = _out()
     _score(out, metrics["evaluation"])
-    _beside(out, metrics)
-    _data(out, metrics, findings)
+    _beside(out, metrics, config, train_counts)
+    _data(out, metrics, findings, config)
     _choice(out, metrics)
     _time(out, metrics)
     out.print(f"[bold]Saved[/]   {_name(metrics['model'])}", soft_wrap=True)
@@ -206,17 +264,32 @@ def _show_run(metrics: Mapping[str, Any], findings: Sequence[Mapping[str, Any]])
     _next(
         out,
         f"regraft predict {model} new_photos/",
-        f"regraft layers {_quoted(metrics['data']['source'])}",
+        f"regraft layers {_quoted(metrics['data']['source'])}{_repeated(config)}",
     )
 
 
 def _score(out: Console, evaluation: Mapping[str, Any]) -> None:
-    accuracy = evaluation["accuracy"]
-    where = f" {evaluation['split']}" if evaluation["split"] not in ("", "all") else ""
+    accuracy, n = evaluation["accuracy"], evaluation["n"]
+    where = f"{evaluation['split']} " if evaluation["split"] not in ("", "all") else ""
     out.print(
-        f"[bold green]{_percent(accuracy['value'])}[/] of {evaluation['n']}{where} images right "
-        f"({accuracy['level']:.0%} interval {_range(accuracy)})"
+        f"[bold green]{_percent(accuracy['value'])}[/] of {_count(n, where + 'image')} right "
+        f"({_level(accuracy)} interval {_range(accuracy)})",
+        soft_wrap=True,
     )
+    if not _is_even([row["n"] for row in evaluation["per_class"]]):
+        balanced = evaluation["balanced_accuracy"]
+        out.print(
+            f"Balanced accuracy {_percent(balanced['value'])} "
+            f"({_level(balanced)} interval {_range(balanced)})",
+            soft_wrap=True,
+        )
+    if n < FEW_SCORED:
+        report = "reports" if n == 1 else "report"
+        out.print(
+            f"[yellow]only {_count(n, 'image')} {report} this score; the interval says how little "
+            "that tells[/]",
+            soft_wrap=True,
+        )
     out.print()
     _per_class(out, evaluation)
     _confusion(out, evaluation)
@@ -228,7 +301,10 @@ def _per_class(out: Console, evaluation: Mapping[str, Any]) -> None:
     if len(rows) > MAX_CLASSES_LISTED:
         shown = sorted(rows, key=lambda r: (r["f1"]["value"] is None, r["f1"]["value"] or 0))
         shown = shown[:MAX_CLASSES_LISTED]
-        out.print(f"the {len(shown)} weakest of {len(rows)} classes (metrics.json has all)")
+        out.print(
+            f"the {len(shown)} weakest of {len(rows)} classes (metrics.json has all)",
+            soft_wrap=True,
+        )
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class", overflow="fold", max_width=28)
     for heading in ("images", "recall", "interval", "precision", "F1"):
@@ -252,10 +328,12 @@ def _confusion(out: Console, evaluation: Mapping[str, Any]) -> None:
     if len(names) > MAX_CLASSES_LISTED:
         _worst_confusions(out, names, matrix)
         return
+    first = "is \\ called"
+    widths = _header_widths(names, matrix, out.width - max(len(first), 16))
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.add_column("is \\ called")
-    for name in names:
-        table.add_column(_short(name, 9), justify="right")
+    table.add_column(first, no_wrap=True)
+    for name, width in zip(names, widths, strict=True):
+        table.add_column(_short(name, width), justify="right", no_wrap=True)
     for i, name in enumerate(names):
         cells = [
             f"[green]{n}[/]" if i == j else (f"[red]{n}[/]" if n else "[dim]·[/]")
@@ -266,6 +344,17 @@ def _confusion(out: Console, evaluation: Mapping[str, Any]) -> None:
     out.print()
 
 
+def _header_widths(names: list[str], matrix: list[list[int]], room: int) -> list[int]:
+    """As much of each name as fits beside the others; short names leave their room to long ones."""
+    lengths = [len(_printable(name)) for name in names]
+    digits = max(len(str(n)) for row in matrix for n in row)
+    for cap in range(max(lengths), 4, -1):
+        widths = [max(digits, min(length, cap)) for length in lengths]
+        if sum(widths) + 2 * len(widths) <= room:
+            return widths
+    return [max(digits, min(length, 4)) for length in lengths]
+
+
 def _worst_confusions(out: Console, names: list[str], matrix: list[list[int]]) -> None:
     pairs = [
         (n, names[i], names[j])
@@ -274,54 +363,108 @@ def _worst_confusions(out: Console, names: list[str], matrix: list[list[int]]) -
         if i != j and n
     ]
     for n, truth, called in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:5]:
-        out.print(f"  {n} x {_short(truth, 30)} called {_short(called, 30)}")
+        out.print(f"  {n} x {_short(truth, 30)} called {_short(called, 30)}", soft_wrap=True)
     out.print()
 
 
-def _beside(out: Console, metrics: Mapping[str, Any]) -> None:
+def _beside(
+    out: Console,
+    metrics: Mapping[str, Any],
+    config: RunConfig | None,
+    train_counts: Mapping[str, int],
+) -> None:
     baselines = [f"{name} {_percent(e['value'])}" for name, e in metrics["baselines"].items()]
-    out.print(f"[bold]Beside[/]  {', '.join(baselines)}")
+    _hang(out, "Beside", ", ".join(baselines))
+    for sentence in _no_better(metrics):
+        _hang(out, "", f"[yellow]{sentence}[/]")
+    is_balanced = config is not None and config.class_weight == "balanced"
+    if _no_better(metrics) and not _is_even(list(train_counts.values())) and not is_balanced:
+        _hang(out, "", "the classes of train are uneven; try [bold]--class-weight balanced[/]")
     leaks = metrics["leaks"]
     if leaks["images"] and leaks["evaluation_without"]:
         clean = leaks["evaluation_without"]["accuracy"]
-        out.print(
-            f"        without the {leaks['images']} images that have a copy in train: "
-            f"{_percent(clean['value'])} ({_range(clean)})"
+        have = "image that has" if leaks["images"] == 1 else "images that have"
+        _hang(
+            out,
+            "",
+            f"without the {leaks['images']} {have} a copy in train: "
+            f"{_percent(clean['value'])} ({_range(clean)})",
         )
 
 
-def _data(out: Console, metrics: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> None:
+def _no_better(metrics: Mapping[str, Any]) -> list[str]:
+    """A plain sentence for each baseline that the model does not beat."""
+    evaluation = metrics["evaluation"]
+    accuracy, baselines = evaluation["accuracy"]["value"], metrics["baselines"]
+    sentences = []
+    majority, nearest = (baselines.get(n) for n in ("majority class", "nearest neighbour"))
+    if majority and majority["value"] is not None and accuracy <= majority["value"]:
+        right = round(majority["value"] * evaluation["n"])
+        labels = [row["label"] for row in evaluation["per_class"] if row["n"] == right]
+        answer = f"'{_name(labels[0])}'" if len(labels) == 1 else "the largest class"
+        sentences.append(f"no better than always answering {answer}")
+    if nearest and nearest["value"] is not None and accuracy <= nearest["value"]:
+        sentences.append("no better than copying the nearest training image")
+    return sentences
+
+
+def _data(
+    out: Console,
+    metrics: Mapping[str, Any],
+    findings: Sequence[Mapping[str, Any]],
+    config: RunConfig | None,
+) -> None:
     data = metrics["data"]
     splits = ", ".join(f"{n} {name}" for name, n in data["splits"].items())
     made = " (divided here, by content)" if data["splits_assigned"] else ""
     rejected = f"; [red]{data['rejected']} rejected[/]" if data["rejected"] else ""
-    out.print(
-        f"[bold]Data[/]    {data['images']} images, {len(data['classes'])} classes: "
-        f"{splits}{made}{rejected}"
+    _hang(
+        out,
+        "Data",
+        f"{_count(data['images'], 'image')}, {_count(len(data['classes']), 'class', 'classes')}: "
+        f"{splits}{made}{rejected}",
     )
     for finding in findings[:4]:
         _finding(out, finding, in_full=False)
     if findings:
         more = f"{len(findings)} findings in all: " if len(findings) > 4 else ""
-        out.print(f"        [dim]{more}regraft check {escape(_quoted(data['source']))}[/]")
+        command = f"regraft check {_quoted(data['source'])}{_repeated(config)}"
+        out.print(f"{' ' * INDENT}[dim]{more}{escape(command)}[/]", soft_wrap=True)
 
 
 def _choice(out: Console, metrics: Mapping[str, Any]) -> None:
     chosen = metrics["chosen"]
     taps = _taps_in_words(chosen["taps"], metrics)
     strength = f", strength {chosen['strength']:.3g}" if chosen["strength"] is not None else ""
-    out.print(f"[bold]Chosen[/]  {escape(taps)}; {chosen['head']} head{strength}")
+    _hang(out, "Chosen", f"{escape(taps)}; {chosen['head']} head{strength}")
     if chosen["candidates"]:
-        out.print(f"        [dim]by {escape(chosen['by'])}[/]")
+        _hang(out, "", f"[dim]{escape(_by_in_words(chosen))}[/]")
     curve = metrics["layers"]
     if len(curve) > 1:
         n = chosen["candidates"][0]["n"]
         ends = f"{curve[0]['tap']} {_percent(curve[0]['accuracy'])}"
-        out.print(
-            f"[bold]Layers[/]  {layer_curve.bars(curve)}  {ends} … "
-            f"{curve[-1]['tap']} {_percent(curve[-1]['accuracy'])}"
+        _hang(
+            out,
+            "Layers",
+            f"{layer_curve.bars(curve)}  {escape(ends)} … "
+            f"{escape(curve[-1]['tap'])} {_percent(curve[-1]['accuracy'])}",
         )
-        out.print(f"        {layer_curve.read(curve, n).words}")
+        _hang(out, "", escape(layer_curve.read(curve, n).words))
+
+
+def _by_in_words(chosen: Mapping[str, Any]) -> str:
+    """How the taps were chosen, for people; metrics.json has the exact rule."""
+    by, candidates = str(chosen["by"]), chosen["candidates"]
+    together = ", together with its copies and its group"
+    ways = {"leave-one-out": "", "leave-one-unit-out": together}
+    how = ways.get(by.partition(" ")[0])
+    if how is None:
+        return f"by {by}"
+    return (
+        f"the simplest of {_count(len(candidates), 'choice')} that is as good as the best; each "
+        f"was measured on {_count(candidates[0]['n'], 'train image')}, every image left out in "
+        f"turn{how}"
+    )
 
 
 def _taps_in_words(taps: Sequence[str], metrics: Mapping[str, Any]) -> str:
@@ -345,36 +488,110 @@ def _time(out: Console, metrics: Mapping[str, Any]) -> None:
         for name, value in seconds.items()
         if name != "total" and value >= 0.05
     ]
-    out.print(f"[bold]Time[/]    {seconds['total']:.1f} s ({', '.join(parts)})")
+    _hang(out, "Time", f"{seconds['total']:.1f} s ({', '.join(parts)})")
     speed = features["pass"]
     if features["computed"]:
-        out.print(
-            f"        {features['computed']} images read at {speed['images_per_second']:.0f}/s, "
-            f"{speed['share_of_limit']:.0%} of this machine's limit; {features['engine']}"
+        _hang(
+            out,
+            "",
+            f"{_count(features['computed'], 'image')} read at {speed['images_per_second']:.0f}/s, "
+            f"{100 * speed['share_of_limit']:.0f} % of what these cores can do; "
+            f"{escape(features['engine'])}",
         )
     if features["from_store"]:
-        out.print(f"        {features['from_store']} images from the store, not read again")
+        _hang(out, "", f"{_count(features['from_store'], 'image')} from the store, not read again")
 
 
 def _finding(out: Console, finding: Mapping[str, Any], *, in_full: bool) -> None:
     style = _SEVERITIES[finding["severity"]]
-    out.print(f"        [{style}]{finding['severity']}[/] {escape(_printable(finding['message']))}")
+    _hang(out, "", f"[{style}]{finding['severity']}[/] {_name(finding['message'])}")
     if not in_full:
         return
     for path in finding["paths"][:SHOWN_PATHS]:
-        out.print(f"          {_name(path)}", soft_wrap=True)
+        out.print(f"{' ' * INDENT}  {_name(path)}", soft_wrap=True)
     if len(finding["paths"]) > SHOWN_PATHS:
-        out.print(f"          … and {len(finding['paths']) - SHOWN_PATHS} more")
+        out.print(f"{' ' * INDENT}  … and {len(finding['paths']) - SHOWN_PATHS} more")
     if finding.get("why"):
-        out.print(f"          [dim]{escape(finding['why'])}[/]")
-    out.print(f"          [green]{escape(finding['mend'])}[/]")
+        _hang(out, "", f"[dim]{escape(finding['why'])}[/]", indent=INDENT + 2)
+    _hang(out, "", f"[green]{escape(finding['mend'])}[/]", indent=INDENT + 2)
 
 
 def _counts(out: Console, counts: Mapping[str, Mapping[str, int]]) -> None:
     for split, classes in counts.items():
         listed = ", ".join(f"{_printable(name)} {n}" for name, n in list(classes.items())[:8])
         more = f", … {len(classes) - 8} more" if len(classes) > 8 else ""
-        out.print(f"  {split}: {sum(classes.values())} ({escape(listed)}{more})")
+        _hang(
+            out, f"  {split}:", f"{sum(classes.values())} ({escape(listed)}{more})", is_bold=False
+        )
+
+
+def _hang(
+    out: Console, heading: str, text: str, *, indent: int = INDENT, is_bold: bool = True
+) -> None:
+    """Markup under a heading; wrapped with a hanging indent on a terminal, else in one line.
+
+    Words longer than a line (paths) stay whole, and a number stays with its unit.
+    """
+    lead = Text(f"{heading} " if len(heading) >= indent > 0 else f"{heading:{indent}}")
+    lead.stylize("bold" if is_bold and heading else "")
+    whole = Text.from_markup(text)
+    lines = [whole]
+    if out.is_terminal:
+        lines = list(whole.divide(_breaks(whole.plain, max(20, out.width - len(lead.plain)))))
+    for number, line in enumerate(lines):
+        line.rstrip()
+        start = lead if number == 0 else Text(" " * len(lead.plain))
+        out.print(Text.assemble(start, line), soft_wrap=True)
+
+
+def _breaks(text: str, width: int) -> list[int]:
+    """Where the lines after the first begin."""
+    found, start, end = [], 0, 0
+    for word in re.finditer(r"\S+(?: %)?", text):
+        if word.end() - start > width and end > start:
+            found.append(word.start())
+            start = word.start()
+        end = word.end()
+    return found
+
+
+def _repeated(config: RunConfig | None) -> str:
+    """The options that another command on the same data needs again."""
+    if config is None:
+        return ""
+    options = {
+        "--backbone": None if config.backbone == "default" else config.backbone,
+        "--weights": config.weights,
+        "--path-column": config.path_column,
+        "--label-column": config.label_column,
+        "--split-column": config.split_column,
+        "--group-column": config.group_column,
+    }
+    return "".join(f" {name} {_quoted(value)}" for name, value in options.items() if value)
+
+
+def _weights_in_words(listed: Any) -> str:
+    if listed.weights.startswith("hf-hub"):
+        return "hf-hub"
+    return str(listed.weights) + ("" if listed.is_here else " (not installed)")
+
+
+def _licence_in_words(licence: str) -> str:
+    """Short, for a column."""
+    return licence if len(licence) <= 16 else licence[:15] + "…"
+
+
+def _is_even(counts: Sequence[int]) -> bool:
+    present = [n for n in counts if n]
+    return not present or max(present) <= EVEN * min(present)
+
+
+def _count(n: int, one: str, many: str = "") -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def _level(estimate: Mapping[str, Any]) -> str:
+    return f"{100 * estimate['level']:.0f} %"
 
 
 def _next(out: Console, *commands: str) -> None:
@@ -396,7 +613,7 @@ def _plain_progress(stage: str, done: int, total: int) -> None:
         print(f"regraft: {done} of {total} {stage}", file=sys.stderr, flush=True)
 
 
-def _bar() -> Iterator[Listener]:
+def _bar(after: str) -> Iterator[Listener]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -405,11 +622,17 @@ def _bar() -> Iterator[Listener]:
         TimeRemainingColumn,
     )
 
+    class _Count(MofNCompleteColumn):
+        """'5/20', and nothing where no end is known."""
+
+        def render(self, task: Any) -> Text:
+            return super().render(task) if task.total is not None else Text("")
+
     screen = Console(stderr=True, highlight=False)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        _Count(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
@@ -422,6 +645,8 @@ def _bar() -> Iterator[Listener]:
             task = progress.tasks[tasks[stage]]
             rate = f"{task.speed:.0f}/s" if task.speed else ""
             progress.update(tasks[stage], completed=done, rate=rate)
+            if done == total and after not in tasks:
+                tasks[after] = progress.add_task(after, total=None, rate="")
 
         yield Listener(say=lambda text: progress.console.print(escape(text)), progress=show)
 
@@ -481,6 +706,7 @@ __all__ = [
     "show_freed",
     "show_layers",
     "show_metrics",
+    "show_pruned",
     "show_result",
     "show_scored",
     "show_verified",

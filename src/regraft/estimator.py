@@ -26,6 +26,12 @@ from regraft.runs import RunConfig
 
 Images = Sequence[Any]
 
+# Modes of pictures that these formats keep as they are; all others become RGB or RGBA.
+PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"})
+TIFF_MODES = frozenset({"CMYK", "F"})
+# Modes whose colours are multiplied by their opacity.
+UNMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}
+
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier of images by transfer learning.
@@ -115,6 +121,13 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed=self.random_state,
             device=self.device,
         )
+        catalog.require_device(self.device)
+        without = sum(label is None or label != label for label in y)
+        if without:
+            raise ValueError(
+                f"{without} of {len(y)} labels are missing (None or NaN); leave those images out, "
+                "or give them a label"
+            )
         labels = np.asarray(y)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         source = catalog.resolve(self.backbone, weights=self.weights)
@@ -132,18 +145,28 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Images) -> NDArray[Any]:
         """The most probable label of each image."""
-        best: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        proba = self.predict_proba(X)
+        best: NDArray[Any] = self.classes_[proba.argmax(axis=1)]
         return best
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model; :meth:`load`, `regraft predict` and `evaluate` read it."""
         check_is_fitted(self, "classes_")
+        learnt: Any = self.probe_
+        if isinstance(learnt, artefact.Artefact):
+            representation, head, temperature = (
+                learnt.representation, learnt.head, learnt.temperature
+            )  # fmt: skip
+        else:
+            representation, head, temperature = (
+                learnt.representation_, learnt.head_, learnt.temperature_
+            )  # fmt: skip
         return artefact.save(
             Path(folder),
             classes=tuple(str(name) for name in self.classes_),
-            representation=self.probe_.representation_,
-            head=self.probe_.head_,
-            temperature=self.probe_.temperature_,
+            representation=representation,
+            head=head,
+            temperature=temperature,
             info=self.built_.info,
             weights_path=self.built_.weights_path,
             method=self.method,
@@ -177,9 +200,12 @@ def _features(
     rejected = extraction.table.rejected
     if rejected:
         first = "; ".join(f"{bad.path}: {bad.reason}" for bad in rejected[:5])
+        mend = rejected[0].mend or "leave them out"
+        if not os.path.lexists(rejected[0].path):
+            mend = f"give paths that exist; relative ones begin at {os.getcwd()!r}"
         raise DataError(
             f"{len(rejected)} of {len(X)} images cannot be read: {first}",
-            cure=rejected[0].mend or "leave them out",
+            cure=mend,
             rejected=rejected,
         )
     return extraction, built
@@ -203,8 +229,21 @@ def _written(image: Any, file: Path) -> str:
     from PIL import Image, ImageOps
 
     picture = image if isinstance(image, Image.Image) else Image.fromarray(_as_bytes(image))
-    ImageOps.exif_transpose(picture).save(file, compress_level=1)
+    turned = ImageOps.exif_transpose(picture)
+    is_wide = turned.mode == "I" and not _fits_16_bits(turned)
+    if turned.mode in TIFF_MODES or is_wide:
+        file = file.with_suffix(".tif")
+        turned.save(file, format="TIFF")
+        return str(file)
+    if turned.mode not in PNG_MODES:
+        turned = turned.convert(UNMULTIPLIED.get(turned.mode, "RGB"))
+    turned.save(file, compress_level=1)
     return str(file)
+
+
+def _fits_16_bits(picture: Any) -> bool:
+    low, high = picture.getextrema()
+    return bool(low >= 0 and high < 2**16)
 
 
 def _as_bytes(image: Any) -> NDArray[np.uint8]:

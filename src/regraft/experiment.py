@@ -128,6 +128,8 @@ def prepare(
     """
     clock = _Clock()
     table = _read(config)
+    if needs_splits:
+        _refuse_one_class(table)
     clock.lap("table")
     source = catalog.resolve(config.backbone, weights=config.weights)
     built = engines.locate(
@@ -389,6 +391,17 @@ def _of_first_copy(extraction: extract.Extraction, copies: find.Duplicates) -> l
     for unit, digest in zip(units, extraction.digests, strict=True):
         smallest[unit] = min(digest, smallest.get(unit, digest))
     return [smallest[unit] for unit in units]
+
+
+def _refuse_one_class(table: ImageTable) -> None:
+    """Before any picture is read; the method looks again at those that can be."""
+    classes = {label for label in table.labels if label is not None}
+    if len(classes) == 1:
+        raise TableError(
+            f"training needs images of at least 2 classes, got 1: {classes.pop()!r}",
+            place=table.source,
+            cure="one folder per class: DATA/<class>/... or DATA/train/<class>/...",
+        )
 
 
 def _refuse_unknown_classes(table: ImageTable, roles: divide.Roles, classes: list[str]) -> None:

@@ -72,23 +72,28 @@ class Predictions:
         elif out is None:
             self._print_lines(top)
         if not as_json and out is not None:
-            print(f"{len(self.paths)} images labelled, {len(self.rejected)} rejected: {out}")
+            images = "image" if len(self.paths) == 1 else "images"
+            print(f"{len(self.paths)} {images} labelled, {len(self.rejected)} rejected: {out}")
+        if self.rejected:
+            n_all = len(self.paths) + len(self.rejected)
+            print(f"{len(self.rejected)} of {n_all} could not be read", file=sys.stderr)
 
     def _print_lines(self, top: int) -> None:
         width = min(48, max([len(_shown(p)) for p in self.paths], default=0))
         for row in self.rows(top):
             if "error" in row:
                 continue
-            others = "  ".join(f"{name} {p:.1%}" for name, p in row["top"][1:] if p >= 0.001)
-            print(
-                f"{_shown(row['path']):{width}}  {row['label']} {row['probability']:.1%}   {others}"
+            others = "  ".join(
+                f"{_shown(name)} {100 * p:.1f} %" for name, p in row["top"][1:] if p >= 0.001
             )
+            best = f"{_shown(row['label'])} {100 * row['probability']:.1f} %"
+            print(f"{_shown(row['path']):{width}}  {best}   {others}".rstrip())
         for bad in self.rejected:
             print(f"{_shown(bad.path)}: not read: {bad.reason}", file=sys.stderr)
 
     def _write_csv(self, out: str, top: int) -> None:
         try:
-            stream = open(out, "w", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+            stream = open(out, "w", newline="", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         except OSError as error:
             raise UsageError(
                 f"cannot write {out!r}: {error.strerror}", cure="--out FILE"
@@ -271,13 +276,26 @@ def features_for(
 
 
 def _all_images(sources: list[str]) -> ImageTable:
-    """One table of all images below these sources, without labels, each path once."""
-    tables = [read_table(source) for source in sources]
+    """One table of all images below these sources, without labels, each path once.
+
+    A source that is missing or no images is a rejected row beside the others, and an error alone.
+    """
+    tables, refused = [], []
+    for source in sources:
+        try:
+            tables.append(read_table(source))
+        except TableError as error:
+            is_there = os.path.lexists(source)
+            reason = error.rule.removeprefix(f"{source!r} ") if is_there else "no such file"
+            refused.append((error, Rejected(source, reason, error.cure)))
+    if not tables and refused:
+        raise refused[0][0]
     paths: dict[str, None] = {}
     for table in tables:
         paths.update(dict.fromkeys(table.paths))
         paths.update({s.path: None for s in table.skipped if s.kind == _UNLABELLED})
     rejected = tuple(bad for table in tables for bad in table.rejected)
+    rejected += tuple(bad for _, bad in refused)
     if not paths and not rejected:
         raise TableError(f"no images in {', '.join(map(repr, sources))}", cure="give image files")
     joined = ImageTable.from_paths(list(paths))

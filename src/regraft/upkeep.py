@@ -43,12 +43,15 @@ class Verified:
         Sampled features whose image is not on disk any more, or whose engine is not built here.
     worst : float
         Largest relative difference.
+    n_stored : int
+        Rows of features in the store.
     """
 
     problems: list[str]
     n_compared: int
     n_gone: int
     worst: float
+    n_stored: int = 0
 
     @property
     def is_good(self) -> bool:
@@ -80,6 +83,7 @@ def verify(n: int, *, seed: int = 0) -> Verified:
     with Store.open(decoder=DECODER_VERSION) as store:
         problems = store.integrity_check()
         samples = store.sample(n, seed)
+        n_stored = sum(stored.n_rows for stored in store.recipes())
     compared, gone, worst = 0, 0, 0.0
     for built, group in _grouped(samples, by_recipe):
         if built is None:
@@ -97,7 +101,7 @@ def verify(n: int, *, seed: int = 0) -> Verified:
                 problems.append(
                     f"{sample.paths[0]}: stored and fresh features differ by {difference:.2g}"
                 )
-    return Verified(problems, compared, gone, worst)
+    return Verified(problems, compared, gone, worst, n_stored)
 
 
 def _grouped(samples: list[Any], by_recipe: dict[str, engines.BuiltEngine]) -> list[Any]:

@@ -52,16 +52,22 @@ def read(curve: Sequence[Mapping[str, Any]], n_images: int) -> Reading:
     # The same images are scored twice; treating them as independent errs on the quiet side.
     error = math.sqrt((peak * (1 - peak) + final * (1 - final)) / max(1, n_images))
     name = str(best["tap"])
-    is_before_end = name != curve[-1]["tap"] and peak - final > 2 * error
+    is_at_end = name == str(curve[-1]["tap"])
+    is_before_end = not is_at_end and peak - final > 2 * error
     if is_before_end:
         words = (
             f"the curve peaks at {name}, before the end: these images are unlike those that the "
-            "network learnt on; fine-tuning later stages may gain much"
+            "network learnt on, and its earlier stages serve them better than its last"
         )
-    elif name == curve[-1]["tap"] and peak - float(curve[-2]["accuracy"]) > error:
+    elif is_at_end and (len(curve) < 2 or peak - float(curve[-2]["accuracy"]) > error):
         words = (
             "the curve rises to the end: these images are like those that the network learnt on, "
             "and its features serve as they are"
+        )
+    elif is_at_end:
+        words = (
+            "the last stages serve about equally well: these images are like those that the "
+            "network learnt on"
         )
     else:
         words = f"the curve is level from {name} on: early or late stages serve about as well"

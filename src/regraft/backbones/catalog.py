@@ -7,15 +7,19 @@ and an identity that is the same whenever the same weights are meant. Nothing is
 from __future__ import annotations
 
 import difflib
+import glob
 import hashlib
 import importlib.util
 import json
 import os
+import platform
+import sys
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from regraft.errors import BackboneError, WeightsError
+from regraft.errors import BackboneError, UsageError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,50 @@ def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = N
             cure="default, lite1, lite2, a timm name (regraft backbones), local-dir:FOLDER, "
             "hf-hub:OWNER/REPO, or --weights FILE",
         )
+    _refuse_typo(name)
     return Source(name, "timm", name, f"timm:{name}", origin=f"timm: {name}")
+
+
+def require_device(device: str) -> None:
+    """Refuse a device that is not here; asks the system, because importing PyTorch takes long.
+
+    Raises
+    ------
+    UsageError
+        No such device, or neither this machine nor this build of PyTorch has one.
+
+    Examples
+    --------
+    >>> require_device("cpu")
+    >>> require_device("gpu")
+    Traceback (most recent call last):
+        ...
+    regraft.errors.UsageError: no device is called 'gpu'
+      cure:  auto, cpu, cuda or mps
+    """
+    if device not in ("auto", "cpu", "cuda", "mps"):
+        raise UsageError(f"no device is called {device!r}", cure="auto, cpu, cuda or mps")
+    missing = {"cuda": _why_no_cuda, "mps": _why_no_mps}.get(device, str)()
+    if missing:
+        raise UsageError(
+            f"device {device!r} was asked for, but {missing}",
+            cure="--device auto, which takes what there is; or --device cpu",
+        )
+
+
+def _why_no_cuda() -> str:
+    # Windows has no such files; there PyTorch itself has to find out.
+    has_files = any(glob.glob(f"/dev/{name}") for name in ("nvidia[0-9]*", "dxg", "kfd"))
+    if not has_files and sys.platform != "win32":
+        return "this machine has no GPU that can be used"
+    if version("torch").endswith("+cpu"):
+        return f"the PyTorch that is installed ({version('torch')}) is without CUDA"
+    return ""
+
+
+def _why_no_mps() -> str:
+    is_apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    return "" if is_apple else "this is no Mac with an Apple processor"
 
 
 def weights_file(name: str) -> Path:
@@ -161,6 +208,17 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_typo(name: str) -> None:
+    """What all but spells a name of ours is answered at once, without asking timm."""
+    near = difflib.get_close_matches(name.lower(), [*PINNED, *ALIASES], n=4, cutoff=0.8)
+    if near:
+        raise BackboneError(
+            f"no backbone is called {name!r}; near: {', '.join(near)}",
+            cure="regraft backbones lists them",
+            near=near,
+        )
 
 
 def _pinned(name: str) -> Source:

@@ -41,7 +41,8 @@ def find(pattern: str = "") -> list[Listed]:
     found = [p for p in pinned if plain in p.name or plain in p.architecture]
     found += [_timm(name) for name in network.list_names(pattern)]
     if not found:
-        near = catalog.near_names(pattern, network.list_names())
+        names = [*catalog.PINNED, *(name.partition(".")[0] for name in network.list_names())]
+        near = catalog.near_names(pattern.strip("*").lower(), list(dict.fromkeys(names)))
         raise BackboneError(
             f"no backbone matches {pattern!r}" + (f"; near: {', '.join(near)}" if near else ""),
             cure="regraft backbones 'resnet*' lists a family",

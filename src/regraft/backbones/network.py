@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -29,6 +30,13 @@ from regraft.errors import BackboneError, RegraftError, WeightsError
 
 # Without network the first answer must come soon; huggingface_hub waits and tries again for long.
 HUB_TIMEOUT_S = 4
+# What huggingface_hub raises where it could not ask (their texts speak of its own settings).
+NO_CONNECTION = {
+    "LocalEntryNotFoundError",
+    "OfflineModeIsEnabled",
+    "ConnectError",
+    "ConnectTimeout",
+}
 
 
 @dataclass(frozen=True)
@@ -277,9 +285,10 @@ def _download(source: catalog.Source, name: str, offline: bool) -> nn.Module:
     except RegraftError:
         raise
     except Exception as error:
+        is_cut_off = type(error).__name__ in NO_CONNECTION
+        why = "no connection to the hub" if is_cut_off else weights._first_line(error)
         raise BackboneError(
-            f"the weights of {source.name!r} are not on this disk and cannot be downloaded: "
-            f"{weights._first_line(error)}",
+            f"the weights of {source.name!r} are not on this disk and cannot be downloaded: {why}",
             cure="download model.safetensors of "
             f"https://huggingface.co/{_hub_id(source)} elsewhere, then\n"
             f"--backbone {source.architecture or 'TIMM_NAME'} --weights model.safetensors; "
@@ -306,11 +315,15 @@ def _hub_environment(offline: bool) -> Any:
     if offline or not _is_reachable(constants.ENDPOINT):
         wanted["HF_HUB_OFFLINE"] = True
     before = {name: getattr(constants, name) for name in wanted if hasattr(constants, name)}
+    hub = logging.getLogger("huggingface_hub")  # it tells of every attempt; we tell the outcome
+    level = hub.level
+    hub.setLevel(logging.ERROR)
     try:
         for name in before:
             setattr(constants, name, wanted[name])
         yield
     finally:
+        hub.setLevel(level)
         for name, value in before.items():
             setattr(constants, name, value)
 

@@ -18,7 +18,7 @@ def command(ctx: click.Context) -> None:
         ctx.invoke(size)
 
 
-@command.command("list")
+@command.command("list", short_help="engines and kinds of features that are kept")
 def list_recipes() -> None:
     """Engines and kinds of features that are kept."""
     from regraft import console, upkeep
@@ -26,7 +26,7 @@ def list_recipes() -> None:
     console.show_cache_list(upkeep.contents())
 
 
-@command.command()
+@command.command(short_help="bytes on disk, by kind")
 def size() -> None:
     """Bytes on disk, by kind."""
     from regraft import cache, console
@@ -34,16 +34,18 @@ def size() -> None:
     console.show_cache_sizes(cache.sizes())
 
 
-@command.command()
+@command.command(short_help="drop the features unused for longest, down to a size")
 @click.option("--limit", metavar="SIZE", help="Such as 5G; default REGRAFT_CACHE_LIMIT or 20G.")
 def prune(limit: str | None) -> None:
     """Drop the features that were not used for longest, down to a size."""
-    from regraft import console, upkeep
+    from regraft import cache, console, upkeep
 
-    console.show_freed(upkeep.prune(limit))
+    n_bytes = upkeep.prune(limit)
+    now = next(size for kind, _, size, _ in cache.sizes() if kind == "features")
+    console.show_pruned(n_bytes, now=now, limit=cache.size_limit(limit))
 
 
-@command.command()
+@command.command(short_help="remove all that is kept, or the kinds that are named")
 @click.option("--features", is_flag=True, help="Features and facts of images.")
 @click.option("--engines", is_flag=True, help="Built engines.")
 @click.option("--weights", is_flag=True, help="Downloaded weights.")
@@ -56,9 +58,9 @@ def clear(**kinds: bool) -> None:
     console.show_freed(cache.clear(chosen))
 
 
-@command.command()
+@command.command(short_help="check checksums, and compute a sample again")
 @click.option("--sample", default=16, show_default=True, help="Features to compute again.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the sample.")
 def verify(sample: int, seed: int) -> int:
     """Check every stored row's checksum, and compute a sample again and compare."""
     from regraft import console, upkeep

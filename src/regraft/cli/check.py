@@ -24,7 +24,8 @@ def command(
     from regraft import console, experiment, runs
 
     config = runs.RunConfig.from_dict({"data": data, **settings})
-    with console.listening(quiet=quiet or as_json) as listener:
+    options.require_usable(config)
+    with console.listening(quiet=quiet or as_json, after="looking for problems") as listener:
         checked = experiment.check(config, quick=quick, offline=offline, listener=listener)
-    console.show_check(checked, as_json=as_json)
+    console.show_check(checked, as_json=as_json, config=config)
     return 3 if checked.has_errors else 0

@@ -22,4 +22,4 @@ def command(folder: str) -> None:
     config = runs.RunConfig(str(data))
     with console.listening(quiet=False) as listener:
         result = experiment.run(config, out=f"{folder}/runs", listener=listener)
-    console.show_result(result, as_json=False)
+    console.show_result(result, as_json=False, config=config)

@@ -25,7 +25,7 @@ def command(
     """Score MODEL (a run's model folder) on the labelled images of DATA."""
     from regraft import console, serving
 
-    with console.listening(quiet=quiet or as_json) as listener:
+    with console.listening(quiet=quiet or as_json, after="scoring") as listener:
         scored = serving.evaluate_model(
             model, data, split=split, columns=columns, offline=offline, listener=listener
         )

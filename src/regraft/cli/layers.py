@@ -6,12 +6,14 @@ import click
 
 from regraft.cli import options
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 @click.command(short_help="how far each stage of the network carries")
 @click.argument("data")
 @options.backbone
 @options.columns
-@click.option("--out", metavar="FILE", help="Write the picture there (PNG or SVG).")
+@click.option("--out", metavar="FILE", help="Write the picture there (PNG, SVG or PDF).")
 @options.seed
 @options.output
 def command(
@@ -20,11 +22,21 @@ def command(
     """Measure on train how well a head does on each stage of the network alone.
 
     A curve that peaks at the end: DATA is like what the network learnt on. A peak before the end:
-    DATA is unlike it, and letting later stages learn may pay.
+    DATA is unlike it, and its earlier stages serve better than its last.
     """
     from regraft import console, experiment, runs
+    from regraft.errors import UsageError
+
+    if out is not None:
+        if not out.lower().endswith(PICTURES):
+            raise UsageError(
+                f"the picture {out!r} has none of the endings {', '.join(PICTURES)}",
+                cure="--out curve.svg",
+            )
+        options.require_folder_of(out)
 
     config = runs.RunConfig.from_dict({"data": data, **settings})
-    with console.listening(quiet=quiet or as_json) as listener:
+    options.require_usable(config)
+    with console.listening(quiet=quiet or as_json, after="measuring the stages") as listener:
         curve = experiment.layers(config, offline=offline, listener=listener)
     console.show_layers(curve, out=out, as_json=as_json)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from regraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from regraft.runs import RunConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,9 +60,54 @@ columns = _together(
     ),
 )
 
-seed = click.option("--seed", default=0, show_default=True, help="Of splits and samples.")
+seed = click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Of splits and samples.",
+)
 
 output = _together(
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
     click.option("-q", "--quiet", is_flag=True, help="No progress; only the result."),
 )
+
+
+def require_usable(config: RunConfig) -> None:
+    """Refuse, before any work, what can be written in a configuration but not be done here."""
+    if config.seed < 0:
+        raise UsageError(f"the seed must be 0 or more, got {config.seed}", cure="--seed 0")
+    from regraft.backbones import catalog
+
+    catalog.require_device(config.device)
+
+
+def require_folder_of(file: str) -> None:
+    """Refuse, before any work, a file whose folder does not exist or that is a folder itself."""
+    parent = os.path.dirname(file) or "."
+    if not os.path.isdir(parent):
+        raise UsageError(
+            f"cannot write {file!r}: there is no folder {parent!r}",
+            cure="make that folder, or choose another file with --out",
+        )
+    if os.path.isdir(file):
+        raise UsageError(f"{file!r} is a folder, not a file", cure="name a file with --out")
+
+
+def require_room(folder: str) -> None:
+    """Refuse, before any work, a folder that can be neither made nor written; makes nothing."""
+    there = os.path.abspath(folder)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".regraft-", dir=there):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        what = (
+            f"the folder {folder!r} cannot be written"
+            if os.path.lexists(folder)
+            else f"the folder {folder!r} does not exist and cannot be created"
+        )
+        raise UsageError(f"{what}: {reason}", cure="choose another with --out") from error

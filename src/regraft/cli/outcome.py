@@ -6,6 +6,7 @@ refused; 130 and 143 stopped by the user.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import signal
@@ -17,9 +18,12 @@ from types import FrameType
 
 import click
 
+from regraft.cache import cache_folder
 from regraft.errors import RegraftError
 
 INTERRUPTED, TERMINATED = 130, 143
+# Signs of ours that an old encoding may lack.
+PLAINER = dict(zip("▁▂▃▄▅▆▇█–·×", "_.-=+*%#-.x", strict=True)) | {"…": "..."}
 
 
 class _Terminated(BaseException):
@@ -29,6 +33,7 @@ class _Terminated(BaseException):
 def of(command: click.Command) -> int:
     """Run a command and give its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    _print_anything()
     try:
         result = command.main(standalone_mode=False)
         sys.stdout.flush()
@@ -44,12 +49,33 @@ def of(command: click.Command) -> int:
     except RegraftError as error:
         _print(f"{type(error).__name__}: {error}")
         return error.exit_code
-    except BrokenPipeError:  # `regraft ... | head`
+    except (BrokenPipeError, SystemExit):  # `regraft ... | head`; click makes it an exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         return _our_bug(error)
     return result if isinstance(result, int) else 0
+
+
+def _print_anything() -> None:
+    """What a stream's encoding lacks is shown by something plainer, never a reason to fail."""
+    codecs.register_error("regraft", _plainer)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="regraft")
+
+
+def _plainer(error: UnicodeError) -> tuple[str | bytes, int]:
+    """An error handler of codecs: our own signs in ASCII, all else as escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    if text[0] in PLAINER:
+        return PLAINER[text[0]], error.start + 1
+    escaped, _ = codecs.backslashreplace_errors(
+        UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, "")
+    )
+    return escaped, error.start + 1
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -63,7 +89,7 @@ def _stopped(message: str, code: int) -> int:
 
 def _our_bug(error: Exception) -> int:
     """One line on the screen, the traceback in the log."""
-    log = Path(os.environ.get("REGRAFT_LOG", "regraft-error.jsonl"))
+    log = Path(os.environ.get("REGRAFT_LOG") or cache_folder() / "regraft-error.jsonl")
     entry = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
         "command": sys.argv[1:],
@@ -72,6 +98,7 @@ def _our_bug(error: Exception) -> int:
     }
     where = f"; the traceback is in {log}"
     try:
+        log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
     except OSError:

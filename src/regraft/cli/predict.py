@@ -16,12 +16,17 @@ import click
 def command(
     model: str, images: tuple[str, ...], out: str | None, top: int, offline: bool,
     as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Label IMAGES (files, folders, manifests or archives) with MODEL, a run's model folder.
 
-    A file that cannot be read is named with its reason; the others are labelled.
+    A file that cannot be read is named with its reason; the others are labelled. Exit code 3 only
+    if no image can be read.
     """
     from regraft import serving
+    from regraft.cli import options
 
+    if out is not None:
+        options.require_folder_of(out)
     predicted = serving.predict(model, images, offline=offline, quiet=quiet or as_json)
     predicted.write(out=out, as_json=as_json, top=top)
+    return 0 if predicted.paths else 3

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import click
+from click.core import ParameterSource
 
 from regraft.cli import options
+from regraft.errors import UsageError
+
+# Options that say where a run goes or how it is shown, not what it does.
+NOT_SETTINGS = frozenset({"name", "out", "config", "resume", "offline", "as_json", "quiet"})
 
 
 @click.command(short_help="train and test a classifier")
@@ -45,9 +50,10 @@ from regraft.cli import options
 @click.option("--config", metavar="FILE", help="Run again exactly what this run.json says.")
 @click.option("--resume", is_flag=True, help="If this very run is finished already, show it.")
 @options.output
+@click.pass_context
 def command(
-    data: str | None, name: str | None, out: str, config: str | None, resume: bool,
-    offline: bool, as_json: bool, quiet: bool, taps: str | None, class_weight: str,
+    ctx: click.Context, /, data: str | None, name: str | None, out: str, config: str | None,
+    resume: bool, offline: bool, as_json: bool, quiet: bool, taps: str | None, class_weight: str,
     **settings: object,
 ) -> None:  # fmt: skip
     """Train a classifier on DATA and test it.
@@ -61,9 +67,9 @@ def command(
       regraft train leaves.csv --group-column plant
     """
     from regraft import console, experiment, runs
-    from regraft.errors import UsageError
 
     if config is not None:
+        _refuse_settings_beside(ctx)
         resolved = runs.RunConfig.from_file(config)
     elif data is None:
         raise UsageError(
@@ -76,10 +82,31 @@ def command(
             "class_weight": None if class_weight == "none" else class_weight,
         }
         resolved = runs.RunConfig.from_dict(settings)
+    options.require_usable(resolved)
     finished = runs.finished(resolved, out=out, name=name) if resume else None
     if finished is not None:
-        console.show_metrics(finished, as_json=as_json)
+        console.show_metrics(finished, as_json=as_json, config=resolved)
         return
+    runs.folder_for(resolved, out=out, name=name)  # its refusals come first
+    options.require_room(out)
     with console.listening(quiet=quiet or as_json) as listener:
         result = experiment.run(resolved, out=out, name=name, offline=offline, listener=listener)
-    console.show_result(result, as_json=as_json)
+    console.show_result(result, as_json=as_json, config=resolved)
+
+
+def _refuse_settings_beside(ctx: click.Context) -> None:
+    """--config says every setting; one that is typed beside it would be ignored."""
+    typed = [
+        parameter.opts[0] if isinstance(parameter, click.Option) else "DATA"
+        for parameter in ctx.command.params
+        if parameter.name not in NOT_SETTINGS
+        and ctx.get_parameter_source(str(parameter.name)) == ParameterSource.COMMANDLINE
+        and ctx.params[str(parameter.name)] is not None
+    ]
+    if typed:
+        names = ", ".join(typed)
+        raise UsageError(
+            f"--config runs again exactly what its file says, but {names} "
+            f"{'was' if len(typed) == 1 else 'were'} given too",
+            cure=f"leave out {names}; or change the setting in a copy of the file",
+        )
