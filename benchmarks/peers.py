@@ -39,6 +39,7 @@ accuracy: dict[str, float] = {}
 def note(name: str, run: dict, value: float) -> None:
     times.setdefault(name, []).append(run["seconds"])
     accuracy[name] = value
+    print(f"  {name}: {run['seconds']:.2f} s, accuracy {value:.4f}", flush=True)
 
 
 def regraft(name: str, cache) -> None:

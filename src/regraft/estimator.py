@@ -183,9 +183,6 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classifier.built_ = engines.locate(loaded.source)
         return classifier
 
-    def _more_tags(self) -> dict[str, Any]:
-        return {"no_validation": True}
-
 
 def _features(
     X: Images, source: catalog.Source, device: str, offline: bool

@@ -63,8 +63,10 @@ def assign(
 
     Each unit (the copies of one picture, or a group) gets a number u in [0, 1) from its digest and
     the seed; it is test if u < `test_fraction`. Of every class, the unit with the largest u is
-    always train, so no class is without one. That is the only way in which adding images can move
-    others: if a class had nothing but test units, a newcomer with a larger u takes over the place.
+    always train, so no class is without one; and if no unit is below `test_fraction`, the smallest
+    is test. Only there can adding images move others: if a class had nothing but test units, a
+    newcomer with a larger u takes over its place in train; and a first unit below the fraction
+    takes over from the one that stood in for it.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def assign(
     Raises
     ------
     SplitError
-        If no unit falls into test.
+        If every unit is the only one of its class.
 
     Examples
     --------
@@ -95,11 +97,16 @@ def assign(
         raise ValueError(f"need 0 < test_fraction < 1, got {test_fraction}")
     u, unit_of_row = _unit_numbers(digests, groups, seed)
     is_test = u < test_fraction
-    is_test[_largest_of_each_class(labels, u, unit_of_row)] = False
+    stays = _largest_of_each_class(labels, u, unit_of_row)
+    is_test[stays] = False
+    if not is_test.any() and len(np.unique(stays)) < len(u):
+        free = np.ones(len(u), bool)
+        free[stays] = False
+        is_test[np.argmin(np.where(free, u, 2.0))] = True
     if not is_test.any():
         raise SplitError(
-            f"none of {len(u)} {'groups' if groups is not None else 'different images'} fell into "
-            f"a test part of {test_fraction:.0%}; one of each class must stay in train",
+            f"none of {len(u)} {'groups' if groups is not None else 'different images'} can be "
+            "tested on: one of each class must stay in train",
             cure="give more images, or put some of them into a folder named test",
             n_units=len(u),
         )

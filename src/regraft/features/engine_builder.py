@@ -59,19 +59,22 @@ def _as_openvino(
     import openvino
 
     info = replace(info, runtime=f"openvino {openvino_version()}", precision=precision())
+    weights_bytes = (folder / "weights.safetensors").stat().st_size
+    info = replace(info, batch_size=batch_size(info, weights_bytes))
     height, width = info.preprocess.input_px
-    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
+    example = torch.zeros(info.batch_size, height, width, 3, dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         model = openvino.convert_model(
-            tapped, example_input=example, input=[openvino.PartialShape([-1, height, width, 3])]
+            tapped,
+            example_input=example,
+            input=[openvino.PartialShape([info.batch_size, height, width, 3])],
         )
     openvino.save_model(model, folder / GRAPH, compress_to_fp16=False)
     engine = OpenVINOEngine(folder, info, n_threads=available_cores())
     pixels = _pictures(info, sample)
     check = _compare(engine.run(pixels), _reference(tapped, pixels), info)
-    size = (folder / "weights.safetensors").stat().st_size
-    return replace(info, check=check, batch_size=batch_size(info, size))
+    return replace(info, check=check)
 
 
 def openvino_version() -> str:

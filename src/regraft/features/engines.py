@@ -29,7 +29,7 @@ from regraft.images.geometry import Preprocess
 logger = logging.getLogger("regraft")
 
 # Raised when the graph itself changes meaning: other taps, pooling, normalisation.
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 POOLING = ("mean", "max")
 
 

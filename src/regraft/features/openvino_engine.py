@@ -42,9 +42,23 @@ class OpenVINOEngine:
         request = getattr(self._requests, "own", None)
         if request is None:
             request = self._requests.own = self._compiled.create_infer_request()
-        request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
-        request.infer()
-        return np.array(request.get_output_tensor().data, dtype=np.float32)
+        size = self.info.batch_size
+        parts = []
+        for start in range(0, len(pixels), size):
+            part = pixels[start : start + size]
+            request.set_input_tensor(openvino.Tensor(_filled_up(part, size), shared_memory=True))
+            request.infer()
+            parts.append(np.array(request.get_output_tensor().data[: len(part)], np.float32))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _filled_up(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A batch of just `size`: a fixed shape is compiled once and runs a sixth faster, and a
+    picture's numbers cannot depend on how many others came with it."""
+    if len(pixels) == size:
+        return np.ascontiguousarray(pixels)
+    rest = np.zeros((size - len(pixels), *pixels.shape[1:]), np.uint8)
+    return np.concatenate([pixels, rest])
 
 
 def compile_graph(folder: Path, precision: str, n_threads: int) -> openvino.CompiledModel:
@@ -56,5 +70,6 @@ def compile_graph(folder: Path, precision: str, n_threads: int) -> openvino.Comp
         "NUM_STREAMS": n_threads,
         "INFERENCE_NUM_THREADS": n_threads,
         "PERFORMANCE_HINT": "THROUGHPUT",
+        "ENABLE_CPU_PINNING": False,
     }
     return core.compile_model(str(folder / GRAPH), "CPU", options)
