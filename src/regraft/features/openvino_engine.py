@@ -46,7 +46,8 @@ class OpenVINOEngine:
         parts = []
         for start in range(0, len(pixels), size):
             part = pixels[start : start + size]
-            request.set_input_tensor(openvino.Tensor(_filled_up(part, size), shared_memory=True))
+            batch = _filled_up(part, size)  # a name of its own: the tensor shares its memory
+            request.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
             request.infer()
             parts.append(np.array(request.get_output_tensor().data[: len(part)], np.float32))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
