@@ -35,6 +35,7 @@ class OpenVINOEngine:
         self.folder, self.info = folder, info
         self.n_threads = n_threads or available_cores()
         self._compiled = compile_graph(folder, info.precision, self.n_threads)
+        self._batch = int(self._compiled.input(0).shape[0])
         self._requests = threading.local()
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -42,7 +43,7 @@ class OpenVINOEngine:
         request = getattr(self._requests, "own", None)
         if request is None:
             request = self._requests.own = self._compiled.create_infer_request()
-        size = self.info.batch_size
+        size = self._batch
         parts = []
         for start in range(0, len(pixels), size):
             part = pixels[start : start + size]
