@@ -437,6 +437,8 @@ def test_a_stopped_run_leaves_nothing_half_written(
         "artefact.save = save",
     }
     program = (
+        # A shell's background job (as CI may be) hands down SIGINT ignored; a terminal does not.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"import os, sys, time; number = {int(number)}\n{hooks[when]}\n"
         f"sys.argv = ['regraft', 'train', {str(shelf / 'photos')!r}]\n"
         "from regraft.cli.main import main; main()"
