@@ -187,12 +187,12 @@ def test_equal_weights_under_two_names_share_a_folder(
 
 
 def without_openvino(monkeypatch: pytest.MonkeyPatch, message: str = "not here") -> None:
-    import openvino
+    from regraft.features import engine_builder
 
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError(message)
 
-    monkeypatch.setattr(openvino, "convert_model", fail)
+    monkeypatch.setattr(engine_builder, "to_graph", fail)
 
 
 def test_a_graph_that_disagrees_is_refused_and_pytorch_runs(

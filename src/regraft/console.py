@@ -57,7 +57,7 @@ def listening(*, quiet: bool, after: str = "choosing and learning") -> Iterator[
             if done == total:
                 _say_plain(after)
 
-        yield Listener(say=_say_plain, progress=progress)
+        yield Listener(say=_say_plain, progress=progress, epoch=_say_epoch)
 
 
 def show_result(result: Any, *, as_json: bool, config: RunConfig | None = None) -> None:
@@ -258,6 +258,7 @@ def _show_run(
     _beside(out, metrics, config, train_counts)
     _data(out, metrics, findings, config)
     _choice(out, metrics)
+    _training(out, metrics)
     _time(out, metrics)
     out.print(f"[bold]Saved[/]   {_name(metrics['model'])}", soft_wrap=True)
     model = _quoted(metrics["model"])
@@ -452,6 +453,53 @@ def _choice(out: Console, metrics: Mapping[str, Any]) -> None:
         _hang(out, "", escape(layer_curve.read(curve, n).words))
 
 
+def _training(out: Console, metrics: Mapping[str, Any]) -> None:
+    """What learnt and what stayed, and what became the model."""
+    training = metrics.get("training")
+    if training is None:
+        return
+    settings, weights, chosen = training["settings"], training["weights"], training["chosen"]
+    parts = {
+        "head": "the head alone",
+        "partial": f"from {settings['split_point']} on",
+        "full": "every layer",
+        "scratch": "every layer, from random weights",
+    }
+    _hang(
+        out,
+        "Learnt",
+        f"{escape(parts[metrics['method']])}: {_count(len(training['epochs']), 'epoch')} over "
+        f"{_count(training['learnt_from'], 'image')}, views {settings['augment']}, "
+        f"{settings['image_size']} px; best epoch {training['best_epoch']}",
+    )
+    if training["candidates"]:
+        start = {0.0: "the probe itself", 1.0: f"the weights of the {chosen['weights']}"}
+        alpha = chosen["alpha"]
+        way = f"{100 * alpha:.0f} % of the way from the probe to the {chosen['weights']}"
+        _hang(
+            out,
+            "",
+            f"[dim]taken: {start.get(alpha, way)}, by {training['held_out']} held-out images of "
+            "train[/]",
+        )
+    if weights["frozen"]:
+        _hang(
+            out,
+            "",
+            f"[dim]{weights['frozen']} tensors were frozen and are bit by bit what they were; "
+            f"{weights['moved']} moved[/]",
+        )
+    for note in training["notes"]:
+        _hang(out, "", f"[yellow]{escape(note)}[/]")
+    if metrics["method"] == "scratch":
+        _hang(
+            out,
+            "",
+            "[yellow]training from scratch is for comparison: it has to learn from these images "
+            "alone what the other methods start with[/]",
+        )
+
+
 def _by_in_words(chosen: Mapping[str, Any]) -> str:
     """How the taps were chosen, for people; metrics.json has the exact rule."""
     by, candidates = str(chosen["by"]), chosen["candidates"]
@@ -608,6 +656,26 @@ def _say_plain(text: str) -> None:
     print(f"regraft: {text}", file=sys.stderr, flush=True)
 
 
+def _say_epoch(epoch: Any, n_epochs: int) -> None:
+    _say_plain(_epoch_in_words(epoch, n_epochs))
+
+
+def _epoch_in_words(epoch: Any, n_epochs: int) -> str:
+    """One aligned line: what was learnt, what the held-out images say, how fast."""
+    learnt = f"loss {epoch.loss:.3f} right {100 * epoch.accuracy:5.1f} %"
+    held_out = ""
+    if epoch.held_out_loss is not None:
+        held_out = (
+            f"   held out: loss {epoch.held_out_loss:.3f} right "
+            f"{100 * epoch.held_out_accuracy:5.1f} %{' *' if epoch.is_best else '  '}"
+        )
+    width = len(str(n_epochs))
+    return (
+        f"epoch {epoch.epoch:{width}}/{n_epochs}   {learnt}{held_out}   "
+        f"{epoch.images_per_second:.0f} images/s"
+    )
+
+
 def _plain_progress(stage: str, done: int, total: int) -> None:
     if total >= 10 and done % max(1, total // 10) == 0:
         print(f"regraft: {done} of {total} {stage}", file=sys.stderr, flush=True)
@@ -648,7 +716,12 @@ def _bar(after: str) -> Iterator[Listener]:
             if done == total and after not in tasks:
                 tasks[after] = progress.add_task(after, total=None, rate="")
 
-        yield Listener(say=lambda text: progress.console.print(escape(text)), progress=show)
+        def tell(epoch: Any, n_epochs: int) -> None:
+            progress.console.print(_epoch_in_words(epoch, n_epochs))
+
+        yield Listener(
+            say=lambda text: progress.console.print(escape(text)), progress=show, epoch=tell
+        )
 
 
 def _percent(value: float | None) -> str:

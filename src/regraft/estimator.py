@@ -38,8 +38,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    method : {'probe'}
-        'probe': the network stays as it is, a head learns on its features.
+    method : {'probe', 'head', 'partial', 'full', 'scratch'}
+        'probe': the network stays as it is, a head learns on its features in closed form. 'head':
+        the same by gradients. 'partial': the layers from `split_point` on learn too. 'full': every
+        layer learns. 'scratch': every layer, from random weights.
     backbone : str
         'default', 'lite1', 'lite2', a timm name, 'local-dir:FOLDER', 'hf-hub:OWNER/REPO'.
     weights : path, optional
@@ -48,6 +50,13 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Stages whose features are used; measured and chosen if not given.
     head : {'ridge', 'logistic', 'svm', 'ncm', 'knn'}
     class_weight : {'balanced'}, optional
+    split_point : str, optional
+        For 'partial': the first module that learns, such as 'blocks.5'; else chosen.
+    epochs : int, optional
+        Of the methods that learn by gradients; else chosen.
+    training : dict, optional
+        More of their settings, by the names of the command's options (``learning_rate``,
+        ``augment``, ``batchnorm``, ...: :class:`regraft.methods.settings.TrainingSettings`).
     device : {'auto', 'cpu', 'cuda', 'mps'}
     offline : bool
         Use no network, even if the backbone needs it.
@@ -56,8 +65,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-    probe_ : Probe
-        The fitted method, with the measured choice of taps and strength.
+    method_ : Probe or FineTuning
+        The fitted method, with its measured choices.
 
     Examples
     --------
@@ -78,6 +87,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         taps: list[str] | None = None,
         head: str = "ridge",
         class_weight: str | None = None,
+        split_point: str | None = None,
+        epochs: int | None = None,
+        training: dict[str, Any] | None = None,
         device: str = "auto",
         offline: bool = False,
         random_state: int = 0,
@@ -88,6 +100,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.taps = taps
         self.head = head
         self.class_weight = class_weight
+        self.split_point = split_point
+        self.epochs = epochs
+        self.training = training
         self.device = device
         self.offline = offline
         self.random_state = random_state
@@ -120,6 +135,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class_weight=self.class_weight,
             seed=self.random_state,
             device=self.device,
+            training=self._training(),
         )
         catalog.require_device(self.device)
         without = sum(label is None or label != label for label in y)
@@ -131,17 +147,31 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = np.asarray(y)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         source = catalog.resolve(self.backbone, weights=self.weights)
-        extraction, built = _features(X, source, self.device, self.offline)
-        self.probe_ = experiment.fit_method(config, extraction, built, codes, groups=groups)
-        self.built_ = built
+        with _as_paths(X) as paths:
+            table = ImageTable.from_paths(paths)
+            built = engines.locate(
+                source,
+                sample=extract.sample_pictures(table),
+                device=self.device,
+                offline=self.offline,
+            )
+            extraction = _features(table, built)
+            self.method_ = experiment.fit_method(config, extraction, built, codes, groups=groups)
+        self.built_ = getattr(self.method_, "built_", built)
         return self
+
+    def _training(self) -> dict[str, Any] | None:
+        """All settings of training, as `RunConfig` has them."""
+        own = {"split_point": self.split_point, "epochs": self.epochs}
+        given = {name: value for name, value in own.items() if value is not None}
+        return {**(self.training or {}), **given} or None
 
     def predict_proba(self, X: Images) -> NDArray[np.float64]:
         """``(N, n_classes)`` calibrated probabilities, in the order of ``classes_``."""
         check_is_fitted(self, "classes_")
-        source = self.built_.source
-        extraction, _ = _features(X, source, self.device, self.offline)
-        return np.asarray(self.probe_.predict_proba(extraction.X))
+        with _as_paths(X) as paths:
+            extraction = _features(ImageTable.from_paths(paths), self.built_)
+        return np.asarray(self.method_.predict_proba(extraction.X))
 
     def predict(self, X: Images) -> NDArray[Any]:
         """The most probable label of each image."""
@@ -152,7 +182,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model; :meth:`load`, `regraft predict` and `evaluate` read it."""
         check_is_fitted(self, "classes_")
-        learnt: Any = self.probe_
+        learnt: Any = self.method_
         if isinstance(learnt, artefact.Artefact):
             representation, head, temperature = (
                 learnt.representation, learnt.head, learnt.temperature
@@ -179,21 +209,15 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         loaded = artefact.load(folder)
         classifier = cls(method=loaded.method)
         classifier.classes_ = np.array(loaded.classes)
-        classifier.probe_ = cast(Probe, loaded)  # the same predict_proba, nothing left to fit
+        classifier.method_ = cast(Probe, loaded)  # the same predict_proba, nothing left to fit
         classifier.built_ = engines.locate(loaded.source)
         return classifier
 
 
-def _features(
-    X: Images, source: catalog.Source, device: str, offline: bool
-) -> tuple[extract.Extraction, engines.BuiltEngine]:
-    with _as_paths(X) as paths:
-        table = ImageTable.from_paths(paths)
-        built = engines.locate(
-            source, sample=extract.sample_pictures(table), device=device, offline=offline
-        )
-        with Store.open(decoder=DECODER_VERSION) as store:
-            extraction = extract.run(table, built, store)
+def _features(table: ImageTable, built: engines.BuiltEngine) -> extract.Extraction:
+    """Of every image; one that cannot be read is an error, because rows must stay in line."""
+    with Store.open(decoder=DECODER_VERSION) as store:
+        extraction = extract.run(table, built, store)
     rejected = extraction.table.rejected
     if rejected:
         first = "; ".join(f"{bad.path}: {bad.reason}" for bad in rejected[:5])
@@ -201,11 +225,11 @@ def _features(
         if not os.path.lexists(rejected[0].path):
             mend = f"give paths that exist; relative ones begin at {os.getcwd()!r}"
         raise DataError(
-            f"{len(rejected)} of {len(X)} images cannot be read: {first}",
+            f"{len(rejected)} of {len(table)} images cannot be read: {first}",
             cure=mend,
             rejected=rejected,
         )
-    return extraction, built
+    return extraction
 
 
 @contextmanager

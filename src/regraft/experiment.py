@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,19 @@ from regraft.evaluation import (
 from regraft.features import engines, extract
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
-from regraft.methods import METHODS
+from regraft.methods import METHODS, method
+from regraft.methods.fine_tuning import Environment, FineTuning
 from regraft.methods.probe import Probe
 from regraft.methods.representation import SourceClassifier
+from regraft.methods.settings import TrainingSettings
 from regraft.runs import RunConfig
+
+Learnt = Probe | FineTuning
 
 # A source classifier of fewer classes says too little of a picture to be a tap.
 MIN_SOURCE_CLASSES = 10
+# Heads that are one matrix, from which training by gradients can go on.
+LINEAR_HEADS = ("ridge", "logistic", "svm")
 
 
 @dataclass(frozen=True)
@@ -52,10 +58,13 @@ class Listener:
     say : callable(text)
         One line before what takes seconds, or about something that went wrong and was healed.
     progress : callable(stage, done, total)
+    epoch : callable(epoch, n_epochs)
+        After each epoch of a method that trains.
     """
 
     say: Callable[[str], None] = lambda text: None
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+    epoch: Callable[[Any, int], None] = lambda epoch, n_epochs: None
 
 
 SILENT = Listener()
@@ -106,7 +115,7 @@ class Result:
     metrics: dict[str, Any]
     evaluation: Evaluation
     prepared: Prepared
-    probe: Probe
+    probe: Learnt
 
 
 @blas.one_thread
@@ -159,6 +168,7 @@ def run(
     out: str = "runs",
     name: str | None = None,
     offline: bool = False,
+    resume: bool = False,
     listener: Listener = SILENT,
 ) -> Result:
     """From a folder of photographs to a tested classifier on disk.
@@ -171,12 +181,21 @@ def run(
         result.evaluation.accuracy.value, result.folder / "model"
     """
     started = time.perf_counter()
-    folder = runs.folder_for(config, out=out, name=name)
+    folder = runs.folder_for(config, out=out, name=name, resume=resume)
     prepared = prepare(config, offline=offline, listener=listener)
     clock = _Clock()
-    probe, roles, y, classes = fit(config, prepared)
+    environment = Environment(
+        say=listener.say, progress=listener.progress, on_epoch=listener.epoch, offline=offline
+    )
+    if config.method != "probe":
+        runs.begin(folder, config)
+        environment = replace(
+            environment, folder=folder / runs.CHECKPOINTS, on_epoch=_logged(folder, listener)
+        )
+    learnt, roles, y, classes = fit(config, prepared, environment)
     clock.lap("fit")
-    proba = probe.predict_proba(prepared.X[roles.reports])
+    built = learnt.built_ if isinstance(learnt, FineTuning) else prepared.built
+    proba = learnt.predict_proba(_reported_features(prepared, built, roles, listener))
     tested = _evaluate(prepared, roles, y, proba, classes, config.seed)
     clock.lap("evaluate")
 
@@ -184,31 +203,56 @@ def run(
         artefact.save(
             room / "model",
             classes=tuple(classes),
-            representation=probe.representation_,
-            head=probe.head_,
-            temperature=probe.temperature_,
-            info=prepared.built.info,
-            weights_path=prepared.built.weights_path,
+            representation=learnt.representation_,
+            head=learnt.head_,
+            temperature=learnt.temperature_,
+            info=built.info,
+            weights_path=built.weights_path,
             method=config.method,
             extra={
                 "accuracy": tested.evaluation.accuracy.to_dict(),
                 "n": tested.evaluation.n,
-                "learnt_from": record.digests_in_text(
-                    [
-                        d
-                        for d, is_train in zip(
-                            prepared.extraction.digests, roles.train, strict=True
-                        )
-                        if is_train
-                    ]
-                ),
+                "learnt_from": record.digests_in_text(_taught(prepared, roles, config)),
             },
         )
         clock.lap("save")
         seconds = {**prepared.seconds, **clock.laps, "total": time.perf_counter() - started}
-        metrics = record.metrics(config, folder, prepared, probe, tested, roles, classes, seconds)
+        metrics = record.metrics(config, folder, prepared, learnt, tested, roles, classes, seconds)
         record.write(room, config, metrics, prepared, roles, proba, classes)
-    return Result(folder, metrics, tested.evaluation, prepared, probe)
+    return Result(folder, metrics, tested.evaluation, prepared, learnt)
+
+
+def _logged(folder: Path, listener: Listener) -> Callable[[Any, int], None]:
+    """Each epoch goes into the log before it is shown."""
+
+    def on_epoch(epoch: Any, n_epochs: int) -> None:
+        runs.log_epoch(folder, epoch.to_dict())
+        listener.epoch(epoch, n_epochs)
+
+    return on_epoch
+
+
+def _taught(prepared: Prepared, roles: divide.Roles, config: RunConfig) -> list[bytes]:
+    """Content digests of what the model has learnt or chosen from."""
+    rows = roles.train
+    if config.method != "probe" and roles.chooses is not None:
+        rows = rows | roles.chooses
+    return [d for d, is_in in zip(prepared.extraction.digests, rows, strict=True) if is_in]
+
+
+def _reported_features(
+    prepared: Prepared, built: engines.BuiltEngine, roles: divide.Roles, listener: Listener
+) -> NDArray[np.float32]:
+    """Features of the images that are scored, by the engine of the network as it is now."""
+    if built is prepared.built:
+        return prepared.X[roles.reports]
+    with Store.open(decoder=DECODER_VERSION) as store:
+        return extract.run(
+            prepared.extraction.table.select(roles.reports),
+            built,
+            store,
+            progress=lambda done, n: listener.progress("images", done, n),
+        ).X
 
 
 def labelled_roles(table: ImageTable) -> divide.Roles:
@@ -254,21 +298,27 @@ def _read(config: RunConfig) -> ImageTable:
 
 
 def fit(
-    config: RunConfig, prepared: Prepared
-) -> tuple[Probe, divide.Roles, NDArray[np.intp], list[str]]:
+    config: RunConfig, prepared: Prepared, environment: Environment | None = None
+) -> tuple[Learnt, divide.Roles, NDArray[np.intp], list[str]]:
     """The method on train, with the roles of the rows, their codes and the classes."""
     table = prepared.table
     roles = labelled_roles(table)
     classes = sorted({str(label) for label in table.labels[roles.train]})
     _refuse_unknown_classes(table, roles, classes)
     y = np.searchsorted(classes, table.labels.astype(str)).astype(np.intp)
-    probe = _method(config, prepared.built).fit(
-        prepared.X[roles.train],
-        y[roles.train],
+    chooses = None if roles.chooses is None else np.flatnonzero(roles.chooses)
+    learnt = _fitted(
+        config,
+        prepared.extraction,
+        prepared.built,
+        y,
         n_classes=len(classes),
+        learn=np.flatnonzero(roles.train),
+        choose=chooses,
         units=_units(prepared.duplicates.unit, table.groups, roles.train),
+        environment=environment or Environment(),
     )
-    return probe, roles, y, classes
+    return learnt, roles, y, classes
 
 
 @blas.one_thread
@@ -279,27 +329,73 @@ def fit_method(
     y: NDArray[np.intp],
     *,
     groups: Any = None,
-) -> Probe:
+    environment: Environment | None = None,
+) -> Learnt:
     """The method on all images of an extraction, near-duplicates and groups kept together."""
     copies = _copies(extraction, built)
     named = None if groups is None else np.array([str(group) for group in groups], object)
     units = _units(copies.unit, named, np.ones(len(y), bool))
-    return _method(config, built).fit(extraction.X, y, n_classes=int(y.max()) + 1, units=units)
+    return _fitted(
+        config,
+        extraction,
+        built,
+        y,
+        n_classes=int(y.max()) + 1,
+        learn=np.arange(len(y)),
+        choose=None,
+        units=units,
+        environment=environment or Environment(),
+    )
 
 
-def _method(config: RunConfig, built: engines.BuiltEngine) -> Probe:
+def _fitted(
+    config: RunConfig,
+    extraction: extract.Extraction,
+    built: engines.BuiltEngine,
+    y: NDArray[np.intp],
+    *,
+    n_classes: int,
+    learn: NDArray[np.intp],
+    choose: NDArray[np.intp] | None,
+    units: NDArray[np.intp],
+    environment: Environment,
+) -> Learnt:
+    """The configured method, fitted."""
     if config.method not in METHODS:
         raise ConfigError(
-            f"no method is called {config.method!r}", cure=f"methods: {list(METHODS)}"
+            f"no method is called {config.method!r}", cure=f"methods: {', '.join(METHODS)}"
         )
-    return METHODS[config.method](
-        built.info.taps,
-        taps=_taps(config.taps, built.info),
-        head=config.head,
+
+    def probe(engine: engines.BuiltEngine, taps: tuple[str, ...] | None = None) -> Probe:
+        return Probe(
+            engine.info.taps,
+            taps=taps,
+            head=config.head,
+            class_weight=config.class_weight,
+            source=source_classifier(engine),
+            random_state=config.seed,
+        )
+
+    taps = _taps(config.taps, built.info)
+    if config.method == "probe":
+        return probe(built, taps).fit(
+            extraction.X[learn], y[learn], n_classes=n_classes, units=units
+        )
+    if config.head not in LINEAR_HEADS:
+        raise ConfigError(
+            f"method {config.method!r} goes on from a linear head, {config.head!r} is none",
+            cure=f"--head {' or '.join(LINEAR_HEADS)}; --hidden 256 for hidden layers",
+        )
+    tuning: FineTuning = method(config.method)(
+        probe,
+        built,
+        TrainingSettings.from_dict(config.training or {}),
+        taps,
         class_weight=config.class_weight,
-        source=source_classifier(built),
         random_state=config.seed,
+        environment=environment,
     )
+    return tuning.fit(extraction, y, n_classes=n_classes, learn=learn, choose=choose, units=units)
 
 
 def _copies(extraction: extract.Extraction, built: engines.BuiltEngine) -> find.Duplicates:

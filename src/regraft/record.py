@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from regraft import runs
 from regraft.data.splits import Roles
 from regraft.evaluation import Estimate, Evaluation
+from regraft.methods.fine_tuning import FineTuning
 from regraft.methods.probe import Probe
 from regraft.runs import RunConfig
 
@@ -43,7 +44,7 @@ def metrics(
     config: RunConfig,
     folder: Path,
     prepared: Prepared,
-    probe: Probe,
+    probe: Probe | FineTuning,
     tested: Tested,
     roles: Roles,
     classes: list[str],
@@ -93,6 +94,7 @@ def metrics(
             "strength_curve": probe.curve_,
         },
         "layers": layer_curve(probe),
+        **({"training": probe.training_} if isinstance(probe, FineTuning) else {}),
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "features": {
             "computed": extraction.computed,
@@ -127,7 +129,7 @@ def digests_from_text(text: object) -> set[bytes]:
     return {data[i : i + DIGEST_BYTES] for i in range(0, len(data), DIGEST_BYTES)}
 
 
-def layer_curve(probe: Probe) -> list[dict[str, Any]]:
+def layer_curve(probe: Probe | FineTuning) -> list[dict[str, Any]]:
     """Left-out accuracy of each stage alone and of the final features, from early to late."""
     alone = {c.taps[0]: c for c in probe.candidates_ if len(c.taps) == 1}
     ordered = [tap.name for tap in probe.available if tap.name in alone]
@@ -171,7 +173,7 @@ def write(
             "seconds": content["seconds"],
         },
     )
-    (room / "log.jsonl").touch()
+    (room / runs.LOG).touch()
 
 
 def write_predictions(

@@ -6,6 +6,7 @@ A run is written under a temporary name and renamed when it is whole, so a folde
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -23,8 +24,12 @@ from typing import Any, get_type_hints
 
 from regraft import __version__
 from regraft.errors import ConfigError, UsageError
+from regraft.methods.settings import TrainingSettings
 
 RUN_FILE = "run.json"
+# In the folder of a run that trains: its configuration, until run.json takes its place.
+UNFINISHED = "unfinished.json"
+CHECKPOINTS, LOG = "checkpoints", "log.jsonl"
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,9 @@ class RunConfig:
         Where the data come without splits.
     seed : int
     device : str
+    training : dict or None
+        Settings of the methods that learn by gradients
+        (:class:`regraft.methods.settings.TrainingSettings`).
     """
 
     data: str
@@ -65,6 +73,7 @@ class RunConfig:
     test_fraction: float = 0.2
     seed: int = 0
     device: str = "auto"
+    training: dict[str, Any] | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, place: str = "") -> RunConfig:
@@ -90,7 +99,9 @@ class RunConfig:
             if name in values and not _is_of(values[name], kind):
                 found = f"{values[name]!r}"
                 raise ConfigError(f"{name!r} must be {_words(kind)}, got {found}", place=place)
-        return cls(**values)
+        config = cls(**values)
+        TrainingSettings.from_dict(config.training or {}, place=place)
+        return config
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> RunConfig:
@@ -117,6 +128,14 @@ class RunConfig:
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
+    def goes_on_from(self, earlier: RunConfig) -> bool:
+        """Whether this is the same run, or the same for more (or fewer) epochs."""
+        return self._without_epochs() == earlier._without_epochs()
+
+    def _without_epochs(self) -> dict[str, Any]:
+        training = {k: v for k, v in (self.training or {}).items() if k != "epochs"}
+        return {**self.to_dict(), "training": training}
+
     @property
     def default_name(self) -> str:
         """``<data>-<method>-<digest>``, safe as a folder's name."""
@@ -125,8 +144,12 @@ class RunConfig:
         return f"{safe.strip('_') or 'data'}-{self.method}-{self.digest}"
 
 
-def folder_for(config: RunConfig, *, out: str = "runs", name: str | None = None) -> Path:
+def folder_for(
+    config: RunConfig, *, out: str = "runs", name: str | None = None, resume: bool = False
+) -> Path:
     """Where this run's files go; refuses a folder that holds something else.
+
+    With `resume` the run that is there may have had another number of epochs.
 
     Raises
     ------
@@ -147,16 +170,45 @@ def folder_for(config: RunConfig, *, out: str = "runs", name: str | None = None)
         raise UsageError(
             f"{str(folder)!r} exists and is not a run of Regraft", cure="another --run or --out"
         )
-    if earlier is not None and earlier != config:
+    may_go_on = resume and earlier is not None and config.goes_on_from(earlier)
+    if earlier is not None and earlier != config and not may_go_on:
         mine, theirs = config.to_dict(), earlier.to_dict()
         changed = next(key for key in mine if mine[key] != theirs[key])
+        cure = "another --run name, or remove that folder"
+        if config.goes_on_from(earlier):
+            cure = "--resume goes on with the epochs that are there; or " + cure
         raise UsageError(
             f"run {folder.name!r} was made with {changed} = {theirs[changed]!r}, "
             f"this is {mine[changed]!r}",
             place=str(folder),
-            cure="another --run name, or remove that folder",
+            cure=cure,
         )
     return folder
+
+
+def begin(folder: Path, config: RunConfig) -> None:
+    """Make the folder of a run that leaves something behind even when it is stopped."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / RUN_FILE).exists():
+            write_json(folder / UNFINISHED, {"schema": 1, "config": config.to_dict()})
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the run: {error.strerror}", place=str(folder), cure="--out DIR"
+        ) from error
+
+
+def log_epoch(folder: Path, row: Mapping[str, Any]) -> None:
+    """Add an epoch to ``log.jsonl``; what an interrupted run wrote of later ones goes."""
+    path = folder / LOG
+    with contextlib.suppress(OSError, ValueError):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if json.loads(line)["epoch"] < row["epoch"]]
+        temporary = path.with_suffix(".new")
+        temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        os.replace(temporary, path)
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
 
 
 @contextmanager
@@ -172,6 +224,9 @@ def writing(folder: Path) -> Iterator[Path]:
     try:
         yield room
         room.chmod(0o755)
+        for name in (CHECKPOINTS, LOG):  # of a run that trained
+            if (folder / name).exists():
+                os.replace(folder / name, room / name)
         before = room.with_name(room.name + "-before")
         if folder.exists():
             folder.rename(before)
@@ -203,10 +258,10 @@ def environment() -> dict[str, Any]:
 
 
 def _config_in(folder: Path) -> RunConfig | None:
-    try:
-        return RunConfig.from_file(folder / RUN_FILE)
-    except (UsageError, OSError):
-        return None
+    for name in (RUN_FILE, UNFINISHED):
+        with contextlib.suppress(UsageError, OSError):
+            return RunConfig.from_file(folder / name)
+    return None
 
 
 def _is_of(value: Any, kind: Any) -> bool:
@@ -215,10 +270,12 @@ def _is_of(value: Any, kind: Any) -> bool:
 
 
 def _is_list(kind: Any) -> bool:
-    return getattr(kind, "__origin__", None) is list
+    return getattr(kind, "__origin__", None) in (list, dict)
 
 
 def _matches(value: Any, kind: Any) -> bool:
+    if getattr(kind, "__origin__", None) is dict:
+        return isinstance(value, dict)
     if _is_list(kind):
         return isinstance(value, list) and all(isinstance(v, str) for v in value)
     if kind is float:
@@ -243,8 +300,8 @@ class Finished:
 
 def finished(config: RunConfig, *, out: str = "runs", name: str | None = None) -> Finished | None:
     """The finished run of exactly this configuration, or None if it has still to be made."""
-    folder = folder_for(config, out=out, name=name)
-    if _config_in(folder) != config:
+    folder = folder_for(config, out=out, name=name, resume=True)
+    if _config_in(folder) != config or not (folder / RUN_FILE).exists():
         return None
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))

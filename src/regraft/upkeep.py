@@ -12,7 +12,7 @@ import numpy as np
 from regraft import cache
 from regraft.data.table import ImageTable
 from regraft.errors import UsageError
-from regraft.features import engines, extract
+from regraft.features import engines, extract, pixels
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
 
@@ -22,7 +22,7 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
 
 @dataclass(frozen=True)
 class Contents:
-    """Engines and recipes in the cache."""
+    """Engines and recipes in the cache, and how many there are of everything."""
 
     engines: list[tuple[Path, engines.EngineInfo]]
     recipes: list[Any]
@@ -62,7 +62,8 @@ class Verified:
 def contents() -> Contents:
     """What the cache holds."""
     with Store.open(decoder=DECODER_VERSION) as store:
-        return Contents(engines.list_built(), store.recipes(), store.counts())
+        counts = {**store.counts(), "sets of decoded images": len(pixels.list_kept())}
+        return Contents(engines.list_built(), store.recipes(), counts)
 
 
 def prune(limit: str | None) -> int:

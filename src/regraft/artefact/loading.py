@@ -32,6 +32,7 @@ from regraft.methods.representation import (
 HEADS = {
     "linear": ("regraft.methods.linear_head", "LinearHead"),
     "knn": ("regraft.methods.neighbours", "NeighbourHead"),
+    "mlp": ("regraft.methods.mlp_head", "MLPHead"),
 }
 
 
@@ -91,6 +92,7 @@ class Artefact:
             path=self.folder.absolute(),
             licence=self.info.licence,
             origin=self.info.origin,
+            input_px=self.info.input_px,
         )
 
 

@@ -14,10 +14,9 @@ import json
 import os
 import platform
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from regraft.errors import BackboneError, UsageError, WeightsError
 
@@ -85,6 +84,8 @@ class Source:
         File or folder of the weights, when they lie on this disk.
     licence, origin : str
         As far as they are known before loading.
+    input_px : (height, width) or None
+        Size of the pictures that the network is given; None: what its weights were trained for.
     """
 
     name: str
@@ -95,7 +96,14 @@ class Source:
     path: Path | None = None
     licence: str = "unknown"
     origin: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
+    input_px: tuple[int, int] | None = None
+
+    def at_size(self, input_px: tuple[int, int] | None) -> Source:
+        """The same network for pictures of another size."""
+        if input_px is None:
+            return self
+        identity = f"{self.identity}@{input_px[0]}x{input_px[1]}"
+        return replace(self, identity=identity, input_px=input_px)
 
 
 def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = None) -> Source:

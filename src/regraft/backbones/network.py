@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from torch import nn
 
@@ -66,6 +67,9 @@ def load(source: catalog.Source, *, offline: bool = False) -> LoadedNetwork:
         network = _LOADERS[source.kind](source, offline)
     network.eval().requires_grad_(False)
     config = dict(network.pretrained_cfg)
+    if source.input_px is not None:
+        config = at_size(config, source.input_px)
+        _take_size(network, config)
     return LoadedNetwork(
         network,
         architecture=str(config.get("architecture") or source.architecture),
@@ -90,6 +94,7 @@ def rebuild_from(
 ) -> nn.Module:
     """A network of this architecture with these tensors, every one of them."""
     network = _create(architecture, num_classes=int(config.get("num_classes", 1000)))
+    _take_size(network, config)
     network.load_state_dict(weights.fit_to(network, state, place=place))
     return network
 
@@ -157,6 +162,35 @@ def tap(loaded: LoadedNetwork) -> tuple[TappedNetwork, list[tuple[str, int]]]:
     return wrapped, [*widths, ("final", total - 2 * sum(w for _, w in widths))]
 
 
+def at_size(config: dict[str, Any], input_px: tuple[int, int]) -> dict[str, Any]:
+    """A network's config for pictures of another size; the share that the crop keeps stays."""
+    given = {k: v for k, v in config.items() if k not in ("test_input_size", "test_crop_pct")}
+    return {**given, "input_size": (3, *input_px)}
+
+
+def _take_size(network: nn.Module, config: dict[str, Any]) -> None:
+    """Transformers hold their pictures' size (an embedding per position); timm resamples it."""
+    own = (getattr(network, "pretrained_cfg", None) or {}).get("input_size")
+    is_other = own is not None and input_px(config) != tuple(own[1:])
+    if is_other and hasattr(network, "set_input_size"):
+        network.set_input_size(img_size=input_px(config))
+
+
+def takes_any_size(loaded: LoadedNetwork) -> bool:
+    """Whether pictures of another size need no change of the network (an embedding per place)."""
+    is_fixed = loaded.config.get("fixed_input_size") or hasattr(loaded.network, "set_input_size")
+    return not is_fixed
+
+
+def untrained(loaded: LoadedNetwork, *, seed: int) -> nn.Module:
+    """The same architecture from random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _create(loaded.architecture, num_classes=int(loaded.config["num_classes"]))
+    _take_size(network, loaded.config)
+    return network
+
+
 def input_px(config: dict[str, Any]) -> tuple[int, int]:
     """Height and width that the weights were trained for."""
     _, height, width = config["input_size"]
@@ -165,15 +199,11 @@ def input_px(config: dict[str, Any]) -> tuple[int, int]:
 
 def list_names(pattern: str = "") -> list[str]:
     """timm's names with weights, those that match `pattern` (shell wildcards, or a part of it)."""
-    import timm
-
     wildcard = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
     return list(timm.list_models(wildcard, pretrained=True))
 
 
 def _create(name: str, **options: Any) -> nn.Module:
-    import timm
-
     try:
         network: nn.Module = timm.create_model(name, **options)
     except RuntimeError as error:
@@ -299,8 +329,6 @@ def _download(source: catalog.Source, name: str, offline: bool) -> nn.Module:
 def _hub_id(source: catalog.Source) -> str:
     if source.kind == "hf-hub":
         return source.name.removeprefix("hf-hub:")
-    import timm
-
     config = timm.get_pretrained_cfg(source.architecture)
     return str(config.hf_hub_id or source.architecture) if config else source.architecture
 

@@ -20,7 +20,7 @@ def command(ctx: click.Context) -> None:
 
 @command.command("list", short_help="engines and kinds of features that are kept")
 def list_recipes() -> None:
-    """Engines and kinds of features that are kept."""
+    """Engines, kinds of features, and how many sets of decoded images are kept."""
     from regraft import console, upkeep
 
     console.show_cache_list(upkeep.contents())
@@ -47,6 +47,7 @@ def prune(limit: str | None) -> None:
 
 @command.command(short_help="remove all that is kept, or the kinds that are named")
 @click.option("--features", is_flag=True, help="Features and facts of images.")
+@click.option("--pixels", is_flag=True, help="Images decoded for training.")
 @click.option("--engines", is_flag=True, help="Built engines.")
 @click.option("--weights", is_flag=True, help="Downloaded weights.")
 @click.option("--archives", is_flag=True, help="Unpacked archives.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.core import ParameterSource
 
-from regraft.cli import options
+from regraft.cli import options, training_options
 from regraft.errors import UsageError
 
 # Options that say where a run goes or how it is shown, not what it does.
@@ -14,7 +14,14 @@ NOT_SETTINGS = frozenset({"name", "out", "config", "resume", "offline", "as_json
 
 @click.command(short_help="train and test a classifier")
 @click.argument("data", required=False)
-@click.option("--method", default="probe", show_default=True, help="How to learn: probe.")
+@click.option(
+    "--method",
+    type=click.Choice(["probe", "head", "partial", "full", "scratch"]),
+    default="probe",
+    show_default=True,
+    help="How to learn: probe (a head in closed form), or by gradients: head alone, partial (from "
+    "a split point on), full, scratch.",
+)
 @options.backbone
 @click.option(
     "--taps",
@@ -48,7 +55,13 @@ NOT_SETTINGS = frozenset({"name", "out", "config", "resume", "offline", "as_json
 @click.option("--run", "name", metavar="NAME", help="Name of the run's folder.")
 @click.option("--out", default="runs", show_default=True, metavar="DIR", help="Where runs go.")
 @click.option("--config", metavar="FILE", help="Run again exactly what this run.json says.")
-@click.option("--resume", is_flag=True, help="If this very run is finished already, show it.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="If this very run is finished already, show it; with more --epochs, go on with it. "
+    "(A run that was stopped goes on by itself.)",
+)
+@training_options.training
 @options.output
 @click.pass_context
 def command(
@@ -65,6 +78,8 @@ def command(
       regraft train photos/
       regraft train photos/ --backbone lite1 --run first-try
       regraft train leaves.csv --group-column plant
+      regraft train photos/ --method partial --split-point blocks.5
+      regraft train photos/ --method full --epochs 8 --augment upright
     """
     from regraft import console, experiment, runs
 
@@ -77,6 +92,7 @@ def command(
         )
     else:
         settings |= {
+            "training": training_options.given(settings),
             "data": data,
             "taps": taps.split(",") if taps else None,
             "class_weight": None if class_weight == "none" else class_weight,
@@ -87,10 +103,12 @@ def command(
     if finished is not None:
         console.show_metrics(finished, as_json=as_json, config=resolved)
         return
-    runs.folder_for(resolved, out=out, name=name)  # its refusals come first
+    runs.folder_for(resolved, out=out, name=name, resume=resume)  # its refusals come first
     options.require_room(out)
     with console.listening(quiet=quiet or as_json) as listener:
-        result = experiment.run(resolved, out=out, name=name, offline=offline, listener=listener)
+        result = experiment.run(
+            resolved, out=out, name=name, offline=offline, resume=resume, listener=listener
+        )
     console.show_result(result, as_json=as_json, config=resolved)
 
 

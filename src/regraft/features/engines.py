@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from regraft import cache
 from regraft.backbones import catalog
 from regraft.errors import BackboneError
 from regraft.images.geometry import Preprocess
+
+if TYPE_CHECKING:
+    from regraft.backbones.network import LoadedNetwork
 
 logger = logging.getLogger("regraft")
 
@@ -65,6 +68,8 @@ class EngineInfo:
         What a user must hear, such as why OpenVINO was not used.
     config : dict
         timm's pretrained_cfg, for the artefact.
+    input_px : (height, width) or None
+        Size of the pictures where it is not the one that the weights were trained for.
     """
 
     name: str
@@ -80,6 +85,7 @@ class EngineInfo:
     check: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
+    input_px: tuple[int, int] | None = None
 
     @property
     def taps(self) -> tuple[Tap, ...]:
@@ -107,6 +113,8 @@ class EngineInfo:
         known["preprocess"] = Preprocess.from_dict(known["preprocess"])
         known["widths"] = tuple((str(n), int(w)) for n, w in known["widths"])
         known["notes"] = tuple(known["notes"])
+        size = known.get("input_px")
+        known["input_px"] = (int(size[0]), int(size[1])) if size else None
         return cls(**known)
 
 
@@ -153,6 +161,7 @@ def locate(
     device: str = "auto",
     offline: bool = False,
     say: Callable[[str], None] = lambda text: None,
+    loaded: LoadedNetwork | None = None,
 ) -> BuiltEngine:
     """The built engine of a backbone; builds it if this is the first time.
 
@@ -167,6 +176,8 @@ def locate(
         'auto' takes an NVIDIA GPU where there is one, else the CPU.
     say : callable
         Hears one line before anything that takes seconds.
+    loaded : LoadedNetwork, optional
+        The network itself where it is at hand, as it is after it has learnt.
 
     Raises
     ------
@@ -177,7 +188,7 @@ def locate(
     folder = find_built(source, device)
     if folder is None:
         say(f"building the engine of {source.name}, once (some seconds)")
-        folder = build(source, sample=sample, offline=offline, device=device)
+        folder = build(source, sample=sample, offline=offline, device=device, loaded=loaded)
     info = _read_info(folder)
     if info is None:
         raise BackboneError(
@@ -198,14 +209,26 @@ def find_built(source: catalog.Source, device: str = "cpu") -> Path | None:
     digest = source.weights_digest or _known_digests().get(source.identity, "")
     if not digest:
         return None
-    folder = folder_for(digest, device)
+    folder = folder_for(digest, device, source.input_px)
     return folder if _read_info(folder) else None
 
 
-def folder_for(weights_digest: str, device: str = "cpu") -> Path:
-    """Where the engine of these weights lives: by weights, versions, device and processor."""
+def folder_for(
+    weights_digest: str,
+    device: str = "cpu",
+    input_px: tuple[int, int] | None = None,
+    *,
+    part: str = "",
+) -> Path:
+    """Where the engine of these weights lives: by weights, versions, device and processor.
+
+    `input_px` is the size of the pictures where it is not the weights' own; `part` names a graph
+    that is not the whole network's.
+    """
     parts = [weights_digest, str(GRAPH_VERSION), device]
     parts += [_openvino_version(), _processor(), precision()] if device == "cpu" else []
+    parts += [f"{input_px[0]}x{input_px[1]}"] if input_px else []
+    parts += [part] if part else []
     key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
     return cache.folder_of("engines") / key
 
@@ -216,17 +239,21 @@ def build(
     sample: Sample | None = None,
     offline: bool = False,
     device: str = "cpu",
+    loaded: LoadedNetwork | None = None,
 ) -> Path:
-    """Build the engine of a backbone and keep it; needs torch and timm, some seconds, once."""
+    """Build the engine of a backbone and keep it; needs torch and timm, some seconds, once.
+
+    `loaded` is the network itself where it is at hand, as it is after it has learnt.
+    """
     from regraft.features import engine_builder  # torch and timm live behind this import
 
-    room = _working_folder(cache.folder_of("engines"))
+    room = working_folder(cache.folder_of("engines"))
     try:
         info = engine_builder.build_into(
-            room, source, sample=sample, offline=offline, device=device
+            room, source, sample=sample, offline=offline, device=device, loaded=loaded
         )
         (room / "engine.json").write_text(info.to_json(), encoding="utf-8")
-        folder = folder_for(info.weights_digest, device)
+        folder = folder_for(info.weights_digest, device, source.input_px)
         _publish(room, folder)
         _remember_digest(source.identity, info.weights_digest)
     finally:
@@ -263,7 +290,7 @@ def _read_info(folder: Path) -> EngineInfo | None:
         return None
 
 
-def _working_folder(engines: Path) -> Path:
+def working_folder(engines: Path) -> Path:
     try:
         engines.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=".building-", dir=engines))

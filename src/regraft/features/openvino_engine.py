@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from regraft.features.engines import EngineInfo, available_cores
+from regraft.features.openvino_runtime import import_openvino
+
+openvino = import_openvino()
 
 GRAPH = "graph.xml"
 _HINTS = {"bf16": "bf16", "fp32": "f32"}
@@ -63,7 +66,7 @@ def _filled_up(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.concatenate([pixels, rest])
 
 
-def compile_graph(folder: Path, precision: str, n_threads: int) -> openvino.CompiledModel:
+def compile_graph(folder: Path, precision: str, n_threads: int) -> Any:
     """The graph of a built engine, compiled; the blob is kept beside it for the next time."""
     core = openvino.Core()
     options = {

@@ -8,6 +8,7 @@ paired difference (after Breiman et al. 1984). No single stage, nor all of them,
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,13 @@ from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.features.engines import Tap, available_cores
 from regraft.methods import ridge
 from regraft.methods.base import Codes, FittedHead, Floats, Head
-from regraft.methods.representation import SOURCE, Representation, SourceClassifier
+from regraft.methods.representation import (
+    SOURCE,
+    Block,
+    Representation,
+    SourceClassifier,
+    blocks_of,
+)
 
 HEADS = ("ridge", "logistic", "svm", "ncm", "knn")
 # Taps are compared on at most this many train images: the comparison needs no more, and its cost
@@ -197,11 +204,21 @@ class Probe:
         X, y, units, weight = X[rows], y[rows], units[rows], weight[rows]
         candidates = candidate_taps(self.available, self.source is not None)
 
+        def standardised(block: Block) -> Floats:
+            alone = Representation.of_blocks(
+                X, (block.tap,), (block,), source=self.source, sample_weight=weight
+            )
+            return alone(X)
+
         def measure(taps: tuple[str, ...]) -> ridge.LeftOut:
-            return _left_out(X, y, n_classes, units, weight, taps, self)
+            blocks = blocks_of(taps, self.available, self.source)
+            return _left_out(taps, [parts[b] for b in blocks], y, n_classes, units, weight)
 
         # One thread a candidate and one core a thread: matrices this small are not worth sharing.
         with blas.threads(1), ThreadPoolExecutor(available_cores()) as pool:
+            known = (blocks_of(taps, self.available, self.source) for taps in candidates)
+            distinct = list(dict.fromkeys(itertools.chain.from_iterable(known)))
+            parts = dict(zip(distinct, pool.map(standardised, distinct), strict=True))
             results = dict(zip(candidates, pool.map(measure, candidates), strict=True))
         self.candidates_ = compare(results, y)
         chosen = next(c for c in self.candidates_ if c.is_tie)
@@ -217,9 +234,11 @@ class Probe:
     ) -> FittedHead:
         represent = self.representation_
         if self.head == "ridge":
+            # What fits in one chunk is represented once, not anew for each of the three readings.
+            whole = [represent(X)] if len(X) <= ridge.CHUNK_ROWS else None
 
             def chunks() -> Iterator[Floats]:
-                return (represent(rows) for rows in ridge.rows_in_chunks(X))
+                return iter(whole or (represent(rows) for rows in ridge.rows_in_chunks(X)))
 
             return ridge.finish(
                 ridge.RidgeSystem.build(
@@ -289,18 +308,16 @@ def rows_to_compare(y: Codes, units: Codes, seed: int) -> Any:
 
 
 def _left_out(
-    X: Floats,
+    taps: tuple[str, ...],
+    parts: list[Floats],
     y: Codes,
     n_classes: int,
     units: Codes,
     weight: Floats,
-    taps: tuple[str, ...],
-    probe: Probe,
 ) -> ridge.LeftOut:
-    represent = Representation.fit(
-        X, taps, probe.available, source=probe.source, sample_weight=weight
-    )
-    Z = represent(X)
+    """Of the representation by `taps`, whose standardised blocks are `parts`."""
+    Z = np.concatenate(parts, axis=1)
+    Z *= np.float32(1 / np.sqrt(len(parts)))
     return ridge.RidgeSystem.build(
         lambda: iter([Z]), y, n_classes=n_classes, folds=units, sample_weight=weight
     ).left_out()

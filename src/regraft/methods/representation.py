@@ -93,6 +93,19 @@ class Representation:
             Where each tap's columns are.
         """
         blocks = blocks_of(taps, available, source)
+        return cls.of_blocks(X, taps, blocks, source=source, sample_weight=sample_weight)
+
+    @classmethod
+    def of_blocks(
+        cls,
+        X: Floats,
+        taps: tuple[str, ...],
+        blocks: tuple[Block, ...],
+        *,
+        source: SourceClassifier | None = None,
+        sample_weight: Floats | None = None,
+    ) -> Representation:
+        """As :meth:`fit`, for blocks that are known already."""
         raw = cls(taps, blocks, np.zeros(0), np.zeros(0), source)
         centres, scales = [], []
         for block in blocks:

@@ -1,0 +1,45 @@
+"""Options of the methods that learn by gradients, made from the list of their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import Field, fields
+from typing import Any, TypeVar
+
+import click
+
+from regraft.methods.settings import TrainingSettings
+
+F = TypeVar("F", bound=Callable[..., Any])
+_KINDS: dict[Any, Any] = {int: click.INT, float: click.FLOAT, str: click.STRING}
+NAMES = tuple(field.name for field in fields(TrainingSettings))
+
+
+def training(function: F) -> F:
+    """Decorator: one option per setting; those that are not typed come as None."""
+    for field in reversed(fields(TrainingSettings)):
+        function = _option(field)(function)
+    return function
+
+
+def given(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Takes the training settings that were typed out of all options."""
+    found = {name: options.pop(name) for name in NAMES}
+    typed = {name: value for name, value in found.items() if value is not None}
+    return typed or None
+
+
+def _option(field: Field[Any]) -> Callable[[F], F]:
+    kind, choices = field.metadata["kind"], field.metadata["choices"]
+    flag = "--" + field.name.replace("_", "-")
+    if kind is bool:
+        flag = f"{flag}/--no-{field.name.replace('_', '-')}"
+    words = field.metadata["words"]
+    if field.default not in (None, "", 0, 0.0, False):
+        words += f"  [default: {_shown(field.default)}]"
+    type_ = click.Choice(choices) if choices else _KINDS.get(kind)
+    return click.option(flag, field.name, type=type_, default=None, help=words)
+
+
+def _shown(value: Any) -> str:
+    return "on" if value is True else str(value)

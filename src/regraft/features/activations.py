@@ -1,0 +1,301 @@
+"""What a network's frozen prefix makes of augmented pictures, computed once and kept.
+
+The prefix runs on the same engine as the probe's pass. Each row holds the pooled stages before
+the cut, then the map at it; an epoch that trains only the rest reads rows and computes no prefix.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from regraft import cache
+from regraft.backbones.splitting import Split
+from regraft.features import engines
+from regraft.features.engines import BuiltEngine, Tap, available_cores
+
+View = Callable[[int, int], NDArray[np.uint8]]
+Progress = Callable[[int, int], None]
+_INFO = "prefix.json"
+# Raised when the order or the meaning of a row's numbers changes.
+PREFIX_VERSION = 2
+
+
+class PrefixNetwork(nn.Module):  # type: ignore[misc]
+    """uint8 pictures ``(N, H, W, 3)`` to ``(N, D)``: pooled stages before the cut, then the map.
+
+    Parameters
+    ----------
+    split : Split
+    stages : sequence of str
+        Of the whole network, in their order; those that end before the cut or at it are pooled.
+    mean, std : three floats
+        Of RGB in [0, 1].
+    """
+
+    def __init__(self, split: Split, stages: Sequence[str], *, mean: Any, std: Any) -> None:
+        super().__init__()
+        self.prefix, self.cut = split.prefix, split.point.after
+        network = split.prefix.network
+        self.is_channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("inverse_std", 1 / (torch.tensor(std).view(1, 3, 1, 1) * 255))
+        self.shape: tuple[int, ...] = ()
+        self.stages: tuple[str, ...] = ()
+        self._candidates = tuple(stages)
+        self._outputs: dict[str, torch.Tensor] = {}
+        for name, module in network.named_modules():
+            if name in stages and name != self.cut:
+                module.register_forward_hook(self._keep(name))
+
+    def _keep(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: torch.Tensor) -> None:
+            self._outputs[name] = output
+
+        return hook
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        x = (pixels.permute(0, 3, 1, 2).float() - self.mean) * self.inverse_std
+        maps = self.prefix(x)
+        self._outputs[self.cut] = maps
+        self.shape = tuple(int(side) for side in maps.shape[1:])
+        self.stages = tuple(name for name in self._candidates if name in self._outputs)
+        pooled = [part for name in self.stages for part in self._pool(self._outputs[name])]
+        self._outputs.clear()
+        # Maps lie as (H, W, C), as convolutions on CPUs like them best.
+        flat = maps.permute(0, 2, 3, 1) if maps.ndim == 4 else maps
+        return torch.cat([*pooled, flat.float().flatten(1)], dim=1)
+
+    def _pool(self, x: torch.Tensor) -> list[torch.Tensor]:
+        if x.ndim == 3:
+            return [x.mean(1).float(), x.amax(1).float()]
+        space = (1, 2) if self.is_channels_last else (2, 3)
+        return [x.mean(space).float(), x.amax(space).float()]
+
+
+class Runner(Protocol):
+    """Pixels in, rows out; from several threads at once."""
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class PrefixEngine:
+    """A prefix, ready to run.
+
+    Attributes
+    ----------
+    n_earlier : int
+        Leading numbers of a row: pooled stages before the cut.
+    shape : tuple of int
+        Of the map, without the batch.
+    key : str
+        The same for equal rows.
+    """
+
+    runner: Runner
+    n_earlier: int
+    shape: tuple[int, ...]
+    batch_size: int
+    key: str
+    runtime: str
+    note: str = ""
+
+    @property
+    def width(self) -> int:
+        """Numbers per row."""
+        return self.n_earlier + int(np.prod(self.shape))
+
+
+def prefix_engine(
+    module: PrefixNetwork,
+    built: BuiltEngine,
+    *,
+    cut: str,
+    taps: Sequence[Tap],
+    example: NDArray[np.uint8],
+) -> PrefixEngine:
+    """The prefix on the engine that the pass uses, built if this is the first time.
+
+    Parameters
+    ----------
+    built : BuiltEngine
+        Of the whole network at the same picture size.
+    example : (n, H, W, 3) uint8
+        Real pictures, on which the graph is compared with PyTorch.
+    """
+    with torch.inference_mode():
+        wanted = module(torch.from_numpy(example)).numpy()
+    n_earlier = max((tap.stop for tap in taps if tap.name in module.stages), default=0)
+    folder = engines.folder_for(
+        built.info.weights_digest,
+        built.device,
+        built.info.input_px,
+        part=f"prefix {PREFIX_VERSION} {cut}",
+    )
+    info = built.info
+    if info.runtime.startswith("openvino"):
+        with contextlib.suppress(Exception):  # any failure has the same answer: PyTorch runs it
+            runner = _on_openvino(module, folder, info, wanted, example)
+            return PrefixEngine(
+                runner, n_earlier, module.shape, info.batch_size, folder.name, info.runtime
+            )
+    runner = _TorchRunner(module, built.device)
+    note = (
+        "" if info.runtime.startswith("torch") else "OpenVINO does not run the prefix; PyTorch does"
+    )
+    key = f"{folder.name}-torch"
+    return PrefixEngine(runner, n_earlier, module.shape, 16, key, "torch", note)
+
+
+def _on_openvino(
+    module: PrefixNetwork,
+    folder: Path,
+    info: engines.EngineInfo,
+    wanted: NDArray[np.float32],
+    example: NDArray[np.uint8],
+) -> Runner:
+    from regraft.features import engine_builder
+    from regraft.features.openvino_engine import GRAPH, OpenVINOEngine
+
+    if not (folder / _INFO).exists():
+        room = engines.working_folder(folder.parent)
+        try:
+            height, width = info.preprocess.input_px
+            zeros = torch.zeros(info.batch_size, height, width, 3, dtype=torch.uint8)
+            engine_builder.to_graph(module, zeros, room / GRAPH)
+            found = OpenVINOEngine(room, info, n_threads=1).run(example)
+            worst = _worst_cosine(found, wanted)
+            if not worst >= engine_builder.WORST_COSINE[info.precision]:
+                raise ValueError(f"cosine {worst:.4f} with PyTorch")
+            (room / _INFO).write_text(json.dumps({"worst_cosine": worst, **asdict(info.taps[0])}))
+            with contextlib.suppress(OSError):  # another process may have been faster
+                room.rename(folder)
+        finally:
+            shutil.rmtree(room, ignore_errors=True)
+    return OpenVINOEngine(folder, info, n_threads=available_cores())
+
+
+def _worst_cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(1) / np.maximum(lengths, 1e-30)).min())
+
+
+class _TorchRunner:
+    def __init__(self, module: PrefixNetwork, device: str) -> None:
+        self.module, self.device = module.to(device).eval(), device
+        self._lock = threading.Lock()
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self._lock, torch.inference_mode():
+            rows: NDArray[np.float32] = (
+                self.module(torch.from_numpy(pixels).to(self.device)).cpu().numpy()
+            )
+        return rows
+
+
+def rows_of(
+    engine: PrefixEngine, view: View, rows: Sequence[int], number: int
+) -> NDArray[np.float32]:
+    """``(n, D)`` of these pictures in view `number`, computed now."""
+    pictures = np.stack([view(int(row), number) for row in rows])
+    return engine.runner.run(pictures)
+
+
+def compute(
+    engine: PrefixEngine,
+    view: View,
+    n_images: int,
+    n_views: int,
+    *,
+    recipe: str,
+    budget_bytes: int,
+    progress: Progress = lambda done, total: None,
+) -> NDArray[np.float32] | None:
+    """``(V, N, D)`` activations of all views, from disk if they were computed before.
+
+    Parameters
+    ----------
+    view : callable(row, number) -> (H, W, 3) uint8
+    recipe : str
+        What, beside the engine, decides the numbers: content digests, augmentation, seed, sizes.
+    budget_bytes : int
+        More than that is not kept: then None, and the caller computes rows when it needs them.
+    """
+    shape = (n_views, n_images, engine.width)
+    if int(np.prod(shape)) * 4 > budget_bytes:
+        return None
+    key = hashlib.sha256(f"{engine.key}|{recipe}|{shape}".encode()).hexdigest()[:32]
+    path = cache.folder_of("activations") / f"{key}.npy"
+    with contextlib.suppress(OSError, ValueError):
+        found: NDArray[np.float32] = np.load(path, mmap_mode="r")
+        if found.shape == shape and found.dtype == np.float32:
+            os.utime(path)
+            return found
+    _make_room(path.parent, budget_bytes)
+    with _written(path) as temporary:
+        X = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        _fill(X, engine, view, progress)
+        X.flush()
+        del X
+    kept: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    return kept
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _make_room(folder: Path, budget_bytes: int) -> None:
+    """The oldest go first, until what is kept fits the budget; half-written ones of others stay."""
+    with contextlib.suppress(OSError):
+        files = sorted(folder.glob("[!.]*.npy"), key=lambda f: f.stat().st_mtime)
+        total = sum(f.stat().st_size for f in files)
+        while files and total > budget_bytes:
+            total -= files[0].stat().st_size
+            files.pop(0).unlink(missing_ok=True)
+
+
+def _fill(X: NDArray[np.float32], engine: PrefixEngine, view: View, progress: Progress) -> None:
+    """Every core takes the next few pictures through augmentation and prefix."""
+    n_views, n_images, _ = X.shape
+    starts = range(0, n_images, engine.batch_size)
+    jobs = [(number, range(n_images)[i : i + engine.batch_size]) for number in range(n_views)
+            for i in starts]  # fmt: skip
+
+    def do(job: tuple[int, range]) -> int:
+        number, rows = job
+        X[number, rows.start : rows.stop] = rows_of(engine, view, rows, number)
+        return len(rows)
+
+    done = 0
+    with ThreadPoolExecutor(available_cores()) as pool:
+        try:
+            for n in pool.map(do, jobs):
+                done += n
+                progress(done, n_views * n_images)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,225 @@
+"""What `head`, `partial`, `full` and `scratch` have in common: the story of a network that learns.
+
+A probe comes first. Its head is where the new one starts, its left-out error says how much there
+is to learn, and it is the end of the way on which the result is looked for: from the probe
+(alpha = 0) to the weights that were learnt (alpha = 1), whatever the held-out images like best.
+What moved while the held-out images were held out is then added to the probe of all of train.
+
+Array letters: N images, D features, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft import blas
+from regraft.errors import DataError
+from regraft.evaluation.calibration import softmax
+from regraft.features import engines, extract
+from regraft.features.engines import BuiltEngine, available_cores
+from regraft.methods.base import Codes, Floats, Head
+from regraft.methods.probe import Probe
+from regraft.methods.representation import Representation
+from regraft.methods.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regraft.methods.gradient.examples import Examples
+    from regraft.methods.gradient.plan import Plan
+    from regraft.methods.gradient.training import Epoch
+
+# Fewer held-out images than this tell nothing; the last epoch is taken as it is.
+FEWEST_TO_CHOOSE = 8
+# The images that choose need not be more than this: the interval is narrow enough.
+MOST_TO_CHOOSE = 2_000
+Say = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and for whom training runs; nothing here changes the result.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Of the checkpoints; None keeps none.
+    say, progress, on_epoch : callable
+    offline : bool
+    """
+
+    folder: Path | None = None
+    say: Say = lambda text: None
+    progress: Progress = lambda stage, done, total: None
+    on_epoch: Callable[[Epoch, int], None] = lambda epoch, n_epochs: None
+    offline: bool = False
+
+
+@dataclass
+class Part:
+    """What learns, and what it learns from.
+
+    Attributes
+    ----------
+    body : nn.Module or None
+        The network, or the rest of it after a cut; None where only a head learns.
+    learn, choose : Examples
+        In the order of the rows that teach, and of those that choose.
+    stages : tuple of str
+        Of the body, whose activations the head may see.
+    frozen : tuple of str
+        Tensors of the network that stay, by name.
+    proof : dict
+        Of the split.
+    """
+
+    body: nn.Module | None
+    learn: Examples
+    choose: Examples | None
+    stages: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+    proof: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class FineTuning:
+    """A network, or its head, that learns on by gradients.
+
+    Parameters
+    ----------
+    probe : callable(built, taps) -> Probe
+        Makes the probe on an engine's features.
+    built : BuiltEngine
+        Of the network at its own size.
+    settings : TrainingSettings
+    taps : tuple of str or None
+        What the head sees; None: chosen by the probe.
+    class_weight : {'balanced'} or None
+    random_state : int
+    environment : Environment
+
+    Attributes
+    ----------
+    representation_, head_, temperature_
+        What turns the features of `built_` into probabilities.
+    built_ : BuiltEngine
+        Of the network as it is now.
+    settings_ : TrainingSettings
+        With everything that was chosen.
+    history_ : list of Epoch
+    candidates_, strength_, curve_, chosen_by_
+        Of the probe.
+    training_ : dict
+        For metrics.json: what was chosen by what, frozen and moved, the proof of the split.
+    """
+
+    probe: Callable[[BuiltEngine, tuple[str, ...] | None], Probe]
+    built: BuiltEngine
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
+    taps: tuple[str, ...] | None = None
+    class_weight: str | None = None
+    random_state: int = 0
+    environment: Environment = field(default_factory=Environment)
+
+    method: ClassVar[str] = ""
+    starts_anew: ClassVar[bool] = False
+
+    representation_: Representation = field(init=False, repr=False)
+    head_: Head = field(init=False, repr=False)
+    temperature_: float = field(init=False)
+    built_: BuiltEngine = field(init=False, repr=False)
+    settings_: TrainingSettings = field(init=False, repr=False)
+    history_: list[Epoch] = field(init=False, repr=False, default_factory=list)
+    training_: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
+    probe_: Probe = field(init=False, repr=False)
+    strength_: float | None = field(init=False, default=None)
+    oof_rows_: Any = field(init=False, repr=False)
+    oof_proba_: Floats = field(init=False, repr=False)
+    seconds_: dict[str, float] = field(init=False, repr=False, default_factory=dict)
+
+    def part(self, plan: Plan) -> Part:
+        """What of the network learns, and its examples; each method has its own."""
+        raise NotImplementedError
+
+    @property
+    def candidates_(self) -> list[Any]:
+        """The probe's measured choice of taps; empty if they were given."""
+        return self.probe_.candidates_
+
+    @property
+    def curve_(self) -> list[dict[str, float]]:
+        """The probe's curve over strengths."""
+        return self.probe_.curve_
+
+    @property
+    def chosen_by_(self) -> str:
+        """How the probe's taps were chosen."""
+        return self.probe_.chosen_by_
+
+    @property
+    def available(self) -> tuple[engines.Tap, ...]:
+        """The probe's taps."""
+        return self.probe_.available
+
+    def fit(
+        self,
+        extraction: extract.Extraction,
+        y: Codes,
+        *,
+        n_classes: int,
+        learn: NDArray[np.intp],
+        choose: NDArray[np.intp] | None = None,
+        units: Codes | None = None,
+    ) -> FineTuning:
+        """Learn from the images of an extraction.
+
+        Parameters
+        ----------
+        extraction : Extraction of N images
+            By `built`.
+        y : (N,) codes
+        learn : (n,) int
+            Rows that teach.
+        choose : (m,) int, optional
+            Rows that choose; None carves them out of those that teach.
+        units : (n,) int, optional
+            Rows of one unit are not divided.
+
+        Raises
+        ------
+        DataError
+            Fewer than two classes.
+        TrainingError
+            The loss is not finite.
+        """
+        if len(np.unique(y[learn])) < 2:
+            raise DataError(
+                f"training needs images of at least 2 classes, got {len(np.unique(y[learn]))}",
+                cure="one folder per class: DATA/train/<class>/... or DATA/<class>/...",
+            )
+        from regraft.methods.gradient import learning
+        from regraft.methods.gradient.plan import Plan
+
+        plan = Plan(
+            self, extraction, y, n_classes=n_classes, learn=learn, choose=choose, units=units
+        )
+        self.settings_, self.probe_ = plan.settings, plan.probe
+        with blas.threads(available_cores()):
+            outcome = learning.learn(plan, self.part(plan))
+        self.representation_, self.head_ = plan.representation, outcome.head
+        self.temperature_, self.built_ = outcome.temperature, outcome.built
+        self.history_, self.training_ = outcome.epochs, outcome.record
+        self.oof_rows_, self.oof_proba_ = plan.rows[plan.choose], outcome.held_out_proba
+        return self
+
+    def predict_proba(self, X: Floats) -> Floats:
+        """``(N, D0)`` features of `built_` to ``(N, K)`` probabilities."""
+        scores = self.head_.scores(self.representation_(np.asarray(X)))
+        return softmax(scores, temperature=self.temperature_)

@@ -1,0 +1,141 @@
+"""What "chosen for these data" means: the rules for every training setting that was not given.
+
+The tutorials choose by two questions: are there many images, and are they like those that the
+network learnt on? The second is measured: where a probe on several stages is clearly better than
+one on the final features, the last layers do not fit these data and have to change (larger rates,
+an earlier split). Where it is not, the probe is good already and careless steps lose several
+points: rates are small, and grow with the number of images. docs/experiments.md has the
+measurements behind each number, "Fine-tuning".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from regraft.methods.settings import TrainingSettings
+
+# Pictures smaller than the network's input gain nothing from its size; below this too much goes.
+SMALLEST_PX = 128
+# Left-out accuracy that several stages must have before the final features for "unlike".
+CLEARLY_BETTER = 0.05
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the rules look at.
+
+    Attributes
+    ----------
+    n_images, n_classes : int
+        Images that teach.
+    median_side_px : float
+        Of the shorter sides of the pictures.
+    native_px : int
+        Side of the network's own input.
+    takes_any_size : bool
+    gain_of_stages : float
+        Left-out accuracy of the probe on its best taps, less that on the final features.
+    stages : tuple of str
+        Of the network, in order.
+    """
+
+    n_images: int
+    n_classes: int
+    median_side_px: float
+    native_px: int
+    takes_any_size: bool
+    gain_of_stages: float
+    stages: tuple[str, ...]
+
+    @property
+    def is_unlike(self) -> bool:
+        """The data are unlike what the network learnt on."""
+        return self.gain_of_stages > CLEARLY_BETTER
+
+
+def resolved(
+    settings: TrainingSettings, method: str, situation: Situation, split_points: Sequence[str]
+) -> TrainingSettings:
+    """The settings with everything chosen that was left open."""
+    is_tutorial = settings.recipe == "tutorial"
+    chosen: dict[str, Any] = {
+        "image_size": image_size(situation, is_tutorial),
+        "epochs": 5 if is_tutorial else epochs(method, situation),
+        "views": 1 if is_tutorial else views(method, situation),
+        "learning_rate": learning_rate(method, settings, situation),
+        "head_rate": head_rate(method, settings, situation),
+        "batchnorm": "train" if method == "scratch" else "frozen",
+    }
+    if method == "partial":
+        chosen["split_point"] = split_point(situation, split_points)
+    if method == "scratch":  # there is nothing to go back to, and no head to start from
+        settings = replace(settings, interpolate=False, init_head="random")
+    given = {name: getattr(settings, name) for name in chosen}
+    return replace(settings, **{n: v if given[n] is None else given[n] for n, v in chosen.items()})
+
+
+def image_size(situation: Situation, is_tutorial: bool = False) -> int:
+    """The network's own size, or as much of it as the pictures have (in steps of 32 pixels)."""
+    native = situation.native_px
+    if is_tutorial or not situation.takes_any_size or situation.median_side_px >= native:
+        return native
+    wanted = 32 * math.ceil(situation.median_side_px / 32)
+    return min(native, max(SMALLEST_PX, wanted))
+
+
+def split_point(situation: Situation, names: Sequence[str]) -> str | None:
+    """Half of the stages stay where the data are unlike the source, else about two thirds."""
+    stages = [name for name in names if name in situation.stages]
+    if not stages:
+        return None
+    share = 0.45 if situation.is_unlike else 0.7
+    n_before = [situation.stages.index(name) for name in stages]
+    target = share * len(situation.stages)
+    best = min(range(len(stages)), key=lambda i: abs(n_before[i] - target))
+    return stages[best]
+
+
+# Images seen in all, and bounds of the epochs, by method and by whether the data are unlike.
+_SEEN: dict[tuple[str, bool], tuple[int, int, int]] = {
+    ("head", False): (20_000, 5, 60),
+    ("head", True): (20_000, 5, 60),
+    ("partial", False): (2_500, 4, 8),
+    ("partial", True): (8_000, 4, 16),
+    ("full", False): (2_000, 3, 6),
+    ("full", True): (9_000, 4, 16),
+    ("scratch", False): (20_000, 10, 60),
+    ("scratch", True): (20_000, 10, 60),
+}
+
+
+def epochs(method: str, situation: Situation) -> int:
+    """About as many images seen for every size of data, within bounds."""
+    seen, fewest, most = _SEEN[method, situation.is_unlike]
+    return max(fewest, min(most, round(seen / max(1, situation.n_images))))
+
+
+def views(method: str, situation: Situation) -> int:
+    """A new one for each epoch, where that is not too many."""
+    return 1 if method == "head" else min(8, epochs(method, situation))
+
+
+def learning_rate(method: str, settings: TrainingSettings, situation: Situation) -> float:
+    """Of the body, per step of 32 images."""
+    if method == "scratch":
+        return 0.05 if settings.optimizer == "sgd" else 1e-3
+    if situation.is_unlike:
+        return 0.03 if settings.optimizer == "sgd" else 5e-4
+    many = max(1.0, min(10.0, situation.n_images / 1000))
+    return many * (5e-4 if settings.optimizer == "sgd" else 1e-5)
+
+
+def head_rate(method: str, settings: TrainingSettings, situation: Situation) -> float:
+    """Of the head, which sees features of length one, or the final ones if it starts at random."""
+    if settings.init_head == "random" or settings.hidden_widths or method == "scratch":
+        return 0.01 if settings.optimizer == "sgd" else 1e-3
+    if settings.optimizer != "sgd":
+        return 1e-3
+    return 0.1 if situation.is_unlike else 0.005

@@ -1,0 +1,412 @@
+"""The methods that learn by gradients: one story, the same doors, frozen is frozen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from regraft import ImageClassifier, artefact, experiment, serving
+from regraft.errors import ConfigError, TrainingError
+from regraft.experiment import Result
+from regraft.methods import METHODS, method
+from regraft.methods.fine_tuning import FineTuning
+from regraft.methods.gradient import defaults, learning, training
+from regraft.methods.gradient.examples import FeatureExamples, PixelExamples, prefetched
+from regraft.methods.gradient.learning import Candidate, between, preferred
+from regraft.methods.gradient.plan import _held_out
+from regraft.methods.gradient.tunable import TunableClassifier, head_module
+from regraft.methods.settings import TrainingSettings
+from regraft.runs import RunConfig
+
+BACKBONE = "random:test_efficientnet"
+BY_GRADIENTS = [name for name in METHODS if name != "probe"]
+FAST = {"epochs": 2, "batch_size": 8, "views": 2, "select_fraction": 0.25}
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+    """Photos of three classes, and a cache that all tests of this file share."""
+    folder = tmp_path_factory.mktemp("tuning")
+    make_photos(folder / "photos", splits={"train": 16, "val": 5})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(room: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[None]:
+    monkeypatch.setenv("REGRAFT_CACHE", str(room / "cache"))
+    monkeypatch.chdir(room)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def run(
+    name: str, *, backbone: str = BACKBONE, run_name: str | None = None, **settings: Any
+) -> Result:
+    training = None if name == "probe" else {**FAST, **settings}
+    config = RunConfig("photos", method=name, backbone=backbone, training=training)
+    return experiment.run(config, out="runs", name=run_name)
+
+
+def network_of(model: Path) -> dict[str, torch.Tensor]:
+    """The network's tensors in a saved model, with what the learnt classifier replaced."""
+    state = load_file(model / "model.safetensors")
+    learnt = load_file(model / "regraft.safetensors")
+    replaced = {n.removeprefix("network."): t for n, t in learnt.items() if n[:8] == "network."}
+    return {**state, **replaced}
+
+
+@pytest.fixture(scope="module")
+def results(room: Path) -> dict[str, Result]:
+    """One run of every method."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_CACHE", str(room / "cache"))
+        patch.chdir(room)
+        return {name: run(name) for name in METHODS}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_keeps_the_contract(results: dict[str, Result], name: str, room: Path) -> None:
+    result = results[name]
+    assert type(result.probe) is method(name)
+    assert result.metrics["method"] == name
+    model = artefact.load(result.folder / "model")
+    assert model.method == name
+    files = sorted((room / "photos" / "val").rglob("*.jpg"))
+    found = serving.predict(result.folder / "model", files)
+    assert found.proba.shape == (15, 3)
+    np.testing.assert_allclose(found.proba.sum(1), 1, atol=1e-9)
+    scored = serving.evaluate_model(result.folder / "model", room / "photos")
+    assert scored.evaluation.accuracy.value == result.evaluation.accuracy.value
+    assert scored.evaluation.log_loss.value == pytest.approx(
+        result.evaluation.log_loss.value, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", BY_GRADIENTS)
+def test_the_record_says_what_learnt(results: dict[str, Result], name: str) -> None:
+    training_ = results[name].metrics["training"]
+    assert len(training_["epochs"]) == 2
+    assert training_["learnt_from"] + training_["held_out"] == 48
+    assert training_["settings"]["epochs"] == 2
+    log = (results[name].folder / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in log] == [1, 2]
+    assert (results[name].folder / "checkpoints" / "last.safetensors").exists()
+    assert (results[name].folder / "checkpoints" / "best.safetensors").exists()
+
+
+def test_r8_frozen_is_frozen_and_what_should_move_moved(results: dict[str, Result]) -> None:
+    before = network_of(results["probe"].folder / "model")
+    partial = results["partial"]
+    after = network_of(partial.folder / "model")
+    point = partial.metrics["training"]["settings"]["split_point"]
+    n_before = int(point.rpartition(".")[2])
+    stem = ("conv_stem", "bn1", *(f"blocks.{i}." for i in range(n_before)))
+    frozen = [n for n in before if n.startswith(stem)]
+    later = [n for n in before if n.startswith(("blocks.", "conv_head")) and n not in frozen]
+    assert frozen, later
+    assert [n for n in frozen if not torch.equal(before[n], after[n])] == []
+    weights = [n for n in later if n.endswith("conv.weight") or ".conv" in n]
+    assert [n for n in weights if torch.equal(before[n], after[n])] == []
+    statistics = [n for n in later if "running" in n]
+    assert [n for n in statistics if not torch.equal(before[n], after[n])] == []  # 'frozen'
+    assert torch.equal(before["classifier.weight"], after["classifier.weight"])
+
+
+def test_head_leaves_the_whole_network_as_it_is(results: dict[str, Result]) -> None:
+    before = network_of(results["probe"].folder / "model")
+    after = network_of(results["head"].folder / "model")
+    assert learning.splitting.changed(before, after)[1] == []
+
+
+def test_scratch_shares_nothing_with_the_source(results: dict[str, Result]) -> None:
+    before = network_of(results["probe"].folder / "model")
+    after = network_of(results["scratch"].folder / "model")
+    weights = [n for n in before if n.endswith("weight") and before[n].ndim == 4]
+    assert all(not torch.equal(before[n], after[n]) for n in weights)
+
+
+def test_a_changed_frozen_tensor_is_an_error_and_nothing_is_saved(
+    monkeypatch: pytest.MonkeyPatch, room: Path
+) -> None:
+    def change(trainer: Any) -> Any:
+        history = original(trainer)
+        monkeypatch.setattr(learning.splitting, "changed", lambda b, a: ([], list(b)))
+        return history
+
+    original = training.Trainer.run
+    monkeypatch.setattr(training.Trainer, "run", change)
+    with pytest.raises(TrainingError, match="frozen part changed"):
+        run("partial", run_name="broken")
+    assert not (room / "runs" / "broken" / "model").exists()
+
+
+@pytest.mark.parametrize("name", ["partial", "full", "head"])
+def test_the_same_run_gives_the_same_bits(name: str, results: dict[str, Result]) -> None:
+    again = run(name, run_name=f"again-{name}", workers=0)
+    first = load_file(results[name].folder / "model" / "model.safetensors")
+    second = load_file(again.folder / "model" / "model.safetensors")
+    assert learning.splitting.changed(first, second)[1] == []
+
+
+def test_alpha_zero_is_the_probe_itself(
+    monkeypatch: pytest.MonkeyPatch, results: dict[str, Result]
+) -> None:
+    monkeypatch.setattr(learning, "preferred", lambda found, default: found[0])
+    tuned = run("partial", run_name="alpha-zero")
+    assert tuned.metrics["training"]["chosen"]["alpha"] == 0.0
+    assert tuned.metrics["training"]["weights"]["moved"] == 0
+    probe, start = results["probe"].probe, tuned.probe
+    assert start.representation_.taps == probe.representation_.taps
+    X = results["probe"].prepared.X
+    found = start.head_.scores(start.representation_(X))
+    wanted = probe.head_.scores(probe.representation_(X)) / probe.temperature_
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_the_module_gives_the_numbers_of_the_pass(results: dict[str, Result], room: Path) -> None:
+    probe, prepared = results["probe"].probe, results["probe"].prepared
+    from regraft.backbones import network
+    from regraft.methods.gradient.views import plain_picture
+
+    info = prepared.built.info
+    loaded = network.rebuild(prepared.built.weights_path, info.architecture, info.config)
+    stages = [name for name, _ in info.widths[:-1]]
+    model = TunableClassifier(
+        loaded.network, stages, info.taps, probe.representation_,
+        head_module(probe.head_, probe.temperature_),
+    ).eval()  # fmt: skip
+    pictures = [plain_picture(p, info.preprocess) for p in prepared.table.paths[:4]]
+    config = info.config
+    examples = PixelExamples(
+        4, lambda row, epoch: pictures[row], mean=config["mean"], std=config["std"]
+    )
+    x, _ = examples.batch(np.arange(4), 0)
+    with torch.no_grad():
+        logits = model(x).numpy()
+    wanted = probe.head_.scores(probe.representation_(prepared.X[:4])) / probe.temperature_
+    np.testing.assert_allclose(logits, wanted, atol=2e-3)
+
+
+# -- what goes wrong --
+
+
+def test_r12_out_of_memory_halves_the_batch_and_the_step_stays_the_same(
+    monkeypatch: pytest.MonkeyPatch, results: dict[str, Result]
+) -> None:
+    forward = TunableClassifier.forward
+
+    def scarce(self: Any, x: torch.Tensor, earlier: Any = None) -> torch.Tensor:
+        if self.training and len(x) > 4:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(self, x, earlier)
+
+    monkeypatch.setattr(TunableClassifier, "forward", scarce)
+    result = run("partial", run_name="scarce")
+    assert any("parts of 4" in note for note in result.metrics["training"]["notes"])
+    first = load_file(results["partial"].folder / "checkpoints" / "last.safetensors")
+    second = load_file(result.folder / "checkpoints" / "last.safetensors")
+    for name, tensor in first.items():
+        if name.startswith("model.") and tensor.is_floating_point():
+            torch.testing.assert_close(tensor, second[name], atol=1e-5, rtol=1e-4)
+
+
+def test_another_runtime_error_is_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Any, x: torch.Tensor, earlier: Any = None) -> torch.Tensor:
+        if self.training:
+            raise RuntimeError("size mismatch")
+        return forward(self, x, earlier)
+
+    forward = TunableClassifier.forward
+    monkeypatch.setattr(TunableClassifier, "forward", broken)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        run("head", run_name="mismatch")
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    step = training.Trainer._backward
+    left = [times]
+
+    def backward(self: Any, epoch: int, step_: int, *rest: Any) -> Any:
+        found = step(self, epoch, step_, *rest)
+        if epoch == 1 and left[0]:
+            left[0] -= 1
+            return float("nan"), found[1]
+        return found
+
+    monkeypatch.setattr(training.Trainer, "_backward", backward)
+
+
+def test_a_loss_that_is_no_number_is_tried_again_with_a_tenth_of_the_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _failing(monkeypatch, 1)
+    result = run("partial", run_name="nan-once", schedule="constant", warmup=0.0)
+    epochs = result.metrics["training"]["epochs"]
+    assert epochs[1]["rate"] == pytest.approx(epochs[0]["rate"] / 10)
+    assert any("tenth of the rate" in note for note in result.metrics["training"]["notes"])
+
+
+def test_a_loss_that_is_no_number_twice_ends_the_run_unsaved(
+    monkeypatch: pytest.MonkeyPatch, room: Path
+) -> None:
+    _failing(monkeypatch, 2)
+    with pytest.raises(TrainingError, match="loss became nan in epoch 2") as raised:
+        run("partial", run_name="nan-twice")
+    assert raised.value.exit_code == 4
+    assert "--learning-rate" in raised.value.cure
+    assert not (room / "runs" / "nan-twice" / "model").exists()
+
+
+def test_a_head_that_is_no_matrix_is_refused() -> None:
+    config = RunConfig("photos", method="partial", backbone=BACKBONE, head="knn", training=FAST)
+    with pytest.raises(ConfigError, match="linear head"):
+        experiment.run(config, out="runs", name="knn")
+
+
+# -- settings --
+
+
+def test_more_epochs_go_on_from_where_the_run_ended(room: Path) -> None:
+    constant = {"schedule": "constant", "warmup": 0.0, "views": 2, "patience": 0}
+    straight = run("partial", run_name="straight", **{**constant, "epochs": 4})
+    run("partial", run_name="longer", **{**constant, "epochs": 2})
+    config = RunConfig(
+        "photos", method="partial", backbone=BACKBONE,
+        training={**FAST, **constant, "epochs": 4},
+    )  # fmt: skip
+    longer = experiment.run(config, out="runs", name="longer", resume=True)
+    assert longer.metrics["training"]["resumed_at"] == 2
+    first = load_file(straight.folder / "model" / "model.safetensors")
+    second = load_file(longer.folder / "model" / "model.safetensors")
+    assert learning.splitting.changed(first, second)[1] == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "adamw", "schedule": "cosine", "ema": 0.9, "weight_decay": 0.01},
+        {"batchnorm": "train", "mixup": 0.2, "cutmix": 1.0, "loss": "focal"},
+        {"batchnorm": "re-estimate", "accumulate": 2, "l2_sp": 0.1, "layer_decay": 0.7},
+        {"batchnorm": "affine-only", "unfreeze": 1, "patience": 1},
+        {"hidden": "16", "dropout": 0.2, "init_head": "random"},
+        {"recipe": "tutorial", "batch_size": 4},
+        {"keep": "balanced-accuracy", "loss": "nll", "augment": "strong"},
+    ],
+    ids=lambda s: next(iter(s)),
+)
+@pytest.mark.parametrize("name", ["partial", "full"])
+def test_every_setting_trains_saves_and_loads(name: str, settings: dict[str, Any]) -> None:
+    label = f"{name}-{abs(hash(json.dumps(settings))) % 10**8}"
+    result = run(name, run_name=label, **settings)
+    again = serving.evaluate_model(result.folder / "model", "photos")
+    assert again.evaluation.accuracy.value == result.evaluation.accuracy.value
+
+
+def test_the_estimator_takes_the_same_settings(room: Path) -> None:
+    files = sorted((room / "photos" / "train").rglob("*.jpg"))
+    labels = [file.parent.name for file in files]
+    classifier = ImageClassifier(
+        method="partial", backbone=BACKBONE, split_point="blocks.3", epochs=1,
+        training={"views": 1, "augment": "none"},
+    ).fit(files, labels)  # fmt: skip
+    assert isinstance(classifier.method_, FineTuning)
+    assert classifier.method_.settings_.split_point == "blocks.3"
+    proba = classifier.predict_proba(files[:5])
+    classifier.save(room / "estimated")
+    np.testing.assert_allclose(
+        ImageClassifier.load(room / "estimated").predict_proba(files[:5]), proba, atol=1e-6
+    )
+
+
+def test_settings_refuse_what_they_do_not_know() -> None:
+    for values, words in [
+        ({"epoch": 3}, "no setting 'epoch'"),
+        ({"optimizer": "sdg"}, "no choice 'sdg'"),
+        ({"epochs": "three"}, "must be int"),
+        ({"label_smoothing": 1.5}, "in 0 to 0.99"),
+        ({"learning_rate": float("nan")}, "finite"),
+        ({"hidden": "a"}, "hidden"),
+        ({"mean": "0.5,0.5"}, "3 numbers"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            TrainingSettings.from_dict(values)
+
+
+def test_settings_survive_json() -> None:
+    settings = TrainingSettings.from_dict({"recipe": "tutorial", "epochs": 3})
+    assert TrainingSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert (settings.learning_rate, settings.batch_size, settings.schedule) == (1e-3, 4, "step")
+
+
+# -- rules --
+
+
+def situation(**changes: Any) -> defaults.Situation:
+    stages = tuple(f"blocks.{i}" for i in range(7))
+    base = defaults.Situation(200, 2, 300.0, 224, True, 0.0, stages)
+    return dataclasses.replace(base, **changes)
+
+
+def test_small_pictures_are_not_blown_up() -> None:
+    assert defaults.image_size(situation(median_side_px=35)) == 128
+    assert defaults.image_size(situation(median_side_px=150)) == 160
+    assert defaults.image_size(situation(median_side_px=500)) == 224
+    assert defaults.image_size(situation(median_side_px=35, takes_any_size=False)) == 224
+
+
+def test_unlike_data_learn_earlier_and_faster() -> None:
+    names = [f"blocks.{i}" for i in range(7)]
+    alike, unlike = situation(), situation(gain_of_stages=0.1)
+    assert defaults.split_point(unlike, names) == "blocks.3"
+    assert defaults.split_point(alike, names) == "blocks.5"
+    plain = TrainingSettings()
+    assert defaults.learning_rate("full", plain, unlike) > 10 * defaults.learning_rate(
+        "full", plain, alike
+    )
+
+
+def test_the_tie_goes_to_the_middle_of_the_way() -> None:
+    def candidate(alpha: float, worth: list[float]) -> Candidate:
+        return Candidate("best epoch", alpha, np.array(worth), 0.0, 0.0, 1.0)
+
+    level = [candidate(a, [1.0, 2.0, 3.0]) for a in (0.0, 0.5, 1.0)]
+    assert preferred(level).alpha == 0.5
+    clear = [candidate(0.0, [1.0, 1.0, 1.1]), candidate(0.5, [2.0, 2.0, 2.1])]
+    assert preferred(clear).alpha == 0.0
+
+
+def test_between_keeps_the_bits_of_what_is_equal() -> None:
+    start = {"a": torch.tensor([0.1, 0.2]), "n": torch.tensor(3)}
+    end = {"a": torch.tensor([0.1, 0.4]), "n": torch.tensor(5)}
+    half = between(start, end, 0.5)
+    assert half["a"][0].item() == start["a"][0].item()
+    assert half["a"][1].item() == pytest.approx(0.3)
+    assert half["n"].item() == 5
+
+
+def test_units_and_rare_classes_are_not_divided() -> None:
+    y = np.array([0] * 30 + [1] * 30 + [2])
+    units = np.arange(61) // 2
+    part = _held_out(y, units, 0.2, 0)
+    assert 8 <= part.sum() <= 20
+    assert not part[60]
+    assert all(len(set(part[units == unit])) == 1 for unit in set(units))
+    assert not _held_out(y[:20], None, 0.2, 0).any()
+
+
+def test_prefetched_batches_come_in_order_and_whole() -> None:
+    X = np.arange(40, dtype=np.float32).reshape(20, 2)
+    batches = [np.arange(i, min(i + 3, 20)) for i in range(0, 20, 3)]
+    for n_threads in (0, 1, 3):
+        found = list(prefetched(FeatureExamples([X]), batches, 0, n_threads=n_threads))
+        assert [rows.tolist() for rows, _ in found] == [b.tolist() for b in batches]
+        np.testing.assert_array_equal(np.concatenate([x.numpy() for _, (x, _) in found]), X)
