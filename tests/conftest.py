@@ -19,6 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+# As the command does: threads of OpenMP that spin stand in the way of everything else.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).resolve().parent.parent
 # Real images, kept beside the project and never in it (their sources state no licence).
 SHARED_DATA = [ROOT.parent / "shared" / "data", ROOT / "shared" / "data"]

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from regraft import ImageClassifier, artefact, experiment, serving
-from regraft.errors import ConfigError, TrainingError
+from regraft.errors import ConfigError, TrainingError, UsageError
 from regraft.experiment import Result
 from regraft.methods import METHODS, method
 from regraft.methods.fine_tuning import FineTuning
@@ -266,6 +266,33 @@ def test_a_loss_that_is_no_number_twice_ends_the_run_unsaved(
     assert not (room / "runs" / "nan-twice" / "model").exists()
 
 
+def test_cutmix_needs_pictures() -> None:
+    with pytest.raises(ConfigError, match="CutMix cuts pictures"):
+        run("partial", run_name="cut", cutmix=1.0)
+
+
+def test_fewer_epochs_than_a_run_has_are_refused_and_nothing_is_lost(room: Path) -> None:
+    run("partial", run_name="shorter", epochs=3)
+    config = RunConfig(
+        "photos", method="partial", backbone=BACKBONE, training={**FAST, "epochs": 2}
+    )
+    with pytest.raises(UsageError, match="3 epochs already, 2 were asked for"):
+        experiment.run(config, out="runs", name="shorter", resume=True)
+    assert (room / "runs" / "shorter" / "model" / "config.json").exists()
+
+
+def test_patience_ends_a_run_that_gets_no_better() -> None:
+    result = run("head", run_name="patient", epochs=40, patience=2, learning_rate=5.0)
+    assert len(result.metrics["training"]["epochs"]) < 40
+
+
+def test_a_rate_that_is_given_reaches_the_head() -> None:
+    slow = run("head", run_name="slow", learning_rate=1e-6)
+    fast = run("head", run_name="fast", learning_rate=0.5)
+    moved = [r.metrics["training"]["epochs"][-1]["loss"] for r in (slow, fast)]
+    assert moved[0] != moved[1]
+
+
 def test_a_head_that_is_no_matrix_is_refused() -> None:
     config = RunConfig("photos", method="partial", backbone=BACKBONE, head="knn", training=FAST)
     with pytest.raises(ConfigError, match="linear head"):
@@ -300,12 +327,15 @@ def test_more_epochs_go_on_from_where_the_run_ended(room: Path) -> None:
         {"hidden": "16", "dropout": 0.2, "init_head": "random"},
         {"recipe": "tutorial", "batch_size": 4},
         {"keep": "balanced-accuracy", "loss": "nll", "augment": "strong"},
+        {"refit": True, "mean": "0.4,0.5,0.6", "std": "0.2,0.2,0.2", "image_size": 64},
     ],
     ids=lambda s: next(iter(s)),
 )
 @pytest.mark.parametrize("name", ["partial", "full"])
 def test_every_setting_trains_saves_and_loads(name: str, settings: dict[str, Any]) -> None:
     label = f"{name}-{abs(hash(json.dumps(settings))) % 10**8}"
+    if name == "partial":
+        settings = {key: value for key, value in settings.items() if key != "cutmix"}
     result = run(name, run_name=label, **settings)
     again = serving.evaluate_model(result.folder / "model", "photos")
     assert again.evaluation.accuracy.value == result.evaluation.accuracy.value

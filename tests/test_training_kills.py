@@ -17,7 +17,7 @@ import pytest
 from safetensors import safe_open
 
 REGRAFT = Path(sys.executable).with_name("regraft")
-N_KILLS = int(os.environ.get("REGRAFT_KILLS", "4"))
+N_KILLS = int(os.environ.get("REGRAFT_KILLS", "2"))
 SETTINGS = [
     "--method", "partial", "--backbone", "random:test_efficientnet", "--epochs", "6",
     "--views", "2", "--batch-size", "4", "--json",
@@ -57,7 +57,7 @@ def every_file_is_whole(out: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["0", "1", "2"])
+@pytest.mark.parametrize("workers", ["0", "2"])
 def test_r6_killed_at_random_points_it_ends_with_the_same_bits(
     photos: Path, tmp_path: Path, workers: str
 ) -> None:

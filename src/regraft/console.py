@@ -437,7 +437,12 @@ def _choice(out: Console, metrics: Mapping[str, Any]) -> None:
     chosen = metrics["chosen"]
     taps = _taps_in_words(chosen["taps"], metrics)
     strength = f", strength {chosen['strength']:.3g}" if chosen["strength"] is not None else ""
-    _hang(out, "Chosen", f"{escape(taps)}; {chosen['head']} head{strength}")
+    training = metrics.get("training")
+    head = f"{chosen['head']} head{strength}"
+    if training is not None and not training["starts_from_probe"]:
+        hidden = training["settings"]["hidden"]
+        head = f"a new head with hidden layers {hidden}" if hidden else "a new linear head"
+    _hang(out, "Chosen", f"{escape(taps)}; {head}")
     if chosen["candidates"]:
         _hang(out, "", f"[dim]{escape(_by_in_words(chosen))}[/]")
     curve = metrics["layers"]
@@ -465,23 +470,21 @@ def _training(out: Console, metrics: Mapping[str, Any]) -> None:
         "full": "every layer",
         "scratch": "every layer, from random weights",
     }
+    has_no_views = metrics["method"] == "head" and settings["views"] == 1
     _hang(
         out,
         "Learnt",
         f"{escape(parts[metrics['method']])}: {_count(len(training['epochs']), 'epoch')} over "
-        f"{_count(training['learnt_from'], 'image')}, views {settings['augment']}, "
-        f"{settings['image_size']} px; best epoch {training['best_epoch']}",
+        f"{_count(training['learnt_from'], 'image')}"
+        + ("" if has_no_views else f", views {settings['augment']}, {settings['image_size']} px"),
     )
-    if training["candidates"]:
-        start = {0.0: "the probe itself", 1.0: f"the weights of the {chosen['weights']}"}
-        alpha = chosen["alpha"]
-        way = f"{100 * alpha:.0f} % of the way from the probe to the {chosen['weights']}"
-        _hang(
-            out,
-            "",
-            f"[dim]taken: {start.get(alpha, way)}, by {training['held_out']} held-out images of "
-            "train[/]",
-        )
+    ends = {0.0: "the start itself", 1.0: f"the weights of the {chosen['weights']}"}
+    start = "the probe" if training["starts_from_probe"] else "the start"
+    way = f"{100 * chosen['alpha']:.0f} % of the way from {start} to the {chosen['weights']}"
+    by = f"by {training['held_out']} held-out images of {training['held_out_from']}"
+    if not training["candidates"]:
+        by = "with too few images to hold any out that could tell"
+    _hang(out, "", f"[dim]taken: {ends.get(chosen['alpha'], way)}, {by}[/]")
     if weights["frozen"]:
         _hang(
             out,

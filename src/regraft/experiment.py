@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +35,16 @@ from regraft.evaluation import (
 from regraft.features import engines, extract
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
-from regraft.methods import METHODS, method
+from regraft.methods import METHODS, method, processes
 from regraft.methods.fine_tuning import Environment, FineTuning
 from regraft.methods.probe import Probe
 from regraft.methods.representation import SourceClassifier
 from regraft.methods.settings import TrainingSettings
+from regraft.methods.trackers import require_tracker
 from regraft.runs import RunConfig
+
+if TYPE_CHECKING:
+    from regraft.methods.gradient.lr_find import RangeTest
 
 Learnt = Probe | FineTuning
 
@@ -173,6 +178,9 @@ def run(
 ) -> Result:
     """From a folder of photographs to a tested classifier on disk.
 
+    Where `torchrun` started several processes, a method that trains does it over all of them; each
+    gets the result, the first one writes it.
+
     Examples
     --------
     ::
@@ -182,22 +190,32 @@ def run(
     """
     started = time.perf_counter()
     folder = runs.folder_for(config, out=out, name=name, resume=resume)
-    prepared = prepare(config, offline=offline, listener=listener)
+    if config.method != "probe":
+        require_tracker(TrainingSettings.from_dict(config.training or {}).tracker)
+        processes.meet(engines.choose_device(config.device))
+        listener = listener if processes.is_main() else SILENT
+    with processes.main_first():
+        prepared = prepare(config, offline=offline, listener=listener)
     clock = _Clock()
     environment = Environment(
         say=listener.say, progress=listener.progress, on_epoch=listener.epoch, offline=offline
     )
     if config.method != "probe":
-        runs.begin(folder, config)
-        environment = replace(
-            environment, folder=folder / runs.CHECKPOINTS, on_epoch=_logged(folder, listener)
-        )
+        environment = replace(environment, folder=folder / runs.CHECKPOINTS)
+        if processes.is_main():
+            runs.begin(folder, config)
+            environment = replace(environment, on_epoch=_logged(folder, listener))
     learnt, roles, y, classes = fit(config, prepared, environment)
     clock.lap("fit")
     built = learnt.built_ if isinstance(learnt, FineTuning) else prepared.built
-    proba = learnt.predict_proba(_reported_features(prepared, built, roles, listener))
+    with processes.main_first():
+        proba = learnt.predict_proba(_reported_features(prepared, built, roles, listener))
     tested = _evaluate(prepared, roles, y, proba, classes, config.seed)
     clock.lap("evaluate")
+    if not processes.is_main():
+        spent = {**prepared.seconds, **clock.laps}
+        metrics = record.metrics(config, folder, prepared, learnt, tested, roles, classes, spent)
+        return Result(folder, metrics, tested.evaluation, prepared, learnt)
 
     with runs.writing(folder) as room:
         artefact.save(
@@ -219,7 +237,26 @@ def run(
         seconds = {**prepared.seconds, **clock.laps, "total": time.perf_counter() - started}
         metrics = record.metrics(config, folder, prepared, learnt, tested, roles, classes, seconds)
         record.write(room, config, metrics, prepared, roles, proba, classes)
+    if isinstance(learnt, FineTuning):
+        _draw(learnt.training_["epochs"], folder, metrics["training"], listener)
     return Result(folder, metrics, tested.evaluation, prepared, learnt)
+
+
+def _draw(
+    epochs: list[dict[str, Any]], folder: Path, training: dict[str, Any], listener: Listener
+) -> None:
+    """The picture of the training beside the model, which is there whatever becomes of this."""
+    from regraft.report import figures
+
+    try:
+        figures.training_curves(
+            epochs,
+            folder / figures.TRAINING,
+            n_learnt_from=training["learnt_from"],
+            n_held_out=training["held_out"],
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        listener.say(f"{figures.TRAINING} could not be drawn: {error}")
 
 
 def _logged(folder: Path, listener: Listener) -> Callable[[Any, int], None]:
@@ -301,24 +338,52 @@ def fit(
     config: RunConfig, prepared: Prepared, environment: Environment | None = None
 ) -> tuple[Learnt, divide.Roles, NDArray[np.intp], list[str]]:
     """The method on train, with the roles of the rows, their codes and the classes."""
+    roles, y, classes, rows = _lesson(prepared)
+    learnt = _fitted(
+        config, prepared.extraction, prepared.built, y, environment or Environment(), **rows
+    )
+    return learnt, roles, y, classes
+
+
+@blas.one_thread
+def try_rates(
+    config: RunConfig, *, offline: bool = False, listener: Listener = SILENT
+) -> RangeTest:
+    """How the loss of a method that trains answers to a rising rate; saves no model.
+
+    Raises
+    ------
+    ConfigError
+        The method is the probe, which has no rate.
+    """
+    if config.method == "probe":
+        raise ConfigError(
+            "the probe is solved in closed form and has no learning rate",
+            cure="--method partial, full, head or scratch",
+        )
+    prepared = prepare(config, offline=offline, listener=listener)
+    environment = Environment(say=listener.say, progress=listener.progress, offline=offline)
+    _, y, _, rows = _lesson(prepared)
+    return _tuning(config, prepared.built, environment).try_rates(prepared.extraction, y, **rows)
+
+
+def _lesson(
+    prepared: Prepared,
+) -> tuple[divide.Roles, NDArray[np.intp], list[str], dict[str, Any]]:
+    """Roles of the rows, their codes, the classes, and which rows teach and choose."""
     table = prepared.table
     roles = labelled_roles(table)
     classes = sorted({str(label) for label in table.labels[roles.train]})
     _refuse_unknown_classes(table, roles, classes)
     y = np.searchsorted(classes, table.labels.astype(str)).astype(np.intp)
     chooses = None if roles.chooses is None else np.flatnonzero(roles.chooses)
-    learnt = _fitted(
-        config,
-        prepared.extraction,
-        prepared.built,
-        y,
-        n_classes=len(classes),
-        learn=np.flatnonzero(roles.train),
-        choose=chooses,
-        units=_units(prepared.duplicates.unit, table.groups, roles.train),
-        environment=environment or Environment(),
-    )
-    return learnt, roles, y, classes
+    rows = {
+        "n_classes": len(classes),
+        "learn": np.flatnonzero(roles.train),
+        "choose": chooses,
+        "units": _units(prepared.duplicates.unit, table.groups, roles.train),
+    }
+    return roles, y, classes, rows
 
 
 @blas.one_thread
@@ -340,11 +405,11 @@ def fit_method(
         extraction,
         built,
         y,
+        environment or Environment(),
         n_classes=int(y.max()) + 1,
         learn=np.arange(len(y)),
         choose=None,
         units=units,
-        environment=environment or Environment(),
     )
 
 
@@ -353,49 +418,52 @@ def _fitted(
     extraction: extract.Extraction,
     built: engines.BuiltEngine,
     y: NDArray[np.intp],
-    *,
-    n_classes: int,
-    learn: NDArray[np.intp],
-    choose: NDArray[np.intp] | None,
-    units: NDArray[np.intp],
     environment: Environment,
+    **rows: Any,
 ) -> Learnt:
     """The configured method, fitted."""
     if config.method not in METHODS:
         raise ConfigError(
             f"no method is called {config.method!r}", cure=f"methods: {', '.join(METHODS)}"
         )
+    if config.method != "probe":
+        return _tuning(config, built, environment).fit(extraction, y, **rows)
+    learn = rows["learn"]
+    return _probe(config, built, _taps(config.taps, built.info)).fit(
+        extraction.X[learn], y[learn], n_classes=rows["n_classes"], units=rows["units"]
+    )
 
-    def probe(engine: engines.BuiltEngine, taps: tuple[str, ...] | None = None) -> Probe:
-        return Probe(
-            engine.info.taps,
-            taps=taps,
-            head=config.head,
-            class_weight=config.class_weight,
-            source=source_classifier(engine),
-            random_state=config.seed,
-        )
 
-    taps = _taps(config.taps, built.info)
-    if config.method == "probe":
-        return probe(built, taps).fit(
-            extraction.X[learn], y[learn], n_classes=n_classes, units=units
-        )
+def _probe(
+    config: RunConfig, built: engines.BuiltEngine, taps: tuple[str, ...] | None = None
+) -> Probe:
+    return Probe(
+        built.info.taps,
+        taps=taps,
+        head=config.head,
+        class_weight=config.class_weight,
+        source=source_classifier(built),
+        random_state=config.seed,
+    )
+
+
+def _tuning(config: RunConfig, built: engines.BuiltEngine, environment: Environment) -> FineTuning:
+    """The configured method that trains, not yet fitted."""
     if config.head not in LINEAR_HEADS:
         raise ConfigError(
             f"method {config.method!r} goes on from a linear head, {config.head!r} is none",
             cure=f"--head {' or '.join(LINEAR_HEADS)}; --hidden 256 for hidden layers",
         )
     tuning: FineTuning = method(config.method)(
-        probe,
+        functools.partial(_probe, config),
         built,
         TrainingSettings.from_dict(config.training or {}),
-        taps,
+        _taps(config.taps, built.info),
         class_weight=config.class_weight,
         random_state=config.seed,
         environment=environment,
     )
-    return tuning.fit(extraction, y, n_classes=n_classes, learn=learn, choose=choose, units=units)
+    return tuning
 
 
 def _copies(extraction: extract.Extraction, built: engines.BuiltEngine) -> find.Duplicates:

@@ -29,7 +29,7 @@ from regraft.methods.settings import TrainingSettings
 RUN_FILE = "run.json"
 # In the folder of a run that trains: its configuration, until run.json takes its place.
 UNFINISHED = "unfinished.json"
-CHECKPOINTS, LOG = "checkpoints", "log.jsonl"
+CHECKPOINTS, LOG, TRACKED = "checkpoints", "log.jsonl", "tracked"
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def writing(folder: Path) -> Iterator[Path]:
     try:
         yield room
         room.chmod(0o755)
-        for name in (CHECKPOINTS, LOG):  # of a run that trained
+        for name in (CHECKPOINTS, LOG, TRACKED):  # of a run that trained
             if (folder / name).exists():
                 os.replace(folder / name, room / name)
         before = room.with_name(room.name + "-before")

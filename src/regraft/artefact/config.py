@@ -220,18 +220,13 @@ def _info(top: _Object, ours: _Object) -> EngineInfo:
         runtime=engine.text("runtime"),
         precision=engine.text("precision"),
         config=_timm_config(top, backbone),
-        input_px=_input_px(backbone),
+        variant=_variant(backbone),
     )
 
 
-def _input_px(backbone: _Object) -> tuple[int, int] | None:
-    """Size of the pictures where it is not the one that the backbone was made for."""
-    if backbone.values.get("input_px") is None:
-        return None
-    height, width = backbone.numbers("input_px", 2)
-    if not all(type(s) is int and 1 <= s <= _MAX_SIDE_PX for s in (height, width)):
-        backbone.refuse(f"'input_px' must be height and width, found {height}, {width}")
-    return height, width
+def _variant(backbone: _Object) -> str:
+    """What was changed of the network's own input; older models have no such key."""
+    return backbone.text("variant", may_be_empty=True) if "variant" in backbone.values else ""
 
 
 def _widths(ours: _Object) -> tuple[tuple[str, int], ...]:

@@ -6,6 +6,7 @@ Array letters: N images, D0 features as the pass leaves them, D represented feat
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,8 +93,18 @@ class Artefact:
             path=self.folder.absolute(),
             licence=self.info.licence,
             origin=self.info.origin,
-            input_px=self.info.input_px,
+            changed=_changed(self.info.variant),
         )
+
+
+def _changed(variant: str) -> dict[str, Any]:
+    """The inverse of `Source.variant`; what is no JSON object finds no engine, and builds its own
+    from the config beside it."""
+    try:
+        found = json.loads(variant) if variant else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def load(folder: str | os.PathLike[str]) -> Artefact:

@@ -204,7 +204,7 @@ def _config(
                 "licence": info.licence,
                 "origin": info.origin,
                 "num_classes": n_source,
-                "input_px": list(info.input_px) if info.input_px else None,
+                "variant": info.variant,
             },
             "engine": {"runtime": info.runtime, "precision": info.precision},
             "timm": not reason,

@@ -14,9 +14,11 @@ import json
 import os
 import platform
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from regraft.errors import BackboneError, UsageError, WeightsError
 
@@ -84,8 +86,8 @@ class Source:
         File or folder of the weights, when they lie on this disk.
     licence, origin : str
         As far as they are known before loading.
-    input_px : (height, width) or None
-        Size of the pictures that the network is given; None: what its weights were trained for.
+    changed : mapping
+        What is changed of timm's config: ``input_size``, ``mean``, ``std``.
     """
 
     name: str
@@ -96,14 +98,33 @@ class Source:
     path: Path | None = None
     licence: str = "unknown"
     origin: str = ""
-    input_px: tuple[int, int] | None = None
+    changed: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    def at_size(self, input_px: tuple[int, int] | None) -> Source:
-        """The same network for pictures of another size."""
-        if input_px is None:
+    @property
+    def variant(self) -> str:
+        """What was changed, as text; empty for the network as it was released."""
+        return json.dumps(self.changed, sort_keys=True) if self.changed else ""
+
+    def given(
+        self,
+        *,
+        input_px: tuple[int, int] | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+    ) -> Source:
+        """The same network for pictures of another size or normalisation.
+
+        Examples
+        --------
+        >>> resolve("default").given(input_px=(160, 160)).variant
+        '{"input_size": [3, 160, 160]}'
+        """
+        changed = {"mean": mean, "std": std, "input_size": input_px and (3, *input_px)}
+        kept = {name: list(value) for name, value in changed.items() if value is not None}
+        if not kept:
             return self
-        identity = f"{self.identity}@{input_px[0]}x{input_px[1]}"
-        return replace(self, identity=identity, input_px=input_px)
+        identity = f"{self.identity} {json.dumps(kept, sort_keys=True)}"
+        return replace(self, identity=identity, changed=kept)
 
 
 def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = None) -> Source:

@@ -15,7 +15,7 @@ import threading
 import urllib.parse
 import urllib.request
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +67,8 @@ def load(source: catalog.Source, *, offline: bool = False) -> LoadedNetwork:
         network = _LOADERS[source.kind](source, offline)
     network.eval().requires_grad_(False)
     config = dict(network.pretrained_cfg)
-    if source.input_px is not None:
-        config = at_size(config, source.input_px)
+    if source.changed:
+        config = changed_by(config, source.changed)
         _take_size(network, config)
     return LoadedNetwork(
         network,
@@ -162,10 +162,11 @@ def tap(loaded: LoadedNetwork) -> tuple[TappedNetwork, list[tuple[str, int]]]:
     return wrapped, [*widths, ("final", total - 2 * sum(w for _, w in widths))]
 
 
-def at_size(config: dict[str, Any], input_px: tuple[int, int]) -> dict[str, Any]:
-    """A network's config for pictures of another size; the share that the crop keeps stays."""
+def changed_by(config: dict[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's config for pictures of another size or normalisation; the share that the crop
+    keeps stays."""
     given = {k: v for k, v in config.items() if k not in ("test_input_size", "test_crop_pct")}
-    return {**given, "input_size": (3, *input_px)}
+    return {**given, **{name: tuple(value) for name, value in changed.items()}}
 
 
 def _take_size(network: nn.Module, config: dict[str, Any]) -> None:

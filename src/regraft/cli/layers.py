@@ -6,8 +6,6 @@ import click
 
 from regraft.cli import options
 
-PICTURES = (".png", ".svg", ".pdf")
-
 
 @click.command(short_help="how far each stage of the network carries")
 @click.argument("data")
@@ -25,16 +23,9 @@ def command(
     DATA is unlike it, and its earlier stages serve better than its last.
     """
     from regraft import console, experiment, runs
-    from regraft.errors import UsageError
 
     if out is not None:
-        if not out.lower().endswith(PICTURES):
-            raise UsageError(
-                f"the picture {out!r} has none of the endings {', '.join(PICTURES)}",
-                cure="--out curve.svg",
-            )
-        options.require_folder_of(out)
-
+        options.require_picture(out)
     config = runs.RunConfig.from_dict({"data": data, **settings})
     options.require_usable(config)
     with console.listening(quiet=quiet or as_json, after="measuring the stages") as listener:

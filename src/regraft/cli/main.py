@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
+
+# Before anything loads OpenMP, which reads it once. Threads that spin while they wait for each
+# other make a training step ten times as slow as soon as one other program runs; sleeping costs
+# a tenth on an idle machine (docs/experiments.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 START = time.perf_counter()
 
@@ -17,6 +23,7 @@ COMMANDS = {
     "check": "what is in a folder of photographs, and what is wrong with it",
     "evaluate": "score a saved model on labelled images, with intervals",
     "predict": "label new images with a saved model",
+    "lr-find": "how the loss answers to a learning rate that rises",
     "layers": "how far each stage of the network carries on your data",
     "backbones": "list the networks that can be used",
     "cache": "what is kept on disk, and how to free it",
@@ -33,7 +40,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"regraft.cli.{name}").command
+        command: click.Command = importlib.import_module(
+            f"regraft.cli.{name.replace('-', '_')}"
+        ).command
         return command
 
     def resolve_command(

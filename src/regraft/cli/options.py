@@ -14,6 +14,7 @@ from regraft.errors import UsageError
 if TYPE_CHECKING:
     from regraft.runs import RunConfig
 
+PICTURES = (".png", ".svg", ".pdf")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -60,6 +61,37 @@ columns = _together(
     ),
 )
 
+head = _together(
+    click.option(
+        "--taps",
+        metavar="A,B,...",
+        help="Stages whose features the head sees: names as in `regraft layers`, final, codes, "
+        "source, all. Default: measured on train.",
+    ),
+    click.option(
+        "--head",
+        type=click.Choice(["ridge", "logistic", "svm", "ncm", "knn"]),
+        default="ridge",
+        show_default=True,
+        help="What learns on the features.",
+    ),
+    click.option(
+        "--class-weight",
+        type=click.Choice(["none", "balanced"]),
+        default="none",
+        show_default=True,
+        help="balanced: every class counts the same, however many images it has.",
+    ),
+)
+
+test_fraction = click.option(
+    "--test-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Part that is kept for the test if the data come without splits.",
+)
+
 seed = click.option(
     "--seed",
     default=0,
@@ -81,6 +113,10 @@ def require_usable(config: RunConfig) -> None:
     from regraft.backbones import catalog
 
     catalog.require_device(config.device)
+    if config.method != "probe":
+        from regraft.methods.trackers import require_tracker
+
+        require_tracker((config.training or {}).get("tracker") or "")
 
 
 def require_folder_of(file: str) -> None:
@@ -93,6 +129,16 @@ def require_folder_of(file: str) -> None:
         )
     if os.path.isdir(file):
         raise UsageError(f"{file!r} is a folder, not a file", cure="name a file with --out")
+
+
+def require_picture(file: str) -> None:
+    """Refuse, before any work, a picture that could not be written."""
+    if not file.lower().endswith(PICTURES):
+        raise UsageError(
+            f"the picture {file!r} has none of the endings {', '.join(PICTURES)}",
+            cure="--out curve.svg",
+        )
+    require_folder_of(file)
 
 
 def require_room(folder: str) -> None:

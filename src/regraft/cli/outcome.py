@@ -20,8 +20,9 @@ import click
 
 from regraft.cache import cache_folder
 from regraft.errors import RegraftError
+from regraft.methods import processes
 
-INTERRUPTED, TERMINATED = 130, 143
+FAILED, INTERRUPTED, TERMINATED = 4, 130, 143
 # Signs of ours that an old encoding may lack.
 PLAINER = dict(zip("▁▂▃▄▅▆▇█–·×", "_.-=+*%#-.x", strict=True)) | {"…": "..."}
 
@@ -32,7 +33,8 @@ class _Terminated(BaseException):
 
 def of(command: click.Command) -> int:
     """Run a command and give its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    if processes.is_main():  # another one has nothing to tidy, and may be deep within a wait
+        signal.signal(signal.SIGTERM, _terminate)
     _print_anything()
     try:
         result = command.main(standalone_mode=False)
@@ -47,12 +49,17 @@ def of(command: click.Command) -> int:
     except _Terminated:
         return _stopped("terminated; what was computed is kept", TERMINATED)
     except RegraftError as error:
-        _print(f"{type(error).__name__}: {error}")
+        if processes.is_main():
+            _print(f"{type(error).__name__}: {error}")
+        elif processes.have_met():  # before, all of them refuse the same
+            _print(f"process {processes.rank()}: {type(error).__name__}: {error.rule}")
         return error.exit_code
     except (BrokenPipeError, SystemExit):  # `regraft ... | head`; click makes it an exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if processes.have_met() and _is_lost(error):
+            return _stopped("another process ended; what was computed is kept", FAILED)
         return _our_bug(error)
     return result if isinstance(result, int) else 0
 
@@ -82,8 +89,14 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise _Terminated
 
 
+def _is_lost(error: Exception) -> bool:
+    """Whether an error of PyTorch's means that another process is gone."""
+    return type(error).__name__.startswith("Dist") or "gloo" in str(error).lower()
+
+
 def _stopped(message: str, code: int) -> int:
-    _print(f"\nregraft: {message}")
+    if processes.is_main():
+        _print(f"\nregraft: {message}")
     return code
 
 

@@ -23,34 +23,9 @@ NOT_SETTINGS = frozenset({"name", "out", "config", "resume", "offline", "as_json
     "a split point on), full, scratch.",
 )
 @options.backbone
-@click.option(
-    "--taps",
-    metavar="A,B,...",
-    help="Stages whose features the head sees: names as in `regraft layers`, final, codes, source, "
-    "all. Default: measured on train.",
-)
-@click.option(
-    "--head",
-    type=click.Choice(["ridge", "logistic", "svm", "ncm", "knn"]),
-    default="ridge",
-    show_default=True,
-    help="What learns on the features.",
-)
-@click.option(
-    "--class-weight",
-    type=click.Choice(["none", "balanced"]),
-    default="none",
-    show_default=True,
-    help="balanced: every class counts the same, however many images it has.",
-)
+@options.head
 @options.columns
-@click.option(
-    "--test-fraction",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.2,
-    show_default=True,
-    help="Part that is kept for the test if the data come without splits.",
-)
+@options.test_fraction
 @options.seed
 @click.option("--run", "name", metavar="NAME", help="Name of the run's folder.")
 @click.option("--out", default="runs", show_default=True, metavar="DIR", help="Where runs go.")
@@ -80,8 +55,10 @@ def command(
       regraft train leaves.csv --group-column plant
       regraft train photos/ --method partial --split-point blocks.5
       regraft train photos/ --method full --epochs 8 --augment upright
+      torchrun --nproc-per-node 2 -m -- regraft train photos/ --method full
     """
     from regraft import console, experiment, runs
+    from regraft.methods import processes
 
     if config is not None:
         _refuse_settings_beside(ctx)
@@ -91,25 +68,24 @@ def command(
             "train needs DATA, a folder, manifest or archive", cure="regraft train photos/"
         )
     else:
-        settings |= {
-            "training": training_options.given(settings),
-            "data": data,
-            "taps": taps.split(",") if taps else None,
-            "class_weight": None if class_weight == "none" else class_weight,
-        }
-        resolved = runs.RunConfig.from_dict(settings)
+        resolved = training_options.configured(data, taps, class_weight, settings)
     options.require_usable(resolved)
+    if resolved.method == "probe" and not processes.is_main():
+        return  # there is nothing to divide: the first process does it
     finished = runs.finished(resolved, out=out, name=name) if resume else None
     if finished is not None:
-        console.show_metrics(finished, as_json=as_json, config=resolved)
+        if processes.is_main():
+            console.show_metrics(finished, as_json=as_json, config=resolved)
         return
     runs.folder_for(resolved, out=out, name=name, resume=resume)  # its refusals come first
     options.require_room(out)
-    with console.listening(quiet=quiet or as_json) as listener:
+    is_quiet = quiet or as_json or not processes.is_main()
+    with console.listening(quiet=is_quiet) as listener:
         result = experiment.run(
             resolved, out=out, name=name, offline=offline, resume=resume, listener=listener
         )
-    console.show_result(result, as_json=as_json, config=resolved)
+    if processes.is_main():
+        console.show_result(result, as_json=as_json, config=resolved)
 
 
 def _refuse_settings_beside(ctx: click.Context) -> None:

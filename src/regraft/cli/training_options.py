@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import Field, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from regraft.methods.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from regraft.runs import RunConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KINDS: dict[Any, Any] = {int: click.INT, float: click.FLOAT, str: click.STRING}
@@ -27,6 +30,23 @@ def given(options: dict[str, Any]) -> dict[str, Any] | None:
     found = {name: options.pop(name) for name in NAMES}
     typed = {name: value for name, value in found.items() if value is not None}
     return typed or None
+
+
+def configured(
+    data: str, taps: str | None, class_weight: str, settings: dict[str, Any]
+) -> RunConfig:
+    """The run that was typed: DATA and all options that say what a run does."""
+    from regraft import runs
+
+    return runs.RunConfig.from_dict(
+        settings
+        | {
+            "training": given(settings),
+            "data": data,
+            "taps": taps.split(",") if taps else None,
+            "class_weight": None if class_weight == "none" else class_weight,
+        }
+    )
 
 
 def _option(field: Field[Any]) -> Callable[[F], F]:

@@ -144,7 +144,7 @@ def prefix_engine(
     folder = engines.folder_for(
         built.info.weights_digest,
         built.device,
-        built.info.input_px,
+        built.info.variant,
         part=f"prefix {PREFIX_VERSION} {cut}",
     )
     info = built.info

@@ -68,8 +68,8 @@ class EngineInfo:
         What a user must hear, such as why OpenVINO was not used.
     config : dict
         timm's pretrained_cfg, for the artefact.
-    input_px : (height, width) or None
-        Size of the pictures where it is not the one that the weights were trained for.
+    variant : str
+        What was changed of the network's own input (`Source.variant`).
     """
 
     name: str
@@ -85,7 +85,7 @@ class EngineInfo:
     check: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
-    input_px: tuple[int, int] | None = None
+    variant: str = ""
 
     @property
     def taps(self) -> tuple[Tap, ...]:
@@ -113,8 +113,6 @@ class EngineInfo:
         known["preprocess"] = Preprocess.from_dict(known["preprocess"])
         known["widths"] = tuple((str(n), int(w)) for n, w in known["widths"])
         known["notes"] = tuple(known["notes"])
-        size = known.get("input_px")
-        known["input_px"] = (int(size[0]), int(size[1])) if size else None
         return cls(**known)
 
 
@@ -209,26 +207,25 @@ def find_built(source: catalog.Source, device: str = "cpu") -> Path | None:
     digest = source.weights_digest or _known_digests().get(source.identity, "")
     if not digest:
         return None
-    folder = folder_for(digest, device, source.input_px)
+    folder = folder_for(digest, device, source.variant)
     return folder if _read_info(folder) else None
 
 
 def folder_for(
     weights_digest: str,
     device: str = "cpu",
-    input_px: tuple[int, int] | None = None,
+    variant: str = "",
     *,
     part: str = "",
 ) -> Path:
     """Where the engine of these weights lives: by weights, versions, device and processor.
 
-    `input_px` is the size of the pictures where it is not the weights' own; `part` names a graph
-    that is not the whole network's.
+    `variant` says what was changed of the network's own input (`Source.variant`); `part` names a
+    graph that is not the whole network's.
     """
     parts = [weights_digest, str(GRAPH_VERSION), device]
     parts += [_openvino_version(), _processor(), precision()] if device == "cpu" else []
-    parts += [f"{input_px[0]}x{input_px[1]}"] if input_px else []
-    parts += [part] if part else []
+    parts += [text for text in (variant, part) if text]
     key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
     return cache.folder_of("engines") / key
 
@@ -253,7 +250,7 @@ def build(
             room, source, sample=sample, offline=offline, device=device, loaded=loaded
         )
         (room / "engine.json").write_text(info.to_json(), encoding="utf-8")
-        folder = folder_for(info.weights_digest, device, source.input_px)
+        folder = folder_for(info.weights_digest, device, source.variant)
         _publish(room, folder)
         _remember_digest(source.identity, info.weights_digest)
     finally:

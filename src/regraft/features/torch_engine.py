@@ -54,7 +54,7 @@ def describe(
         precision="fp32",
         batch_size=16,
         config={k: v for k, v in loaded.config.items() if _is_plain(v)},
-        input_px=source.input_px,
+        variant=source.variant,
     )
 
 

@@ -11,7 +11,7 @@ Array letters: N images, D features, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +23,7 @@ from regraft.errors import DataError
 from regraft.evaluation.calibration import softmax
 from regraft.features import engines, extract
 from regraft.features.engines import BuiltEngine, available_cores
+from regraft.methods import processes
 from regraft.methods.base import Codes, Floats, Head
 from regraft.methods.probe import Probe
 from regraft.methods.representation import Representation
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from regraft.methods.gradient.examples import Examples
+    from regraft.methods.gradient.learning import Outcome
+    from regraft.methods.gradient.lr_find import RangeTest
     from regraft.methods.gradient.plan import Plan
     from regraft.methods.gradient.training import Epoch
 
@@ -199,25 +202,72 @@ class FineTuning:
         TrainingError
             The loss is not finite.
         """
-        if len(np.unique(y[learn])) < 2:
-            raise DataError(
-                f"training needs images of at least 2 classes, got {len(np.unique(y[learn]))}",
-                cure="one folder per class: DATA/train/<class>/... or DATA/<class>/...",
-            )
         from regraft.methods.gradient import learning
-        from regraft.methods.gradient.plan import Plan
 
-        plan = Plan(
-            self, extraction, y, n_classes=n_classes, learn=learn, choose=choose, units=units
+        plan, part = self._planned(
+            extraction, y, n_classes=n_classes, learn=learn, choose=choose, units=units
         )
         self.settings_, self.probe_ = plan.settings, plan.probe
-        with blas.threads(available_cores()):
-            outcome = learning.learn(plan, self.part(plan))
+        with blas.threads(processes.share(available_cores())):
+            outcome = learning.learn(plan, part)
+            if self.settings.refit and len(plan.choose):
+                outcome = self._again_on_all(plan, outcome, extraction, y)
         self.representation_, self.head_ = plan.representation, outcome.head
         self.temperature_, self.built_ = outcome.temperature, outcome.built
         self.history_, self.training_ = outcome.epochs, outcome.record
         self.oof_rows_, self.oof_proba_ = plan.rows[plan.choose], outcome.held_out_proba
         return self
+
+    def _again_on_all(
+        self, plan: Plan, outcome: Outcome, extraction: extract.Extraction, y: Codes
+    ) -> Outcome:
+        """Learn once more, from those that chose too, with the settings that they chose."""
+        from regraft.methods.gradient import learning
+
+        self.environment.say("learning again from all images, those that chose included")
+        folder = self.environment.folder
+        again = replace(
+            self,
+            settings=replace(plan.settings, epochs=max(1, outcome.best_epoch), refit=False),
+            environment=replace(self.environment, folder=folder and folder / "refit"),
+        )
+        rows = np.sort(plan.rows)
+        whole, part = again._planned(
+            extraction, y, n_classes=plan.n_classes, learn=rows, choose=rows[:0], units=None
+        )
+        second = learning.learn(whole, part, alpha=outcome.alpha)
+        return replace(
+            second,
+            temperature=outcome.temperature,
+            held_out_proba=outcome.held_out_proba,
+            record={**second.record, "held_out": len(plan.choose), "chosen_by": outcome.record},
+        )
+
+    def try_rates(self, extraction: extract.Extraction, y: Codes, **rows: Any) -> RangeTest:
+        """The loss over a rate that rises, on what `fit` would learn from; keeps nothing.
+
+        The arguments are those of `fit`.
+        """
+        from regraft.methods.gradient import lr_find
+
+        plan, part = self._planned(extraction, y, **rows)
+        with blas.threads(available_cores()):
+            return lr_find.range_test(plan, part)
+
+    def _planned(self, extraction: extract.Extraction, y: Codes, **rows: Any) -> tuple[Plan, Part]:
+        """Everything that training needs, computed by the first process, found by the others."""
+        from regraft.methods.gradient.plan import Plan
+
+        n_classes = len(np.unique(y[rows["learn"]]))
+        if n_classes < 2:
+            raise DataError(
+                f"training needs images of at least 2 classes, got {n_classes}",
+                cure="one folder per class: DATA/train/<class>/... or DATA/<class>/...",
+            )
+        with processes.main_first():
+            plan = Plan(self, extraction, y, **rows)
+            with blas.threads(available_cores()):
+                return plan, self.part(plan)
 
     def predict_proba(self, X: Floats) -> Floats:
         """``(N, D0)`` features of `built_` to ``(N, K)`` probabilities."""

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from regraft.errors import ConfigError
 from regraft.methods.settings import TrainingSettings
 
 # Pictures smaller than the network's input gain nothing from its size; below this too much goes.
@@ -60,11 +61,18 @@ def resolved(
     settings: TrainingSettings, method: str, situation: Situation, split_points: Sequence[str]
 ) -> TrainingSettings:
     """The settings with everything chosen that was left open."""
+    if settings.cutmix and method in ("head", "partial"):
+        raise ConfigError(
+            f"CutMix cuts pictures; method {method!r} learns from what a network made of them",
+            cure="--method full, or --mixup",
+        )
+    if settings.patience and settings.keep == "last":
+        settings = replace(settings, keep="loss")  # else every epoch is the best so far
     is_tutorial = settings.recipe == "tutorial"
     chosen: dict[str, Any] = {
         "image_size": image_size(situation, is_tutorial),
         "epochs": 5 if is_tutorial else epochs(method, situation),
-        "views": 1 if is_tutorial else views(method, situation),
+        "views": 1 if is_tutorial else views(method, situation, settings.epochs),
         "learning_rate": learning_rate(method, settings, situation),
         "head_rate": head_rate(method, settings, situation),
         "batchnorm": "train" if method == "scratch" else "frozen",
@@ -117,9 +125,10 @@ def epochs(method: str, situation: Situation) -> int:
     return max(fewest, min(most, round(seen / max(1, situation.n_images))))
 
 
-def views(method: str, situation: Situation) -> int:
+def views(method: str, situation: Situation, n_epochs: int | None = None) -> int:
     """A new one for each epoch, where that is not too many."""
-    return 1 if method == "head" else min(8, epochs(method, situation))
+    wanted = epochs(method, situation) if n_epochs is None else n_epochs
+    return 1 if method == "head" else max(1, min(8, wanted))
 
 
 def learning_rate(method: str, settings: TrainingSettings, situation: Situation) -> float:
@@ -129,11 +138,14 @@ def learning_rate(method: str, settings: TrainingSettings, situation: Situation)
     if situation.is_unlike:
         return 0.03 if settings.optimizer == "sgd" else 5e-4
     many = max(1.0, min(10.0, situation.n_images / 1000))
-    return many * (5e-4 if settings.optimizer == "sgd" else 1e-5)
+    careful = 0.5 if method == "full" else 1.0  # the early layers too move then
+    return many * careful * (5e-4 if settings.optimizer == "sgd" else 1e-5)
 
 
 def head_rate(method: str, settings: TrainingSettings, situation: Situation) -> float:
     """Of the head, which sees features of length one, or the final ones if it starts at random."""
+    if method == "head" and settings.learning_rate is not None:
+        return settings.learning_rate  # the head is all that learns
     if settings.init_head == "random" or settings.hidden_widths or method == "scratch":
         return 0.01 if settings.optimizer == "sgd" else 1e-3
     if settings.optimizer != "sgd":

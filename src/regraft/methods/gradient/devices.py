@@ -2,17 +2,68 @@
 
 from __future__ import annotations
 
+import atexit
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from regraft.errors import UsageError
 from regraft.features.engines import precision as processor_precision
+from regraft.methods import processes
 from regraft.methods.settings import TrainingSettings
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+# The first process may look at a million images while the others wait. If it dies meanwhile, the
+# launcher ends them.
+LONGEST_WAIT = timedelta(days=7)
 
 
-def accelerator(device: str, settings: TrainingSettings, network: nn.Module) -> Any:
+def process_group(device: str) -> Any:
+    """Accelerate's state of all processes that the launcher started: gloo on CPUs, else NCCL."""
+    n_here = processes.n_here()
+    if device not in ("cpu", "cuda"):
+        raise UsageError(
+            f"{n_here} processes cannot share the device {device!r}",
+            cure="--device cpu; or start one process, without torchrun",
+        )
+    if device == "cuda" and n_here > torch.cuda.device_count():
+        raise UsageError(
+            f"{n_here} processes were started for {torch.cuda.device_count()} GPUs",
+            cure=f"torchrun --nproc-per-node {torch.cuda.device_count()}; or --device cpu",
+        )
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
+    atexit.register(state.destroy_process_group)
+    return state
+
+
+def in_parallel(accelerator: Any, model: nn.Module) -> nn.Module:
+    """The module whose gradients are averaged over all processes; alone, the module itself.
+
+    It waits for the gradients of those parameters that learn now: when others begin to, it has to
+    be made again.
+    """
+    if accelerator.num_processes == 1:
+        return model
+    devices = [accelerator.local_process_index] if accelerator.device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=devices)
+
+
+def agree_on_statistics(accelerator: Any, model: nn.Module) -> None:
+    """The buffers of the first process everywhere: those of BatchNorm are each one's own."""
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)
+
+
+def accelerator(
+    device: str, settings: TrainingSettings, network: nn.Module, folder: Path | None = None
+) -> Any:
     """Accelerate's object for this device; processes as `torchrun` or `accelerate launch` say.
 
     Parameters
@@ -22,6 +73,8 @@ def accelerator(device: str, settings: TrainingSettings, network: nn.Module) -> 
         `precision` and `tracker`.
     network : nn.Module
         'auto' looks at what it is made of.
+    folder : Path, optional
+        Where a tracker writes that keeps its rows on disk.
     """
     from accelerate import Accelerator
 
@@ -29,8 +82,30 @@ def accelerator(device: str, settings: TrainingSettings, network: nn.Module) -> 
     if chosen == "auto":
         chosen = precision_for(device, network)
     return Accelerator(
-        cpu=device == "cpu", mixed_precision=_MIXED[chosen], log_with=settings.tracker or None
+        cpu=device == "cpu",
+        mixed_precision=_MIXED[chosen],
+        log_with=settings.tracker or None,
+        project_dir=None if folder is None else str(folder),
     )
+
+
+def start_tracking(accelerator: Any, settings: TrainingSettings) -> None:
+    """Open the tracker that the settings name, with the settings as its parameters."""
+    if settings.tracker:
+        shown = {name: "" if v is None else v for name, v in settings.to_dict().items()}
+        accelerator.init_trackers("regraft", config=shown)
+
+
+def track(accelerator: Any, row: Mapping[str, Any]) -> None:
+    """One epoch to the tracker, if there is one."""
+    numbers = {name: value for name, value in row.items() if isinstance(value, float)}
+    accelerator.log(numbers, step=int(row["epoch"]))
+
+
+def stop_tracking(accelerator: Any) -> None:
+    """Close the trackers; Accelerate's own way would part the processes too, which go on."""
+    for tracker in accelerator.trackers:
+        tracker.finish()
 
 
 def precision_for(device: str, network: nn.Module) -> str:

@@ -22,9 +22,10 @@ from regraft.errors import TrainingError
 from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.features import engines, extract
 from regraft.features.engines import BuiltEngine, available_cores
+from regraft.methods import processes
 from regraft.methods.base import Floats, Head
 from regraft.methods.fine_tuning import Part
-from regraft.methods.gradient import batchnorm, optim
+from regraft.methods.gradient import batchnorm, devices, optim
 from regraft.methods.gradient.plan import Plan
 from regraft.methods.gradient.training import Epoch, History, Labelled, State, Trainer
 from regraft.methods.gradient.tunable import TunableClassifier, as_head, head_module, random_head
@@ -79,6 +80,9 @@ class Outcome:
     head : Head
         On the plan's representation of the features of `built`.
     temperature : float
+    alpha : float
+        How far from the start.
+    best_epoch : int
     built : BuiltEngine
         Of the network as it is now.
     epochs : list of Epoch
@@ -90,25 +94,34 @@ class Outcome:
 
     head: Head
     temperature: float
+    alpha: float
+    best_epoch: int
     built: BuiltEngine
     epochs: list[Epoch]
     held_out_proba: Floats
     record: dict[str, Any]
 
 
-def learn(plan: Plan, part: Part) -> Outcome:
-    """Train `part`, choose among what it went through, calibrate, and check what was frozen."""
+def learn(plan: Plan, part: Part, *, alpha: float | None = None) -> Outcome:
+    """Train `part`, choose among what it went through, calibrate, and check what was frozen.
+
+    `alpha` is how far to go from the start where no images are held out to tell.
+    """
     settings = plan.settings
-    torch.set_num_threads(available_cores())
+    processes.require_same(plan.identity)
+    torch.set_num_threads(processes.share(available_cores()))
     before = {n: t.clone() for n, t in plan.loaded.network.state_dict().items()}
-    model, prepared = _model(plan, part)
-    trainer = _trainer(plan, part, model)
+    model, prepared = module(plan, part)
+    trainer = trainer_of(plan, part, model)
+    devices.start_tracking(plan.accelerator, plan.settings)
     start = _copied(model.state_dict())
     history = trainer.run()
+    devices.stop_tracking(plan.accelerator)
     candidates, states = _candidates(trainer, start, settings.interpolate)
     default = MIDDLE if plan.start is not None and not plan.situation.is_unlike else END
     chosen = preferred(candidates, default) if candidates else None
     blind = default if settings.interpolate else END
+    blind = blind if alpha is None else alpha
     alpha, best = (chosen.alpha, states[chosen.name]) if chosen else (blind, history.best)
     temperature = chosen.temperature if chosen else 1.0
 
@@ -124,7 +137,9 @@ def learn(plan: Plan, part: Part) -> Outcome:
         _re_estimate(part)
     built, moved = _tuned_engine(plan, part, before, trainer)
     record = _record(plan, history, candidates, chosen, blind, moved)
-    return Outcome(head, temperature, built, history.epochs, held_out, record)
+    return Outcome(
+        head, temperature, alpha, history.best_epoch, built, history.epochs, held_out, record
+    )
 
 
 def between(start: State, end: State, alpha: float) -> State:
@@ -141,7 +156,7 @@ def between(start: State, end: State, alpha: float) -> State:
     return found
 
 
-def _model(plan: Plan, part: Part) -> tuple[TunableClassifier, batchnorm.Prepared | None]:
+def module(plan: Plan, part: Part) -> tuple[TunableClassifier, batchnorm.Prepared | None]:
     """The module that learns, its BatchNorm prepared, and only what gets a gradient free."""
     settings = plan.settings
     representation = plan.start.representation_ if plan.start else plan.representation
@@ -174,8 +189,16 @@ def _free_what_learns(model: TunableClassifier, x: torch.Tensor, earlier: Any) -
         parameter.requires_grad_(gradient is not None)
 
 
-def _trainer(plan: Plan, part: Part, model: TunableClassifier) -> Trainer:
+def trainer_of(
+    plan: Plan, part: Part, model: TunableClassifier, kind: type[Trainer] = Trainer
+) -> Trainer:
+    """The loop over the plan's rows, each part of the network at its own rate."""
     settings = plan.settings
+
+    def on_epoch(epoch: Epoch) -> None:
+        devices.track(plan.accelerator, epoch.to_dict())
+        plan.environment.on_epoch(epoch, int(settings.epochs or 0))
+
     rate, head_rate = float(settings.learning_rate or 0), float(settings.head_rate or 0)
     names = [f"body.{name}" for name in part.stages]
     learning = [n for n, p in model.named_parameters() if p.requires_grad]
@@ -193,7 +216,7 @@ def _trainer(plan: Plan, part: Part, model: TunableClassifier) -> Trainer:
     choose = None
     if part.choose is not None:
         choose = Labelled(part.choose, plan.y[plan.choose], everything[plan.choose])
-    return Trainer(
+    return kind(
         model,
         Labelled(part.learn, plan.y[plan.learn], plan.weights(plan.learn)),
         choose,
@@ -204,7 +227,7 @@ def _trainer(plan: Plan, part: Part, model: TunableClassifier) -> Trainer:
         seed=plan.seed,
         folder=plan.environment.folder,
         identity=plan.identity,
-        on_epoch=lambda epoch: plan.environment.on_epoch(epoch, int(settings.epochs or 0)),
+        on_epoch=on_epoch,
         on_step=lambda done, total: plan.environment.progress("steps", done, total),
     )
 
@@ -343,13 +366,14 @@ def _tuned_engine(
     source = replace(
         plan.built.source, kind="tuned", identity=f"digest:{digest}", weights_digest=digest
     )
-    tuned = engines.locate(
-        source,
-        sample=extract.sample_pictures(plan.table),
-        device=plan.built.device,
-        say=lambda text: plan.environment.say("building the engine of the tuned network"),
-        loaded=loaded,
-    )
+    with processes.main_first():
+        tuned = engines.locate(
+            source,
+            sample=extract.sample_pictures(plan.table),
+            device=plan.built.device,
+            say=lambda text: plan.environment.say("building the engine of the tuned network"),
+            loaded=loaded,
+        )
     return tuned, report
 
 
@@ -388,6 +412,8 @@ def _record(
         "best_epoch": history.best_epoch,
         "resumed_at": history.resumed_at,
         "held_out": len(plan.choose),
+        "held_out_from": "train" if plan.is_carved else "val",
+        "starts_from_probe": plan.start is not None,
         "learnt_from": len(plan.learn),
         "candidates": [candidate.to_dict() for candidate in candidates],
         "chosen": chosen.to_dict() if chosen else {"weights": "last epoch", "alpha": blind},

@@ -25,7 +25,7 @@ from regraft.images.facts import FileFacts
 from regraft.methods.base import Codes, Floats
 from regraft.methods.gradient import defaults
 from regraft.methods.probe import Probe
-from regraft.methods.representation import Block, Representation
+from regraft.methods.representation import SOURCE, Block, Representation
 from regraft.methods.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 FEWEST_TO_CHOOSE = 8
 # The images that choose need not be more than this: the interval is narrow enough.
 MOST_TO_CHOOSE = 2_000
+# Of the images, these are mirrored and turned; fewer would have no power.
+SHARE_TO_TEST, FEWEST_TO_TEST = 0.34, 30
+# In the run's folder: what a tracker keeps there.
+TRACKED = "tracked"
 # What may change between a training and the one that goes on with it.
 _NO_IDENTITY = {"epochs", "workers", "budget_gib", "tracker", "refit", "compile"}
 
@@ -84,6 +88,7 @@ class Plan:
     ) -> None:
         """Rows that teach, those that choose, and all of them together as a table."""
         settings = self.method.settings
+        self.is_carved = choose is None
         if choose is None:
             part = _held_out(y[learn], units, settings.select_fraction, self.seed)
             learn, choose = learn[~part], learn[part]
@@ -142,7 +147,7 @@ class Plan:
         if settings.augment == "auto":
             settings = replace(settings, augment=self._augmentation(settings))
         self.settings = settings
-        self._take_size()
+        self._take_input()
 
     def _augmentation(self, settings: TrainingSettings) -> str:
         """What 'auto' stands for, by a test on held-out images."""
@@ -150,31 +155,40 @@ class Plan:
 
         if self.method.method == "head" and settings.views == 1:
             return "none"
-        if not len(self.choose):
+        part = _held_out(self.y, self.units, SHARE_TO_TEST, self.seed)
+        if part.sum() < FEWEST_TO_TEST:
             return "light"
         self.environment.say("testing whether these pictures may be mirrored or turned")
         taps = self.scout.representation_.taps
-        blind = self._fit_probe(self.X, self.built, taps, self.learn)
-        rows = self.choose
+        blind = self._fit_probe(self.X, self.built, taps, np.flatnonzero(~part))
+        rows = np.flatnonzero(part)
         return measured_augmentation(
             self.table.select(rows), self.y[rows], self.X[rows], self.built, blind
         )
 
-    def _take_size(self) -> None:
-        """The engine, and the probe's features, at the size at which the network will see."""
-        size, own = int(self.settings.image_size or 0), self.built.info.preprocess.input_px
+    def _take_input(self) -> None:
+        """The engine, and the probe's features, at the size at which the network will see, and
+        normalised as was asked."""
+        settings, own = self.settings, self.built.info.preprocess.input_px
+        size = int(settings.image_size or 0)
+        source = self.built.source.given(
+            input_px=(size, size) if (size, size) != own and self.method.method != "head" else None,
+            mean=settings.numbers("mean", 3),
+            std=settings.numbers("std", 3),
+        )
         self.X_at_size = self.X
-        if (size, size) != own and self.method.method != "head":
-            self.built = engines.locate(
-                self.built.source.at_size((size, size)),
-                sample=extract.sample_pictures(self.table),
-                device=self.built.device,
-                offline=self.environment.offline,
-                say=self.environment.say,
-            )
-            self.loaded = replace(self.loaded, config=dict(self.built.info.config))
-            if not self.method.starts_anew:
-                self.X_at_size = self.features(self.table, self.built)
+        if source is self.built.source:
+            return
+        self.built = engines.locate(
+            source,
+            sample=extract.sample_pictures(self.table),
+            device=self.built.device,
+            offline=self.environment.offline,
+            say=self.environment.say,
+        )
+        self.loaded = replace(self.loaded, config=dict(self.built.info.config))
+        if not self.method.starts_anew:
+            self.X_at_size = self.features(self.table, self.built)
 
     @cached_property
     def views(self) -> Views:
@@ -192,10 +206,12 @@ class Plan:
 
         config, settings = self.loaded.config, self.settings
         size, start = int(settings.image_size or 0), settings.start_size
+        views = self.views
+        views.decode()  # here, where the first of several processes does it for all
 
         def view(row: int, epoch: int) -> NDArray[np.uint8]:
             is_early = start is not None and epoch < 2 * int(settings.epochs or 0) / 3
-            return self.views.augmented(row, epoch, start if is_early else size)
+            return views.augmented(row, epoch, start if is_early else size)
 
         return PixelExamples(len(self.learn), view, mean=config["mean"], std=config["std"])
 
@@ -217,7 +233,7 @@ class Plan:
 
         n_views = int(self.settings.views or 1)
         if n_views == 1:
-            return [self.X]
+            return [self.X_at_size]
         info = self.built.info
         engine = activations.PrefixEngine(
             self.built.start(), info.n_features, (0,), info.batch_size,
@@ -235,14 +251,16 @@ class Plan:
                 f"{self.settings.budget_gib:g} GiB of --budget-gib",
                 cure="fewer --views, or a larger --budget-gib",
             )
-        return [self.X, *found]
+        return [self.X_at_size, *found]
 
     @cached_property
     def accelerator(self) -> Any:
         """Device, arithmetic and processes, as Accelerate finds or is told them."""
         from regraft.methods.gradient.devices import accelerator
 
-        return accelerator(self.built.device, self.settings, self.loaded.network)
+        kept = self.environment.folder
+        folder = None if kept is None else kept.parent / TRACKED
+        return accelerator(self.built.device, self.settings, self.loaded.network, folder)
 
     def features(self, table: ImageTable, built: BuiltEngine) -> NDArray[np.float32]:
         """Of the pass, through the store."""
@@ -308,7 +326,8 @@ def _gain_of_stages(probe: Probe) -> float:
     by_taps = {candidate.taps: candidate for candidate in probe.candidates_}
     if ("final",) not in by_taps:
         return 0.0
-    best = min(probe.candidates_, key=lambda candidate: candidate.loss)
+    own = [candidate for candidate in probe.candidates_ if SOURCE not in candidate.taps]
+    best = min(own, key=lambda candidate: candidate.loss)
     return best.accuracy - by_taps["final",].accuracy
 
 

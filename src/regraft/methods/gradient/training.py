@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from regraft.errors import TrainingError
+from regraft.errors import TrainingError, UsageError
 from regraft.methods.base import Codes, Floats
-from regraft.methods.gradient import checkpoint, losses, optim, schedules
+from regraft.methods.gradient import checkpoint, devices, losses, optim, schedules
 from regraft.methods.gradient.examples import Examples, Rows, prefetched
 from regraft.methods.gradient.weight_average import MovingAverage, mean_of
 from regraft.methods.settings import TrainingSettings
@@ -172,7 +172,7 @@ class Trainer:
         TrainingError
             The loss is not finite, twice.
         """
-        self._parallel = self.accelerator.prepare_model(self.model)
+        self.prepare()
         if not self._restore():
             self._remember_good()
         with torch.random.fork_rng(devices=[]):
@@ -184,6 +184,11 @@ class Trainer:
         history.average = mean_of(self.recent) if len(self.recent) > 1 else history.last
         return history
 
+    def prepare(self) -> None:
+        """Onto the device, into its arithmetic."""
+        self.accelerator.prepare_model(self.model, evaluation_mode=True)
+        self._parallel = devices.in_parallel(self.accelerator, self.model)
+
     def scores(self, examples: Examples, *, epoch: int = 0) -> NDArray[np.float32]:
         """``(N, K)`` logits in eval mode, in order, whatever the number of processes."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
@@ -193,7 +198,7 @@ class Trainer:
         was_training = self.model.training
         self.model.eval()
         with torch.inference_mode(), self.accelerator.autocast():
-            for _, (x, earlier) in prefetched(examples, batches, epoch, n_threads=self._workers):
+            for _, (x, earlier) in prefetched(examples, batches, epoch, n_threads=self.n_workers):
                 logits = self.model(self._put(x), self._put(earlier))
                 parts.append(logits.float().cpu().numpy())
         self.model.train(was_training)
@@ -215,7 +220,7 @@ class Trainer:
         self._set_phase(epoch)
         try:
             loss, accuracy = self._learn(epoch)
-        except _NotFiniteError as error:
+        except NotFiniteError as error:
             self._go_back(error)
             return
         seconds = time.perf_counter() - start
@@ -249,13 +254,15 @@ class Trainer:
         size = self.settings.batch_size * self.settings.accumulate
         steps: list[Rows] = [order[i : i + size] for i in range(0, len(order), size)]
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        mine = [rows[rank::world] for rows in steps]
+        # Of fewer images than processes, the spare ones take the first, and it counts nothing.
+        mine = [rows[rank::world] if rank < len(rows) else rows[:1] for rows in steps]
         total_loss = total_right = 0.0
-        ahead = prefetched(self.learn.examples, mine, epoch, n_threads=self._workers)
+        ahead = prefetched(self.learn.examples, mine, epoch, n_threads=self.n_workers)
         for step, (rows, inputs) in enumerate(ahead):
             loss, right = self._step(epoch, step, steps[step], rows, inputs)
             total_loss, total_right = total_loss + loss, total_right + right
             self.on_step(epoch * len(steps) + step + 1, self.n_epochs * len(steps))
+        devices.agree_on_statistics(self.accelerator, self.model)
         if world > 1:
             sums = torch.tensor([total_loss, total_right], dtype=torch.float64)
             summed = self.accelerator.reduce(sums.to(self.accelerator.device), reduction="sum")
@@ -269,11 +276,14 @@ class Trainer:
         factor = self._factor(epoch, step)
         optim.set_rates(self.optimizer, self.groups, factor)
         denominator = float(self.learn.weight[whole].sum()) / self.accelerator.num_processes
+        weight = self.learn.weight[rows] * (self.accelerator.process_index < len(whole))
         while True:
             torch.manual_seed(_mixed(self.seed, epoch, step, self.accelerator.process_index))
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                loss, right = self._backward(epoch, step, rows, inputs, max(denominator, 1e-12))
+                loss, right = self._backward(
+                    epoch, step, rows, weight, inputs, max(denominator, 1e-12)
+                )
                 break
             except (MemoryError, RuntimeError) as error:
                 self._halve(error)
@@ -283,12 +293,12 @@ class Trainer:
                 self.accelerator.num_processes
             )
         if float(finite) < 1:
-            raise _NotFiniteError(epoch, step, loss, factor * self._base_rate)
+            raise NotFiniteError(epoch, step, loss, factor * self._base_rate)
         learning = [p for group in self.groups for p in group.parameters]
         if self.settings.clip:
             norm = nn.utils.clip_grad_norm_(learning, self.settings.clip)
             if not math.isfinite(float(norm)):
-                raise _NotFiniteError(epoch, step, float(norm), factor * self._base_rate)
+                raise NotFiniteError(epoch, step, float(norm), factor * self._base_rate)
         if self.pull is not None:
             self.pull.step(self.optimizer)
         self.optimizer.step()
@@ -297,7 +307,7 @@ class Trainer:
         return loss, right
 
     def _backward(
-        self, epoch: int, step: int, rows: Rows, inputs: Any, denominator: float
+        self, epoch: int, step: int, rows: Rows, weights: Floats, inputs: Any, denominator: float
     ) -> tuple[float, float]:
         """Gradients of the step, in parts that fit into memory; sums of loss and hits."""
         x, earlier = inputs
@@ -306,7 +316,7 @@ class Trainer:
         for number, first in enumerate(parts):
             part = slice(first, first + self.micro_batch)
             y = torch.from_numpy(np.asarray(self.learn.y[rows[part]], np.int64))
-            weight = torch.from_numpy(np.asarray(self.learn.weight[rows[part]], np.float32))
+            weight = torch.from_numpy(np.asarray(weights[part], np.float32))
             x_part, y, weight = self._put(x[part]), self._put(y), self._put(weight)
             targets = y
             if x_part.ndim == 4 and len(y) > 1:
@@ -315,6 +325,13 @@ class Trainer:
                     x_part, y, self.n_classes, self.settings.mixup, self.settings.cutmix,
                     np.random.default_rng(place),
                 )  # fmt: skip
+                if earlier is not None and self.settings.mixup:  # by the same share and order
+                    pooled, _ = losses.mixed(
+                        earlier[part][:, :, None, None], y.cpu(), self.n_classes,
+                        self.settings.mixup, 0.0, np.random.default_rng(place),
+                    )  # fmt: skip
+                    earlier = earlier.clone()
+                    earlier[part] = pooled[:, :, 0, 0]
             is_last = number == len(parts) - 1
             wait = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self._parallel)
             with wait:
@@ -324,7 +341,7 @@ class Trainer:
                 mean = losses.weighted_mean(self.criterion(logits, targets), denominator, weight)
                 self.accelerator.backward(mean)
             total_loss += float(mean.detach()) * denominator
-            total_right += float((logits.detach().argmax(1) == y).sum())
+            total_right += float(((logits.detach().argmax(1) == y) & (weight > 0)).sum())
         return total_loss, total_right
 
     # -- rates and phases --------------------------------------------------------------------
@@ -357,9 +374,15 @@ class Trainer:
 
     def _set_phase(self, epoch: int) -> None:
         """In the head's phase the body has no gradient and its statistics rest."""
-        for group in self.groups:
-            for parameter in group.parameters:
-                parameter.requires_grad_(group.is_head or epoch >= self._head_epochs)
+        learns = [
+            (parameter, group.is_head or epoch >= self._head_epochs)
+            for group in self.groups
+            for parameter in group.parameters
+        ]
+        if any(parameter.requires_grad != does for parameter, does in learns):
+            for parameter, does in learns:
+                parameter.requires_grad_(does)
+            self._parallel = devices.in_parallel(self.accelerator, self.model)
 
     def _is_enough(self) -> bool:
         patience, best = self.settings.patience, self.history.best_epoch
@@ -405,7 +428,7 @@ class Trainer:
             _copied(self.model.state_dict()), optim.optimizer_state(self.optimizer), average
         )  # fmt: skip
 
-    def _go_back(self, error: _NotFiniteError) -> None:
+    def _go_back(self, error: NotFiniteError) -> None:
         epoch, step, loss, rate = error.args
         if self.n_retries:
             raise TrainingError(
@@ -455,7 +478,12 @@ class Trainer:
         if saved is None or saved.meta.get("identity") != self.identity:
             return False
         if len(saved.meta["epochs"]) > self.n_epochs:
-            return False
+            raise UsageError(
+                f"this run has gone through {len(saved.meta['epochs'])} epochs already, "
+                f"{self.n_epochs} were asked for",
+                place=str(self.folder),
+                cure="another --run name keeps both; or remove that folder",
+            )
         self.model.load_state_dict(saved.part("model"))
         self._restore_optimizer(saved.part("optimizer"), saved.meta["optimizer"])
         if self.ema is not None:
@@ -489,7 +517,8 @@ class Trainer:
     # -- memory and devices ------------------------------------------------------------------
 
     @property
-    def _workers(self) -> int:
+    def n_workers(self) -> int:
+        """Threads that prepare inputs."""
         return 2 if self.settings.workers is None else self.settings.workers
 
     def _put(self, tensor: Any) -> Any:
@@ -499,6 +528,12 @@ class Trainer:
         """Out of memory: smaller parts, the same step."""
         if not _is_out_of_memory(error) or self.micro_batch == 1:
             raise error
+        if self.accelerator.num_processes > 1:  # the others are within this step and cannot go back
+            raise TrainingError(
+                f"out of memory with {self.micro_batch} images per step, divided over "
+                f"{self.accelerator.num_processes} processes",
+                cure=f"--batch-size {self.micro_batch // 2} --accumulate 2, which is the same step",
+            ) from error
         self.micro_batch = max(1, self.micro_batch // 2)
         note = (
             f"out of memory: each step's {self.settings.batch_size} images go in parts of "
@@ -509,8 +544,8 @@ class Trainer:
             torch.cuda.empty_cache()
 
 
-class _NotFiniteError(Exception):
-    """(epoch, step, loss, rate)."""
+class NotFiniteError(Exception):
+    """The loss or the gradient of a step: (epoch, step, loss, rate)."""
 
 
 def measured(logits: NDArray[Any], y: Codes) -> tuple[float, float, float]:

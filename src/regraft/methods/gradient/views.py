@@ -76,6 +76,11 @@ class Views:
             index=row,
         )
 
+    def decode(self) -> None:
+        """Read all pictures now, as far as views need them, instead of when the first is asked."""
+        if self.augmentation.name != "none":
+            self._decoded  # noqa: B018
+
     def plain(self, row: int) -> Picture:
         """What the pass shows the network."""
         return plain_picture(self.table.paths[row], self.preprocess)
