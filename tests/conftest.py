@@ -20,7 +20,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 # As the command does: threads of OpenMP that spin stand in the way of everything else.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 ROOT = Path(__file__).resolve().parent.parent
 # Real images, kept beside the project and never in it (their sources state no licence).

@@ -173,13 +173,15 @@ def folder_for(
     may_go_on = resume and earlier is not None and config.goes_on_from(earlier)
     if earlier is not None and earlier != config and not may_go_on:
         mine, theirs = config.to_dict(), earlier.to_dict()
-        changed = next(key for key in mine if mine[key] != theirs[key])
+        if mine["training"] != theirs["training"]:  # the one setting, not all of them
+            mine, theirs = (found.pop("training") or {} for found in (mine, theirs))
+        changed = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
         cure = "another --run name, or remove that folder"
         if config.goes_on_from(earlier):
             cure = "--resume goes on with the epochs that are there; or " + cure
         raise UsageError(
-            f"run {folder.name!r} was made with {changed} = {theirs[changed]!r}, "
-            f"this is {mine[changed]!r}",
+            f"run {folder.name!r} was made with {changed} = {theirs.get(changed)!r}, "
+            f"this is {mine.get(changed)!r}",
             place=str(folder),
             cure=cure,
         )

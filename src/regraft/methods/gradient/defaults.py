@@ -111,7 +111,7 @@ _SEEN: dict[tuple[str, bool], tuple[int, int, int]] = {
     ("head", False): (20_000, 5, 60),
     ("head", True): (20_000, 5, 60),
     ("partial", False): (2_500, 4, 8),
-    ("partial", True): (8_000, 4, 16),
+    ("partial", True): (7_000, 4, 16),
     ("full", False): (2_000, 3, 6),
     ("full", True): (9_000, 4, 16),
     ("scratch", False): (20_000, 10, 60),

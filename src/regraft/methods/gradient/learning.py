@@ -228,6 +228,7 @@ def trainer_of(
         folder=plan.environment.folder,
         identity=plan.identity,
         on_epoch=on_epoch,
+        say=plan.environment.say,
         on_step=lambda done, total: plan.environment.progress("steps", done, total),
     )
 

@@ -141,11 +141,12 @@ class Trainer:
         identity: str = "",
         on_epoch: OnEpoch = lambda epoch: None,
         on_step: OnStep = lambda done, total: None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.model, self.learn, self.choose = model, learn, choose
         self.settings, self.seed, self.n_classes = settings, seed, n_classes
         self.accelerator, self.folder, self.identity = accelerator, folder, identity
-        self.on_epoch, self.on_step = on_epoch, on_step
+        self.on_epoch, self.on_step, self.say = on_epoch, on_step, say
         self.n_epochs = int(settings.epochs or 0)
         step_images = settings.batch_size * settings.accumulate
         self.steps_per_epoch = math.ceil(len(learn.y) / step_images)
@@ -497,6 +498,8 @@ class Trainer:
         self.rate_factor, self.n_retries = saved.meta["rate_factor"], saved.meta["retries"]
         self.micro_batch = saved.meta["micro_batch"]
         self._remember_good()
+        if self.history.resumed_at < self.n_epochs:
+            self.say(f"going on after epoch {self.history.resumed_at}, where the run was stopped")
         return True
 
     def _restore_optimizer(self, tensors: State, meta: dict[str, Any]) -> None:

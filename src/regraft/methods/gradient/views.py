@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Pictures are kept this much larger than the network's input, for crops to choose from.
 ROOM_FOR_CROPS = 1.25
 # Images that tell whether a mirror or a turn makes a class into another one.
-MOST_TO_TEST = 256
+MOST_TO_TEST = 128
 Picture = NDArray[np.uint8]
 
 
