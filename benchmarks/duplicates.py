@@ -1,6 +1,6 @@
 """How many planted copies `find_duplicates` finds, and how many images it calls copies wrongly.
 
-    python benchmarks/duplicates.py DATA... [--n 150] [--engine lite0_amax.xml]
+    python benchmarks/duplicates.py DATA... [--n 150]
 
 For each folder, copies of N random images are planted in a temporary folder, one kind at a time,
 and looked for among all images. "images in clusters" is counted on the folder as it is: what is
@@ -17,7 +17,6 @@ Found on 150 images each, seed 0 (default backbone, bf16; recall in %, last colu
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import random
 import tempfile
@@ -29,11 +28,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from regraft.backbones import catalog
 from regraft.checks.duplicates import Duplicates, find_duplicates
-from regraft.errors import DecodeError
-from regraft.images.decode import decode
-from regraft.images.facts import facts_of
-from regraft.images.geometry import Preprocess
+from regraft.data.table import ImageTable
+from regraft.features import engines, extract
+from regraft.features.store import Store
+from regraft.images import DECODER_VERSION
 
 
 class Columns(NamedTuple):
@@ -45,29 +45,17 @@ class Columns(NamedTuple):
     final: np.ndarray
 
 
-def make_columns(paths: list[str], engine: str) -> Columns:
+def make_columns(paths: list[str]) -> Columns:
     """Digests, thumbnails and final features of the readable images among the paths."""
-    import openvino
-
-    network = openvino.Core().compile_model(engine, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
-    preprocess = Preprocess()
-    kept, facts, batch, final = [], [], [], []
-    for path in paths:
-        data = Path(path).read_bytes()
-        try:
-            decoded = decode(data, min_side_px=preprocess.decode_min_side_px)
-        except DecodeError:
-            continue
-        kept.append(path)
-        facts.append(facts_of(data, hashlib.sha256(data).digest(), decoded))
-        batch.append(preprocess(decoded.pixels))
-        if len(batch) == 8:
-            final.append(network(np.stack(batch))[0][:, -1280:].copy())
-            batch = []
-    if batch:
-        final.append(network(np.stack(batch))[0][:, -1280:].copy())
-    thumbs = np.stack([np.frombuffer(one.thumb, np.uint8) for one in facts])
-    return Columns(kept, [one.digest for one in facts], thumbs, np.concatenate(final))
+    table = ImageTable.from_paths(paths)
+    built = engines.locate(catalog.resolve("default"), sample=extract.sample_pictures(table))
+    with Store.open(decoder=DECODER_VERSION) as store:
+        found = extract.run(table, built, store)
+    final = built.info.taps[-1]
+    thumbs = np.stack([np.frombuffer(fact.thumb, np.uint8) for fact in found.facts])
+    return Columns(
+        list(found.table.paths), found.digests, thumbs, found.X[:, final.start : final.stop]
+    )
 
 
 # ---- planting -------------------------------------------------------------------------------
@@ -127,9 +115,9 @@ def recall(columns: Columns, rows: list[int], copies: Columns) -> float:
     return float((found.unit[rows] == found.unit[len(columns.paths) :]).mean())
 
 
-def measure(folder: str, *, n_planted: int, engine: str, show: int) -> None:
+def measure(folder: str, *, n_planted: int, show: int) -> None:
     """Print recall per kind, what is found in the folder as it is, and the time."""
-    columns = make_columns(list(images_below(folder)), engine)
+    columns = make_columns(list(images_below(folder)))
     started = time.perf_counter()
     found: Duplicates = find_duplicates(columns.digests, columns.thumbs, columns.final)
     seconds = time.perf_counter() - started
@@ -145,18 +133,17 @@ def measure(folder: str, *, n_planted: int, engine: str, show: int) -> None:
         for kind in KINDS:
             originals = [columns.paths[row] for row in rows]
             copies = plant(kind, originals, Path(temporary), rng)
-            print(f"  {kind:7s} {recall(columns, rows, make_columns(copies, engine)):6.1%}")
+            print(f"  {kind:7s} {recall(columns, rows, make_columns(copies)):6.1%}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", nargs="+", help="folders of images")
     parser.add_argument("--n", type=int, default=150, help="copies planted of each kind")
-    parser.add_argument("--engine", default="/tmp/x/lite0_amax.xml", help="OpenVINO network")
     parser.add_argument("--show", type=int, default=10, help="pairs to print")
     options = parser.parse_args()
     for folder in options.data:
-        measure(folder, n_planted=options.n, engine=options.engine, show=options.show)
+        measure(folder, n_planted=options.n, show=options.show)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def test_folding_keeps_the_function_through_training_and_back(name):
         assert torch.equal(norm.running_mean, scales[i][1])
         assert torch.equal(norm.running_var, scales[i][2])
         if names[norm] in folded:
-            assert torch.equal(norm.weight, scales[i][0])
+            assert not torch.equal(norm.weight, scales[i][0]), "the scale learns too"
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -184,10 +184,14 @@ def test_what_training_left_alone_comes_back_to_the_bit():
         network[0].weight[2] += 0.25
     folding.unfold()
     after = network.state_dict()
-    scale = network[1].weight[2] / torch.sqrt(network[1].running_var[2] + network[1].eps)
-    expected = before["0.weight"][2] + 0.25 / scale
-    torch.testing.assert_close(after["0.weight"][2], expected, rtol=1e-5, atol=1e-6)
-    before["0.weight"][2] = after["0.weight"][2]
+    sigma = torch.sqrt(network[1].running_var[2] + network[1].eps)
+    expected = before["0.weight"][2] * before["1.weight"][2] / sigma + 0.25
+    found = after["0.weight"][2] * after["1.weight"][2] / sigma
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    # The channel's length went into its scale.
+    torch.testing.assert_close(after["0.weight"][2].norm(), before["0.weight"][2].norm())
+    for name in ("0.weight", "1.weight", "1.bias"):
+        before[name][2] = after[name][2]
     assert_same_bits(network, before)
 
 
@@ -203,7 +207,9 @@ def test_folded_by_hand():
     with torch.no_grad():
         network[0].weight.fill_(10), network[0].bias.fill_(4)
     folding.unfold()
-    assert (network[0].weight.item(), network[1].bias.item()) == (5, 6)
+    # 10 x + 4 is 2.5 (4 x - 1) + 6.5: the weight keeps its length, the scale grows by a quarter.
+    assert (network[0].weight.item(), network[1].weight.item()) == (4, 7.5)
+    assert network[1].bias.item() == 6.5
     assert network[0].bias is None
 
 
@@ -370,7 +376,7 @@ def test_modes_move_what_they_say(mode):
     statistics = {n for n in before if "running" in n or "tracked" in n}
     assert moved & statistics == (statistics if mode == "train" else set())
     scales = {"1.weight", "4.weight"}
-    assert moved & scales == (set() if folded else scales)
+    assert moved & scales == scales
     assert {"0.weight", "1.bias", "4.bias", "6.weight", "6.bias", "10.bias"} <= moved
     assert network.train()[1].training, "after finish, train() reaches it again"
 

@@ -47,8 +47,8 @@ def prepare(network: nn.Module, mode: str, example: torch.Tensor) -> Prepared:
         Changed in place.
     mode : {'frozen', 'train', 'affine-only', 're-estimate'}
         'frozen': statistics stay, and where a BatchNorm follows a convolution it is folded into
-        it. Weight and folded bias learn; the scale is part of the weight, so the size of a
-        gradient step differs from the unfolded one. Where nothing folds, the same as
+        it. Weight, scale and shift learn as one weight and one bias, so the size of a gradient
+        step differs from the unfolded one. Where nothing folds, the same as
         'affine-only'.
 
         'train': statistics move with the batches.
@@ -166,10 +166,10 @@ class Folding:
         return [(pair.conv_name, pair.norm_name) for pair in self.pairs]
 
     def unfold(self) -> None:
-        """Put each BatchNorm back; what training changed goes into its shift and the weight.
+        """Put each BatchNorm back; what training changed goes into weight, scale and shift.
 
-        Scales, statistics and biases that convolutions had before are bit by bit what they were,
-        and so is every weight and shift that training left alone. A second call does nothing.
+        Statistics and biases that convolutions had before are bit by bit what they were, and so is
+        every weight, scale and shift that training left alone. A second call does nothing.
         """
         while self.pairs:
             self.pairs.pop().unfold()
@@ -265,11 +265,22 @@ class _Pair:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def unfold(self) -> None:
-        weight, bias = self._folded()
-        change = (_copy(self.conv.weight).double() - weight.double()) / self._scale(weight.ndim)
+        """What a channel's weights grew by goes into its scale, what they turned by stays."""
+        weight, bias = (tensor.double() for tensor in self._folded())
+        now = _copy(self.conv.weight).double()
+        lengths, before = (tensor.flatten(1).norm(dim=1) for tensor in (now, weight))
+        moved = (now != weight).flatten(1).any(dim=1) & (lengths > 0) & (before > 0)
+        growth = torch.where(moved, lengths / before, 1.0)
+        before_scale = self._scale(1)
+        scale = before_scale * growth
+        change = now / scale.view(-1, *[1] * (now.ndim - 1)) - self.weight.double()
+        change = torch.where(moved.view(-1, *[1] * (now.ndim - 1)), change, 0.0)
         self.conv.weight.copy_(_changed(self.weight, change))
-        change = _copy(self.conv.bias).double() - bias.double()
-        self.norm.to(self.conv.weight.device).bias.copy_(_changed(self.shift, change))
+        norm = self.norm.to(self.conv.weight.device)
+        gamma = _copy(norm.weight)
+        norm.weight.copy_(_changed(gamma, gamma.double() * (growth - 1)))
+        change = _copy(self.conv.bias).double() - bias - (scale - before_scale) * self._offset()
+        norm.bias.copy_(_changed(self.shift, change))
         if self.bias is None:
             self.conv.bias = None
         else:
@@ -277,11 +288,14 @@ class _Pair:
         self._stand_in(self.norm)
 
     def _folded(self) -> tuple[torch.Tensor, torch.Tensor]:
-        mean = _copy(self.norm.running_mean).double()
-        offset = -mean if self.bias is None else self.bias.double() - mean
         weight = self.weight.double() * self._scale(self.weight.ndim)
-        bias = self._scale(1) * offset + self.shift.double()
+        bias = self._scale(1) * self._offset() + self.shift.double()
         return weight.to(self.weight.dtype), bias.to(self.weight.dtype)
+
+    def _offset(self) -> torch.Tensor:
+        """What the scale is multiplied with besides the weight."""
+        mean = _copy(self.norm.running_mean).double()
+        return -mean if self.bias is None else self.bias.double() - mean
 
     def _scale(self, n_dimensions: int) -> torch.Tensor:
         return _scale_of(self.norm).view(-1, *[1] * (n_dimensions - 1))
