@@ -406,7 +406,7 @@ def test_unlike_data_learn_earlier_and_faster() -> None:
 
 def test_the_tie_goes_to_the_middle_of_the_way() -> None:
     def candidate(alpha: float, worth: list[float]) -> Candidate:
-        return Candidate("best epoch", alpha, np.array(worth), 0.0, 0.0, 1.0)
+        return Candidate("best epoch", alpha, np.array(worth), 0.0, 0.0, 1.0, np.zeros((3, 2)))
 
     level = [candidate(a, [1.0, 2.0, 3.0]) for a in (0.0, 0.5, 1.0)]
     assert preferred(level).alpha == 0.5

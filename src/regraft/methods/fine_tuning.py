@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from regraft.methods.gradient.plan import Plan
     from regraft.methods.gradient.training import Epoch
 
-# Fewer held-out images than this tell nothing; the last epoch is taken as it is.
-FEWEST_TO_CHOOSE = 8
-# The images that choose need not be more than this: the interval is narrow enough.
-MOST_TO_CHOOSE = 2_000
 Say = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
 

@@ -27,8 +27,6 @@ RECIPES = ("default", "tutorial")
 
 def _setting(default: Any, words: str, *, choices: tuple[str, ...] = (), kind: Any = None) -> Any:
     metadata = {"words": words, "choices": choices, "kind": kind or type(default)}
-    if isinstance(default, tuple):
-        return field(default=default, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 

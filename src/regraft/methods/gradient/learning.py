@@ -52,6 +52,8 @@ class Candidate:
     worth : (n,) float
         Of each image, the smaller the better: its log loss, or whether it is wrong.
     loss, accuracy, temperature : float
+    proba : (n, K)
+        At that temperature.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Candidate:
     loss: float
     accuracy: float
     temperature: float
+    proba: Floats
 
     def to_dict(self) -> dict[str, Any]:
         """For metrics.json."""
@@ -127,9 +130,7 @@ def learn(plan: Plan, part: Part, *, alpha: float | None = None) -> Outcome:
 
     learnt = _head_at(model, best)
     model.load_state_dict(between(start, best, alpha))
-    held_out = np.zeros((0, plan.n_classes))
-    if part.choose is not None:
-        held_out = softmax(trainer.scores(part.choose), temperature=temperature)
+    held_out = chosen.proba if chosen else np.zeros((0, plan.n_classes))
     head = _on_base_of_all(plan, start, learnt, alpha)
     if prepared is not None:
         prepared.finish()
@@ -261,7 +262,7 @@ def _candidates(
         found.append(
             Candidate(
                 name, alpha, loss if by_loss else wrong * weight,
-                float(loss.mean()), 1 - float(wrong.mean()), temperature,
+                float(loss.mean()), 1 - float(wrong.mean()), temperature, proba,
             )
         )  # fmt: skip
     return found, states
@@ -296,18 +297,17 @@ def _head_at(model: TunableClassifier, state: State) -> Head:
 
 def _on_base_of_all(plan: Plan, start: State, tuned: Head, alpha: float) -> Head:
     """The probe of all of train, and what moved while a part of it was held out added to it."""
-    if plan.start is None or not isinstance(tuned, LinearHead):
-        if isinstance(tuned, LinearHead):
-            first = LinearHead(_array(start["head.weight"]), _array(start["head.bias"]))
-            return _sum(first, tuned, first, alpha)
+    if not isinstance(tuned, LinearHead):
         return tuned
+    first = LinearHead(_array(start["head.weight"]), _array(start["head.bias"]))
+    if plan.start is None:
+        return _sum(first, tuned, first, alpha)
     held_out = plan.start.representation_
     whole = plan.probe
     assert isinstance(whole.head_, LinearHead)
     base = LinearHead(
         whole.head_.weight / whole.temperature_, whole.head_.bias / whole.temperature_
     )
-    first = LinearHead(_array(start["head.weight"]), _array(start["head.bias"]))
     parts = (_plain(base, plan.representation), _plain(tuned, held_out), _plain(first, held_out))
     return _represented(_sum(*parts, alpha), plan.representation)
 

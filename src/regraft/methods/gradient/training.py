@@ -164,6 +164,7 @@ class Trainer:
         self.recent: list[State] = []
         self.history = History()
         self._best_value = math.inf
+        self._best_in_memory: State | None = None
 
     def run(self) -> History:
         """All epochs that are still to be done.
@@ -511,7 +512,7 @@ class Trainer:
     def _read_best(self) -> State | None:
         self.accelerator.wait_for_everyone()
         if self.folder is None:
-            return getattr(self, "_best_in_memory", None)
+            return self._best_in_memory
         saved = checkpoint.read(self.folder / checkpoint.BEST)
         if saved is None or saved.meta.get("identity") != self.identity:
             return None
