@@ -27,6 +27,7 @@ from torch import nn
 
 from regraft.backbones import catalog, weights
 from regraft.backbones.stages import find_stages
+from regraft.backbones.taps import Normalised, StageTaps
 from regraft.errors import BackboneError, RegraftError, WeightsError
 
 # Without network the first answer must come soon; huggingface_hub waits and tries again for long.
@@ -110,32 +111,14 @@ class TappedNetwork(nn.Module):  # type: ignore[misc]
     def __init__(self, network: nn.Module, stages: list[str], *, mean: Any, std: Any) -> None:
         super().__init__()
         self.network, self.stages = network, stages
-        self.is_channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
-        self.register_buffer("inverse_std", 1 / (torch.tensor(std).view(1, 3, 1, 1) * 255))
-        self._outputs: dict[str, torch.Tensor] = {}
-        for name, module in network.named_modules():
-            if name in stages:
-                module.register_forward_hook(self._keep(name))
-
-    def _keep(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: torch.Tensor) -> None:
-            self._outputs[name] = output
-
-        return hook
+        self.normalised = Normalised(mean=mean, std=std)
+        self.taps = StageTaps(network, stages)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        x_NCHW = (pixels.permute(0, 3, 1, 2).float() - self.mean) * self.inverse_std
-        maps = self.network.forward_features(x_NCHW)
+        maps = self.network.forward_features(self.normalised(pixels))
         final = self.network.forward_head(maps, pre_logits=True)
-        pooled = [part for name in self.stages for part in self._pool(self._outputs.pop(name))]
+        pooled = [part for name in self.stages for part in self.taps.take(name)]
         return torch.cat([*pooled, final.flatten(1).float()], dim=1)
-
-    def _pool(self, x: torch.Tensor) -> list[torch.Tensor]:
-        if x.ndim == 3:  # tokens (N, T, C)
-            return [x.mean(1).float(), x.amax(1).float()]
-        space = (1, 2) if self.is_channels_last else (2, 3)
-        return [x.mean(space).float(), x.amax(space).float()]
 
 
 def tap(loaded: LoadedNetwork) -> tuple[TappedNetwork, list[tuple[str, int]]]:
@@ -148,7 +131,9 @@ def tap(loaded: LoadedNetwork) -> tuple[TappedNetwork, list[tuple[str, int]]]:
     outputs: dict[str, int] = {}
     hooks = [
         module.register_forward_hook(
-            lambda m, a, out, name=name: outputs.__setitem__(name, wrapped._pool(out)[0].shape[1])
+            lambda m, a, out, name=name: outputs.__setitem__(
+                name, wrapped.taps.pooled(out)[0].shape[1]
+            )
         )
         for name, module in loaded.network.named_modules()
         if name in stages

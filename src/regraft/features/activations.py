@@ -25,6 +25,7 @@ from torch import nn
 
 from regraft import cache
 from regraft.backbones.splitting import Split
+from regraft.backbones.taps import Normalised, StageTaps
 from regraft.features import engines
 from regraft.features.engines import BuiltEngine, Tap, available_cores
 
@@ -50,41 +51,23 @@ class PrefixNetwork(nn.Module):  # type: ignore[misc]
     def __init__(self, split: Split, stages: Sequence[str], *, mean: Any, std: Any) -> None:
         super().__init__()
         self.prefix, self.cut = split.prefix, split.point.after
-        network = split.prefix.network
-        self.is_channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
-        self.register_buffer("inverse_std", 1 / (torch.tensor(std).view(1, 3, 1, 1) * 255))
+        self.normalised = Normalised(mean=mean, std=std)
         self.shape: tuple[int, ...] = ()
         self.stages: tuple[str, ...] = ()
         self._candidates = tuple(stages)
-        self._outputs: dict[str, torch.Tensor] = {}
-        for name, module in network.named_modules():
-            if name in stages and name != self.cut:
-                module.register_forward_hook(self._keep(name))
-
-    def _keep(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: torch.Tensor) -> None:
-            self._outputs[name] = output
-
-        return hook
+        # The cut itself ends the pass before it could be heard.
+        self._taps = StageTaps(split.prefix.network, set(stages) - {self.cut})
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        x = (pixels.permute(0, 3, 1, 2).float() - self.mean) * self.inverse_std
-        maps = self.prefix(x)
-        self._outputs[self.cut] = maps
+        maps = self.prefix(self.normalised(pixels))
+        if self.cut in self._candidates:
+            self._taps[self.cut] = maps
         self.shape = tuple(int(side) for side in maps.shape[1:])
-        self.stages = tuple(name for name in self._candidates if name in self._outputs)
-        pooled = [part for name in self.stages for part in self._pool(self._outputs[name])]
-        self._outputs.clear()
+        self.stages = tuple(name for name in self._candidates if name in self._taps)
+        pooled = [part for name in self.stages for part in self._taps.take(name)]
         # Maps lie as (H, W, C), as convolutions on CPUs like them best.
         flat = maps.permute(0, 2, 3, 1) if maps.ndim == 4 else maps
         return torch.cat([*pooled, flat.float().flatten(1)], dim=1)
-
-    def _pool(self, x: torch.Tensor) -> list[torch.Tensor]:
-        if x.ndim == 3:
-            return [x.mean(1).float(), x.amax(1).float()]
-        space = (1, 2) if self.is_channels_last else (2, 3)
-        return [x.mean(space).float(), x.amax(space).float()]
 
 
 class Runner(Protocol):

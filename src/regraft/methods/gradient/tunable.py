@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from regraft.backbones.taps import StageTaps
 from regraft.features.engines import Tap
 from regraft.methods.base import Head
 from regraft.methods.linear_head import LinearHead
@@ -77,20 +78,9 @@ class TunableClassifier(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.body, self.head = body, head
         self.represented = Represented(representation)
-        self._stages, self._taps = tuple(stages), tuple(taps)
-        self._needed = set(representation.taps)
-        self._outputs: dict[str, torch.Tensor] = {}
-        self.is_channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
-        if body is not None:
-            for name, module in body.named_modules():
-                if name in self._stages and name in self._needed:
-                    module.register_forward_hook(self._keep(name))
-
-    def _keep(self, name: str) -> Any:
-        def hook(module: nn.Module, args: Any, output: torch.Tensor) -> None:
-            self._outputs[name] = output
-
-        return hook
+        self._columns = tuple(taps)
+        heard = set(stages) & set(representation.taps)
+        self._taps = StageTaps(body, heard) if body is not None else None
 
     def forward(self, x: torch.Tensor, earlier: torch.Tensor | None = None) -> torch.Tensor:
         scores: torch.Tensor = self.head(self.represented(self.features(x, earlier)))
@@ -98,29 +88,23 @@ class TunableClassifier(nn.Module):  # type: ignore[misc]
 
     def features(self, x: torch.Tensor, earlier: torch.Tensor | None = None) -> torch.Tensor:
         """``(N, D0)``, the columns of the pass; those that the head does not see are zeros."""
-        if self.body is None:
+        if self.body is None or self._taps is None:
             return x
         maps = self.body.forward_features(x)
         final = self.body.forward_head(maps, pre_logits=True).flatten(1).float()
         parts, n_earlier = [], 0 if earlier is None else earlier.shape[1]
         if earlier is not None:
             parts.append(earlier)
-        for tap in self._taps:
+        for tap in self._columns:
             if tap.stop <= n_earlier:
                 continue
             if tap.name == "final":
                 parts.append(final)
-            elif tap.name in self._outputs:
-                parts += self._pool(self._outputs.pop(tap.name))
+            elif tap.name in self._taps:
+                parts += self._taps.take(tap.name)
             else:
                 parts.append(final.new_zeros(len(final), tap.stop - tap.start))
         return torch.cat(parts, dim=1)
-
-    def _pool(self, x: torch.Tensor) -> list[torch.Tensor]:
-        if x.ndim == 3:
-            return [x.mean(1).float(), x.amax(1).float()]
-        space = (1, 2) if self.is_channels_last else (2, 3)
-        return [x.mean(space).float(), x.amax(space).float()]
 
 
 def head_module(head: LinearHead, temperature: float) -> nn.Linear:
