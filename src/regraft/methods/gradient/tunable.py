@@ -63,8 +63,6 @@ class TunableClassifier(nn.Module):  # type: ignore[misc]
     representation : Representation
     head : nn.Module
         ``(N, D)`` to ``(N, K)``.
-    is_channels_last : bool
-        Whether maps are ``(N, H, W, C)``, as Swin's are.
     """
 
     def __init__(
