@@ -175,7 +175,7 @@ def test_alpha_zero_is_the_probe_itself(
 def test_the_module_gives_the_numbers_of_the_pass(results: dict[str, Result], room: Path) -> None:
     probe, prepared = results["probe"].probe, results["probe"].prepared
     from regraft.backbones import network
-    from regraft.methods.gradient.views import plain_picture
+    from regraft.features.extract import plain_picture
 
     info = prepared.built.info
     loaded = network.rebuild(prepared.built.weights_path, info.architecture, info.config)

@@ -6,10 +6,14 @@ this module or asking for a path creates nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterable
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from regraft.errors import UsageError
@@ -23,6 +27,8 @@ KINDS = {
     "archives": "unpacked archives",
 }
 
+# A file under construction that is older was left by a killed process.
+_STALE_S = 24 * 3600
 DEFAULT_LIMIT = 20 * 2**30
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
@@ -100,6 +106,67 @@ def clear(kinds: Iterable[str] = tuple(KINDS)) -> int:
             folder.rename(doomed)
             shutil.rmtree(doomed)
     return n_bytes
+
+
+def files_kept(kind: str, ending: str) -> list[tuple[Path, int]]:
+    """The whole files of a kind and their bytes, the one unused for longest first."""
+    found = []
+    for path in folder_of(kind).glob(f"[!.]*{ending}"):
+        with contextlib.suppress(OSError):  # another process may remove it
+            found.append((path.stat().st_mtime, path, path.stat().st_size))
+    return [(path, n_bytes) for _, path, n_bytes in sorted(found)]
+
+
+def make_room(kind: str, ending: str, n_bytes: int) -> None:
+    """Remove the files unused for longest until the others take at most this."""
+    kept = files_kept(kind, ending)
+    total = sum(size for _, size in kept)
+    for path, size in kept:
+        if total <= n_bytes:
+            return
+        with contextlib.suppress(OSError):  # Windows removes no file that is open
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+@contextmanager
+def making(path: Path) -> Iterator[Path]:
+    """A file under another name that takes `path` if the block ends well.
+
+    What killed processes left half-made a day ago goes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for part in path.parent.glob(".making-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > _STALE_S:
+                part.unlink()
+    handle, name = tempfile.mkstemp(prefix=".making-", suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+        # One that another process made meanwhile holds the same; Windows keeps it if it is open.
+        with contextlib.suppress(PermissionError):
+            os.replace(name, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
+def in_words(n_bytes: float) -> str:
+    """A number of bytes for people.
+
+    Examples
+    --------
+    >>> in_words(512), in_words(3 * 2**20)
+    ('512 B', '3.0 MiB')
+    """
+    if n_bytes < 1024:
+        return f"{n_bytes:.0f} B"
+    for unit in ("KiB", "MiB"):
+        n_bytes /= 1024
+        if n_bytes < 1024:
+            return f"{n_bytes:.1f} {unit}"
+    return f"{n_bytes / 1024:.1f} GiB"
 
 
 def _known(kind: str) -> str:

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regraft.advice import layer_curve
+from regraft.cache import in_words
 from regraft.experiment import Listener
 from regraft.runs import RunConfig
 
@@ -190,7 +191,7 @@ def show_cache_sizes(sizes: Sequence[tuple[str, Path, int, int]]) -> None:
     for heading, side in (("kind", "left"), ("size", "right"), ("entries", "right")):
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
     for kind, _, n_bytes, n_entries in sizes:
-        table.add_row(kind, _bytes(n_bytes), str(n_entries))
+        table.add_row(kind, in_words(n_bytes), str(n_entries))
     out = _out()
     out.print(table)
     if sizes:
@@ -207,20 +208,20 @@ def show_cache_list(contents: Any) -> None:
     for stored in contents.recipes:
         recipe = stored.recipe or {}
         what = f"{recipe.get('weights_digest', '?')[:8]} {recipe.get('engine', '')}"
-        out.print(f"  {_count(stored.n_rows, 'image')}, {_bytes(stored.n_bytes)}: weights {what}")
+        out.print(f"  {_count(stored.n_rows, 'image')}, {in_words(stored.n_bytes)}: weights {what}")
     out.print(", ".join(f"{count} {name}" for name, count in contents.counts.items()))
 
 
 def show_freed(n_bytes: int) -> None:
     """After `clear`."""
-    _out().print(f"{_bytes(n_bytes)} freed")
+    _out().print(f"{in_words(n_bytes)} freed")
 
 
 def show_pruned(n_bytes: int, *, now: int, limit: int) -> None:
     """After `prune`: what was freed, and how the store stands to its limit."""
     _out().print(
-        f"{_bytes(n_bytes)} freed; the features take {_bytes(now)} now, the limit is "
-        f"{_bytes(limit)}",
+        f"{in_words(n_bytes)} freed; the features take {in_words(now)} now, the limit is "
+        f"{in_words(limit)}",
         soft_wrap=True,
     )
 
@@ -739,15 +740,6 @@ def _range(estimate: Mapping[str, Any], *, short: bool = False) -> str:
         return "–"
     low, high = 100 * estimate["low"], 100 * estimate["high"]
     return f"{low:.0f}–{high:.0f} %" if short else f"{low:.1f} to {high:.1f} %"
-
-
-def _bytes(n: int) -> str:
-    size = float(n)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
 
 
 def _printable(text: str) -> str:

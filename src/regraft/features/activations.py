@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -221,7 +221,8 @@ def compute(
         More than that is not kept: then None, and the caller computes rows when it needs them.
     """
     shape = (n_views, n_images, engine.width)
-    if int(np.prod(shape)) * 4 > budget_bytes:
+    n_bytes = 4 * int(np.prod(shape))
+    if n_bytes > budget_bytes:
         return None
     key = hashlib.sha256(f"{engine.key}|{recipe}|{shape}".encode()).hexdigest()[:32]
     path = cache.folder_of("activations") / f"{key}.npy"
@@ -230,35 +231,14 @@ def compute(
         if found.shape == shape and found.dtype == np.float32:
             os.utime(path)
             return found
-    _make_room(path.parent, budget_bytes)
-    with _written(path) as temporary:
-        X = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+    cache.make_room("activations", ".npy", budget_bytes - n_bytes)
+    with cache.making(path) as part:
+        X = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
         _fill(X, engine, view, progress)
         X.flush()
         del X
     kept: NDArray[np.float32] = np.load(path, mmap_mode="r")
     return kept
-
-
-@contextlib.contextmanager
-def _written(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _make_room(folder: Path, budget_bytes: int) -> None:
-    """The oldest go first, until what is kept fits the budget; half-written ones of others stay."""
-    with contextlib.suppress(OSError):
-        files = sorted(folder.glob("[!.]*.npy"), key=lambda f: f.stat().st_mtime)
-        total = sum(f.stat().st_size for f in files)
-        while files and total > budget_bytes:
-            total -= files[0].stat().st_size
-            files.pop(0).unlink(missing_ok=True)
 
 
 def _fill(X: NDArray[np.float32], engine: PrefixEngine, view: View, progress: Progress) -> None:

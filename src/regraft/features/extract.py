@@ -194,15 +194,26 @@ def sample_pictures(
         found: list[NDArray[np.uint8]] = []
         for path in table.paths[:: max(1, len(table) // (2 * n))]:
             try:
-                decoded = decode(read_file(path), min_side_px=preprocess.decode_min_side_px)
+                found.append(plain_picture(path, preprocess))
             except DecodeError:
                 continue
-            found.append(preprocess(decoded.pixels))
             if len(found) == n:
                 break
         return found
 
     return pictures
+
+
+def plain_picture(path: str, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """One file as the network sees it in evaluation.
+
+    Raises
+    ------
+    DecodeError
+        The file cannot be read whole.
+    """
+    data = read_file(path)
+    return preprocess(decode(data, min_side_px=preprocess.decode_min_side_px).pixels)
 
 
 def _is_settled(fact: FileFacts | None, has_features: np.bool_) -> bool:

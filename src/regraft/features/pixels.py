@@ -13,7 +13,6 @@ import errno
 import hashlib
 import os
 import tempfile
-import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +40,6 @@ _MAGIC = b"regraft pixels\0\1"
 _HEADER = np.dtype([("magic", "V16"), ("n_images", "<u8"), ("n_bytes", "<u8"), ("index", "V32")])
 _ROW = np.dtype([("offset", "<u8"), ("height", "<u4"), ("width", "<u4"), ("checksum", "<u4")])
 _N_SAMPLED = 16  # pictures that are decoded to estimate the size of all
-_STALE_S = 24 * 3600  # a file under construction that is older was left by a killed process
 
 
 class Pixels:
@@ -162,7 +160,7 @@ def decoded(
     if estimate > budget_bytes:
         return Pixels(sources, note=_over_budget("about ", estimate, budget_bytes))
     try:
-        _make_room(path.parent, budget_bytes - estimate)
+        cache.make_room("pixels", ".pixels", budget_bytes - estimate)
         data = _kept(path, sources, budget_bytes, n_threads, progress)
         return Pixels(sources, data=data, path=path)
     except _OverBudgetError as error:
@@ -173,11 +171,7 @@ def decoded(
 
 def list_kept() -> list[tuple[Path, int]]:
     """Every set in the cache and its bytes, the one unused for longest first."""
-    found = []
-    for path in cache.folder_of("pixels").glob("*.pixels"):
-        with contextlib.suppress(OSError):  # another process may remove it
-            found.append((path.stat().st_mtime, path, path.stat().st_size))
-    return [(path, n_bytes) for _, path, n_bytes in sorted(found)]
+    return cache.files_kept("pixels", ".pixels")
 
 
 def shrunk(pixels: Picture, min_side_px: int) -> Picture:
@@ -259,18 +253,8 @@ class _OverBudgetError(Exception):
 def _kept(
     path: Path, sources: _Sources, budget_bytes: int, n_threads: int, progress: Progress
 ) -> NDArray[np.uint8]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path.parent)
-    handle, name = tempfile.mkstemp(prefix=".making-", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            _write(file, sources, budget_bytes, n_threads, progress)
-        # One that another process made meanwhile holds the same; Windows keeps it if it is open.
-        with contextlib.suppress(PermissionError):
-            os.replace(name, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
+    with cache.making(path) as part, open(part, "w+b") as file:
+        _write(file, sources, budget_bytes, n_threads, progress)
     if (data := _opened(path, len(sources))) is None:
         raise FileNotFoundError(errno.ENOENT, "it was removed at once")
     return data
@@ -358,38 +342,8 @@ def _mapped(file: IO[bytes]) -> NDArray[np.uint8]:
     return np.asarray(np.memmap(file, np.uint8, "r"))  # a plain array is sliced faster
 
 
-# ---- room -----------------------------------------------------------------------------------
-
-
-def _make_room(folder: Path, n_bytes: int) -> None:
-    """Remove the sets unused for longest until the others take at most this."""
-    kept = list_kept()
-    total = sum(size for _, size in kept)
-    for path, size in kept:
-        if total <= n_bytes:
-            return
-        with contextlib.suppress(OSError):  # Windows removes no file that is open
-            path.unlink(missing_ok=True)
-            total -= size
-
-
-def _remove_stale(folder: Path) -> None:
-    for part in folder.glob(".making-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > _STALE_S:
-                part.unlink()
-
-
 def _over_budget(about: str, n_bytes: int, budget_bytes: int) -> str:
     return (
-        f"the decoded images would take {about}{_bytes(n_bytes)}, over the budget of "
-        f"{_bytes(budget_bytes)}; each is decoded again whenever it is needed"
+        f"the decoded images would take {about}{cache.in_words(n_bytes)}, over the budget of "
+        f"{cache.in_words(budget_bytes)}; each is decoded again whenever it is needed"
     )
-
-
-def _bytes(n_bytes: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if n_bytes < 1024:
-            return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1024
-    return f"{n_bytes:.1f} GiB"

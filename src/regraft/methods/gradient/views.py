@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from regraft.data.table import ImageTable
 from regraft.features import pixels
 from regraft.features.engines import BuiltEngine, available_cores
+from regraft.features.extract import plain_picture
 from regraft.images import DECODER_VERSION
 from regraft.images.augment import Augmentation
-from regraft.images.decode import decode, read_file
 from regraft.images.geometry import Preprocess
 from regraft.methods.settings import TrainingSettings
 
@@ -136,11 +136,6 @@ def augmentation_of(settings: TrainingSettings) -> Augmentation:
     }
     changed = {name: value for name, value in given.items() if value is not None}
     return Augmentation.preset(settings.augment, **changed)
-
-
-def plain_picture(path: str, preprocess: Preprocess) -> Picture:
-    """One file as the network sees it in evaluation."""
-    return preprocess(decode(read_file(path), min_side_px=preprocess.decode_min_side_px).pixels)
 
 
 def measured_augmentation(
