@@ -670,13 +670,13 @@ def _epoch_in_words(epoch: Any, n_epochs: int) -> str:
     held_out = ""
     if epoch.held_out_loss is not None:
         held_out = (
-            f"   held out: loss {epoch.held_out_loss:.3f} right "
+            f"  held out: {epoch.held_out_loss:.3f} right "
             f"{100 * epoch.held_out_accuracy:5.1f} %{' *' if epoch.is_best else '  '}"
         )
     width = len(str(n_epochs))
     return (
-        f"epoch {epoch.epoch:{width}}/{n_epochs}   {learnt}{held_out}   "
-        f"{epoch.images_per_second:.0f} images/s"
+        f"epoch {epoch.epoch:{width}}/{n_epochs}  {learnt}{held_out}  "
+        f"{epoch.images_per_second:.0f}/s"
     )
 
 
