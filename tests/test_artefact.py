@@ -912,7 +912,7 @@ def make_real_network(name: str, folder: Path) -> Real:
     with torch.inference_mode():
         x = torch.from_numpy(pixels)
         features = tapped(x).numpy()
-        inputs = (x.permute(0, 3, 1, 2).float() - tapped.mean) * tapped.inverse_std
+        inputs = tapped.normalised(x)
     return Real(info, path, features, inputs, loaded.network)
 
 
