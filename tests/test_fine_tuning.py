@@ -23,7 +23,7 @@ from regraft.methods.gradient.examples import FeatureExamples, PixelExamples, pr
 from regraft.methods.gradient.learning import Candidate, between, preferred
 from regraft.methods.gradient.plan import _held_out
 from regraft.methods.gradient.tunable import TunableClassifier, head_module
-from regraft.methods.settings import TrainingSettings
+from regraft.methods.settings import TrainingSettings, uses
 from regraft.runs import RunConfig
 
 BACKBONE = "random:test_efficientnet"
@@ -49,10 +49,17 @@ def own_cache(room: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Itera
 
 
 def run(
-    name: str, *, backbone: str = BACKBONE, run_name: str | None = None, **settings: Any
+    name: str,
+    *,
+    backbone: str = BACKBONE,
+    run_name: str | None = None,
+    taps: list[str] | None = None,
+    **settings: Any,
 ) -> Result:
-    training = None if name == "probe" else {**FAST, **settings}
-    config = RunConfig("photos", method=name, backbone=backbone, training=training)
+    fast = {setting: value for setting, value in FAST.items() if uses(name, setting)}
+    config = RunConfig(
+        "photos", method=name, backbone=backbone, taps=taps, training={**fast, **settings} or None
+    )
     return experiment.run(config, out="runs", name=run_name)
 
 
@@ -89,6 +96,20 @@ def test_every_method_keeps_the_contract(results: dict[str, Result], name: str, 
     assert scored.evaluation.log_loss.value == pytest.approx(
         result.evaluation.log_loss.value, rel=1e-5
     )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_finished_run_can_be_run_again_from_what_it_wrote(
+    results: dict[str, Result], name: str
+) -> None:
+    folder = results[name].folder
+    again = RunConfig.from_file(folder / "run.json")
+    assert again.method == name
+    if name == "probe":
+        return
+    chosen = json.loads((folder / "metrics.json").read_text())["training"]["settings"]
+    written_out = dataclasses.replace(again, training=chosen)
+    assert written_out.settings.to_dict() == chosen
 
 
 @pytest.mark.parametrize("name", BY_GRADIENTS)
@@ -155,6 +176,49 @@ def test_the_same_run_gives_the_same_bits(name: str, results: dict[str, Result])
     first = load_file(results[name].folder / "model" / "model.safetensors")
     second = load_file(again.folder / "model" / "model.safetensors")
     assert learning.splitting.changed(first, second)[1] == []
+
+
+def test_mixup_reaches_the_tokens_of_a_transformer(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[int] = set()
+    mixed = training.losses.mixed
+
+    def watched(x: torch.Tensor, *given: Any) -> Any:
+        seen.add(x.ndim)
+        return mixed(x, *given)
+
+    monkeypatch.setattr(training.losses, "mixed", watched)
+    result = run("partial", backbone="random:test_vit", run_name="tokens", mixup=0.4, epochs=1)
+    assert result.metrics["training"]["settings"]["split_point"].startswith("blocks.")
+    assert 3 in seen
+
+
+@pytest.mark.parametrize("name", ["partial", "full"])
+@pytest.mark.filterwarnings("ignore")
+def test_timm_opens_a_tuned_model_and_says_the_same(name: str, room: Path) -> None:
+    import timm
+
+    from regraft.features.extract import plain_picture
+
+    result = run(
+        name, run_name=f"timm-{name}", taps=["final"], interpolate=False,
+        learning_rate=0.05, head_rate=0.05,
+    )  # fmt: skip
+    assert result.metrics["training"]["weights"]["moved"] > 10
+    model = result.folder / "model"
+    opened = timm.create_model(f"local-dir:{model}", pretrained=True).eval()
+    files = sorted((room / "photos" / "val").rglob("*.jpg"))
+    preprocess = result.probe.built_.info.preprocess
+    pictures = [plain_picture(str(file), preprocess) for file in files]
+    config = opened.pretrained_cfg
+    examples = PixelExamples(
+        len(files), lambda row, epoch: pictures[row], mean=config["mean"], std=config["std"]
+    )
+    with torch.inference_mode():
+        theirs = opened(examples.batch(np.arange(len(files)), 0)[0]).softmax(1).numpy()
+    ours = serving.predict(model, files).proba
+    assert ours.std(0).max() > 1e-3
+    np.testing.assert_allclose(theirs, ours, atol=2e-3)
+    assert tuple(config["label_names"]) == ("discs", "squares", "stripes")
 
 
 def test_alpha_zero_is_the_probe_itself(
@@ -266,9 +330,24 @@ def test_a_loss_that_is_no_number_twice_ends_the_run_unsaved(
     assert not (room / "runs" / "nan-twice" / "model").exists()
 
 
-def test_cutmix_needs_pictures() -> None:
-    with pytest.raises(ConfigError, match="CutMix cuts pictures"):
-        run("partial", run_name="cut", cutmix=1.0)
+def test_weights_that_are_no_numbers_after_the_last_step_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its loss was fine, and without clipping nobody has looked at its gradient."""
+    step, left = training.Trainer._backward, [1]
+
+    def backward(self: Any, epoch: int, number: int, *rest: Any) -> Any:
+        found = step(self, epoch, number, *rest)
+        if left[0] and (epoch, number) == (1, self.steps_per_epoch - 1):
+            left[0] -= 1
+            self.model.head.weight.grad[:] = float("inf")
+        return found
+
+    monkeypatch.setattr(training.Trainer, "_backward", backward)
+    result = run("partial", run_name="inf-gradient", clip=0.0)
+    (note,) = result.metrics["training"]["notes"]
+    assert "became nan in epoch 2" in note
+    assert all(t.isfinite().all() for t in network_of(result.folder / "model").values())
 
 
 def test_fewer_epochs_than_a_run_has_are_refused_and_nothing_is_lost(room: Path) -> None:
@@ -279,6 +358,14 @@ def test_fewer_epochs_than_a_run_has_are_refused_and_nothing_is_lost(room: Path)
     with pytest.raises(UsageError, match="3 epochs already, 2 were asked for"):
         experiment.run(config, out="runs", name="shorter", resume=True)
     assert (room / "runs" / "shorter" / "model" / "config.json").exists()
+
+
+def test_a_head_can_see_pictures_of_another_size(results: dict[str, Result]) -> None:
+    result = run("head", run_name="larger", image_size=192)
+    assert result.probe.built_.info.preprocess.input_px == (192, 192)
+    saved = artefact.load(result.folder / "model").config["pretrained_cfg"]
+    assert list(saved["input_size"]) == [3, 192, 192]
+    assert results["head"].probe.built_ is results["head"].prepared.built
 
 
 def test_patience_ends_a_run_that_gets_no_better() -> None:
@@ -387,10 +474,12 @@ def situation(**changes: Any) -> defaults.Situation:
 
 
 def test_small_pictures_are_not_blown_up() -> None:
-    assert defaults.image_size(situation(median_side_px=35)) == 128
-    assert defaults.image_size(situation(median_side_px=150)) == 160
-    assert defaults.image_size(situation(median_side_px=500)) == 224
-    assert defaults.image_size(situation(median_side_px=35, takes_any_size=False)) == 224
+    assert defaults.image_size("full", situation(median_side_px=35)) == 128
+    assert defaults.image_size("full", situation(median_side_px=150)) == 160
+    assert defaults.image_size("full", situation(median_side_px=500)) == 224
+    assert defaults.image_size("full", situation(median_side_px=35, takes_any_size=False)) == 224
+    # The head's features are there already.
+    assert defaults.image_size("head", situation(median_side_px=35)) == 224
 
 
 def test_unlike_data_learn_earlier_and_faster() -> None:

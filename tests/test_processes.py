@@ -24,15 +24,16 @@ from regraft.methods import processes, trackers
 BACKBONE = "random:test_efficientnet"
 # 51 images in steps of 8: the last step has 3, and a validation part that no 2 or 3 divides.
 SETTINGS = [
-    "--backbone", BACKBONE, "--epochs", "2", "--views", "2", "--batch-size", "8",
-    "--batchnorm", "frozen", "--select-fraction", "0.3",
+    "--backbone", BACKBONE, "--epochs", "2", "--batch-size", "8", "--select-fraction", "0.3",
 ]  # fmt: skip
 METHODS = {
-    "partial": ["--method", "partial"],
-    "unfreeze": ["--method", "partial", "--unfreeze", "1", "--split-point", "blocks.3"],
+    "partial": ["--method", "partial", "--views", "2"],
+    "unfreeze": [
+        "--method", "partial", "--views", "2", "--unfreeze", "1", "--split-point", "blocks.3",
+    ],
     "full": ["--method", "full", "--augment", "light"],
-    "head": ["--method", "head", "--clip", "0"],
-}
+    "head": ["--method", "head", "--views", "2", "--clip", "0"],
+}  # fmt: skip
 
 
 def start(n: int, room: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:

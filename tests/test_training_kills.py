@@ -56,6 +56,26 @@ def every_file_is_whole(out: Path) -> None:
         json.loads(file.read_text())
 
 
+def epochs_in(log: Path) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def killed(process: subprocess.Popen[str], log: Path, chance: random.Random, whole: float) -> bool:
+    """Kill it somewhere: by the clock, or within the epochs; False if it was faster."""
+    begun, before = time.monotonic(), epochs_in(log)
+    by_clock, after = chance.random() < 0.5, before + chance.randint(0, 2)
+    at, later = begun + chance.uniform(0.1, 0.95) * whole, chance.uniform(0, 0.3)
+    while process.poll() is None:
+        if not by_clock and epochs_in(log) > after:
+            by_clock, at = True, time.monotonic() + later
+        if by_clock and time.monotonic() >= at:
+            process.kill()
+            break
+        time.sleep(0.005)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_r6_killed_at_random_points_it_ends_with_the_same_bits(
@@ -66,19 +86,21 @@ def test_r6_killed_at_random_points_it_ends_with_the_same_bits(
     wanted = finish(photos, tmp_path / "whole", "--workers", workers)
     whole = time.monotonic() - begun
     chance = random.Random(int(workers))
-    kills = 0
-    for _ in range(N_KILLS):
-        process = start(photos, tmp_path / "killed", "--workers", workers)
-        try:
-            process.communicate(timeout=chance.uniform(0.4, 0.95) * whole)
-            break  # it was faster than the clock
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-        every_file_is_whole(tmp_path / "killed")
-    assert finish(photos, tmp_path / "killed", "--workers", workers) == wanted
-    assert kills >= 1
+    n_kills = n_runs = 0
+    reached = []
+    while n_kills < N_KILLS:
+        out = tmp_path / f"killed-{n_runs}"
+        process = start(photos, out, "--workers", workers)
+        if killed(process, out / "r" / "log.jsonl", chance, whole):
+            n_kills += 1
+            reached.append(epochs_in(out / "r" / "log.jsonl"))
+            every_file_is_whole(out)
+        else:  # it was faster: then the next one, from the start
+            assert process.returncode == 0
+            assert finish(photos, out, "--workers", workers, "--resume") == wanted
+            n_runs += 1
+    print(f"{n_kills} kills over {n_runs + 1} runs, after {reached} of 6 epochs")
+    assert finish(photos, tmp_path / f"killed-{n_runs}", "--workers", workers) == wanted
 
 
 @pytest.mark.slow

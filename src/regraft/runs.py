@@ -7,7 +7,6 @@ A run is written under a temporary name and renamed when it is whole, so a folde
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import json
 import os
@@ -16,14 +15,16 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from regraft import __version__
+from regraft import __version__, typed
 from regraft.errors import ConfigError, UsageError
+from regraft.methods import METHODS
 from regraft.methods.settings import TrainingSettings
 
 RUN_FILE = "run.json"
@@ -75,6 +76,24 @@ class RunConfig:
     device: str = "auto"
     training: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigError(
+                f"no method is called {self.method!r}", cure=f"methods: {', '.join(METHODS)}"
+            )
+        self._refuse_unused_taps(self.settings)
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """Those of `training`, and of its recipe.
+
+        Raises
+        ------
+        ConfigError
+            One is unknown, of another type, out of range, or not used by this method.
+        """
+        return TrainingSettings.from_dict(self.training or {}, method=self.method)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, place: str = "") -> RunConfig:
         """From JSON; unknown keys are answered with near names.
@@ -87,21 +106,13 @@ class RunConfig:
         regraft.errors.ConfigError: a run has no setting 'backbon'
           cure:  did you mean 'backbone'?
         """
-        known = {f.name for f in fields(cls)}
-        for name in values:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                cure = f"did you mean {near[0]!r}?" if near else f"settings: {sorted(known)}"
-                raise ConfigError(f"a run has no setting {name!r}", place=place, cure=cure)
+        typed.check(values, cls, what="a run", place=place)
         if "data" not in values:
             raise ConfigError("a run needs 'data'", place=place, cure='"data": "photos/"')
-        for name, kind in get_type_hints(cls).items():
-            if name in values and not _is_of(values[name], kind):
-                found = f"{values[name]!r}"
-                raise ConfigError(f"{name!r} must be {_words(kind)}, got {found}", place=place)
-        config = cls(**values)
-        TrainingSettings.from_dict(config.training or {}, place=place)
-        return config
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(error.rule, place=place or error.place, cure=error.cure) from error
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> RunConfig:
@@ -121,6 +132,21 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+    def _refuse_unused_taps(self, settings: TrainingSettings) -> None:
+        """A head that starts at random sees the final features, as the tutorials' do."""
+        is_random = self.method == "scratch" or settings.init_head == "random"
+        final = all(name.strip() in ("final", "codes") for name in self.taps or ())
+        if self.method == "probe" or final or not is_random:
+            return
+        raise ConfigError(
+            "a head that starts from random numbers sees the final features; it does not use "
+            f"--taps {','.join(self.taps or ())}",
+            cure="leave out --taps"
+            + (
+                "" if self.method == "scratch" else "; or --init-head probe, which starts from them"
+            ),
+        )
 
     @property
     def digest(self) -> str:
@@ -250,6 +276,7 @@ def environment() -> dict[str, Any]:
     names = ("numpy", "openvino", "pillow", "simplejpeg")
     return {
         "regraft": __version__,
+        "date": time.strftime("%Y-%m-%d %H:%M"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.machine(),
@@ -264,31 +291,6 @@ def _config_in(folder: Path) -> RunConfig | None:
         with contextlib.suppress(UsageError, OSError):
             return RunConfig.from_file(folder / name)
     return None
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    allowed = getattr(kind, "__args__", (kind,)) if not _is_list(kind) else (kind,)
-    return any(_matches(value, one) for one in allowed)
-
-
-def _is_list(kind: Any) -> bool:
-    return getattr(kind, "__origin__", None) in (list, dict)
-
-
-def _matches(value: Any, kind: Any) -> bool:
-    if getattr(kind, "__origin__", None) is dict:
-        return isinstance(value, dict)
-    if _is_list(kind):
-        return isinstance(value, list) and all(isinstance(v, str) for v in value)
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
-
-
-def _words(kind: Any) -> str:
-    return str(getattr(kind, "__name__", kind)).replace("NoneType", "null")
 
 
 @dataclass(frozen=True)

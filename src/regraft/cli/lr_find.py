@@ -45,7 +45,7 @@ def command(
     \b
       regraft lr-find photos/ --method full --out rate.png
     """
-    from regraft import console, experiment
+    from regraft import experiment, progress
     from regraft.errors import UsageError
     from regraft.methods import processes
 
@@ -58,7 +58,7 @@ def command(
         options.require_picture(out)
     config = training_options.configured(data, taps, class_weight, settings)
     options.require_usable(config)
-    with console.listening(quiet=quiet or as_json, after="taking steps") as listener:
+    with progress.listening(quiet=quiet or as_json, after="taking steps") as listener:
         found = experiment.try_rates(config, offline=offline, listener=listener)
     if as_json:
         import json

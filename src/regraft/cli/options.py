@@ -116,7 +116,7 @@ def require_usable(config: RunConfig) -> None:
     if config.method != "probe":
         from regraft.methods.trackers import require_tracker
 
-        require_tracker((config.training or {}).get("tracker") or "")
+        require_tracker(config.settings.tracker)
 
 
 def require_folder_of(file: str) -> None:

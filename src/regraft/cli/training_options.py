@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import Field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import click
 
-from regraft.methods.settings import TrainingSettings
+from regraft.methods.settings import TRAINED, TrainingSettings, option
 
 if TYPE_CHECKING:
     from regraft.runs import RunConfig
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _KINDS: dict[Any, Any] = {int: click.INT, float: click.FLOAT, str: click.STRING}
 NAMES = tuple(field.name for field in fields(TrainingSettings))
+# Of each setting, without the None that means "chosen".
+_TYPES = {n: (get_args(kind) or (kind,))[0] for n, kind in get_type_hints(TrainingSettings).items()}
 
 
 def training(function: F) -> F:
@@ -50,15 +52,25 @@ def configured(
 
 
 def _option(field: Field[Any]) -> Callable[[F], F]:
-    kind, choices = field.metadata["kind"], field.metadata["choices"]
-    flag = "--" + field.name.replace("_", "-")
+    kind, choices = _TYPES[field.name], field.metadata["choices"]
+    flag = option(field.name)
     if kind is bool:
-        flag = f"{flag}/--no-{field.name.replace('_', '-')}"
-    words = field.metadata["words"]
+        flag = f"{flag}/{flag.replace('--', '--no-', 1)}"
+    type_ = click.Choice(choices) if choices else _KINDS.get(kind)
+    return click.option(flag, field.name, type=type_, default=None, help=_help(field))
+
+
+def _help(field: Field[Any]) -> str:
+    """What it is, for which methods if not for all that train, and what it is if not given."""
+    methods, needs = field.metadata["methods"], field.metadata["needs"]
+    words: str = field.metadata["words"]
+    if needs:
+        words = f"{option(needs[0])} {needs[1]}: {words}"
+    if methods != TRAINED:
+        words = f"{', '.join(methods)}: {words}"
     if field.default not in (None, "", 0, 0.0, False):
         words += f"  [default: {_shown(field.default)}]"
-    type_ = click.Choice(choices) if choices else _KINDS.get(kind)
-    return click.option(flag, field.name, type=type_, default=None, help=words)
+    return words
 
 
 def _shown(value: Any) -> str:

@@ -174,6 +174,19 @@ def list_kept() -> list[tuple[Path, int]]:
     return cache.files_kept("pixels", ".pixels")
 
 
+def picture_of(data: bytes, min_side_px: int) -> Picture:
+    """The picture of a file's content as views are taken from it, shrunk as `decoded` does.
+
+    Raises
+    ------
+    DecodeError
+        The content cannot be read whole.
+    """
+    # Scaled decoding leaves more than the resize needs, as for the network's input.
+    plan = Preprocess((min_side_px, min_side_px), min_side_px, "bilinear")
+    return shrunk(decode(data, min_side_px=plan.decode_min_side_px).pixels, min_side_px)
+
+
 def shrunk(pixels: Picture, min_side_px: int) -> Picture:
     """The picture with its shorter side at `min_side_px`, or itself if that is not larger.
 
@@ -207,9 +220,6 @@ class _Sources:
         self.paths = [path_of[digest] for digest in self.digests]
         position = {digest: i for i, digest in enumerate(self.digests)}
         self.entry_of = [position[digest] for digest in digests]
-        # Scaled decoding leaves more than the resize needs, as for the network's input.
-        plan = Preprocess((min_side_px, min_side_px), min_side_px, "bilinear")
-        self._decode_min_side_px = plan.decode_min_side_px
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -227,10 +237,9 @@ class _Sources:
             data = read_file(path)
             if hashlib.sha256(data).digest() != self.digests[entry]:
                 raise DecodeError("the file changed since it was first read", cure="run again")
-            pixels = decode(data, min_side_px=self._decode_min_side_px).pixels
+            return picture_of(data, self.min_side_px)
         except DecodeError as error:
             raise DecodeError(error.rule, place=str(path), cure=error.cure) from error
-        return shrunk(pixels, self.min_side_px)
 
     def estimate(self) -> int:
         """Bytes of all, from a few spread evenly over them."""

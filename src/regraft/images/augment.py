@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -338,6 +337,8 @@ class Augmentation:
         return bend, (shift_x, shift_y)
 
     def _turned(self, view: Pixels, n_turns: int, drawn: _Drawn) -> Pixels:
+        import torch
+
         turned = torch.from_numpy(view)
         if n_turns:
             turned = torch.rot90(turned, n_turns)
@@ -416,6 +417,8 @@ def _resized(pixels: Pixels, box: _Box, size: tuple[int, int], interpolation: st
         _known("interpolation", interpolation, map(str.lower, Image.Resampling.__members__))
         resample = Image.Resampling[interpolation.upper()]
         return np.array(Image.fromarray(part).resize(size[::-1], resample))
+    import torch
+
     source = torch.from_numpy(part)[None].permute(0, 3, 1, 2)  # channels last: the fast way
     resized = torch.nn.functional.interpolate(source, size, mode=interpolation, antialias=True)
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
@@ -450,6 +453,8 @@ def _bent(
     by_row = half_y * complex(bend[1] * to_x, bend[3] * to_y) * _centres(size[0])
     by_row += complex((centre_x - left) * to_x - 1, (centre_y - top) * to_y - 1)
     grid = np.add.outer(by_row, by_column).view(np.float32).reshape(1, *size, 2)
+    import torch
+
     source = torch.from_numpy(region)[None].permute(0, 3, 1, 2) + 0.5  # to round, not cut off
     sampled = torch.nn.functional.grid_sample(
         source, torch.from_numpy(grid), padding_mode="border", align_corners=False

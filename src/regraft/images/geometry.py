@@ -152,10 +152,7 @@ class Preprocess:
         uint8 array of shape (*input_px, 3)
             RGB, C-contiguous, writable.
         """
-        height, width = pixels.shape[:2]
-        resized_height, resized_width = self._resized(height, width)
-        rows = _span(height, resized_height, self.input_px[0])
-        columns = _span(width, resized_width, self.input_px[1])
+        rows, columns = self._spans(*pixels.shape[:2])
         crop = self._resize(pixels, rows, columns)
         if crop.shape[:2] == self.input_px:
             return crop
@@ -165,6 +162,22 @@ class Preprocess:
         top, left = rows.offset, columns.offset
         canvas[top : top + rows.n_out, left : left + columns.n_out] = crop
         return canvas
+
+    def shown_part(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """Top, left, bottom and right, in its pixels, of what is shown of a picture of this size.
+
+        Examples
+        --------
+        >>> Preprocess(input_px=(224, 224), resize_px=256).shown_part(256, 512)
+        (16.0, 144.0, 240.0, 368.0)
+        """
+        rows, columns = self._spans(height, width)
+        return rows.start, columns.start, rows.stop, columns.stop
+
+    def _spans(self, height: int, width: int) -> tuple[_Span, _Span]:
+        resized_height, resized_width = self._resized(height, width)
+        rows = _span(height, resized_height, self.input_px[0])
+        return rows, _span(width, resized_width, self.input_px[1])
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         """Size of the whole picture after the resize, rounded as torchvision and timm do."""

@@ -115,6 +115,8 @@ class FineTuning:
     history_ : list of Epoch
     candidates_, strength_, curve_, chosen_by_
         Of the probe.
+    scout_, rows_ : Probe, (n,) int
+        The probe on the network as it was, and the rows that it was fitted on.
     training_ : dict
         For metrics.json: what was chosen by what, frozen and moved, the proof of the split.
     """
@@ -138,6 +140,8 @@ class FineTuning:
     history_: list[Epoch] = field(init=False, repr=False, default_factory=list)
     training_: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
     probe_: Probe = field(init=False, repr=False)
+    scout_: Probe = field(init=False, repr=False)
+    rows_: NDArray[np.intp] = field(init=False, repr=False)
     strength_: float | None = field(init=False, default=None)
     oof_rows_: Any = field(init=False, repr=False)
     oof_proba_: Floats = field(init=False, repr=False)
@@ -204,6 +208,7 @@ class FineTuning:
             extraction, y, n_classes=n_classes, learn=learn, choose=choose, units=units
         )
         self.settings_, self.probe_ = plan.settings, plan.probe
+        self.scout_, self.rows_ = plan.scout, plan.rows
         with blas.threads(processes.share(available_cores())):
             outcome = learning.learn(plan, part)
             if self.settings.refit and len(plan.choose):

@@ -1,7 +1,8 @@
 """Every setting of the methods that learn by gradients, with its default and its words.
 
 One field is one setting: the command line's options, the help and the checks are made from this
-list. A value of None means "chosen for these data" (`methods/defaults.py` says by which rule).
+list. A value of None means "chosen for these data" (`gradient/defaults.py` says by which rule).
+Each names the methods that use it; given to another one it would change nothing, and is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from regraft import typed
 from regraft.errors import ConfigError
+
+# Methods that learn by gradients; those of them that have layers that learn; and those that see
+# pictures, not what a network made of them.
+TRAINED = ("head", "partial", "full", "scratch")
+BODY = ("partial", "full", "scratch")
+PICTURES = ("full", "scratch")
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("one-cycle", "cosine", "step", "constant")
@@ -25,8 +33,17 @@ KEEPS = ("loss", "accuracy", "balanced-accuracy", "last")
 RECIPES = ("default", "tutorial")
 
 
-def _setting(default: Any, words: str, *, choices: tuple[str, ...] = (), kind: Any = None) -> Any:
-    metadata = {"words": words, "choices": choices, "kind": kind or type(default)}
+def _setting(
+    default: Any,
+    words: str,
+    *,
+    choices: tuple[str, ...] = (),
+    methods: tuple[str, ...] = TRAINED,
+    needs: tuple[str, str] | None = None,
+) -> Any:
+    """A field; `needs` names another setting and the value that it must have for this one to
+    matter, in capitals if any will do."""
+    metadata = {"words": words, "choices": choices, "methods": methods, "needs": needs}
     return field(default=default, metadata=metadata)
 
 
@@ -49,59 +66,75 @@ class TrainingSettings:
         "default", "default, or tutorial: SGD 1e-3, StepLR(7, 0.1), batch 4", choices=RECIPES
     )
     split_point: str | None = _setting(
-        None, "partial: the first module that learns, e.g. blocks.5 or layer4", kind=str
+        None, "the first module that learns, e.g. blocks.5 or layer4", methods=("partial",)
     )
-    epochs: int | None = _setting(None, "passes over the images", kind=int)
+    epochs: int | None = _setting(None, "passes over the images")
     batch_size: int = _setting(32, "images per step")
     accumulate: int = _setting(1, "batches whose gradients are added up for one step")
     optimizer: str = _setting("sgd", "what takes the steps", choices=OPTIMIZERS)
-    learning_rate: float | None = _setting(None, "largest rate of the body", kind=float)
-    head_rate: float | None = _setting(None, "largest rate of the head", kind=float)
-    momentum: float = _setting(0.9, "of SGD")
+    learning_rate: float | None = _setting(None, "largest rate of the body")
+    head_rate: float | None = _setting(None, "largest rate of the head")
+    momentum: float = _setting(0.9, "of SGD", needs=("optimizer", "sgd"))
     weight_decay: float = _setting(0.0, "decoupled, not on biases and norms")
-    l2_sp: float = _setting(0.0, "pull towards the weights at the start (L2-SP)")
-    layer_decay: float = _setting(1.0, "rate of a stage over that of the next one")
+    l2_sp: float = _setting(0.0, "pull towards the weights at the start (L2-SP)", methods=BODY)
+    layer_decay: float = _setting(1.0, "rate of a stage over that of the next one", methods=BODY)
     schedule: str = _setting("one-cycle", "of the rate", choices=SCHEDULES)
     warmup: float = _setting(0.3, "share of the steps with a growing rate")
-    step_epochs: int = _setting(7, "schedule step: epochs until the rate falls")
-    gamma: float = _setting(0.1, "schedule step: what the rate is multiplied by")
+    step_epochs: int = _setting(7, "epochs until the rate falls", needs=("schedule", "step"))
+    gamma: float = _setting(0.1, "what the rate is multiplied by", needs=("schedule", "step"))
     loss: str = _setting("cross-entropy", "what is made small", choices=LOSSES)
     label_smoothing: float = _setting(0.0, "share of the target spread over all classes")
-    focal_gamma: float = _setting(2.0, "loss focal: how much sure hits count less")
-    mixup: float = _setting(0.0, "alpha of mixup; 0 is without")
-    cutmix: float = _setting(0.0, "alpha of CutMix; 0 is without")
+    focal_gamma: float = _setting(2.0, "how much sure hits count less", needs=("loss", "focal"))
+    mixup: float = _setting(0.0, "alpha of mixup; 0 is without", methods=BODY)
+    cutmix: float = _setting(0.0, "alpha of CutMix; 0 is without", methods=PICTURES)
     ema: float = _setting(0.0, "decay of the weights' moving average; 0 is without")
     clip: float = _setting(1.0, "largest norm of the gradient; 0 is without")
     patience: int = _setting(0, "stop after so many epochs without a better one; 0 never")
-    unfreeze: float = _setting(0.0, "epochs in which the head alone learns, before the body does")
+    unfreeze: float = _setting(
+        0.0, "epochs in which the head alone learns, before the body does", methods=BODY
+    )
     batchnorm: str | None = _setting(
-        None, "BatchNorm where layers learn", choices=BATCHNORM, kind=str
+        None, "BatchNorm where layers learn", choices=BATCHNORM, methods=BODY
     )
     augment: str = _setting("auto", "auto: by a test on held-out images", choices=AUGMENTATIONS)
     crop_scale: str | None = _setting(
-        None, "smallest and largest share of the picture in a crop: 0.08,1", kind=str
+        None, "smallest and largest share of the picture in a crop: 0.08,1"
     )
-    degrees: float | None = _setting(None, "largest rotation", kind=float)
-    horizontal_flip: float | None = _setting(None, "its probability", kind=float)
-    vertical_flip: float | None = _setting(None, "its probability", kind=float)
+    degrees: float | None = _setting(None, "largest rotation")
+    horizontal_flip: float | None = _setting(None, "its probability")
+    vertical_flip: float | None = _setting(None, "its probability")
     views: int | None = _setting(
-        None, "augmented views per image (head, partial); computed once", kind=int
+        None, "augmented views per image; computed once", methods=("head", "partial")
     )
-    image_size: int | None = _setting(None, "side of the network's input", kind=int)
-    start_size: int | None = _setting(None, "full: side in the first two thirds", kind=int)
-    mean: str | None = _setting(None, "of RGB in 0..1, three numbers: 0.5,0.5,0.5", kind=str)
-    std: str | None = _setting(None, "of RGB in 0..1, three numbers", kind=str)
-    init_head: str = _setting("probe", "where the head starts", choices=("probe", "random"))
+    image_size: int | None = _setting(None, "side of the network's input")
+    start_size: int | None = _setting(None, "side in the first two thirds", methods=PICTURES)
+    mean: str | None = _setting(None, "of RGB in 0..1, three numbers: 0.5,0.5,0.5")
+    std: str | None = _setting(None, "of RGB in 0..1, three numbers")
+    init_head: str = _setting(
+        "probe",
+        "where the head starts",
+        choices=("probe", "random"),
+        methods=("head", "partial", "full"),
+    )
     hidden: str = _setting("", "widths of a hidden layer or more before the last: 256")
-    dropout: float = _setting(0.4, "after each hidden layer")
+    dropout: float = _setting(0.4, "after each hidden layer", needs=("hidden", "WIDTHS"))
     keep: str = _setting("last", "what tells the best epoch, on held-out images", choices=KEEPS)
     select_fraction: float = _setting(0.1, "share of train that is held out to choose")
-    interpolate: bool = _setting(True, "try the way from the start to the learnt weights (WiSE-FT)")
+    interpolate: bool = _setting(
+        True,
+        "try the way from the start to the learnt weights (WiSE-FT)",
+        methods=("head", "partial", "full"),
+    )
     average_last: int = _setting(3, "try the average of so many last epochs")
     refit: bool = _setting(False, "learn again on all of train with what was chosen")
     precision: str = _setting("auto", "arithmetic", choices=("auto", "fp32", "bf16", "fp16"))
-    compile: bool = _setting(False, "torch.compile (slower on CPUs in all that we measured)")
-    workers: int | None = _setting(None, "threads that prepare pictures", kind=int)
+    compile: str = _setting(
+        "auto",
+        "torch.compile; auto: on a GPU, if many steps are to come and a trial is faster",
+        choices=("auto", "on", "off"),
+        methods=BODY,
+    )
+    workers: int | None = _setting(None, "threads that prepare pictures")
     budget_gib: float = _setting(4.0, "disk for activations and decoded pictures")
     tracker: str = _setting("", "tensorboard, wandb, ...: as Accelerate names them")
 
@@ -118,23 +151,35 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise ConfigError(f"{name} must be in {low:g} to {high:g}, got {value:g}")
-        self.hidden_widths, self.numbers("crop_scale", 2)
-        self.numbers("mean", 3), self.numbers("std", 3)
+        if not all(0 <= value <= 1 for value in self.numbers("mean", 3) or ()):
+            raise ConfigError(f"mean must be of colours in 0..1, got {self.mean!r}")
+        if not all(0 < value <= 1 for value in self.numbers("std", 3) or ()):
+            raise ConfigError(f"std must be of colours in 0..1 and above 0, got {self.std!r}")
+        _ = self.hidden_widths
+        self._refuse_augmentation()
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], *, place: str = "") -> TrainingSettings:
-        """From JSON or options; unknown names are answered with near ones."""
-        kinds = {f.name: f.metadata["kind"] for f in fields(cls)}
-        for name, value in values.items():
-            if name not in kinds:
-                near = difflib.get_close_matches(name, kinds, n=1)
-                cure = f"did you mean {near[0]!r}?" if near else f"settings: {', '.join(kinds)}"
-                raise ConfigError(f"training has no setting {name!r}", place=place, cure=cure)
-            if value is not None and not _is_of(value, kinds[name]):
-                what = kinds[name].__name__
-                raise ConfigError(f"{name!r} must be {what}, got {value!r}", place=place)
-        recipe = values.get("recipe", "default")
-        return cls(**{**(TUTORIAL if recipe == "tutorial" else {}), **values})
+    def from_dict(
+        cls, values: Mapping[str, Any], *, method: str = "", place: str = ""
+    ) -> TrainingSettings:
+        """From JSON or options; unknown names are answered with near ones.
+
+        With `method`, a setting that it does not use is refused too, unless it has its default.
+
+        Examples
+        --------
+        >>> TrainingSettings.from_dict({"split_point": "layer4"}, method="full")
+        Traceback (most recent call last):
+            ...
+        regraft.errors.ConfigError: method 'full' does not use --split-point 'layer4'
+          cure:  --method partial; or leave out --split-point
+        """
+        typed.check(values, cls, what="training", place=place)
+        recipe = TUTORIAL if values.get("recipe") == "tutorial" else {}
+        settings = cls(**{**recipe, **values})
+        if method:
+            settings._refuse_unused(values, method, recipe, place)
+        return settings
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -152,6 +197,59 @@ class TrainingSettings:
         if any(not 1 <= width <= 65_536 for width in widths):
             raise ConfigError(f"hidden widths must be 1 to 65536, got {self.hidden!r}")
         return widths
+
+    @property
+    def augmentation_changes(self) -> dict[str, Any]:
+        """What is changed of the preset, in the words of `regraft.images.augment.Augmentation`."""
+        given = {
+            "scale": self.numbers("crop_scale", 2),
+            "degrees": self.degrees,
+            "horizontal_flip": self.horizontal_flip,
+            "vertical_flip": self.vertical_flip,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _refuse_augmentation(self) -> None:
+        """Before any work, what no view could be made with."""
+        if not self.augmentation_changes:
+            return
+        from regraft.images.augment import Augmentation
+
+        preset = "light" if self.augment == "auto" else self.augment
+        try:
+            Augmentation.preset(preset, **self.augmentation_changes)
+        except ConfigError as error:
+            given = [option(n) for n in _VIEW if getattr(self, n) not in (None, "auto")]
+            raise ConfigError(error.rule, place=", ".join(given), cure=error.cure) from error
+
+    def _refuse_unused(
+        self, given: Mapping[str, Any], method: str, recipe: Mapping[str, Any], place: str
+    ) -> None:
+        """The first setting that would change nothing; one that says what happens anyway may."""
+        for f in fields(self):
+            value, needs = given.get(f.name), f.metadata["needs"]
+            as_it_is = f.default, recipe.get(f.name), AS_IT_IS.get(method, {}).get(f.name)
+            if value is None or value in as_it_is:
+                continue
+            flag, methods = option(f.name), f.metadata["methods"]
+            if method not in methods:
+                raise ConfigError(
+                    f"method {method!r} does not use {flag} {value!r}",
+                    place=place,
+                    cure=f"--method {_either(methods)}; or leave out {flag}",
+                )
+            if method == "head" and f.name in _VIEW and (self.views or 1) == 1:
+                raise ConfigError(
+                    f"method 'head' sees each picture as it is and does not use {flag} {value!r}",
+                    place=place,
+                    cure=f"--views 8 computes features of eight views; or leave out {flag}",
+                )
+            if needs and not _is_met(getattr(self, needs[0]), needs[1]):
+                raise ConfigError(
+                    f"{flag} {value!r} is used with {option(needs[0])} {needs[1]} only",
+                    place=place,
+                    cure=f"{option(needs[0])} {needs[1]}; or leave out {flag}",
+                )
 
     def numbers(self, name: str, n: int) -> tuple[float, ...] | None:
         """A setting of several numbers, such as mean."""
@@ -222,9 +320,42 @@ TUTORIAL: dict[str, Any] = {
 }
 
 
-def _is_of(value: Any, kind: Any) -> bool:
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
+# What a method does whatever is said; to say just that is no mistake.
+AS_IT_IS: dict[str, dict[str, Any]] = {
+    "head": {"augment": "none"},
+    "scratch": {"interpolate": False, "init_head": "random"},
+}
+_VIEW = ("augment", "crop_scale", "degrees", "horizontal_flip", "vertical_flip")
+
+
+def uses(method: str, name: str) -> bool:
+    """Whether a method looks at a setting.
+
+    Examples
+    --------
+    >>> uses("partial", "split_point"), uses("full", "split_point"), uses("probe", "epochs")
+    (True, False, False)
+    """
+    (found,) = (f for f in fields(TrainingSettings) if f.name == name)
+    return method in found.metadata["methods"]
+
+
+def option(name: str) -> str:
+    """The setting as it is typed.
+
+    Examples
+    --------
+    >>> option("split_point")
+    '--split-point'
+    """
+    return "--" + name.replace("_", "-")
+
+
+def _is_met(value: Any, wanted: str) -> bool:
+    return bool(value) if wanted.isupper() else value == wanted
+
+
+def _either(methods: tuple[str, ...]) -> str:
+    """'head, partial or full'."""
+    *most, last = methods
+    return f"{', '.join(most)} or {last}" if most else last

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from regraft.errors import ConfigError
-from regraft.methods.settings import TrainingSettings
+from regraft.methods.settings import AS_IT_IS, TrainingSettings, uses
 
 # Pictures smaller than the network's input gain nothing from its size; below this too much goes.
 SMALLEST_PX = 128
@@ -61,34 +60,35 @@ def resolved(
     settings: TrainingSettings, method: str, situation: Situation, split_points: Sequence[str]
 ) -> TrainingSettings:
     """The settings with everything chosen that was left open."""
-    if settings.cutmix and method in ("head", "partial"):
-        raise ConfigError(
-            f"CutMix cuts pictures; method {method!r} learns from what a network made of them",
-            cure="--method full, or --mixup",
-        )
     if settings.patience and settings.keep == "last":
         settings = replace(settings, keep="loss")  # else every epoch is the best so far
     is_tutorial = settings.recipe == "tutorial"
     chosen: dict[str, Any] = {
-        "image_size": image_size(situation, is_tutorial),
+        "image_size": image_size(method, situation, is_tutorial),
         "epochs": 5 if is_tutorial else epochs(method, situation),
         "views": 1 if is_tutorial else views(method, situation, settings.epochs),
         "learning_rate": learning_rate(method, settings, situation),
         "head_rate": head_rate(method, settings, situation),
         "batchnorm": "train" if method == "scratch" else "frozen",
     }
-    if method == "partial":
-        chosen["split_point"] = split_point(situation, split_points)
+    chosen["split_point"] = split_point(situation, split_points)
+    chosen = {name: value for name, value in chosen.items() if uses(method, name)}
     if method == "scratch":  # there is nothing to go back to, and no head to start from
-        settings = replace(settings, interpolate=False, init_head="random")
+        settings = replace(settings, **AS_IT_IS[method])
     given = {name: getattr(settings, name) for name in chosen}
     return replace(settings, **{n: v if given[n] is None else given[n] for n, v in chosen.items()})
 
 
-def image_size(situation: Situation, is_tutorial: bool = False) -> int:
-    """The network's own size, or as much of it as the pictures have (in steps of 32 pixels)."""
+def image_size(method: str, situation: Situation, is_tutorial: bool = False) -> int:
+    """The network's own size, or as much of it as the pictures have (in steps of 32 pixels); the
+    head's features are there at the network's own."""
     native = situation.native_px
-    if is_tutorial or not situation.takes_any_size or situation.median_side_px >= native:
+    if (
+        method == "head"
+        or is_tutorial
+        or not situation.takes_any_size
+        or situation.median_side_px >= native
+    ):
         return native
     wanted = 32 * math.ceil(situation.median_side_px / 32)
     return min(native, max(SMALLEST_PX, wanted))

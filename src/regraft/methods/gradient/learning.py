@@ -351,7 +351,8 @@ def _tuned_engine(
 ) -> tuple[BuiltEngine, dict[str, Any]]:
     """The engine of the network as it is now, and what moved and what did not."""
     if part.body is None:
-        return plan.built, {"frozen": len(before), "trained": 0, "moved": 0, "is_frozen": True}
+        nothing = {"trained": 0, "moved": 0, "unmoved": [], "proof": {}}
+        return plan.built, {"frozen": len(before), **nothing, "is_frozen": True}
     body = {n: t.detach().cpu() for n, t in part.body.state_dict().items()}
     after = {n: body.get(n, t) for n, t in before.items()}
     same, moved = splitting.changed(before, after)
@@ -419,6 +420,7 @@ def _record(
         "candidates": [candidate.to_dict() for candidate in candidates],
         "chosen": chosen.to_dict() if chosen else {"weights": "last epoch", "alpha": blind},
         "weights": moved,
+        "compiled": history.compiled,
         "notes": history.notes,
     }
 

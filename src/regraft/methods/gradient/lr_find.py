@@ -149,6 +149,7 @@ def range_test(plan: Plan, part: Part) -> RangeTest:
     smooth: list[float] = []
     has_diverged = False
     with torch.random.fork_rng(devices=[]):
+        trainer.compile(n_steps)
         steps = itertools.islice(_steps(trainer, len(plan.learn), plan.seed), n_steps)
         for number, (epoch, step, rows, inputs) in enumerate(steps):
             trainer.factor = rates[number] / base

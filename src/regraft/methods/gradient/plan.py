@@ -43,7 +43,7 @@ SHARE_TO_TEST, FEWEST_TO_TEST = 0.34, 30
 # In the run's folder: what a tracker keeps there.
 TRACKED = "tracked"
 # What may change between a training and the one that goes on with it.
-_NO_IDENTITY = {"epochs", "workers", "budget_gib", "tracker", "refit", "compile"}
+_NO_IDENTITY = {"epochs", "workers", "budget_gib", "tracker", "refit"}
 
 
 class Plan:
@@ -172,7 +172,7 @@ class Plan:
         settings, own = self.settings, self.built.info.preprocess.input_px
         size = int(settings.image_size or 0)
         source = self.built.source.given(
-            input_px=(size, size) if (size, size) != own and self.method.method != "head" else None,
+            input_px=(size, size) if size != min(own) else None,
             mean=settings.numbers("mean", 3),
             std=settings.numbers("std", 3),
         )

@@ -23,7 +23,7 @@ from torch import nn
 
 from regraft.errors import TrainingError, UsageError
 from regraft.methods.base import Codes, Floats
-from regraft.methods.gradient import checkpoint, devices, losses, optim, schedules
+from regraft.methods.gradient import checkpoint, compiling, devices, losses, optim, schedules
 from regraft.methods.gradient.examples import Examples, Rows, prefetched
 from regraft.methods.gradient.weight_average import MovingAverage, mean_of
 from regraft.methods.settings import TrainingSettings
@@ -85,6 +85,8 @@ class History:
         where there is one.
     notes : list of str
         What went wrong and was healed.
+    compiled : str
+        Whether the steps were compiled, and why.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
@@ -92,6 +94,7 @@ class History:
     last: State = field(default_factory=dict, repr=False)
     average: State = field(default_factory=dict, repr=False)
     notes: list[str] = field(default_factory=list)
+    compiled: str = ""
     resumed_at: int = 0
 
     @property
@@ -165,6 +168,8 @@ class Trainer:
         self.history = History()
         self._best_value = math.inf
         self._best_in_memory: State | None = None
+        self._compiled: Any = None
+        self._was_compiled: bool | None = None
 
     def run(self) -> History:
         """All epochs that are still to be done.
@@ -178,6 +183,7 @@ class Trainer:
         if not self._restore():
             self._remember_good()
         with torch.random.fork_rng(devices=[]):
+            self.compile((self.n_epochs - len(self.history.epochs)) * self.steps_per_epoch)
             while len(self.history.epochs) < self.n_epochs and not self._is_enough():
                 self._one_epoch()
         history = self.history
@@ -190,6 +196,46 @@ class Trainer:
         """Onto the device, into its arithmetic."""
         self.accelerator.prepare_model(self.model, evaluation_mode=True)
         self._parallel = devices.in_parallel(self.accelerator, self.model)
+
+    def compile(self, n_steps: int) -> None:
+        """Settle whether the steps that are left are compiled."""
+        if self.model.body is None:
+            return
+        x, earlier = self.learn.examples.batch(
+            np.arange(min(self.micro_batch, len(self.learn.y))), 0
+        )
+        inputs = self._put(x), self._put(earlier)
+        choice = compiling.choose(
+            self._parallel,
+            self.settings.compile,
+            before=self._was_compiled,
+            step=lambda module: self._rehearse(module, *inputs),
+            n_steps=n_steps,
+            device=self.accelerator.device.type,
+            n_processes=self.accelerator.num_processes,
+            say=self.say,
+        )
+        self._compiled, self.history.compiled = choice.module, choice.words
+        if choice.has_failed:
+            self.history.notes.append(choice.words)
+        if choice.has_failed or choice.module is not None:
+            self.say(choice.words)
+
+    def _rehearse(self, module: Any, x: Any, earlier: Any) -> None:
+        """Forward and backward as in a step; weights and statistics stay as they are."""
+        before = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        was_training = self.model.training
+        self.model.train()
+        with self.accelerator.no_sync(self._parallel):
+            with self.accelerator.autocast():
+                logits = module(x, earlier).float()
+            self.accelerator.backward(logits.square().mean())
+        self.model.train(was_training)
+        self.optimizer.zero_grad(set_to_none=True)
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(before[name])
+        if x.device.type == "cuda":
+            torch.cuda.synchronize(x.device)
 
     def scores(self, examples: Examples, *, epoch: int = 0) -> NDArray[np.float32]:
         """``(N, K)`` logits in eval mode, in order, whatever the number of processes."""
@@ -264,12 +310,19 @@ class Trainer:
             loss, right = self._step(epoch, step, steps[step], rows, inputs)
             total_loss, total_right = total_loss + loss, total_right + right
             self.on_step(epoch * len(steps) + step + 1, self.n_epochs * len(steps))
+        self._require_finite(epoch, len(steps) - 1)
         devices.agree_on_statistics(self.accelerator, self.model)
         if world > 1:
             sums = torch.tensor([total_loss, total_right], dtype=torch.float64)
             summed = self.accelerator.reduce(sums.to(self.accelerator.device), reduction="sum")
             total_loss, total_right = (float(v) for v in summed.cpu())
         return total_loss / float(self.learn.weight.sum()), total_right / len(self.learn.y)
+
+    def _require_finite(self, epoch: int, step: int) -> None:
+        """The last step's loss was that of the weights before it."""
+        weights = (p.detach() for group in self.groups for p in group.parameters)
+        if not all(bool(weight.isfinite().all()) for weight in weights):
+            raise NotFiniteError(epoch, step, math.nan, self._rate(epoch, step))
 
     def _step(
         self, epoch: int, step: int, whole: Rows, rows: Rows, inputs: Any
@@ -288,7 +341,8 @@ class Trainer:
                 )
                 break
             except (MemoryError, RuntimeError) as error:
-                self._halve(error)
+                if not self._goes_without_compiling(error):
+                    self._halve(error)
         finite = torch.tensor(float(math.isfinite(loss)), device=self.accelerator.device)
         if self.accelerator.num_processes > 1:
             finite = self.accelerator.reduce(finite, reduction="sum") / (
@@ -321,7 +375,7 @@ class Trainer:
             weight = torch.from_numpy(np.asarray(weights[part], np.float32))
             x_part, y, weight = self._put(x[part]), self._put(y), self._put(weight)
             targets = y
-            if x_part.ndim == 4 and len(y) > 1:
+            if x_part.ndim > 2 and len(y) > 1:
                 place = [self.seed, epoch, step, number, self.accelerator.process_index]
                 x_part, targets = losses.mixed(
                     x_part, y, self.n_classes, self.settings.mixup, self.settings.cutmix,
@@ -339,12 +393,17 @@ class Trainer:
             with wait:
                 with self.accelerator.autocast():
                     earlier_part = None if earlier is None else self._put(earlier[part])
-                    logits = self._parallel(x_part, earlier_part).float()
+                    logits = self._module_for(len(y))(x_part, earlier_part).float()
                 mean = losses.weighted_mean(self.criterion(logits, targets), denominator, weight)
                 self.accelerator.backward(mean)
             total_loss += float(mean.detach()) * denominator
             total_right += float(((logits.detach().argmax(1) == y) & (weight > 0)).sum())
         return total_loss, total_right
+
+    def _module_for(self, n_images: int) -> Any:
+        """The compiled module for whole parts; the few that are smaller are not worth a graph."""
+        is_whole = n_images == self.micro_batch
+        return self._compiled if self._compiled is not None and is_whole else self._parallel
 
     # -- rates and phases --------------------------------------------------------------------
 
@@ -385,6 +444,8 @@ class Trainer:
             for parameter, does in learns:
                 parameter.requires_grad_(does)
             self._parallel = devices.in_parallel(self.accelerator, self.model)
+            if self._compiled is not None:
+                self._compiled = compiling.compiled(self._parallel)
 
     def _is_enough(self) -> bool:
         patience, best = self.settings.patience, self.history.best_epoch
@@ -462,6 +523,7 @@ class Trainer:
             "rate_factor": self.rate_factor,
             "retries": self.n_retries,
             "micro_batch": self.micro_batch,
+            "compiled": self._compiled is not None,
             "notes": self.history.notes,
         }
         if is_best:
@@ -498,6 +560,7 @@ class Trainer:
         self._best_value = math.inf if best is None else float(best)
         self.rate_factor, self.n_retries = saved.meta["rate_factor"], saved.meta["retries"]
         self.micro_batch = saved.meta["micro_batch"]
+        self._was_compiled = saved.meta["compiled"]
         self._remember_good()
         if self.history.resumed_at < self.n_epochs:
             self.say(f"going on after epoch {self.history.resumed_at}, where the run was stopped")
@@ -527,6 +590,16 @@ class Trainer:
 
     def _put(self, tensor: Any) -> Any:
         return None if tensor is None else tensor.to(self.accelerator.device, non_blocking=True)
+
+    def _goes_without_compiling(self, error: BaseException) -> bool:
+        """Where a graph for other inputs (the next size of picture) cannot be made."""
+        if self._compiled is None or not compiling.is_of_compiler(error):
+            return False
+        self._compiled = None
+        note = f"torch.compile failed ({str(error).strip().splitlines()[0][:160]}); on without it"
+        self.history.notes.append(note)
+        self.history.compiled = note
+        return True
 
     def _halve(self, error: BaseException) -> None:
         """Out of memory: smaller parts, the same step."""

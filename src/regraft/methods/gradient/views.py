@@ -110,7 +110,7 @@ class Views:
     def _side(self) -> int:
         if self.settings.recipe == "tutorial":
             return 10**6  # as they are: the tutorials crop from the whole picture
-        return round(ROOM_FOR_CROPS * max(self.preprocess.input_px))
+        return side_for_crops(self.preprocess)
 
     @cached_property
     def _decoded(self) -> pixels.Pixels:
@@ -126,16 +126,14 @@ class Views:
         return found
 
 
+def side_for_crops(preprocess: Preprocess) -> int:
+    """Pixels that pictures keep on their shorter side, for crops to choose from."""
+    return round(ROOM_FOR_CROPS * max(preprocess.input_px))
+
+
 def augmentation_of(settings: TrainingSettings) -> Augmentation:
     """The preset that the settings name, with what they change of it."""
-    given: dict[str, Any] = {
-        "scale": settings.numbers("crop_scale", 2),
-        "degrees": settings.degrees,
-        "horizontal_flip": settings.horizontal_flip,
-        "vertical_flip": settings.vertical_flip,
-    }
-    changed = {name: value for name, value in given.items() if value is not None}
-    return Augmentation.preset(settings.augment, **changed)
+    return Augmentation.preset(settings.augment, **settings.augmentation_changes)
 
 
 def measured_augmentation(
