@@ -235,12 +235,16 @@ def run_cli(run_program: Run) -> Run:
 
 @pytest.fixture(scope="session")
 def built_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that holds the default backbone's engine and nothing else; built once a session."""
+    """A cache with the default backbone's engine and maps alone; built once a session."""
     folder = tmp_path_factory.mktemp("built")
     program = (
+        "import numpy as np\n"
         "from regraft.backbones import catalog\n"
-        "from regraft.features import engines\n"
-        "engines.locate(catalog.resolve('default'), offline=True)\n"
+        "from regraft.explain.cam import MAPS\n"
+        "from regraft.features import engines, maps\n"
+        "built = engines.locate(catalog.resolve('default'), offline=True)\n"
+        "pixels = np.random.default_rng(0).integers(0, 255, (2, 224, 224, 3), np.uint8)\n"
+        "maps.find_or_build(built, MAPS, example=pixels)\n"
     )
     # In a process of its own, so that neither torch's threads nor its memory stay with the tests.
     done = subprocess.run(

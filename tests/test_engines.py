@@ -77,7 +77,7 @@ def assert_agrees_with_torch(name: str) -> None:
     assert found.shape == (3, built.info.n_features)
     assert found.dtype == np.float32
     reference = TorchEngine.load(built.folder, built.info, device="cpu")
-    state = reference._tapped.network.state_dict()
+    state = reference._module.network.state_dict()
     before = weights.digest_of_tensors(state)
     wanted = reference.run(pixels)
     least = 0.9999 if built.info.precision == "fp32" else 0.98
@@ -87,7 +87,7 @@ def assert_agrees_with_torch(name: str) -> None:
     assert weights.digest_of_tensors(state) == before == built.info.weights_digest
     saved = weights.read_tensors(built.weights_path)
     assert weights.digest_of_tensors(saved) == before
-    assert not reference._tapped.training
+    assert not reference._module.training
     assert network.rebuild(
         built.weights_path, built.info.architecture, built.info.config
     ).weights_digest == before  # fmt: skip

@@ -1,6 +1,7 @@
-"""A saved model at work: predict and evaluate, by the same decoder, engine and head as in training.
+"""A saved model at work: predict, evaluate, explain, by the decoder, engine and head of training.
 
-With the engine built, nothing here imports torch, timm or scikit-learn.
+With the engine built, nothing here imports torch, timm or scikit-learn (but for explanations by
+gradients).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ from regraft.errors import TableError, UsageError
 from regraft.features import engines, extract
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
+
+if TYPE_CHECKING:
+    from regraft.explain.explanations import Explanations
 
 # Images that stand beside class folders have no class, but predict wants them all the same.
 _UNLABELLED = "unlabelled"
@@ -243,6 +247,63 @@ def evaluate_model(
         int((~is_labelled).sum()),
         int(learnt_from.sum()),
         counts_them,
+    )
+
+
+@blas.one_thread
+def explain(
+    model: str | os.PathLike[str],
+    images: Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str] = "explained",
+    method: str = "auto",
+    label: str | None = None,
+    top: int = 3,
+    offline: bool = False,
+    listener: Any = None,
+) -> Explanations:
+    """Where a saved model looks: for each image a map, drawn into a folder and in numbers.
+
+    Parameters
+    ----------
+    model : path
+    images : sequence of paths
+        Files, folders, manifests or archives.
+    out : path
+        Folder of the pictures and ``maps.json``.
+    method : {'auto', 'cam', 'gradcam', 'occlusion'}
+        See :mod:`regraft.explain`.
+    label : str, optional
+        The class asked about; the predicted one of each image if not given.
+    top : int
+        Nearest images of train that are named.
+
+    Raises
+    ------
+    ArtefactError
+        The model is damaged, foreign or newer.
+    TableError
+        There is nothing to explain.
+    UsageError
+        No such class, or the model does not allow this method.
+    """
+    from regraft.explain import explanations
+
+    loaded = artefact.load(model)
+    code = explanations.code_of(label, loaded.classes)
+    table = _all_images([os.fsdecode(image) for image in images])
+    extraction = features_for(loaded, table, offline=offline, listener=listener)
+    progress = functools.partial(listener.progress, "maps") if listener else lambda *done: None
+    return explanations.explain(
+        loaded,
+        engines.locate(loaded.source, offline=offline),
+        extraction,
+        out=out,
+        method=method,
+        code=code,
+        top=top,
+        say=listener.say if listener else _say_unless(True),
+        progress=progress,
     )
 
 

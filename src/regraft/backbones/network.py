@@ -17,7 +17,7 @@ import urllib.request
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,34 @@ def load(source: catalog.Source, *, offline: bool = False) -> LoadedNetwork:
     )
 
 
+def without_weights(source: catalog.Source, *, offline: bool = False) -> nn.Module:
+    """The network that `source` means from random numbers (seed 0): no weights are read.
+
+    Only of an hf-hub name the config is downloaded, unless it is on this disk.
+
+    Raises
+    ------
+    BackboneError
+        timm knows no such name, or the config cannot be downloaded here.
+
+    Examples
+    --------
+    >>> sum(p.numel() for p in without_weights(catalog.resolve("resnet50")).parameters())
+    25557032
+    """
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        if source.kind == "hf-hub":
+            network = _download(source, source.name, offline, pretrained=False)
+        else:
+            is_folder = source.kind == "local-dir"
+            network = _create(f"local-dir:{source.path}" if is_folder else source.architecture)
+        if source.changed:
+            _take_size(network, changed_by(dict(network.pretrained_cfg), source.changed))
+    return network.eval()
+
+
 def rebuild(path: Path, architecture: str, config: dict[str, Any]) -> LoadedNetwork:
     """A network from tensors that Regraft saved under timm's own names."""
     state = weights.read_tensors(path)
@@ -115,7 +143,10 @@ class TappedNetwork(nn.Module):  # type: ignore[misc]
         self.taps = StageTaps(network, stages)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        maps = self.network.forward_features(self.normalised(pixels))
+        return self.pooled(self.network.forward_features(self.normalised(pixels)))
+
+    def pooled(self, maps: torch.Tensor) -> torch.Tensor:
+        """What a pass gives that has come as far as the last map."""
         final = self.network.forward_head(maps, pre_logits=True)
         pooled = [part for name in self.stages for part in self.taps.take(name)]
         return torch.cat([*pooled, final.flatten(1).float()], dim=1)
@@ -275,9 +306,7 @@ def _load_artefact(source: catalog.Source, offline: bool) -> nn.Module:
 
 
 def _load_random(source: catalog.Source, offline: bool) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return _create(source.architecture)
+    return without_weights(replace(source, changed={}))
 
 
 _LOADERS: dict[str, Callable[[catalog.Source, bool], nn.Module]] = {
@@ -291,13 +320,15 @@ _LOADERS: dict[str, Callable[[catalog.Source, bool], nn.Module]] = {
 }
 
 
-def _download(source: catalog.Source, name: str, offline: bool) -> nn.Module:
+def _download(
+    source: catalog.Source, name: str, offline: bool, *, pretrained: bool = True
+) -> nn.Module:
     """A network with weights from the Hugging Face hub, or from its cache on this disk."""
     if source.kind == "timm":
         _create(name)  # a typo is answered before anything is downloaded
     try:
         with _hub_environment(offline):
-            return _create(name, pretrained=True)
+            return _create(name, pretrained=pretrained)
     except RegraftError:
         raise
     except Exception as error:

@@ -52,12 +52,22 @@ class StageTaps:
 
     def take(self, name: str) -> Iterator[torch.Tensor]:
         """Mean and maximum over space (or tokens), ``(N, C)`` each; forgotten afterwards."""
-        yield from self.pooled(self._outputs.pop(name))
+        yield from self.pooled(self.take_map(name))
+
+    def take_map(self, name: str) -> torch.Tensor:
+        """The output as it is; forgotten afterwards."""
+        return self._outputs.pop(name)
 
     def pooled(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Of one map ``(N, C, H, W)``, ``(N, H, W, C)`` as Swin's are, or tokens ``(N, T, C)``."""
         space = (1,) if x.ndim == 3 else (1, 2) if self.is_channels_last else (2, 3)
         return x.mean(space).float(), x.amax(space).float()
+
+    def by_position(self, x: torch.Tensor) -> torch.Tensor:
+        """``(N, P, C)`` of a map as `pooled` takes it: positions row by row, or tokens."""
+        if x.ndim == 4 and not self.is_channels_last:
+            x = x.permute(0, 2, 3, 1)
+        return x.flatten(1, -2)
 
     def _keep(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: torch.Tensor) -> None:

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import shutil
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,12 +22,11 @@ from torch import nn
 from regraft import cache
 from regraft.backbones.splitting import Split
 from regraft.backbones.taps import Normalised, StageTaps
-from regraft.features import engines
-from regraft.features.engines import BuiltEngine, Tap, available_cores
+from regraft.features import parts
+from regraft.features.engines import BuiltEngine, Engine, Tap, available_cores
 
 View = Callable[[int, int], NDArray[np.uint8]]
 Progress = Callable[[int, int], None]
-_INFO = "prefix.json"
 # Raised when the order or the meaning of a row's numbers changes.
 PREFIX_VERSION = 2
 
@@ -70,12 +65,6 @@ class PrefixNetwork(nn.Module):  # type: ignore[misc]
         return torch.cat([*pooled, flat.float().flatten(1)], dim=1)
 
 
-class Runner(Protocol):
-    """Pixels in, rows out; from several threads at once."""
-
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]: ...
-
-
 @dataclass(frozen=True, eq=False)
 class PrefixEngine:
     """A prefix, ready to run.
@@ -90,7 +79,7 @@ class PrefixEngine:
         The same for equal rows.
     """
 
-    runner: Runner
+    runner: Engine
     n_earlier: int
     shape: tuple[int, ...]
     batch_size: int
@@ -122,74 +111,19 @@ def prefix_engine(
         Real pictures, on which the graph is compared with PyTorch.
     """
     with torch.inference_mode():
-        wanted = module(torch.from_numpy(example)).numpy()
+        width = module(torch.from_numpy(example)).shape[1]  # it also says its shape
     n_earlier = max((tap.stop for tap in taps if tap.name in module.stages), default=0)
-    folder = engines.folder_for(
-        built.info.weights_digest,
-        built.device,
-        built.info.variant,
-        part=f"prefix {PREFIX_VERSION} {cut}",
+    part = parts.find_or_build(
+        module,
+        built,
+        f"prefix {PREFIX_VERSION} {cut}",
+        columns=[Tap(cut, 0, width)],
+        example=example,
+        facts={},
     )
-    info = built.info
-    if info.runtime.startswith("openvino"):
-        with contextlib.suppress(Exception):  # any failure has the same answer: PyTorch runs it
-            runner = _on_openvino(module, folder, info, wanted, example)
-            return PrefixEngine(
-                runner, n_earlier, module.shape, info.batch_size, folder.name, info.runtime
-            )
-    runner = _TorchRunner(module, built.device)
-    note = (
-        "" if info.runtime.startswith("torch") else "OpenVINO does not run the prefix; PyTorch does"
+    return PrefixEngine(
+        part.runner, n_earlier, module.shape, part.batch_size, part.key, part.runtime, part.note
     )
-    key = f"{folder.name}-torch"
-    return PrefixEngine(runner, n_earlier, module.shape, 16, key, "torch", note)
-
-
-def _on_openvino(
-    module: PrefixNetwork,
-    folder: Path,
-    info: engines.EngineInfo,
-    wanted: NDArray[np.float32],
-    example: NDArray[np.uint8],
-) -> Runner:
-    from regraft.features import engine_builder
-    from regraft.features.openvino_engine import GRAPH, OpenVINOEngine
-
-    if not (folder / _INFO).exists():
-        room = engines.working_folder(folder.parent)
-        try:
-            height, width = info.preprocess.input_px
-            zeros = torch.zeros(info.batch_size, height, width, 3, dtype=torch.uint8)
-            engine_builder.to_graph(module, zeros, room / GRAPH)
-            found = OpenVINOEngine(room, info, n_threads=1).run(example)
-            worst = _worst_cosine(found, wanted)
-            if not worst >= engine_builder.WORST_COSINE[info.precision]:
-                raise ValueError(f"cosine {worst:.4f} with PyTorch")
-            (room / _INFO).write_text(json.dumps({"worst_cosine": worst, **asdict(info.taps[0])}))
-            with contextlib.suppress(OSError):  # another process may have been faster
-                room.rename(folder)
-        finally:
-            shutil.rmtree(room, ignore_errors=True)
-    return OpenVINOEngine(folder, info, n_threads=available_cores())
-
-
-def _worst_cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(((a * b).sum(1) / np.maximum(lengths, 1e-30)).min())
-
-
-class _TorchRunner:
-    def __init__(self, module: PrefixNetwork, device: str) -> None:
-        self.module, self.device = module.to(device).eval(), device
-        self._lock = threading.Lock()
-
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with self._lock, torch.inference_mode():
-            rows: NDArray[np.float32] = (
-                self.module(torch.from_numpy(pixels).to(self.device)).cpu().numpy()
-            )
-        return rows
 
 
 def rows_of(

@@ -7,6 +7,7 @@ instead; the engine's notes say so.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from regraft.backbones import catalog, network
-from regraft.features.engines import EngineInfo, Sample, available_cores, precision
+from regraft.features.engines import EngineInfo, Sample, Tap, available_cores, precision
 from regraft.features.openvino_engine import GRAPH, OpenVINOEngine, openvino
 from regraft.features.torch_engine import describe
 
@@ -64,13 +65,39 @@ def _as_openvino(
     info = replace(info, runtime=f"openvino {openvino_version()}", precision=precision())
     weights_bytes = (folder / "weights.safetensors").stat().st_size
     info = replace(info, batch_size=batch_size(info, weights_bytes))
+    check = agreeing_graph(tapped, folder, info, info.taps, pictures(info, sample))
+    return replace(info, check=check)
+
+
+def agreeing_graph(
+    module: nn.Module,
+    folder: Path,
+    info: EngineInfo,
+    columns: Sequence[Tap],
+    pixels: NDArray[np.uint8],
+) -> dict[str, Any]:
+    """Write a module as a graph into `folder`; how far it is from PyTorch is returned.
+
+    Parameters
+    ----------
+    module : nn.Module
+        ``(N, H, W, 3)`` uint8 to ``(N, D)`` float32.
+    info : EngineInfo
+        Of the whole network: size, precision, batch.
+    columns : sequence of Tap
+        Of the D columns; each is compared for itself.
+    pixels : (n, H, W, 3) uint8
+
+    Raises
+    ------
+    Exception
+        Whatever PyTorch and OpenVINO raise on what cannot be put in a graph, or a cosine too low.
+    """
     height, width = info.preprocess.input_px
     example = torch.zeros(info.batch_size, height, width, 3, dtype=torch.uint8)
-    to_graph(tapped, example, folder / GRAPH)
+    to_graph(module, example, folder / GRAPH)
     engine = OpenVINOEngine(folder, info, n_threads=available_cores())
-    pixels = _pictures(info, sample)
-    check = _compare(engine.run(pixels), _reference(tapped, pixels), info)
-    return replace(info, check=check)
+    return _compare(engine.run(pixels), _reference(module, pixels), columns, info.precision)
 
 
 def to_graph(module: nn.Module, example: torch.Tensor, path: Path) -> None:
@@ -124,7 +151,7 @@ def openvino_version() -> str:
     return version("openvino")
 
 
-def _pictures(info: EngineInfo, sample: Sample | None) -> NDArray[np.uint8]:
+def pictures(info: EngineInfo, sample: Sample | None = None) -> NDArray[np.uint8]:
     """Up to eight preprocessed pictures; made-up ones (noise on soft shapes) if there are none."""
     found = list(sample(info.preprocess))[:8] if sample else []
     if found:
@@ -140,24 +167,27 @@ def _pictures(info: EngineInfo, sample: Sample | None) -> NDArray[np.uint8]:
     return pixels
 
 
-def _reference(tapped: network.TappedNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _reference(module: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     with torch.inference_mode():
-        features: NDArray[np.float32] = tapped(torch.from_numpy(pixels)).numpy()
+        features: NDArray[np.float32] = module(torch.from_numpy(pixels)).numpy()
     return features
 
 
 def _compare(
-    found: NDArray[np.float32], wanted: NDArray[np.float32], info: EngineInfo
+    found: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    columns: Sequence[Tap],
+    precision: str,
 ) -> dict[str, Any]:
     """The worst cosine over images and taps; raises if it is too low."""
-    worst = {tap.name: _cosines(found, wanted, tap).min().item() for tap in info.taps}
+    worst = {tap.name: _cosines(found, wanted, tap).min().item() for tap in columns}
     name = min(worst, key=lambda tap: worst[tap])
-    if not worst[name] >= WORST_COSINE[info.precision]:
+    if not worst[name] >= WORST_COSINE[precision]:
         raise _DisagreementError(f"cosine {worst[name]:.4f} with PyTorch at {name}")
     return {"images": len(found), "worst_cosine": round(worst[name], 7), "worst_tap": name}
 
 
-def _cosines(found: NDArray[np.float32], wanted: NDArray[np.float32], tap: Any) -> NDArray[Any]:
+def _cosines(found: NDArray[np.float32], wanted: NDArray[np.float32], tap: Tap) -> NDArray[Any]:
     a = found[:, tap.start : tap.stop].astype(np.float64)
     b = wanted[:, tap.start : tap.stop].astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)

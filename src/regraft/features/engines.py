@@ -13,7 +13,9 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -122,6 +124,22 @@ class Engine(Protocol):
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, H, W, 3)`` uint8 to ``(N, D)`` float32."""
         ...
+
+
+def run_on_cores(
+    engine: Engine, pixels: NDArray[np.uint8], *, batch_size: int
+) -> NDArray[np.float32]:
+    """``(N, H, W, 3)`` to ``(N, D)``: every core takes the next batch.
+
+    Parameters
+    ----------
+    batch_size : int
+        Images per request (`EngineInfo.batch_size`).
+    """
+    starts = range(0, len(pixels), batch_size)
+    with ThreadPoolExecutor(min(len(starts), available_cores()) or 1) as pool:
+        rows = pool.map(lambda start: engine.run(pixels[start : start + batch_size]), starts)
+        return np.concatenate(list(rows))
 
 
 @dataclass(frozen=True)
@@ -244,17 +262,14 @@ def build(
     """
     from regraft.features import engine_builder  # torch and timm live behind this import
 
-    room = working_folder(cache.folder_of("engines"))
-    try:
+    with working_folder() as room:
         info = engine_builder.build_into(
             room, source, sample=sample, offline=offline, device=device, loaded=loaded
         )
         (room / "engine.json").write_text(info.to_json(), encoding="utf-8")
         folder = folder_for(info.weights_digest, device, source.variant)
-        _publish(room, folder)
+        publish(room, folder, is_whole=lambda: _read_info(folder) is not None)
         _remember_digest(source.identity, info.weights_digest)
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
     return folder
 
 
@@ -287,25 +302,36 @@ def _read_info(folder: Path) -> EngineInfo | None:
         return None
 
 
-def working_folder(engines: Path) -> Path:
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """A room beside the engines, gone after the block; :func:`publish` makes it one of them."""
+    engines = cache.folder_of("engines")
     try:
         engines.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=".building-", dir=engines))
+        room = Path(tempfile.mkdtemp(prefix=".building-", dir=engines))
     except OSError as error:
         raise BackboneError(
             f"the engine cannot be kept: {error.strerror}",
             place=str(engines),
             cure="make room, or point REGRAFT_CACHE to a folder that can be written",
         ) from error
+    try:
+        yield room
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
 
 
-def _publish(room: Path, folder: Path) -> None:
-    """Rename when whole; an engine that another process built meanwhile is as good as ours."""
-    shutil.rmtree(folder, ignore_errors=True) if not _read_info(folder) else None
+def publish(room: Path, folder: Path, *, is_whole: Callable[[], bool]) -> None:
+    """Rename when whole; an engine that another process built meanwhile is as good as ours.
+
+    `is_whole` says whether what lies at `folder` can be used.
+    """
+    if not is_whole():
+        shutil.rmtree(folder, ignore_errors=True)
     try:
         room.rename(folder)
     except OSError:
-        if not _read_info(folder):
+        if not is_whole():
             raise
 
 

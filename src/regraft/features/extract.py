@@ -212,7 +212,11 @@ def plain_picture(path: str, preprocess: Preprocess) -> NDArray[np.uint8]:
     DecodeError
         The file cannot be read whole.
     """
-    data = read_file(path)
+    return plain_picture_of(read_file(path), preprocess)
+
+
+def plain_picture_of(data: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """The same of a file's content."""
     return preprocess(decode(data, min_side_px=preprocess.decode_min_side_px).pixels)
 
 

@@ -314,6 +314,20 @@ class Store:
         self._database.read(read, None)
         self._discard("features", bad)
 
+    def digests_with_features(self, recipe_digest: str) -> list[bytes]:
+        """Content digests of all images whose features by this recipe are stored."""
+        query = """
+            SELECT features.digest FROM recipes JOIN features ON features.recipe = recipes.id
+            WHERE recipes.digest = ?"""
+        rows = self._database.read(
+            lambda c: c.execute(query, (recipe_digest,)).fetchall(), list[Row]()
+        )
+        return [digest for (digest,) in rows if type(digest) is bytes]
+
+    def paths_of(self, digests: Collection[bytes]) -> dict[bytes, list[str]]:
+        """Where the images of these contents were last seen; those never seen are left out."""
+        return self._database.read(lambda c: _paths_of(c, digests), dict[bytes, list[str]]())
+
     def put_features(
         self,
         digests: Sequence[bytes],

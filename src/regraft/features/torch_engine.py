@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from regraft.backbones import catalog, network
 from regraft.features.engines import EngineInfo
@@ -16,11 +17,12 @@ from regraft.images.geometry import Preprocess
 
 
 class TorchEngine:
-    """The tapped network in eval mode on one device; one request at a time."""
+    """A network with its taps, or a part of one, in eval mode on one device; one request at a
+    time."""
 
-    def __init__(self, tapped: network.TappedNetwork, device: str) -> None:
+    def __init__(self, module: nn.Module, device: str) -> None:
         self.device = device
-        self._tapped = tapped.to(device).eval()
+        self._module = module.to(device).eval()
         self._lock = threading.Lock()
 
     @classmethod
@@ -34,7 +36,7 @@ class TorchEngine:
         with self._lock, torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # read-only arrays are only read
             batch = torch.from_numpy(pixels).to(self.device)
-            features: NDArray[np.float32] = self._tapped(batch).float().cpu().numpy()
+            features: NDArray[np.float32] = self._module(batch).float().cpu().numpy()
         return features
 
 

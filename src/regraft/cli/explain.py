@@ -1,0 +1,61 @@
+"""`regraft explain`."""
+
+from __future__ import annotations
+
+import click
+
+from regraft.cli import options
+
+
+@click.command(short_help="where a saved model looks, as pictures and numbers")
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True)
+@click.option(
+    "--out",
+    default="explained",
+    show_default=True,
+    metavar="FOLDER",
+    help="For a picture an image, and maps.json.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "cam", "gradcam", "occlusion"]),
+    default="auto",
+    show_default=True,
+    help="auto takes the first of the others that the model allows.",
+)
+@click.option("--label", metavar="NAME", help="Explain this class.  [default: the predicted one]")
+@click.option(
+    "--top",
+    default=3,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Nearest training images that are named.",
+)
+@click.option("--offline", is_flag=True, help="Use no network.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    model: str, images: tuple[str, ...], out: str, method: str, label: str | None, top: int,
+    offline: bool, as_json: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Show which places of IMAGES (files, folders, manifests or archives) speak for their label.
+
+    \b
+    cam         the score itself, divided over the places it is a sum of
+    gradcam     the score's gradient at the network's last map, times the map
+    occlusion   what the label loses when a place is hidden
+
+    MODEL is a run's model folder. A file that cannot be read is named with its reason. Exit code 3
+    only if no image can be read.
+    """
+    from regraft import console, progress, serving
+
+    options.require_room(out)
+    with progress.listening(quiet=quiet or as_json, after="explaining") as listener:
+        explained = serving.explain(
+            model, images, out=out, method=method, label=label, top=top, offline=offline,
+            listener=listener,
+        )  # fmt: skip
+    console.show_explained(explained, as_json=as_json)
+    return 0 if explained.images else 3

@@ -1,0 +1,86 @@
+"""Which way a classifier is explained, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.errors import UsageError
+from regraft.explain.base import Classifier, Explainer
+from regraft.explain.cam import ClassActivation
+from regraft.explain.occlusion import Occlusion
+
+METHODS = ("cam", "gradcam", "occlusion")
+
+
+def explainer_for(
+    classifier: Classifier,
+    *,
+    example: NDArray[np.uint8],
+    method: str = "auto",
+    say: Callable[[str], None] = lambda text: None,
+) -> Explainer:
+    """The way of explaining that was asked for; 'auto' takes the first that this model allows.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    example : (n, H, W, 3) uint8
+        A few pictures as the network sees them (four are enough), for what is found out or built
+        now.
+    method : {'auto', 'cam', 'gradcam', 'occlusion'}
+    say : callable(text)
+        Hears one line before anything that takes seconds.
+
+    Raises
+    ------
+    UsageError
+        The classifier does not allow this method; the message says why.
+
+    Examples
+    --------
+    ::
+
+        parts = Classifier(built, model.representation, model.head, model.temperature)
+        heat = explainer_for(parts, example=pixels[:4]).explain(pixels, y)
+        drawing.overlay(pixels[0], heat.maps[0])
+    """
+    if method == "auto":
+        return _first_possible(classifier, example, say)
+    if method not in METHODS:
+        raise UsageError(
+            f"no method of explaining is called {method!r}", cure=f"auto, {', '.join(METHODS)}"
+        )
+    return _made(method, classifier, example, say)
+
+
+def _first_possible(
+    classifier: Classifier, example: NDArray[np.uint8], say: Callable[[str], None]
+) -> Explainer:
+    reasons: list[str] = []
+    for method in METHODS:
+        try:
+            found = _made(method, classifier, example, say)
+        except UsageError as error:
+            reasons.append(f"no {method}: {error.rule}")
+            continue
+        found.why = "; ".join([found.why, *reasons])
+        return found
+    raise AssertionError("occlusion refuses nothing")
+
+
+def _made(
+    method: str,
+    classifier: Classifier,
+    example: NDArray[np.uint8],
+    say: Callable[[str], None],
+) -> Explainer:
+    if method == "cam":
+        return ClassActivation(classifier, example=example, say=say)
+    if method == "gradcam":
+        from regraft.explain.gradcam import GradientMaps  # torch lives behind this import
+
+        return GradientMaps(classifier, example=example)
+    return Occlusion(classifier)

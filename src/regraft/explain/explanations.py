@@ -1,0 +1,290 @@
+"""The story of `regraft explain`: for every image its map, drawn and in numbers."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft import runs
+from regraft.artefact import Artefact
+from regraft.data.table import Rejected
+from regraft.errors import UsageError
+from regraft.explain import drawing, nearest
+from regraft.explain.base import Classifier, Heat
+from regraft.explain.explainer import explainer_for
+from regraft.features.engines import BuiltEngine, available_cores
+from regraft.features.extract import Extraction, plain_picture
+from regraft.features.store import Store
+from regraft.images import DECODER_VERSION
+
+NUMBERS = "maps.json"
+# Images that are decoded, explained and drawn together.
+CHUNK = 16
+# The box in the middle by which `inside` and `border` are told apart, along each side.
+MIDDLE = 0.6
+
+
+@dataclass(frozen=True, eq=False)
+class Explanations:
+    """What was found about each image.
+
+    Attributes
+    ----------
+    folder : str
+        Where the pictures and ``maps.json`` are.
+    model : str
+    method, why : str
+        How the maps were made, and why so.
+    images : list of dict
+        One per image, as in ``maps.json``.
+    rejected : tuple of Rejected
+        Files that could not be read.
+    notes : tuple of str
+        What a user must hear.
+    """
+
+    folder: str
+    model: str
+    method: str
+    why: str
+    images: list[dict[str, Any]]
+    rejected: tuple[Rejected, ...]
+    notes: tuple[str, ...] = ()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """What ``--json`` prints: one object per image, then one per rejected file."""
+        yield from self.images
+        for bad in self.rejected:
+            yield {"path": bad.path, "error": bad.reason, "mend": bad.mend}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``maps.json``."""
+        return {
+            "schema": 1,
+            "model": self.model,
+            "method": self.method,
+            "why": self.why,
+            "notes": list(self.notes),
+            "images": list(self.rows()),
+        }
+
+
+def code_of(label: str | None, classes: tuple[str, ...]) -> int | None:
+    """The code of a class by its name; UsageError with near names if there is none."""
+    if label is None:
+        return None
+    if label in classes:
+        return classes.index(label)
+    near = difflib.get_close_matches(label, classes, n=3, cutoff=0.5)
+    raise UsageError(
+        f"the model has no class {label!r}" + (f"; near: {', '.join(near)}" if near else ""),
+        cure="--label with one of " + ", ".join(classes[:10]) + (", …" * (len(classes) > 10)),
+        near=near,
+    )
+
+
+def explain(
+    model: Artefact,
+    built: BuiltEngine,
+    extraction: Extraction,
+    *,
+    out: str | os.PathLike[str],
+    method: str = "auto",
+    code: int | None = None,
+    top: int = 3,
+    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] = lambda begun, total: None,
+) -> Explanations:
+    """A map for every image of an extraction, drawn into a folder.
+
+    Parameters
+    ----------
+    model : Artefact
+    built : BuiltEngine
+        Of the model's network.
+    extraction : Extraction
+        Of the images, by that engine.
+    out : path
+        Folder of the pictures and ``maps.json``; made if missing.
+    code : int, optional
+        The class asked about; the predicted one if not given.
+    top : int
+        Nearest images of train that are named.
+    progress : callable(begun, total)
+
+    Raises
+    ------
+    UsageError
+        The model does not allow this method, or the folder cannot be written.
+    """
+    table, paths = extraction.table, list(extraction.table.paths)
+    if not paths:
+        return Explanations(str(out), str(model.folder), method, "", [], table.rejected)
+    proba = model.predict_proba(extraction.X)
+    y = proba.argmax(axis=1) if code is None else np.full(len(paths), code)
+    read = functools.partial(plain_picture, preprocess=built.info.preprocess)
+    parts = Classifier(built, model.representation, model.head, model.temperature)
+    few = np.stack([read(path) for path in paths[:4]])
+    explainer = explainer_for(parts, example=few, method=method, say=say)
+    near = _nearest(model, extraction, top)
+
+    folder, shown = _made(out), [table.shown(path) for path in paths]
+    images = [
+        {"path": path, "picture": file, **_answer(model.classes, p, int(k)), **_named(neighbours)}
+        for path, file, p, k, neighbours in zip(
+            shown, _file_names(shown), proba, y, near.neighbours, strict=True
+        )
+    ]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for start in range(0, len(paths), CHUNK):
+            progress(start, len(paths))
+            chunk = slice(start, start + CHUNK)
+            pixels = np.stack(list(pool.map(read, paths[chunk])))
+            heat = explainer.explain(pixels, y[chunk])
+            for at, image in enumerate(images[chunk]):
+                image |= {"method": explainer.name, **_numbers(heat, at)}
+            draw = functools.partial(_draw, folder)
+            list(pool.map(draw, images[chunk], pixels, heat.maps))
+    notes = (near.note,) if top and near.note else ()
+    found = Explanations(
+        str(folder), str(model.folder), explainer.name, explainer.why, images, table.rejected, notes
+    )
+    runs.write_json(folder / NUMBERS, found.to_dict())
+    return found
+
+
+def middle_share(heat: NDArray[np.floating[Any]]) -> float | None:
+    """How much of what speaks for the class lies in the middle box; None if nothing does.
+
+    The box is 0.6 of the height and of the width, 0.36 of the area: an even map gives 0.36.
+
+    Examples
+    --------
+    >>> round(middle_share(np.ones((7, 7))), 6)
+    0.36
+    >>> middle_share(np.eye(1, 49, 24).reshape(7, 7))  # the place in the middle alone
+    1.0
+    """
+    positive = np.maximum(np.asarray(heat, np.float64), 0)
+    if not positive.any():
+        return None
+    rows, columns = (_part_in_middle(n) for n in positive.shape)
+    return float(rows @ positive @ columns / positive.sum())
+
+
+def _part_in_middle(n: int) -> NDArray[np.float64]:
+    """Of each of n cells, how much lies in the middle."""
+    low, high = n * (1 - MIDDLE) / 2, n * (1 + MIDDLE) / 2
+    cell = np.arange(n)
+    return np.asarray(np.clip(np.minimum(cell + 1, high) - np.maximum(cell, low), 0, 1))
+
+
+def _nearest(model: Artefact, extraction: Extraction, k: int) -> nearest.Nearest:
+    with Store.open(decoder=DECODER_VERSION) as store:
+        return nearest.find(
+            model,
+            extraction.X,
+            extraction.digests,
+            store,
+            recipe_digest=extraction.recipe.digest,
+            k=k,
+        )
+
+
+def _answer(classes: tuple[str, ...], proba: NDArray[Any], code: int) -> dict[str, Any]:
+    """The prediction, and the class that the map speaks of."""
+    best = int(proba.argmax())
+    return {
+        "label": classes[best],
+        "probability": round(float(proba[best]), 6),
+        "explained": classes[code],
+        "explained_probability": round(float(proba[code]), 6),
+    }
+
+
+def _named(neighbours: list[nearest.Neighbour]) -> dict[str, Any]:
+    return {"nearest": [{"path": n.path, "similarity": round(n.similarity, 4)} for n in neighbours]}
+
+
+def _numbers(heat: Heat, at: int) -> dict[str, Any]:
+    """The map of one image as JSON, and what belongs to it."""
+    own, share = heat.maps[at], middle_share(heat.maps[at])
+    height, width = own.shape
+    found: dict[str, Any] = {
+        "map": {
+            "height": height,
+            "width": width,
+            "values": [[_rounded(value) for value in row] for row in own],
+        },
+        "in_middle": None if share is None else round(share, 4),
+    }
+    if heat.constant is not None and heat.exact is not None:
+        found["evidence"] = _rounded(own.sum(dtype=np.float64) + heat.constant[at])
+        found["without_place"] = _rounded(heat.constant[at])
+        found["exact_share"] = round(float(heat.exact[at]), 4)
+    return found
+
+
+def _rounded(value: Any) -> float:
+    """To five digits, which a picture does not show and a sum does not miss."""
+    return float(f"{float(value):.5g}")
+
+
+def _draw(
+    folder: Path, image: dict[str, Any], picture: NDArray[np.uint8], heat: NDArray[np.float32]
+) -> None:
+    drawn = drawing.pair(picture, heat, _caption(image))
+    # Trying harder makes the PNG of a photograph hardly smaller, and takes twice as long.
+    drawn.save(folder / image["picture"], compress_level=1)
+
+
+def _caption(image: dict[str, Any]) -> str:
+    predicted = f"{image['label']} {100 * image['probability']:.1f} %"
+    speaks_for = image["explained"]
+    if speaks_for == image["label"]:
+        return f"{predicted} ({image['method']})"
+    share = f"{100 * image['explained_probability']:.1f} %"
+    return f"what speaks for {speaks_for} {share} ({image['method']})\npredicted: {predicted}"
+
+
+def _made(out: str | os.PathLike[str]) -> Path:
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {str(out)!r} cannot be made: {(error.strerror or str(error)).lower()}",
+            cure="choose another with --out",
+        ) from error
+    return folder
+
+
+def _file_names(paths: list[str]) -> list[str]:
+    """A PNG for each image, by its own name; equal names are numbered.
+
+    Examples
+    --------
+    >>> _file_names(["a/ant.jpg", "b/ant.jpeg", "b/bee.jpg"])
+    ['ant.png', 'ant-2.png', 'bee.png']
+    """
+    found: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        stem = os.path.splitext(os.path.basename(path))[0]
+        plain = "".join(c if c.isprintable() else "_" for c in stem)
+        name, number = plain, 1
+        while name.casefold() in taken:  # many systems tell no capitals
+            number += 1
+            name = f"{plain}-{number}"
+        taken.add(name.casefold())
+        found.append(f"{name}.png")
+    return found

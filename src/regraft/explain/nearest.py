@@ -1,0 +1,127 @@
+"""The images of train that look most alike to a model: explanation by example.
+
+A model keeps the shortened digests of what it learnt from; the feature store may still have these
+images' features and paths. Nothing is computed again, so an answer may be missing.
+
+Array letters: N images asked about, M of train, D represented features.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft import record
+from regraft.artefact import Artefact
+from regraft.features.store import Store
+from regraft.methods.base import Floats
+
+# Rows of train held at once.
+CHUNK_ROWS = 2048
+
+
+class Neighbour(NamedTuple):
+    """An image of train: the first of its paths that is still there, and the cosine to it."""
+
+    path: str
+    similarity: float
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """For every image the nearest ones of train.
+
+    Attributes
+    ----------
+    neighbours : list of N lists of Neighbour
+        The nearest first. An image itself is not among its own.
+    n_known, n_learnt_from : int
+        Images of train whose features the store has, of how many.
+    n_incomplete : int
+        Images with fewer neighbours than asked for, though the store has the features of more.
+    """
+
+    neighbours: list[list[Neighbour]]
+    n_known: int
+    n_learnt_from: int
+    n_incomplete: int = 0
+
+    @property
+    def note(self) -> str:
+        """What is missing, in one sentence; empty if nothing is."""
+        if not self.n_learnt_from:
+            return "the model does not say which images it learnt from: no nearest ones"
+        if self.n_known < self.n_learnt_from:
+            return (
+                f"the feature store has {self.n_known} of the {self.n_learnt_from} images that "
+                "the model learnt from; the nearest are sought among these"
+            )
+        if self.n_incomplete:
+            return (
+                f"{self.n_incomplete} images have fewer nearest ones than were asked for: the "
+                "others' files are not where they were seen last"
+            )
+        return ""
+
+
+def find(
+    model: Artefact,
+    X: Floats,
+    digests: Sequence[bytes],
+    store: Store,
+    *,
+    recipe_digest: str,
+    k: int,
+) -> Nearest:
+    """The k nearest images of train, by the cosine of what the head sees.
+
+    Parameters
+    ----------
+    X : (N, D0) float32
+        Rows as the pass leaves them, by the recipe that is named.
+    digests : sequence of N bytes
+        Of the images' contents.
+    k : int
+    """
+    learnt = record.digests_from_text(model.config["regraft"].get("extra", {}).get("learnt_from"))
+    stored = store.digests_with_features(recipe_digest) if learnt and k else []
+    known = [digest for digest in stored if digest[: record.DIGEST_BYTES] in learnt]
+    row_of = {digest: row for row, digest in enumerate(known)}
+    asked = _unit_rows(model.representation(np.asarray(X, np.float32)))
+    similar = np.full((len(asked), len(known)), -np.inf, np.float32)
+    for start in range(0, len(known), CHUNK_ROWS):
+        chunk = known[start : start + CHUNK_ROWS]
+        found, rows = store.features(chunk, recipe_digest, X.shape[1])
+        Z = _unit_rows(model.representation(rows[found]))
+        similar[:, start + np.flatnonzero(found)] = asked @ Z.T
+    for i, digest in enumerate(digests):
+        if digest in row_of:
+            similar[i, row_of[digest]] = -np.inf
+    best = np.argsort(-similar, axis=1, kind="stable")[:, : k + _SPARE]
+    paths = store.paths_of({known[row] for row in np.unique(best)} if best.size else set())
+    there = {d: next(filter(os.path.exists, found), None) for d, found in paths.items()}
+    neighbours = [
+        [
+            Neighbour(path, float(similar[i, row]))
+            for row in best[i]
+            if np.isfinite(similar[i, row]) and (path := there.get(known[row]))
+        ][:k]
+        for i in range(len(asked))
+    ]
+    least = min(k, len(known) - 1)  # one may be the image itself
+    n_incomplete = sum(len(found) < least for found in neighbours)
+    return Nearest(neighbours, len(known), len(learnt), n_incomplete)
+
+
+# Nearest images whose file is gone give way to the next ones, up to so many.
+_SPARE = 20
+
+
+def _unit_rows(Z: Floats) -> NDArray[np.float32]:
+    lengths = np.sqrt(np.einsum("nd,nd->n", Z, Z))
+    return np.asarray(Z / np.maximum(lengths, 1e-12)[:, None], np.float32)

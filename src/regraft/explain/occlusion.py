@@ -1,0 +1,65 @@
+"""`occlusion`: what happens to the class when a part of the picture is hidden.
+
+Works with whatever gives a probability, because it asks nothing of it but answers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.explain.base import Classifier, Heat
+from regraft.features import engines
+from regraft.methods.base import Codes, Floats
+
+# Squares along each side. Their side is twice the step, so each place is hidden up to four times.
+GRID = 7
+
+
+class Occlusion:
+    """Loss of the class's log-odds by a square of the network's own grey, at 7 x 7 places.
+
+    References
+    ----------
+    Zeiler, Fergus (2014), ECCV, "Visualizing and understanding convolutional networks".
+    """
+
+    name = "occlusion"
+    why = f"it hides {GRID} x {GRID} places in turn and needs nothing but answers"
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+        self.engine = classifier.built.start()
+        mean = classifier.built.info.preprocess.mean
+        self.grey = np.round(255 * np.array(mean)).astype(np.uint8)
+
+    def explain(self, pixels: NDArray[np.uint8], y: Codes) -> Heat:
+        """``(N, H, W, 3)`` uint8 and ``(N,)`` codes to what is lost with each place."""
+        maps = [self._one(picture, int(code)) for picture, code in zip(pixels, y, strict=True)]
+        return Heat(np.stack(maps))
+
+    def _one(self, picture: NDArray[np.uint8], code: int) -> NDArray[np.float32]:
+        hidden = [self._hidden(picture, row, column) for row, column in np.ndindex(GRID, GRID)]
+        log_odds = self._log_odds(np.stack([picture, *hidden]), code)
+        lost: NDArray[np.float32] = (log_odds[0] - log_odds[1:]).astype(np.float32)
+        return lost.reshape(GRID, GRID)
+
+    def _hidden(self, picture: NDArray[np.uint8], row: int, column: int) -> NDArray[np.uint8]:
+        rows, columns = (
+            slice(max(0, round((at - 0.5) * n / GRID)), round((at + 1.5) * n / GRID))
+            for at, n in zip((row, column), picture.shape[:2], strict=True)
+        )
+        hidden = picture.copy()
+        hidden[rows, columns] = self.grey
+        return hidden
+
+    def _log_odds(self, pixels: NDArray[np.uint8], code: int) -> Floats:
+        """Of the class against all others; unlike a probability, never so full that no loss
+        shows."""
+        known = self.classifier
+        X = engines.run_on_cores(self.engine, pixels, batch_size=known.built.info.batch_size)
+        scores = known.head.scores(known.representation(X)).astype(np.float64) / known.temperature
+        others = np.delete(scores, code, axis=1)
+        most = others.max(axis=1)
+        log_odds: Floats = scores[:, code] - most - np.log(np.exp(others.T - most).sum(axis=0))
+        return log_odds

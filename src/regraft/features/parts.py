@@ -1,0 +1,145 @@
+"""A part of a network as a graph of its own: its frozen prefix, or the maps of its stages.
+
+It lies beside the whole network's engine: found, or built once, compared with PyTorch on real
+pixels and, where the two differ, given up for PyTorch. Finding one imports no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.features import engines
+from regraft.features.engines import BuiltEngine, Engine, Tap
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_FACTS = "part.json"
+# Pictures at once where PyTorch runs the part.
+_TORCH_BATCH = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part, ready to run.
+
+    Attributes
+    ----------
+    runner : Engine
+    key : str
+        The same for equal rows.
+    runtime : str
+        As in `EngineInfo`.
+    batch_size : int
+        Images per request.
+    facts : dict
+        What was found out when it was built.
+    note : str
+        What a user must hear.
+    """
+
+    runner: Engine
+    key: str
+    runtime: str
+    batch_size: int
+    facts: dict[str, Any]
+    note: str = ""
+
+
+def find(built: BuiltEngine, name: str) -> Part | None:
+    """The part `name` of a network, if its graph was built here and can be run.
+
+    Parameters
+    ----------
+    built : BuiltEngine
+        Of the whole network.
+    name : str
+        Which part, and the version of its rows' meaning.
+    """
+    folder, info = _folder(built, name), built.info
+    facts = _read_facts(folder)
+    if facts is None or not info.runtime.startswith("openvino"):
+        return None
+    from regraft.features.openvino_engine import OpenVINOEngine
+
+    with contextlib.suppress(Exception):  # a damaged graph; the answer is as if there were none
+        runner = OpenVINOEngine(folder, info, n_threads=engines.available_cores())
+        return Part(runner, folder.name, info.runtime, info.batch_size, facts)
+    return None
+
+
+def find_or_build(
+    module: nn.Module,
+    built: BuiltEngine,
+    name: str,
+    *,
+    columns: Sequence[Tap],
+    example: NDArray[np.uint8],
+    facts: Mapping[str, Any],
+) -> Part:
+    """The part that this module is, on the engine that the pass uses; else PyTorch runs it.
+
+    Parameters
+    ----------
+    module : nn.Module
+        ``(N, H, W, 3)`` uint8 to ``(N, D)`` float32, in eval mode.
+    columns : sequence of Tap
+        Of the D columns; each is compared for itself.
+    example : (n, H, W, 3) uint8
+        Real pictures, on which the graph is compared with PyTorch.
+    facts : mapping
+        For JSON; kept beside the graph.
+    """
+    info, folder = built.info, _folder(built, name)
+    if info.runtime.startswith("openvino"):
+        with contextlib.suppress(Exception):  # any failure has the same answer: PyTorch runs it
+            found = find(built, name)
+            if found is None:
+                _build(module, folder, info, columns, example, facts)
+                found = find(built, name)
+            if found is not None:
+                return found
+    from regraft.features.torch_engine import TorchEngine
+
+    is_known = info.runtime.startswith("torch")
+    note = "" if is_known else f"OpenVINO does not run the {name.split()[0]}; PyTorch does"
+    runner = TorchEngine(module, built.device)
+    return Part(runner, f"{folder.name}-torch", "torch", _TORCH_BATCH, dict(facts), note)
+
+
+def _build(
+    module: nn.Module,
+    folder: Path,
+    info: engines.EngineInfo,
+    columns: Sequence[Tap],
+    example: NDArray[np.uint8],
+    facts: Mapping[str, Any],
+) -> None:
+    from regraft.features import engine_builder
+
+    with engines.working_folder() as room:
+        check = engine_builder.agreeing_graph(module, room, info, columns, example)
+        text = json.dumps({"facts": dict(facts), "check": check})
+        (room / _FACTS).write_text(text, encoding="utf-8")
+        engines.publish(room, folder, is_whole=lambda: _read_facts(folder) is not None)
+
+
+def _folder(built: BuiltEngine, name: str) -> Path:
+    info = built.info
+    return engines.folder_for(info.weights_digest, built.device, info.variant, part=name)
+
+
+def _read_facts(folder: Path) -> dict[str, Any] | None:
+    try:
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))["facts"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return facts if isinstance(facts, dict) else None
