@@ -13,6 +13,8 @@ import errno
 import os
 import re
 import stat
+import subprocess
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -572,6 +574,7 @@ def _read_parquet(source: str, columns: dict[str, str | None]) -> _Rows:
     import polars as pl
 
     path = os.path.abspath(source)
+    _require_that_reading_ends(path)
     try:
         schema = pl.read_parquet_schema(path)
         chosen = _choose_columns(source, list(schema), columns)
@@ -586,6 +589,30 @@ def _read_parquet(source: str, columns: dict[str, str | None]) -> _Rows:
     except (Exception, pl.exceptions.PanicException) as error:  # a panic is no Exception
         raise ValueError(str(error) or type(error).__name__) from error
     return _Rows(values, range(1, len(frame) + 1))
+
+
+# Exit codes: 0 read, 3 refused by polars in words; anything else, the reader itself fell.
+_TRIAL = """
+import sys
+import polars as pl
+try:
+    pl.read_parquet(sys.argv[1], glob=False)
+except (Exception, pl.exceptions.PanicException):
+    sys.exit(3)
+"""
+
+
+def _require_that_reading_ends(path: str) -> None:
+    """Read a Parquet file once in a process that may fall: a damaged one can make polars ask for
+    2 EiB of memory, which ends the process without an exception (found by tests/fuzz.py)."""
+    with open(path, "rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    if not is_parquet or not sys.executable:
+        return
+    command = [sys.executable, "-I", "-c", _TRIAL, path]
+    trial = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if trial.returncode not in (0, 3):
+        raise ValueError(f"it is damaged: its reader fell (exit {trial.returncode})")
 
 
 def _shared(values: list[str | None]) -> list[str | None]:

@@ -1,0 +1,370 @@
+"""The points of pictures: ROC, precision and recall, accuracy against coverage.
+
+Every curve is exact where it is computed (images with one score come together, never one after the
+other) and then thinned: the points go that no eye would miss. Numbers are never read off a thinned
+curve; `metrics.auroc` and `average_precision` see all images.
+
+N images, K classes, P points. Undefined is NaN, as in `metrics`: without images of the class there
+is no share of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+
+from regraft.evaluation.calibration import softmax
+from regraft.evaluation.intervals import score_interval
+from regraft.evaluation.metrics import Array, divide, iterate_columns
+
+MAX_POINTS = 200
+SMALLEST_SHARE = 0.5  # of the images that `keep_at_accuracy` keeps
+# Of the axis: a point this near to the line between its neighbours moves no pixel.
+_UNSEEN = 5e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Roc:
+    """Images of the class found against false alarms; from (0, 0) to (1, 1), neither ever falls.
+
+    Attributes
+    ----------
+    false_positive_rate, true_positive_rate : array of shape (P,)
+    """
+
+    false_positive_rate: Array
+    true_positive_rate: Array
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionRecall:
+    """Share of the called that are right against share found; recall rises from 0 to 1.
+
+    Attributes
+    ----------
+    recall, precision : array of shape (P,)
+        The first point is (0, 1) by convention, where nothing is called yet.
+    """
+
+    recall: Array
+    precision: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """Accuracy of the images kept when the least sure are rejected; coverage rises to 1.
+
+    Attributes
+    ----------
+    coverage : array of shape (P,)
+        Share of the images kept.
+    accuracy, low, high : array of shape (P,)
+        Of those kept, with Wilson's interval. Each interval speaks for its own threshold, named
+        beforehand, not for the best of all.
+    threshold : array of shape (P,)
+        Kept is what has a top probability of at least this.
+    """
+
+    coverage: Array
+    accuracy: Array
+    low: Array
+    high: Array
+    threshold: Array
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How much a classifier may decide alone, by :func:`keep_at_accuracy`.
+
+    Attributes
+    ----------
+    coverage : float
+        Share of the images kept.
+    accuracy, low : float
+        Of those kept, and the lower limit that met the demand.
+    threshold : float
+        Top probability from which on an image is kept.
+    """
+
+    coverage: float
+    accuracy: float
+    low: float
+    threshold: float
+
+
+def roc_curve(is_class: Array, score: Array, *, max_points: int | None = MAX_POINTS) -> Roc:
+    """Receiver operating characteristic of one class against the rest.
+
+    Parameters
+    ----------
+    is_class : bool array of shape (N,)
+    score : array of shape (N,)
+        Higher means: rather this class.
+    max_points : int or None
+        None keeps every threshold; the area under it is then :func:`metrics.auroc`.
+
+    Examples
+    --------
+    >>> curve = roc_curve(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
+    >>> curve.false_positive_rate, curve.true_positive_rate
+    (array([0. , 0. , 0.5, 1. ]), array([0. , 0.5, 1. , 1. ]))
+    """
+    hits, called, _ = _counts(is_class, score)
+    x, y = _shares(np.append(0, called - hits)), _shares(np.append(0, hits))
+    rows = _thinned(x, y, max_points)
+    return Roc(x[rows], y[rows])
+
+
+def macro_roc(y_true: Array, proba: Array, *, max_points: int | None = MAX_POINTS) -> Roc:
+    """Mean over the classes of the share found, at every rate of false alarms.
+
+    Of each image only one thing counts: which share of the other classes' images scores above it
+    on its own class. That is the false alarm rate from which on the image is found, so the macro
+    curve is the distribution of these shares, every class weighing the same, and the area under it
+    is exactly the macro AUROC. Of equal scores each stands in the middle of the tie.
+
+    Parameters
+    ----------
+    y_true : int array of shape (N,)
+    proba : array of shape (N, K)
+        Classes with no images, or with all of them, are left out of the mean.
+
+    Examples
+    --------
+    >>> y, p = np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
+    >>> curve = macro_roc(y, p)
+    >>> curve.false_positive_rate, curve.true_positive_rate
+    (array([0. , 0. , 0.5, 0.5, 1. , 1. ]), array([0.  , 0.25, 0.25, 0.75, 0.75, 1.  ]))
+    """
+    found_at, weight = [], []
+    for k, column in iterate_columns(proba):
+        above = _share_above(column, y_true == k)
+        if above.size:
+            found_at.append(above)
+            weight.append(np.full(above.size, 1 / above.size))
+    if not found_at:
+        return Roc(np.full(1, np.nan), np.full(1, np.nan))
+    at, of_image = np.unique(np.concatenate(found_at).round(12), return_inverse=True)
+    found = np.cumsum(np.bincount(of_image, np.concatenate(weight))) / len(found_at)
+    found /= found[-1]
+    # A staircase: along to where images are found, then up.
+    x = np.concatenate([[0.0], np.repeat(at, 2), [1.0]])
+    y = np.concatenate([[0.0, 0.0], np.repeat(found, 2)])
+    rows = _thinned(x, y, max_points)
+    return Roc(x[rows], y[rows])
+
+
+def precision_recall_curve(
+    is_class: Array, score: Array, *, max_points: int | None = MAX_POINTS
+) -> PrecisionRecall:
+    """Precision against recall of one class against the rest, at every threshold.
+
+    Parameters
+    ----------
+    is_class : bool array of shape (N,)
+    score : array of shape (N,)
+
+    Examples
+    --------
+    >>> curve = precision_recall_curve(np.array([1, 1, 0]) > 0, np.array([0.9, 0.4, 0.6]))
+    >>> curve.recall, curve.precision.round(3)
+    (array([0. , 0.5, 0.5, 1. ]), array([1.   , 1.   , 0.5  , 0.667]))
+    """
+    hits, called, _ = _counts(is_class, score)
+    recall, precision = _shares(np.append(0, hits)), np.append(1.0, hits / called)
+    rows = _thinned(recall, precision, max_points)
+    return PrecisionRecall(recall[rows], precision[rows])
+
+
+def average_precision(is_class: Array, score: Array) -> float:
+    """Mean precision over the images of the class, each at the threshold that finds it.
+
+    The sum of precision times the gain of recall, without interpolation, which would flatter.
+    NaN without images of the class; their share among all is what guessing reaches.
+
+    References
+    ----------
+    Zhu (2004), Recall, precision and average precision, University of Waterloo. Davis, Goadrich
+    (2006), ICML, for why not to interpolate.
+
+    Examples
+    --------
+    >>> round(average_precision(np.array([True, True, False]), np.array([0.9, 0.4, 0.6])), 4)
+    0.8333
+    """
+    hits, called, _ = _counts(is_class, score)
+    if not hits[-1]:
+        return float("nan")
+    return float(np.diff(hits, prepend=0) @ (hits / called) / hits[-1])
+
+
+def coverage_curve(
+    y_true: Array, proba: Array, *, level: float = 0.95, max_points: int | None = MAX_POINTS
+) -> Coverage:
+    """Accuracy of those kept when the least sure images are rejected, at every threshold.
+
+    The intervals take images as independent; photographs of one object make them too narrow.
+
+    Parameters
+    ----------
+    y_true : int array of shape (N,)
+    proba : array of shape (N, K)
+
+    References
+    ----------
+    El-Yaniv, Wiener (2010), JMLR 11, 1605-1641: the risk-coverage curve, here upside down.
+
+    Examples
+    --------
+    >>> curve = coverage_curve(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]))
+    >>> curve.coverage, curve.accuracy, curve.threshold
+    (array([0.5, 1. ]), array([1. , 0.5]), array([0.9, 0.6]))
+    """
+    hits, kept, threshold = _counts(proba.argmax(axis=1) == y_true, proba.max(axis=1))
+    accuracy = hits / kept
+    low, high = score_interval(accuracy, kept, level=level)
+    coverage = kept / kept[-1]
+    rows = _thinned(coverage, accuracy, max_points)
+    return Coverage(*(values[rows] for values in (coverage, accuracy, low, high, threshold)))
+
+
+def keep_at_accuracy(
+    y_true: Array, proba: Array, accuracy: float, *, level: float = 0.95
+) -> Kept | None:
+    """The largest share of images that a classifier may decide alone at this accuracy or better.
+
+    The lower limit of those kept must reach the demand. A threshold that was looked for is luckier
+    than one named beforehand, the more so the more there were to choose from: hence at least half
+    of the images are kept, and the limit is taken at half the error that `level` allows. In a
+    simulation of the worst case (all images equally hard, and just too hard) a share was named in
+    up to 5 % of the sets; where the surer images are the easier ones, a wrong one in up to 1 %.
+
+    Parameters
+    ----------
+    y_true : int array of shape (N,)
+    proba : array of shape (N, K)
+    accuracy : float in (0, 1)
+        Demanded of those kept.
+
+    Returns
+    -------
+    Kept or None
+        None if not even half of the images can be kept, or there are too few to tell.
+
+    References
+    ----------
+    Geifman, El-Yaniv (2017), Selective classification for deep neural networks, NeurIPS, for the
+    question and another answer to the luck.
+
+    Examples
+    --------
+    >>> p = np.linspace(0.5, 1, 400)
+    >>> y = np.where(p < 0.6, 1, 0)  # wrong where it is least sure
+    >>> kept = keep_at_accuracy(y, np.stack([p, 1 - p], 1), 0.95)
+    >>> print(f"{kept.coverage:.0%} from {kept.threshold:.2f} on: {kept.low:.3f} or better")
+    82% from 0.59 on: 0.952 or better
+    """
+    if not 0 < accuracy < 1:
+        raise ValueError(f"accuracy must lie between 0 and 1, got {accuracy}")
+    curve = coverage_curve(y_true, proba, level=1 - (1 - level) / 2, max_points=None)
+    good = np.flatnonzero((curve.coverage >= SMALLEST_SHARE) & (curve.low >= accuracy))
+    if not good.size:
+        return None
+    columns = (curve.coverage, curve.accuracy, curve.low, curve.threshold)
+    return Kept(*(float(values[good[-1]]) for values in columns))
+
+
+def without_temperature(proba: Array, temperature: float) -> Array:
+    """Probabilities as they were before they were made to mean what they say.
+
+    ``p = softmax(s / T)`` leaves ``log p = s / T`` but for a constant in each row, which softmax
+    does not see: so ``softmax(T log p)`` is ``softmax(s)``. What was rounded to 0 stays 0.
+
+    Parameters
+    ----------
+    proba : array of shape (N, K)
+    temperature : float, above 0
+        As `fit_temperature` gave it.
+
+    Examples
+    --------
+    >>> without_temperature(np.array([[0.1, 0.9]]), 0.5).round(2)
+    array([[0.25, 0.75]])
+    """
+    with np.errstate(divide="ignore"):
+        return softmax(np.log(proba), temperature=1 / temperature)
+
+
+def _counts(is_class: Array, score: Array) -> tuple[Array, Array, Array]:
+    """At every distinct score, highest first: images of the class and images in all at or above."""
+    is_class, score = np.asarray(is_class, dtype=bool), np.asarray(score)
+    if score.ndim != 1 or is_class.shape != score.shape or not score.size:
+        raise ValueError(
+            f"need is_class (N,) and score (N,) with N of at least 1, "
+            f"got shapes {is_class.shape} and {score.shape}"
+        )
+    if np.isnan(score).any():
+        raise ValueError(f"scores must be numbers, {np.isnan(score).sum()} of {len(score)} are NaN")
+    order = np.argsort(-score, kind="stable")
+    ordered = score[order]
+    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(score) - 1)
+    return np.cumsum(is_class[order])[last], last + 1, ordered[last]
+
+
+def _share_above(score: Array, is_class: Array) -> Array:
+    """For each image of the class, which share of the others scores above it; ties count half.
+
+    Empty without others. One quick sort of all scores takes a quarter of the time that
+    `metrics.placements` needs for both sides.
+    """
+    own, n_others = np.sort(score[is_class]), np.count_nonzero(~is_class)
+    if not n_others:
+        return np.empty(0)
+    ordered = np.sort(score)
+    at_most, less = (
+        np.searchsorted(ordered, own, side) - np.searchsorted(own, own, side)
+        for side in ("right", "left")
+    )
+    return 1 - (at_most + less) / (2 * n_others)
+
+
+def _shares(counts: Array) -> Array:
+    """Running counts as shares of the last one, NaN if that is 0."""
+    return divide(counts, np.full(counts.shape, counts[-1]))
+
+
+def _thinned(x: Array, y: Array, max_points: int | None) -> Array:
+    """Rows of the points that shape the line, in order.
+
+    Farthest first: of all points the one that lies farthest from the line so far is put in, until
+    what is left lies on the line for any eye, or there are `max_points`.
+
+    References
+    ----------
+    Ramer (1972), Computer Graphics and Image Processing 1(3). Douglas, Peucker (1973),
+    Cartographica 10(2).
+    """
+    if max_points is None or len(x) < 3 or np.isnan(x).any() or np.isnan(y).any():
+        return np.arange(len(x))
+    kept = [0, len(x) - 1]
+    waiting = [_farthest(x, y, 0, len(x) - 1)]
+    while len(kept) < max_points and -waiting[0][0] > _UNSEEN:
+        _, row, start, stop = heapq.heappop(waiting)
+        kept.append(row)
+        heapq.heappush(waiting, _farthest(x, y, start, row))
+        heapq.heappush(waiting, _farthest(x, y, row, stop))
+    return np.sort(kept)
+
+
+def _farthest(x: Array, y: Array, start: int, stop: int) -> tuple[float, int, int, int]:
+    """Minus the largest distance from the line between two points, and the row it is at."""
+    if stop - start < 2:
+        return 0.0, start, start, stop
+    across, up = x[stop] - x[start], y[stop] - y[start]
+    dx, dy = x[start + 1 : stop] - x[start], y[start + 1 : stop] - y[start]
+    length = np.hypot(across, up)
+    distance = np.abs(across * dy - up * dx) / length if length > 0 else np.hypot(dx, dy)
+    at = int(distance.argmax())
+    return -float(distance[at]), start + 1 + at, start, stop
