@@ -102,12 +102,12 @@ if __name__ == "__main__":
         one_probe(*map(int, sys.argv[2:5]))
         sys.exit()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["manifest", "probe"])
+    parser.add_argument("what", choices=["manifest", "probe"], nargs="?", help="default: both")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--features", type=int, default=1_280)
     parser.add_argument("--classes", type=int, default=1_000)
     args = parser.parse_args()
-    if args.what == "manifest":
+    if args.what != "probe":
         manifest(args.rows)
-    else:
+    if args.what != "manifest":
         probe(args.rows, args.features, args.classes)

@@ -430,7 +430,7 @@ def test_a_stopped_run_leaves_nothing_half_written(
 ) -> None:  # fmt: skip
     """The signal comes from within, at the 9th image or while the model is being saved."""
     hooks = {
-        "reading": "from regraft import console; console._plain_progress = lambda s, d, t: "
+        "reading": "from regraft import progress; progress._plain_progress = lambda s, d, t: "
         "d == 9 and os.kill(os.getpid(), number)",
         "writing": "from regraft import artefact; genuine = artefact.save\n"
         "def save(*a, **k):\n    genuine(*a, **k); os.kill(os.getpid(), number); time.sleep(5)\n"

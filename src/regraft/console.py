@@ -9,8 +9,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from rich.text import Text
 
 from regraft.advice import layer_curve
 from regraft.cache import in_words
-from regraft.experiment import Listener
+from regraft.report.lettering import printable as _printable
 from regraft.runs import RunConfig
 
 # Above this many classes only the worst are listed, and the confusions instead of the matrix.
@@ -39,26 +38,6 @@ _SEVERITIES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 def _out() -> Console:
     return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 100)
-
-
-@contextmanager
-def listening(*, quiet: bool, after: str = "choosing and learning") -> Iterator[Listener]:
-    """A listener that shows progress on stderr: a bar with rate and time left, or plain lines.
-
-    `after` says what goes on once all images are read.
-    """
-    if quiet:
-        yield Listener(say=_say_plain)
-    elif sys.stderr.isatty():
-        yield from _bar(after)
-    else:
-
-        def progress(stage: str, done: int, total: int) -> None:
-            _plain_progress(stage, done, total)
-            if done == total:
-                _say_plain(after)
-
-        yield Listener(say=_say_plain, progress=progress, epoch=_say_epoch)
 
 
 def show_result(result: Any, *, as_json: bool, config: RunConfig | None = None) -> None:
@@ -88,14 +67,7 @@ def show_scored(scored: Any, *, as_json: bool) -> None:
         return
     out = _out()
     _score(out, scored.evaluation.to_dict())
-    rejected = scored.table.rejected
-    for bad in rejected[:SHOWN_PATHS]:
-        out.print(
-            f"[yellow]left out[/] {_name(bad.path)}: {escape(bad.reason)}",
-            soft_wrap=True,
-        )
-    if len(rejected) > SHOWN_PATHS:
-        out.print(f"… and {len(rejected) - SHOWN_PATHS} more left out (--json lists all)")
+    show_left_out(scored.table.rejected)
     if scored.n_learnt_from:
         known = f"{scored.n_learnt_from} of these images are what the model learnt from"
         if scored.counts_them:
@@ -105,6 +77,48 @@ def show_scored(scored: Any, *, as_json: bool) -> None:
     if scored.n_unlabelled:
         were = "was" if scored.n_unlabelled == 1 else "were"
         out.print(f"{_count(scored.n_unlabelled, 'image')} without a label {were} left out")
+
+
+def show_left_out(rejected: Sequence[Any]) -> None:
+    """The first of the files that could not be read, with the reasons."""
+    out = _out()
+    for bad in rejected[:SHOWN_PATHS]:
+        out.print(
+            f"[yellow]left out[/] {_name(bad.path)}: {escape(bad.reason)}",
+            soft_wrap=True,
+        )
+    if len(rejected) > SHOWN_PATHS:
+        out.print(f"… and {len(rejected) - SHOWN_PATHS} more left out (--json lists all)")
+
+
+def show_explained(explained: Any, *, as_json: bool) -> None:
+    """`regraft explain`: a line an image, then where the pictures are and how they were made."""
+    if as_json:
+        for row in explained.rows():
+            _print_json(row)
+        return
+    out = _out()
+    for image in explained.images:
+        speaks = "" if image["explained"] == image["label"] else f"  for {image['explained']}:"
+        middle = "nothing speaks for it"
+        if image["in_middle"] is not None:
+            middle = f"{100 * image['in_middle']:.0f} % of the heat in the middle"
+        out.print(
+            f"{_name(image['path'])}  [bold]{_name(image['label'])}[/] "
+            f"{100 * image['probability']:.1f} %{_name(speaks)}  {middle}",
+            soft_wrap=True,
+        )
+        for near in image["nearest"]:
+            out.print(f"  like {near['similarity']:.2f}  {_name(near['path'])}", soft_wrap=True)
+    for bad in explained.rejected:
+        line = f"regraft: {_printable(bad.path)}: not read: {bad.reason}"
+        print(line, file=sys.stderr, flush=True)
+    if explained.images:
+        pictures = _count(len(explained.images), "picture")
+        out.print(f"{pictures} and maps.json in {_name(explained.folder)}", soft_wrap=True)
+        _hang(out, f"{explained.method}:", escape(explained.why))
+    for note in explained.notes:
+        _hang(out, "note:", escape(note))
 
 
 def show_check(checked: Any, *, as_json: bool, config: RunConfig | None = None) -> None:
@@ -241,6 +255,39 @@ def show_verified(report: Any) -> None:
     )
     if report.is_good:
         out.print("[green]the store tells the truth[/]")
+
+
+def show_page(page: Path, *, as_json: bool) -> None:
+    """`regraft report` of one run."""
+    if as_json:
+        _print_json({"schema": 1, "report": str(page)})
+        return
+    _out().print(f"[bold]Report[/]  {_name(str(page))}", soft_wrap=True)
+
+
+def show_comparison(compared: Any, page: Path, *, as_json: bool) -> None:
+    """`regraft report` of several runs."""
+    if as_json:
+        _print_json({**compared.to_dict(), "report": str(page)})
+        return
+    out = _out()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("run", overflow="fold")
+    for heading in ("right", "seconds"):
+        table.add_column(heading, justify="right")
+    for row in compared.to_dict()["runs"]:
+        table.add_row(
+            escape(_printable(Path(row["run"]).name)),
+            _percent(row["accuracy"]),
+            f"{row['seconds']:.1f}",
+        )
+    out.print(table)
+    out.print(f"n = {_count(compared.n, 'image')} that all of them scored\n")
+    for against in compared.against:
+        name = escape(_printable(against.other.folder.name))
+        _hang(out, "", f"[bold]{name}[/] is {escape(against.words)}", indent=0)
+    _hang(out, "", escape(compared.best), indent=0)
+    out.print(f"[bold]Report[/]  {_name(str(page))}", soft_wrap=True)
 
 
 def say_next(text: str) -> None:
@@ -656,78 +703,6 @@ def _print_json(content: Mapping[str, Any]) -> None:
     print(json.dumps(content, allow_nan=False))
 
 
-def _say_plain(text: str) -> None:
-    print(f"regraft: {text}", file=sys.stderr, flush=True)
-
-
-def _say_epoch(epoch: Any, n_epochs: int) -> None:
-    _say_plain(_epoch_in_words(epoch, n_epochs))
-
-
-def _epoch_in_words(epoch: Any, n_epochs: int) -> str:
-    """One aligned line: what was learnt, what the held-out images say, how fast."""
-    learnt = f"loss {epoch.loss:.3f} right {100 * epoch.accuracy:5.1f} %"
-    held_out = ""
-    if epoch.held_out_loss is not None:
-        held_out = (
-            f"  held out: {epoch.held_out_loss:.3f} right "
-            f"{100 * epoch.held_out_accuracy:5.1f} %{' *' if epoch.is_best else '  '}"
-        )
-    width = len(str(n_epochs))
-    return (
-        f"epoch {epoch.epoch:{width}}/{n_epochs}  {learnt}{held_out}  "
-        f"{epoch.images_per_second:.0f}/s"
-    )
-
-
-def _plain_progress(stage: str, done: int, total: int) -> None:
-    if total >= 10 and done % max(1, total // 10) == 0:
-        print(f"regraft: {done} of {total} {stage}", file=sys.stderr, flush=True)
-
-
-def _bar(after: str) -> Iterator[Listener]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    class _Count(MofNCompleteColumn):
-        """'5/20', and nothing where no end is known."""
-
-        def render(self, task: Any) -> Text:
-            return super().render(task) if task.total is not None else Text("")
-
-    screen = Console(stderr=True, highlight=False)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        _Count(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=screen, transient=True, refresh_per_second=8) as progress:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total, rate="")
-            task = progress.tasks[tasks[stage]]
-            rate = f"{task.speed:.0f}/s" if task.speed else ""
-            progress.update(tasks[stage], completed=done, rate=rate)
-            if done == total and after not in tasks:
-                tasks[after] = progress.add_task(after, total=None, rate="")
-
-        def tell(epoch: Any, n_epochs: int) -> None:
-            progress.console.print(_epoch_in_words(epoch, n_epochs))
-
-        yield Listener(
-            say=lambda text: progress.console.print(escape(text)), progress=show, epoch=tell
-        )
-
-
 def _percent(value: float | None) -> str:
     if value is None:
         return "–"
@@ -740,12 +715,6 @@ def _range(estimate: Mapping[str, Any], *, short: bool = False) -> str:
         return "–"
     low, high = 100 * estimate["low"], 100 * estimate["high"]
     return f"{low:.0f}–{high:.0f} %" if short else f"{low:.1f} to {high:.1f} %"
-
-
-def _printable(text: str) -> str:
-    """Text that any terminal can show on one line, whatever bytes a name holds."""
-    plain = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
 
 
 def _name(path: str) -> str:
@@ -765,14 +734,15 @@ def _quoted(path: str) -> str:
 
 __all__ = [
     "RunConfig",
-    "listening",
     "say_next",
     "show_backbones",
     "show_cache_list",
     "show_cache_sizes",
     "show_check",
+    "show_explained",
     "show_freed",
     "show_layers",
+    "show_left_out",
     "show_metrics",
     "show_pruned",
     "show_result",

@@ -203,6 +203,30 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             extra={},
         )
 
+    # Both are scikit-learn's, which shows the parameters; notebooks ask for the second.
+    def _repr_html_inner(self) -> str:
+        shown = str(super()._repr_html_inner())
+        if not hasattr(self, "classes_"):
+            return shown
+        from regraft.report import notebook
+
+        learnt: Any = self.method_
+        is_loaded = isinstance(learnt, artefact.Artefact)
+        representation = learnt.representation if is_loaded else learnt.representation_
+        head = learnt.head if is_loaded else learnt.head_
+        own = notebook.of_classifier(
+            self.method,
+            self.built_.source.name,
+            list(self.classes_),
+            representation.taps,
+            head.kind,
+        )
+        return own + shown
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
+        shown: dict[str, str] = super()._repr_mimebundle_(**options)
+        return shown | ({"text/html": self._repr_html_inner()} if "text/html" in shown else {})
+
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> ImageClassifier:
         """A saved model, ready to predict; its labels are strings."""

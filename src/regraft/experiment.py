@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +35,10 @@ from regraft.evaluation import (
 from regraft.features import engines, extract
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
-from regraft.methods import METHODS, method, processes
+from regraft.methods import method, processes
 from regraft.methods.fine_tuning import Environment, FineTuning
 from regraft.methods.probe import Probe
 from regraft.methods.representation import SourceClassifier
-from regraft.methods.settings import TrainingSettings
 from regraft.methods.trackers import require_tracker
 from regraft.runs import RunConfig
 
@@ -103,6 +102,14 @@ class Prepared:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+class Lesson(NamedTuple):
+    """What there is to learn: the roles of the N rows, their codes, the names of the classes."""
+
+    roles: divide.Roles
+    y: NDArray[np.intp]
+    classes: list[str]
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """A finished run.
@@ -114,6 +121,14 @@ class Result:
     metrics : dict
         As in metrics.json and ``--json``.
     evaluation : Evaluation
+    prepared : Prepared
+    probe : Probe or FineTuning
+        The fitted method.
+    lesson : Lesson
+    built : BuiltEngine
+        Of the network as it is now.
+    proba : (R, K)
+        Of the images of the reported split.
     """
 
     folder: Path
@@ -121,6 +136,14 @@ class Result:
     evaluation: Evaluation
     prepared: Prepared
     probe: Learnt
+    lesson: Lesson
+    built: engines.BuiltEngine
+    proba: NDArray[Any]
+
+    def _repr_html_(self) -> str:
+        from regraft.report import notebook
+
+        return notebook.of_run(self.metrics, self.folder)
 
 
 @blas.one_thread
@@ -141,7 +164,7 @@ def prepare(
         See :mod:`regraft.backbones`.
     """
     clock = _Clock()
-    table = _read(config)
+    table = read(config)
     if needs_splits:
         _refuse_one_class(table)
     clock.lap("table")
@@ -189,9 +212,10 @@ def run(
         result.evaluation.accuracy.value, result.folder / "model"
     """
     started = time.perf_counter()
+    _require_linear_head(config)
     folder = runs.folder_for(config, out=out, name=name, resume=resume)
     if config.method != "probe":
-        require_tracker(TrainingSettings.from_dict(config.training or {}).tracker)
+        require_tracker(config.settings.tracker)
         processes.meet(engines.choose_device(config.device))
         listener = listener if processes.is_main() else SILENT
     with processes.main_first():
@@ -206,6 +230,7 @@ def run(
             runs.begin(folder, config)
             environment = replace(environment, on_epoch=_logged(folder, listener))
     learnt, roles, y, classes = fit(config, prepared, environment)
+    lesson = Lesson(roles, y, classes)
     clock.lap("fit")
     built = learnt.built_ if isinstance(learnt, FineTuning) else prepared.built
     with processes.main_first():
@@ -215,7 +240,7 @@ def run(
     if not processes.is_main():
         spent = {**prepared.seconds, **clock.laps}
         metrics = record.metrics(config, folder, prepared, learnt, tested, roles, classes, spent)
-        return Result(folder, metrics, tested.evaluation, prepared, learnt)
+        return Result(folder, metrics, tested.evaluation, prepared, learnt, lesson, built, proba)
 
     with runs.writing(folder) as room:
         artefact.save(
@@ -239,7 +264,7 @@ def run(
         record.write(room, config, metrics, prepared, roles, proba, classes)
     if isinstance(learnt, FineTuning):
         _draw(learnt.training_["epochs"], folder, metrics["training"], listener)
-    return Result(folder, metrics, tested.evaluation, prepared, learnt)
+    return Result(folder, metrics, tested.evaluation, prepared, learnt, lesson, built, proba)
 
 
 def _draw(
@@ -317,7 +342,8 @@ def source_classifier(built: engines.BuiltEngine) -> SourceClassifier | None:
     return found if found is not None and len(found.bias) >= MIN_SOURCE_CLASSES else None
 
 
-def _read(config: RunConfig) -> ImageTable:
+def read(config: RunConfig) -> ImageTable:
+    """The table of a run's data, with at least one image."""
     table = read_table(
         config.data,
         path_column=config.path_column,
@@ -338,7 +364,7 @@ def fit(
     config: RunConfig, prepared: Prepared, environment: Environment | None = None
 ) -> tuple[Learnt, divide.Roles, NDArray[np.intp], list[str]]:
     """The method on train, with the roles of the rows, their codes and the classes."""
-    roles, y, classes, rows = _lesson(prepared)
+    (roles, y, classes), rows = lesson_of(prepared)
     learnt = _fitted(
         config, prepared.extraction, prepared.built, y, environment or Environment(), **rows
     )
@@ -363,14 +389,12 @@ def try_rates(
         )
     prepared = prepare(config, offline=offline, listener=listener)
     environment = Environment(say=listener.say, progress=listener.progress, offline=offline)
-    _, y, _, rows = _lesson(prepared)
+    (_, y, _), rows = lesson_of(prepared)
     return _tuning(config, prepared.built, environment).try_rates(prepared.extraction, y, **rows)
 
 
-def _lesson(
-    prepared: Prepared,
-) -> tuple[divide.Roles, NDArray[np.intp], list[str], dict[str, Any]]:
-    """Roles of the rows, their codes, the classes, and which rows teach and choose."""
+def lesson_of(prepared: Prepared) -> tuple[Lesson, dict[str, Any]]:
+    """What there is to learn, and which rows teach and choose."""
     table = prepared.table
     roles = labelled_roles(table)
     classes = sorted({str(label) for label in table.labels[roles.train]})
@@ -383,7 +407,7 @@ def _lesson(
         "choose": chooses,
         "units": _units(prepared.duplicates.unit, table.groups, roles.train),
     }
-    return roles, y, classes, rows
+    return Lesson(roles, y, classes), rows
 
 
 @blas.one_thread
@@ -422,15 +446,28 @@ def _fitted(
     **rows: Any,
 ) -> Learnt:
     """The configured method, fitted."""
-    if config.method not in METHODS:
-        raise ConfigError(
-            f"no method is called {config.method!r}", cure=f"methods: {', '.join(METHODS)}"
-        )
     if config.method != "probe":
         return _tuning(config, built, environment).fit(extraction, y, **rows)
+    return _fitted_probe(config, built, extraction.X, y, rows)
+
+
+def fit_probe(
+    config: RunConfig, prepared: Prepared, lesson: Lesson, rows: Mapping[str, Any]
+) -> Probe:
+    """The probe that a run's method is, or began from, on the rows of `lesson_of`."""
+    return _fitted_probe(config, prepared.built, prepared.X, lesson.y, rows)
+
+
+def _fitted_probe(
+    config: RunConfig,
+    built: engines.BuiltEngine,
+    X: NDArray[np.float32],
+    y: NDArray[np.intp],
+    rows: Mapping[str, Any],
+) -> Probe:
     learn = rows["learn"]
     return _probe(config, built, _taps(config.taps, built.info)).fit(
-        extraction.X[learn], y[learn], n_classes=rows["n_classes"], units=rows["units"]
+        X[learn], y[learn], n_classes=rows["n_classes"], units=rows["units"]
     )
 
 
@@ -449,21 +486,25 @@ def _probe(
 
 def _tuning(config: RunConfig, built: engines.BuiltEngine, environment: Environment) -> FineTuning:
     """The configured method that trains, not yet fitted."""
-    if config.head not in LINEAR_HEADS:
-        raise ConfigError(
-            f"method {config.method!r} goes on from a linear head, {config.head!r} is none",
-            cure=f"--head {' or '.join(LINEAR_HEADS)}; --hidden 256 for hidden layers",
-        )
+    _require_linear_head(config)
     tuning: FineTuning = method(config.method)(
         functools.partial(_probe, config),
         built,
-        TrainingSettings.from_dict(config.training or {}),
+        config.settings,
         _taps(config.taps, built.info),
         class_weight=config.class_weight,
         random_state=config.seed,
         environment=environment,
     )
     return tuning
+
+
+def _require_linear_head(config: RunConfig) -> None:
+    if config.method != "probe" and config.head not in LINEAR_HEADS:
+        raise ConfigError(
+            f"method {config.method!r} goes on from a linear head, {config.head!r} is none",
+            cure=f"--head {' or '.join(LINEAR_HEADS)}; --hidden 256 for hidden layers",
+        )
 
 
 def _copies(extraction: extract.Extraction, built: engines.BuiltEngine) -> find.Duplicates:
@@ -683,7 +724,7 @@ def check(
 ) -> Checked:
     """What is in the data and what is wrong with it; `quick` reads no pixels."""
     if quick:
-        table = _read(config)
+        table = read(config)
         found = find_table_problems(table)
     else:
         prepared = prepare(config, offline=offline, listener=listener, needs_splits=False)

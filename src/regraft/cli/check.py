@@ -21,11 +21,11 @@ def command(
 
     Every file is decoded once. Exit code 3 only for what would make a result wrong.
     """
-    from regraft import console, experiment, runs
+    from regraft import console, experiment, progress, runs
 
     config = runs.RunConfig.from_dict({"data": data, **settings})
     options.require_usable(config)
-    with console.listening(quiet=quiet or as_json, after="looking for problems") as listener:
+    with progress.listening(quiet=quiet or as_json, after="looking for problems") as listener:
         checked = experiment.check(config, quick=quick, offline=offline, listener=listener)
     console.show_check(checked, as_json=as_json, config=config)
     return 3 if checked.has_errors else 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from regraft.cli.train import draw_report
+
 
 @click.command(short_help="the main job on real images that come along")
 @click.option(
@@ -15,11 +17,12 @@ def command(folder: str) -> None:
     They are very unlike the photographs that the network learnt on, so the layer curve peaks
     before its end.
     """
-    from regraft import console, demonstration, experiment, runs
+    from regraft import console, demonstration, experiment, progress, runs
 
     data = demonstration.write_digits(folder)
     console.say_next(f"the images are in {data}; this is now exactly: regraft train {data}")
     config = runs.RunConfig(str(data))
-    with console.listening(quiet=False) as listener:
+    with progress.listening(quiet=False) as listener:
         result = experiment.run(config, out=f"{folder}/runs", listener=listener)
     console.show_result(result, as_json=False, config=config)
+    draw_report(result)

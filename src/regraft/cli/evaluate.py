@@ -23,9 +23,9 @@ def command(
     **columns: str | None,
 ) -> None:  # fmt: skip
     """Score MODEL (a run's model folder) on the labelled images of DATA."""
-    from regraft import console, serving
+    from regraft import console, progress, serving
 
-    with console.listening(quiet=quiet or as_json, after="scoring") as listener:
+    with progress.listening(quiet=quiet or as_json, after="scoring") as listener:
         scored = serving.evaluate_model(
             model, data, split=split, columns=columns, offline=offline, listener=listener
         )

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 from click.core import ParameterSource
 
 from regraft.cli import options, training_options
 from regraft.errors import UsageError
 
+if TYPE_CHECKING:
+    from regraft import experiment
+
 # Options that say where a run goes or how it is shown, not what it does.
-NOT_SETTINGS = frozenset({"name", "out", "config", "resume", "offline", "as_json", "quiet"})
+NOT_SETTINGS = frozenset(
+    {"name", "out", "config", "resume", "offline", "as_json", "quiet", "no_report"}
+)
 
 
 @click.command(short_help="train and test a classifier")
@@ -37,12 +45,13 @@ NOT_SETTINGS = frozenset({"name", "out", "config", "resume", "offline", "as_json
     "(A run that was stopped goes on by itself.)",
 )
 @training_options.training
+@click.option("--no-report", is_flag=True, help="Draw no report.html.")
 @options.output
 @click.pass_context
 def command(
     ctx: click.Context, /, data: str | None, name: str | None, out: str, config: str | None,
-    resume: bool, offline: bool, as_json: bool, quiet: bool, taps: str | None, class_weight: str,
-    **settings: object,
+    resume: bool, no_report: bool, offline: bool, as_json: bool, quiet: bool, taps: str | None,
+    class_weight: str, **settings: object,
 ) -> None:  # fmt: skip
     """Train a classifier on DATA and test it.
 
@@ -57,7 +66,7 @@ def command(
       regraft train photos/ --method full --epochs 8 --augment upright
       torchrun --nproc-per-node 2 -m -- regraft train photos/ --method full
     """
-    from regraft import console, experiment, runs
+    from regraft import console, experiment, progress, runs
     from regraft.methods import processes
 
     if config is not None:
@@ -80,12 +89,31 @@ def command(
     runs.folder_for(resolved, out=out, name=name, resume=resume)  # its refusals come first
     options.require_room(out)
     is_quiet = quiet or as_json or not processes.is_main()
-    with console.listening(quiet=is_quiet) as listener:
+    with progress.listening(quiet=is_quiet) as listener:
         result = experiment.run(
             resolved, out=out, name=name, offline=offline, resume=resume, listener=listener
         )
-    if processes.is_main():
-        console.show_result(result, as_json=as_json, config=resolved)
+    if not processes.is_main():
+        return
+    console.show_result(result, as_json=as_json, config=resolved)
+    if not no_report:
+        draw_report(result, is_quiet=is_quiet)
+
+
+def draw_report(result: experiment.Result, *, is_quiet: bool = False) -> None:
+    """After the result is on screen; the run is whole without it."""
+    from regraft import console, progress, reporting
+
+    sys.stdout.flush()
+    try:
+        with progress.listening(quiet=is_quiet, after="drawing the report") as listener:
+            page = reporting.report_on(result, listener=listener)
+    except Exception as error:  # whatever it is: the model is saved and tested
+        again = f"regraft report {result.folder}"
+        console.say_next(f"the report could not be drawn ({error}); {again} tries again")
+        return
+    if not is_quiet:
+        console.show_page(page, as_json=False)
 
 
 def _refuse_settings_beside(ctx: click.Context) -> None:

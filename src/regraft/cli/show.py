@@ -1,0 +1,66 @@
+"""`regraft show`."""
+
+from __future__ import annotations
+
+import click
+
+from regraft.cli import options
+
+
+@click.command(short_help="what the network will see of your pictures")
+@click.argument("data")
+@click.option(
+    "--out",
+    default="show.png",
+    show_default=True,
+    metavar="FILE",
+    help="Where the picture goes (PNG, SVG or PDF).",
+)
+@click.option(
+    "--n",
+    type=click.IntRange(1, 40),
+    default=8,
+    show_default=True,
+    help="Images, spread over classes and splits.",
+)
+@click.option(
+    "--augment",
+    "presets",
+    multiple=True,
+    metavar="PRESET",
+    help="none, light, standard, strong, orientation-free or upright; may be given again. One "
+    "alone is shown in several views.  [default: a view of each]",
+)
+@options.backbone
+@options.columns
+@options.seed
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def command(
+    data: str, out: str, n: int, presets: tuple[str, ...], offline: bool, as_json: bool,
+    **settings: object,
+) -> None:  # fmt: skip
+    """Draw what the network will really see of DATA.
+
+    A row for each of some images: as it is, plain (resized and cut as for every score), and in
+    random views as training makes them. No weights are needed.
+
+    \b
+      regraft show photos/
+      regraft show photos/ --augment light --out light.png
+    """
+    import json
+    import os
+
+    from regraft import console, runs, viewing
+
+    options.require_picture(out)
+    options.require_room(os.path.dirname(out) or ".")
+    config = runs.RunConfig.from_dict({"data": data, **settings})
+    options.require_usable(config)
+    sight = viewing.look(config, n=n, presets=presets, offline=offline)
+    viewing.draw(sight, out)
+    if as_json:
+        print(json.dumps({**sight.to_dict(), "picture": out}))
+        return
+    console.show_left_out(sight.rejected)
+    click.echo(f"picture: {out} ({len(sight.images)} of {sight.n_images} images)")

@@ -1,0 +1,172 @@
+"""`regraft summary` in a terminal: a network's layers as a table of at most 80 columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from rich.markup import escape
+from rich.table import Table
+
+from regraft.backbones.cost import Layer
+from regraft.cache import in_words
+from regraft.console import _hang, _out, _short
+from regraft.summary import FROZEN, HEAD, IN_PART, LEARNS, Summary
+
+STYLES = {LEARNS: "bold", HEAD: "bold green", IN_PART: "", FROZEN: "dim"}
+# Modules that do nothing in a forward pass and hold nothing.
+IDLE = "Identity"
+# Layer, kind, output: wider ones are folded or cut, so that the six columns fit in 80.
+NAME_WIDTH, KIND_WIDTH, SHAPE_WIDTH = 22, 16, 14
+INDENT = 13
+
+
+def show(summary: Summary, *, depth: int, as_json: bool) -> None:
+    """The table, then what is counted, where it can be cut, and what learns.
+
+    Parameters
+    ----------
+    depth : int, at least 1
+        'layer1.0' is at depth 2; deeper modules are counted in it.
+    """
+    if as_json:
+        print(json.dumps(summary.to_dict()))
+        return
+    out = _out()
+    own = (
+        "" if summary.input_shape == summary.own_shape else f", made for {_size(summary, own=True)}"
+    )
+    name = summary.architecture
+    named = "" if name.startswith(summary.backbone) else f" ({summary.backbone})"
+    out.print(
+        f"[bold]{escape(name + named)}[/] on one picture of {_size(summary)}{own}; head for "
+        f"{summary.n_classes} classes",
+        soft_wrap=True,
+    )
+    out.print()
+    out.print(_table(summary, depth))
+    out.print()
+    for heading, words in (*_counts(summary), *_method(summary), *_cuts(summary)):
+        _hang(out, heading, words, indent=INDENT)
+
+
+def _table(summary: Summary, depth: int) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("  layer", overflow="fold", max_width=NAME_WIDTH)
+    table.add_column("kind", no_wrap=True, max_width=KIND_WIDTH)
+    table.add_column("output", no_wrap=True, max_width=SHAPE_WIDTH)
+    for heading in ("parameters", "mult-adds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("learns", no_wrap=True)
+    cuts = {point.name for point in summary.split_points}
+    for layer, learns in zip(summary.cost.layers, summary.learns, strict=True):
+        if not _is_shown(layer, summary, depth):
+            continue
+        mark = "+" if layer.name in cuts else " "
+        table.add_row(
+            f"{mark} {escape(layer.name)}",
+            _short(layer.kind, KIND_WIDTH),
+            "–" if layer.shape is None else "×".join(map(str, layer.shape)),
+            f"{layer.n_parameters:,}" if layer.n_parameters else "",
+            _rounded(layer.multiply_adds) if layer.multiply_adds else "",
+            learns,
+            style=STYLES.get(learns, "dim"),
+        )
+    return table
+
+
+def _is_shown(layer: Layer, summary: Summary, depth: int) -> bool:
+    if layer.name == summary.split_point:
+        return True
+    did_nothing = layer.shape is None and not layer.n_parameters
+    return layer.name.count(".") < depth and layer.kind != IDLE and not did_nothing
+
+
+def _counts(summary: Summary) -> Iterator[tuple[str, str]]:
+    cost = summary.cost
+    without = cost.n_parameters - summary.n_head
+    yield "Parameters", f"{cost.n_parameters:,}; {without:,} without the head"
+    yield (
+        "Mult-adds",
+        f"{_rounded(cost.multiply_adds)} a picture, in convolutions and matrix products",
+    )
+    yield (
+        "Memory",
+        f"{in_words(cost.weight_bytes)} of weights; {in_words(cost.output_bytes)} if the outputs "
+        "of all layers are kept (one picture, 32 bits)",
+    )
+
+
+def _method(summary: Summary) -> Iterator[tuple[str, str]]:
+    """What learns, and what that takes."""
+    words = {
+        "probe": "the head alone, in closed form",
+        "head": "the head alone, by gradients",
+        "partial": f"from {summary.split_point} on",
+        "full": "every layer",
+        "scratch": "every layer, from random weights",
+    }[summary.method]
+    frozen = summary.cost.n_parameters - summary.n_learnt
+    stays = f", {frozen:,} stay" if frozen else ""
+    yield (
+        "Learns",
+        f"{escape(words)} (--method {summary.method}): {summary.n_learnt:,} parameters{stays}",
+    )
+    if summary.method == "partial":
+        share = 100 * summary.n_frozen_multiply_adds / max(1, summary.cost.multiply_adds)
+        yield (
+            "",
+            f"{_rounded(summary.n_frozen_multiply_adds)} mult-adds ({share:.0f} %) are in what "
+            "stays: once for each view, not in each epoch",
+        )
+    training = summary.training
+    if training is not None:
+        yield (
+            "Training",
+            f"at least {in_words(training.total_bytes)} at {training.batch_size} pictures a step: "
+            f"weights, gradients, momentum, and {in_words(training.kept_bytes)} kept of each "
+            "picture",
+        )
+
+
+def _cuts(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Where `partial` can begin."""
+    stages = [point.name for point in summary.split_points if point.is_stage]
+    if not stages:
+        yield "Split points", "none: --method partial does not work with this network"
+        return
+    n = len(summary.split_points)
+    shown = f"stages {stages[0]} to {stages[-1]}" if len(stages) > 1 else stages[0]
+    within = ", and blocks within them" if n > len(stages) else ""
+    yield "Split points", f"{n}, marked + ({escape(shown)}{within})"
+    like, unlike = (summary.default_split_points.get(kind, "") for kind in ("like", "unlike"))
+    if like == unlike:
+        yield "", f"--method partial takes {escape(like)} if none is named"
+        return
+    yield (
+        "",
+        f"if none is named, --method partial takes {escape(like)}, or {escape(unlike)} where train "
+        "measures that the data are unlike what the network learnt on",
+    )
+
+
+def _size(summary: Summary, *, own: bool = False) -> str:
+    return " x ".join(map(str, summary.own_shape if own else summary.input_shape))
+
+
+def _rounded(count: int) -> str:
+    """Three digits and a unit.
+
+    Examples
+    --------
+    >>> _rounded(4_089_184_256), _rounded(25_600), _rounded(999), _rounded(999_999)
+    ('4.09 G', '25.6 k', '999', '1.00 M')
+    """
+    value, units = float(count), iter(("", " k", " M", " G", " T"))
+    unit = next(units)
+    while float(f"{value:.3g}") >= 1000:
+        value, unit = value / 1000, next(units)
+    if not unit:
+        return str(count)
+    whole = len(str(int(float(f"{value:.3g}"))))
+    return f"{value:.{3 - whole}f}{unit}"

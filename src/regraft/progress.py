@@ -1,0 +1,108 @@
+"""What is seen while a command works, on stderr: a bar with rate and time left, or plain lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from regraft.experiment import Listener
+
+
+@contextmanager
+def listening(*, quiet: bool, after: str = "choosing and learning") -> Iterator[Listener]:
+    """A listener that shows progress on stderr: a bar with rate and time left, or plain lines.
+
+    `after` says, once, what goes on when all images are read.
+    """
+    if quiet:
+        yield Listener(say=_say_plain)
+    elif sys.stderr.isatty():
+        yield from _bar(after)
+    else:
+        finished: set[str] = set()
+
+        def progress(stage: str, done: int, total: int) -> None:
+            _plain_progress(stage, done, total)
+            if done == total and not finished:
+                _say_plain(after)
+            finished.update([stage] if done == total else [])
+
+        yield Listener(say=_say_plain, progress=progress, epoch=_say_epoch)
+
+
+def _say_plain(text: str) -> None:
+    print(f"regraft: {text}", file=sys.stderr, flush=True)
+
+
+def _say_epoch(epoch: Any, n_epochs: int) -> None:
+    _say_plain(_epoch_in_words(epoch, n_epochs))
+
+
+def _epoch_in_words(epoch: Any, n_epochs: int) -> str:
+    """One aligned line: what was learnt, what the held-out images say, how fast."""
+    learnt = f"loss {epoch.loss:.3f} right {100 * epoch.accuracy:5.1f} %"
+    held_out = ""
+    if epoch.held_out_loss is not None:
+        held_out = (
+            f"  held out: {epoch.held_out_loss:.3f} right "
+            f"{100 * epoch.held_out_accuracy:5.1f} %{' *' if epoch.is_best else '  '}"
+        )
+    width = len(str(n_epochs))
+    return (
+        f"epoch {epoch.epoch:{width}}/{n_epochs}  {learnt}{held_out}  "
+        f"{epoch.images_per_second:.0f}/s"
+    )
+
+
+def _plain_progress(stage: str, done: int, total: int) -> None:
+    if total >= 10 and done % max(1, total // 10) == 0:
+        print(f"regraft: {done} of {total} {stage}", file=sys.stderr, flush=True)
+
+
+def _bar(after: str) -> Iterator[Listener]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    class _Count(MofNCompleteColumn):
+        """'5/20', and nothing where no end is known."""
+
+        def render(self, task: Any) -> Text:
+            return super().render(task) if task.total is not None else Text("")
+
+    screen = Console(stderr=True, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        _Count(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=screen, transient=True, refresh_per_second=8) as progress:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total, rate="")
+            task = progress.tasks[tasks[stage]]
+            rate = f"{task.speed:.0f}/s" if task.speed else ""
+            progress.update(tasks[stage], completed=done, rate=rate)
+            if done == total and after not in tasks:
+                tasks[after] = progress.add_task(after, total=None, rate="")
+
+        def tell(epoch: Any, n_epochs: int) -> None:
+            progress.console.print(_epoch_in_words(epoch, n_epochs))
+
+        yield Listener(
+            say=lambda text: progress.console.print(escape(text)), progress=show, epoch=tell
+        )

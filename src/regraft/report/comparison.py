@@ -1,0 +1,200 @@
+"""Runs on the same images, side by side: which is better, and whether that can be told at all.
+
+Images are matched by their content, so it does not matter where they lay when each run was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.errors import UsageError
+from regraft.evaluation.paired import PairedComparison, compare_paired
+from regraft.report import page
+from regraft.report.page import FinishedRun
+
+
+@dataclass(frozen=True, eq=False)
+class Against:
+    """The first run against another.
+
+    Attributes
+    ----------
+    other : FinishedRun
+    test : PairedComparison
+        A is the other run, B the first.
+    """
+
+    other: FinishedRun
+    test: PairedComparison
+
+    @property
+    def words(self) -> str:
+        """Which is better, in a sentence."""
+        test, difference = self.test, self.test.difference
+        numbers = (
+            f"{100 * difference.value:+.1f} points ({100 * difference.level:g} % interval "
+            f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}, p = {test.p_value:.3f})"
+        )
+        if test.is_tie:
+            return f"a tie: {numbers}; {test.n} images cannot tell them apart"
+        return f"{'better' if difference.value > 0 else 'worse'} than the first: {numbers}"
+
+
+class Comparison:
+    """Two or more finished runs over the images that all of them scored.
+
+    Parameters
+    ----------
+    folders : sequence of at least two paths
+
+    Raises
+    ------
+    UsageError
+        A folder holds no finished run, or the runs have no scored image in common, or do not agree
+        on the classes.
+    """
+
+    def __init__(self, folders: Sequence[str | Path]) -> None:
+        self.runs = [FinishedRun(Path(folder)) for folder in folders]
+        first = self.runs[0]
+        for run in self.runs[1:]:
+            self._require_same_classes(first, run)
+        self._rows = self._common()
+
+    @staticmethod
+    def _require_same_classes(first: FinishedRun, run: FinishedRun) -> None:
+        mine, theirs = set(first.content["classes"]), set(run.content["classes"])
+        if mine != theirs:
+            odd = sorted(mine ^ theirs)[0]
+            raise UsageError(
+                f"the runs know different classes: {odd!r} is only in one of them",
+                place=f"{first.folder} ({len(mine)} classes), {run.folder} ({len(theirs)})",
+                cure="compare runs on the same data",
+            )
+
+    def _common(self) -> list[NDArray[np.intp]]:
+        """For each run the rows of the images that all have scored, in one order."""
+        keys = [[bytes(d) for d in run.evidence.digests] for run in self.runs]
+        shared = set(keys[0]).intersection(*map(set, keys[1:]))
+        if not shared:
+            counts = ", ".join(f"{run.folder.name}: {len(k)}" for run, k in zip(self.runs, keys,
+                               strict=True))  # fmt: skip
+            raise UsageError(
+                "the runs have no scored image in common",
+                place=counts,
+                cure="compare runs that report on the same split of the same data",
+            )
+        order = [key for key in dict.fromkeys(keys[0]) if key in shared]
+        places = [{key: row for row, key in reversed(list(enumerate(k)))} for k in keys]
+        return [np.array([place[key] for key in order], np.intp) for place in places]
+
+    @property
+    def n(self) -> int:
+        """Images that all runs have scored."""
+        return len(self._rows[0])
+
+    @property
+    def names(self) -> list[str]:
+        """What tells the runs apart: their folders' names."""
+        return [run.folder.name for run in self.runs]
+
+    def is_right(self, number: int) -> NDArray[np.bool_]:
+        """Whether a run has each of the common images right."""
+        run, rows = self.runs[number], self._rows[number]
+        right: NDArray[np.bool_] = run.evidence.proba[rows].argmax(1) == run.evidence.y[rows]
+        return right
+
+    @cached_property
+    def against(self) -> list[Against]:
+        """Every other run against the first."""
+        first = self.is_right(0)
+        return [
+            Against(run, compare_paired(self.is_right(k), first))
+            for k, run in enumerate(self.runs[1:], 1)
+        ]
+
+    @property
+    def best(self) -> str:
+        """In a sentence: what to take."""
+        better = [a for a in self.against if not a.test.is_tie and a.test.difference.value > 0]
+        if better:
+            top = max(better, key=lambda a: a.test.difference.value)
+            return f"{top.other.folder.name} is better than {self.names[0]}."
+        worse = [a for a in self.against if not a.test.is_tie]
+        if len(worse) == len(self.against):
+            return f"{self.names[0]} is the best of these."
+        return "A tie: these images cannot tell the best of them apart. Take the simplest."
+
+    @cached_property
+    def disputed(self) -> list[dict[str, Any]]:
+        """Images on which the first and another run differ, the surest errors first."""
+        found = []
+        first_right = self.is_right(0)
+        for k in range(1, len(self.runs)):
+            for place in np.flatnonzero(first_right != self.is_right(k)):
+                sides = [self._said(number, int(place)) for number in (0, k)]
+                found.append(
+                    {
+                        "path": self.runs[0].content["reported_paths"][self._rows[0][place]],
+                        "label": self.runs[0].content["classes"][
+                            self.runs[0].evidence.y[self._rows[0][place]]
+                        ],
+                        "other": self.names[k],
+                        "first_is_right": bool(first_right[place]),
+                        "sides": sides,
+                        "sureness": max(s["probability"] for s in sides),
+                    }
+                )
+        return sorted(found, key=lambda one: -one["sureness"])
+
+    def _said(self, number: int, place: int) -> dict[str, Any]:
+        run, row = self.runs[number], self._rows[number][place]
+        code = int(run.evidence.proba[row].argmax())
+        probability = round(float(run.evidence.proba[row, code]), 4)
+        return {"called": run.content["classes"][code], "probability": probability}
+
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        """Recall of each class in each run."""
+        labels = self.runs[0].content["classes"]
+        rows = []
+        for code, label in enumerate(labels):
+            is_class = self.runs[0].evidence.y[self._rows[0]] == code
+            shares = [
+                float(self.is_right(k)[is_class].mean()) if is_class.any() else None
+                for k in range(len(self.runs))
+            ]
+            rows.append({"label": label, "n": int(is_class.sum()), "recall": shares})
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``report --json``."""
+        return {
+            "schema": 1,
+            "n": self.n,
+            "runs": [
+                {
+                    "run": str(run.folder),
+                    "method": run.metrics["method"],
+                    "accuracy": float(self.is_right(k).mean()),
+                    "seconds": run.metrics["seconds"]["total"],
+                }
+                for k, run in enumerate(self.runs)
+            ],
+            "against_first": [
+                {"run": str(a.other.folder), **a.test.to_dict()} for a in self.against
+            ],
+            "disputed": self.disputed,
+        }
+
+
+def write(comparison: Comparison, file: Path) -> Path:
+    """The page, as one file."""
+    return page.publish(page.render("comparison.html.j2", of=comparison, **page.shared()), file)

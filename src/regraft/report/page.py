@@ -1,0 +1,371 @@
+"""report.html: one file from a finished run's folder, with everything in it.
+
+Nothing is computed here that another room computes; names are escaped by the templates, and the
+page's own policy (Content-Security-Policy) forbids it to load or run anything but what it holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from regraft.advice import layer_curve, next_step, scenario, trust
+from regraft.errors import UsageError
+from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
+from regraft.evaluation.metrics import reliability_table
+from regraft.report import drawings, methods_paragraph
+from regraft.report.chart import plain
+from regraft.report.evidence import Evidence
+from regraft.report.pictures import data_uri
+from regraft.runs import RUN_FILE
+
+REPORT = "report.html"
+TEMPLATES = Path(__file__).parent / "templates"
+MOST_PAIRS_CALLED = 12
+# Accuracies at which a person may want to leave images to the model.
+DEMANDED = (0.99, 0.95)
+METHODS = {
+    "probe": "kept as it was, with a new last layer",
+    "head": "kept as it was, with a new head learnt by gradients",
+    "partial": "its later layers learnt on",
+    "full": "all its layers learnt on",
+    "scratch": "learnt from random weights",
+}
+
+
+def write(folder: str | os.PathLike[str], file: str | os.PathLike[str] | None = None) -> Path:
+    """Draw the report of a finished run, into its folder unless a file is named.
+
+    Raises
+    ------
+    UsageError
+        The folder holds no finished run, or no evidence to draw from.
+    """
+    run = FinishedRun(Path(folder))
+    html = render("report.html.j2", run=run, **shared())
+    return publish(html, Path(file) if file is not None else run.folder / REPORT)
+
+
+def require_finished(folder: Path) -> None:
+    """UsageError where a folder holds no finished run."""
+    if not (folder / RUN_FILE).is_file():
+        what = "is no finished run" if folder.is_dir() else "does not exist"
+        raise UsageError(
+            f"{str(folder)!r} {what}",
+            cure="give a folder that `regraft train` made, such as runs/photos-probe-1a2b3c4d",
+        )
+
+
+def publish(html: str, file: Path) -> Path:
+    """Written whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    # A name that is no UTF-8 carries its bytes as surrogates.
+    temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
+    temporary.replace(file)
+    return file
+
+
+def render(template: str, **context: Any) -> str:
+    """A template of this room, filled; everything that is not Markup is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=_percent, plain=plain, ms=_seconds, sentence=_sentence)
+    return environment.get_template(template).render(**context)
+
+
+def shared() -> dict[str, Any]:
+    """Style, script, and the policy that names the script by its digest."""
+    style, script = ((TEMPLATES / name).read_text() for name in ("style.css", "script.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    return {
+        "style": Markup(style),
+        "script": Markup(script),
+        "policy": policy,
+        "draw": drawings,
+        "data_uri": data_uri,
+    }
+
+
+class FinishedRun:
+    """A finished run, read back from its folder, as the page tells it.
+
+    Raises
+    ------
+    UsageError
+        The folder holds no finished run, or no evidence.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        require_finished(folder)
+        self.folder = folder
+        self.metrics: dict[str, Any] = _json(folder / "metrics.json")
+        self.record: dict[str, Any] = _json(folder / RUN_FILE)
+        listed = _json(folder / "findings.json")
+        self.rejected: list[dict[str, Any]] = listed["rejected"]
+        self.findings: list[dict[str, Any]] = listed["findings"]
+        found = Evidence.load(folder)
+        if found is None:
+            raise UsageError(
+                f"run {folder.name!r} has nothing to draw pictures from",
+                place=str(folder),
+                cure="regraft report gathers it again from the data",
+            )
+        self.evidence = found
+        self.content = found.content
+
+    # -- in words ----------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """What the run was on."""
+        return Path(os.path.abspath(self.metrics["data"]["source"])).name
+
+    @property
+    def question(self) -> str:
+        """What the model answers: 'ants or bees?'"""
+        classes = self.metrics["data"]["classes"]
+        if len(classes) > 4:
+            return f"Which of {len(classes)} classes?"
+        return f"{', '.join(classes[:-1])} or {classes[-1]}?"
+
+    @property
+    def date(self) -> str:
+        """On which the run was finished; empty if it does not say."""
+        return str(self.environment.get("date", ""))[:10]
+
+    @property
+    def split_in_words(self) -> str:
+        """Of the reported split."""
+        split = str(self.evaluation["split"])
+        return {"val": "validation"}.get(split, split)
+
+    @property
+    def taps_in_words(self) -> str:
+        """What the head sees."""
+        named = {"final": "the network's last features",
+                 "source": "its probabilities of the classes that it first learnt"}  # fmt: skip
+        return ", ".join(named.get(tap, f"stage {tap}") for tap in self.metrics["chosen"]["taps"])
+
+    @property
+    def other_way(self) -> str:
+        """Commands that train in another way and compare."""
+        other = "partial" if self.metrics["method"] == "probe" else "probe"
+        data = shlex.quote(self.metrics["data"]["source"])
+        return (
+            f"regraft train {data} --method {other} --run other\n"
+            f"regraft report {shlex.quote(str(self.folder))} {shlex.quote('runs/other')}"
+        )
+
+    @property
+    def method(self) -> str:
+        """In words."""
+        name = str(self.metrics["method"])
+        return METHODS.get(name, name)
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """Of the reported split."""
+        found: dict[str, Any] = self.metrics["evaluation"]
+        return found
+
+    @property
+    def training(self) -> dict[str, Any] | None:
+        """What metrics.json says of it, for methods that learn by gradients."""
+        return self.metrics.get("training")
+
+    @property
+    def n_wrong(self) -> int:
+        """Mistakes on the reported split."""
+        return int((self.evidence.proba.argmax(1) != self.evidence.y).sum())
+
+    @cached_property
+    def checks(self) -> list[trust.Check]:
+        """Whether to trust it."""
+        return trust.checks(self.metrics, self.findings)
+
+    @property
+    def verdict(self) -> tuple[str, str]:
+        """State and sentence."""
+        return trust.verdict(self.checks)
+
+    @property
+    def steps(self) -> list[next_step.Step]:
+        """What to do next."""
+        issues = self.content["label_issues"]
+        return next_step.steps(
+            self.metrics, self.findings, n_doubtful=issues["n"], n_taught=issues["of"]
+        )
+
+    @property
+    def reading(self) -> layer_curve.Reading | None:
+        """Of the layer curve, where there is one."""
+        points = self.metrics["layers"]
+        return layer_curve.read(points, self.n_of_curve) if len(points) > 1 else None
+
+    @property
+    def n_of_curve(self) -> int:
+        """Images that the curve was measured on."""
+        candidates = self.metrics["chosen"]["candidates"]
+        return int(candidates[0]["n"]) if candidates else 0
+
+    @property
+    def scenario(self) -> scenario.Scenario | None:
+        """Of the tutorials' four."""
+        if len(self.metrics["layers"]) < 2:
+            return None
+        counts = [of_split.get("train", 0) for of_split in self.content["counts"].values()]
+        return scenario.read(self.metrics["layers"], self.n_of_curve, counts)
+
+    @cached_property
+    def paragraph(self) -> tuple[str, list[str]]:
+        """For a paper."""
+        return methods_paragraph.paragraph(self.metrics, self.environment)
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions and machine."""
+        found: dict[str, Any] = self.record["environment"]
+        return found
+
+    @property
+    def commands(self) -> list[str]:
+        """That make this run again."""
+        typed = self.environment.get("command") or []
+        own = [shlex.join(["regraft", *map(str, typed)])] if typed[:1] == ["train"] else []
+        return [*own, f"regraft train --config {shlex.quote(str(self.folder / RUN_FILE))}"]
+
+    @property
+    def input_px(self) -> int:
+        """The shorter side of what the network sees."""
+        config = _json(self.folder / "model" / "config.json")
+        return int(min(config["pretrained_cfg"]["input_size"][1:]))
+
+    # -- for pictures ------------------------------------------------------------------------
+
+    def picture(self, number: int | None) -> str:
+        """The data of a picture, empty if there is none."""
+        if number is None:
+            return ""
+        return data_uri(self.evidence.album.jpegs[number])
+
+    @cached_property
+    def before_temperature(self) -> list[dict[str, Any]]:
+        """The reliability table as it was before the temperature."""
+        temperature = float(self.metrics["chosen"]["temperature"])
+        proba = without_temperature(self.evidence.proba, temperature)
+        table = reliability_table(self.evidence.y, proba)
+        return [
+            {"low": low, "high": high, "n": int(n), "confidence": c, "accuracy": a}
+            for low, high, n, c, a in zip(
+                table.edges[:-1], table.edges[1:], table.n, table.confidence, table.accuracy,
+                strict=True,
+            )
+        ]  # fmt: skip
+
+    @property
+    def alone(self) -> list[tuple[float, Kept | None]]:
+        """Which share of the images it may decide alone, for each accuracy demanded."""
+        return [(a, keep_at_accuracy(self.evidence.y, self.evidence.proba, a)) for a in DEMANDED]
+
+    @property
+    def called(self) -> list[dict[str, Any]]:
+        """The most frequent confusions."""
+        matrix = np.asarray(self.evaluation["confusion"])
+        off = matrix - np.diag(np.diag(matrix))
+        names = [row["label"] for row in self.evaluation["per_class"]]
+        order = np.argsort(-off, axis=None, kind="stable")[:MOST_PAIRS_CALLED]
+        cells = [divmod(int(place), len(names)) for place in order]
+        return [
+            {"n": int(off[i, j]), "of": int(matrix[i].sum()), "label": names[i], "called": names[j]}
+            for i, j in cells
+            if off[i, j]
+        ]
+
+    @property
+    def curve_classes(self) -> list[int]:
+        """Codes of the classes whose curves are drawn: all of a few, or the weakest of many."""
+        rows = self.evaluation["per_class"]
+        known = [k for k, row in enumerate(rows) if row["auroc"]["value"] is not None]
+        if len(known) == 2 and len(rows) == 2:
+            return known[1:]
+        weakest = sorted(known, key=lambda k: float(rows[k]["auroc"]["value"]))
+        return weakest[: drawings.MOST_ROC]
+
+    @property
+    def map_data(self) -> Markup:
+        """What hovering shows, as JSON that no browser takes for markup."""
+        points = [
+            [p["path"], self.content["classes"][p["code"]], p["split"] or "",
+             "" if p["called"] in (-1, p["code"]) else self.content["classes"][p["called"]]]
+            for p in self.content["map"]["points"]
+        ]  # fmt: skip
+        text = json.dumps(points).replace("<", "\\u003c").replace(">", "\\u003e")
+        return Markup(text.replace("&", "\\u0026"))
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """In their order."""
+        return list(self.metrics["data"]["splits"])
+
+    @property
+    def most_in_class(self) -> int:
+        """Images of the largest class, over all splits."""
+        return max((sum(n.values()) for n in self.content["counts"].values()), default=1)
+
+    @property
+    def size_in_mb(self) -> float:
+        """Of the model."""
+        model = self.folder / "model"
+        files = [f for f in model.glob("*") if f.is_file()] if model.is_dir() else []
+        return sum(f.stat().st_size for f in files) / 1e6
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot read {path.name!r} of the run: {error}",
+            place=str(path),
+            cure="train it again",
+        ) from error
+    return found
+
+
+def _percent(value: Any) -> str:
+    """Of a share, or of an estimate as metrics.json has it."""
+    share = value["value"] if isinstance(value, Mapping) else value
+    if share is None:
+        return "–"
+    whole = float(share) >= 1 - 1e-9
+    shown = "100" if whole else f"{100 * min(float(share), 0.999):.1f}"
+    return f"{shown}\N{NO-BREAK SPACE}%"
+
+
+def _sentence(words: str) -> str:
+    """With a large letter at its start and a full stop at its end."""
+    return words[:1].upper() + words[1:].rstrip(".") + "." if words else ""
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value < 100 else f"{value / 60:.1f} min"

@@ -1,0 +1,301 @@
+"""The page of a run: whole, inert, small, drawn from the run's folder alone; and the comparison."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from regraft import experiment, reporting
+from regraft.cli.main import cli
+from regraft.errors import UsageError
+from regraft.report import page, pictures
+from regraft.report.evidence import Evidence
+from regraft.runs import RunConfig
+
+Write = Callable[..., Path]
+
+SECTIONS = (
+    "result", "trust-card", "next", "trust", "mistakes", "classes", "confusion", "sureness",
+    "labels", "data", "layers", "map", "run",
+)  # fmt: skip
+HOSTILE = ("<script>alert(1)<⁄script>", 'b" onload="alert(2)', "<img src=x onerror=alert(3)>")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+
+
+@pytest.fixture(scope="module")
+def room(
+    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
+) -> Iterator[Path]:
+    """Runs with hostile names: a probe on final features alone, and one on all stages."""
+    folder = tmp_path_factory.mktemp("report")
+    photos = make_photos(folder / "plain", splits={"train": 9, "val": 6})
+    for split in ("train", "val"):
+        for old, new in zip(("discs", "squares", "stripes"), HOSTILE, strict=True):
+            shutil.copytree(photos / split / old, folder / "photos" / split / new)
+    train = folder / "photos" / "train" / HOSTILE[0]
+    first = sorted(train.iterdir())[0]
+    first.rename(train / "<b onmouseover=alert(4)>.jpg")
+    # A label that is wrong, a copy across splits, and a file that is no image.
+    wrong = sorted((folder / "photos" / "train" / HOSTILE[1]).iterdir())[0]
+    wrong.rename(train / "a_square_in_fact.jpg")
+    shutil.copy(train / "<b onmouseover=alert(4)>.jpg", folder / "photos" / "val" / HOSTILE[0])
+    (train / "broken<i>.jpg").write_bytes(b"\xff\xd8\xff")
+    shutil.copytree(built_engines / "engines", folder / "cache" / "engines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        for name, taps in (("one", ["final"]), ("two", ["all"])):
+            result = experiment.run(RunConfig("photos", taps=taps), name=name)
+            reporting.report_on(result)
+        chosen = experiment.run(RunConfig("photos"), name="chosen")
+        reporting.report_on(chosen)
+        yield folder
+
+
+def text_of(room: Path, name: str = "chosen") -> str:
+    return (room / "runs" / name / page.REPORT).read_text(encoding="utf-8")
+
+
+def test_every_section_is_there_and_every_link_leads_to_one(room: Path) -> None:
+    text = text_of(room)
+    ids = set(re.findall(r'id="([^"]+)"', text))
+    assert set(SECTIONS) <= ids
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= ids
+
+
+def test_nothing_is_loaded_from_outside(room: Path) -> None:
+    text = text_of(room)
+    links = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", text)
+    assert links
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text
+
+
+def test_names_are_text_and_never_markup(room: Path) -> None:
+    text = text_of(room)
+    for name in HOSTILE:
+        assert name not in text
+    assert "<b onmouseover" not in text
+    assert "&lt;img src=x onerror=alert(3)&gt;" in text
+    data = re.search(r'id="map-data">(.*?)</script>', text, re.S)
+    assert data is not None
+    assert any(HOSTILE[2] in point for point in json.loads(data.group(1)))
+
+
+def test_it_says_the_score_the_interval_the_trust_and_the_next_step(room: Path) -> None:
+    text = text_of(room)
+    metrics = json.loads((room / "runs/chosen/metrics.json").read_text())
+    accuracy = metrics["evaluation"]["accuracy"]
+    for value in ("value", "low", "high"):
+        shown = "100" if accuracy[value] == 1 else f"{100 * accuracy[value]:.1f}"
+        assert f"{shown}\N{NO-BREAK SPACE}%" in text
+    assert "Some test images leaked" in text  # the planted copy
+    assert "1 rejected file" in text
+    assert "regraft predict runs/chosen/model" in text
+
+
+def test_planted_copies_stand_side_by_side(room: Path) -> None:
+    pairs = Evidence.load(room / "runs/chosen").content["pairs"]  # type: ignore[union-attr]
+    first = pairs["first"][0]
+    assert first["kind"] == "exact"
+    assert {side["split"] for side in first["sides"]} == {"train", "val"}
+    assert "across splits" in text_of(room)
+
+
+def test_a_wrong_label_is_listed_first(room: Path) -> None:
+    issues = Evidence.load(room / "runs/chosen").content["label_issues"]  # type: ignore[union-attr]
+    assert issues["first"][0]["path"].endswith("a_square_in_fact.jpg")
+    assert issues["first"][0]["suggested"] == HOSTILE[1]
+
+
+def test_the_run_folder_alone_draws_the_same_page(room: Path, tmp_path: Path) -> None:
+    shutil.copytree(room / "runs" / "chosen", tmp_path / "chosen")
+    (tmp_path / "chosen" / page.REPORT).unlink()
+    drawn = page.write(tmp_path / "chosen")  # no photos, no store
+    here, there = drawn.read_text(), text_of(room)
+    assert here.replace(str(tmp_path / "chosen"), "runs/chosen") == there
+
+
+def test_a_run_made_without_a_report_is_looked_at_again(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(room / "cache"))
+    monkeypatch.chdir(room)
+    kept = Evidence.load(room / "runs/chosen")
+    shutil.copytree("runs/chosen", "runs/without")
+    for name in ("evidence.json", "evidence.safetensors", page.REPORT):
+        (room / "runs/without" / name).unlink()
+    result = CliRunner().invoke(cli, ["report", "runs/without", "--json"])
+    assert result.exit_code == 0, result.output
+    again = Evidence.load(room / "runs/without")
+    assert kept is not None
+    assert again is not None
+    assert again.content["label_issues"] == kept.content["label_issues"]
+    np.testing.assert_allclose(again.proba, kept.proba, atol=1e-5)
+
+
+def test_two_runs_are_compared_on_the_same_images(
+    room: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(room)
+    out = tmp_path / "c.html"
+    result = CliRunner().invoke(
+        cli, ["report", "runs/one", "runs/two", "--json", "--out", str(out)]
+    )
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["n"] == 19
+    test = told["against_first"][0]
+    right = [round(run["accuracy"] * told["n"]) for run in told["runs"]]
+    assert test["only_a"] - test["only_b"] == right[1] - right[0]
+    assert len(told["disputed"]) == test["only_a"] + test["only_b"]
+    assert out.read_text().count("<tr>") >= 3
+
+
+def test_a_run_against_itself_is_a_tie(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(room)
+    compared, _ = reporting.compare(["runs/one", "runs/one"], out="self.html")
+    assert compared.against[0].test.is_tie
+    assert compared.disputed == []
+    assert compared.best.startswith("A tie")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["nowhere"], ["'nowhere' does not exist", "regraft train"]),
+        (["photos"], ["'photos' is no finished run"]),
+        (["runs/one", "--out", "page.txt"], ["page.txt", ".html"]),
+        (["runs/one", "--out", "none/page.html"], ["'none'"]),
+    ],
+)
+def test_wrong_use_is_refused_in_words(
+    room: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], words: list[str]
+) -> None:
+    monkeypatch.chdir(room)
+    result = CliRunner().invoke(cli, ["report", *args])
+    assert isinstance(result.exception, UsageError)
+    assert all(word in str(result.exception) for word in words)
+
+
+@pytest.mark.parametrize("name", ["evidence.json", "evidence.safetensors", "metrics.json"])
+def test_damaged_files_are_refused_by_name(room: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(room / "runs" / "one", tmp_path / "one")
+    (tmp_path / "one" / name).write_bytes(b"{ damaged")
+    with pytest.raises(UsageError, match=r"damaged|cannot read"):
+        page.write(tmp_path / "one")
+
+
+def test_train_draws_it_and_no_report_leaves_it_out(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(room / "cache"))
+    monkeypatch.chdir(room)
+    for name, option in (("drawn", []), ("left-out", ["--no-report"])):
+        args = ["train", "photos", "--run", name, "--json", *option]
+        result = CliRunner().invoke(cli, args)
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["schema"] == 1  # one object, whatever is drawn
+        assert (room / "runs" / name / page.REPORT).exists() is not bool(option)
+
+
+def test_a_picture_that_is_gone_is_said_and_no_error(tmp_path: Path) -> None:
+    album = pictures.Album()
+    number = album.add(str(tmp_path / "gone.jpg"), 64)
+    album.develop()
+    assert album.jpegs[number] == b""
+    assert pictures.data_uri(album.jpegs[number]) == ""
+
+
+# -- In a browser --
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here (Debian: apt install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desk", "phone"])
+def opened(browser: Any, room: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The page, its console and its requests watched."""
+    width, scheme = request.param
+    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    wrong: list[str] = []
+    tab.on("console", lambda message: wrong.append(f"console: {message.text}"))
+    tab.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    tab.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    tab.on("request", lambda r: wrong.append(r.url) if not r.url.startswith("data:") else None)
+    file = (room / "runs" / "chosen" / page.REPORT).absolute().as_uri()
+    tab.goto(file)
+    wrong.remove(file)
+    yield tab
+    assert wrong == []
+    tab.close()
+
+
+def test_the_page_is_whole_in_a_browser(opened: Any) -> None:
+    assert all(opened.locator(f"#{name}").count() == 1 for name in SECTIONS)
+    sizes = opened.eval_on_selector_all(
+        "img:not([hidden])", "all => all.map(i => [i.complete, i.naturalWidth])"
+    )
+    assert len(sizes) > 20
+    assert all(complete and width > 0 for complete, width in sizes)
+    reach = opened.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert reach[0] <= reach[1]  # nothing sticks out to the side
+
+
+def test_the_table_sorts_both_ways(opened: Any) -> None:
+    table = opened.locator("#classes table.sortable")
+    head = table.locator("th", has_text="recall").first
+
+    def column() -> list[float]:
+        return [float(v) for v in table.locator("tbody td:nth-child(3)").evaluate_all(
+            "cells => cells.map(c => c.dataset.v)")]  # fmt: skip
+
+    head.click()
+    assert column() == sorted(column(), reverse=True)
+    head.press("Enter")
+    assert column() == sorted(column())
+    assert head.get_attribute("aria-sort") == "ascending"
+
+
+def test_a_dot_of_the_map_shows_its_picture(opened: Any) -> None:
+    dot = opened.locator("svg.map circle").first
+    dot.scroll_into_view_if_needed()
+    dot.dispatch_event("click")
+    box = opened.locator("#hover")
+    assert box.is_visible()
+    assert (
+        box.locator(".tile")
+        .evaluate("t => getComputedStyle(t).backgroundImage")
+        .startswith('url("data:image/jpeg')
+    )
+    assert "train/" in box.inner_text() or "val/" in box.inner_text()
+
+
+def test_the_comparison_is_whole_in_a_browser(
+    browser: Any, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(room)
+    _, file = reporting.compare(["runs/one", "runs/two"], out="comparison.html")
+    tab = browser.new_page()
+    wrong: list[str] = []
+    tab.on("console", lambda message: wrong.append(message.text))
+    tab.goto((room / file).as_uri())
+    assert tab.locator("#differ").count() == 1
+    assert wrong == []
+    tab.close()
