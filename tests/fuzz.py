@@ -197,7 +197,7 @@ def run(name: str, n_inputs: int) -> None:
             "-verbosity=0",
             f"-artifact_prefix={found}",
         ]
-        atheris.Setup([sys.argv[0], *options, "-seed=1", str(corpus)], one)
+        atheris.Setup([sys.argv[0], *options, "-seed=1", "-timeout=7200", str(corpus)], one)
         atheris.Fuzz()
         return
     one, seeds, _ = TARGETS[name]()
