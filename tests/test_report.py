@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from regraft import experiment, reporting
 from regraft.cli.main import cli
@@ -58,6 +59,36 @@ def room(
         chosen = experiment.run(RunConfig("photos"), name="chosen")
         reporting.report_on(chosen)
         yield folder
+
+
+@pytest.fixture(scope="module")
+def tuned(room: Path, make_photos: Write) -> Path:
+    """The page of a run that trained, on a small network with random weights."""
+    make_photos(room / "shapes", splits={"train": 30, "val": 5})
+    training = {"epochs": 2, "split_point": "layer3", "image_size": 64, "augment": "light"}
+    config = RunConfig("shapes", method="partial", backbone="random:test_resnet", training=training)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_CACHE", str(room / "cache"))
+        patch.chdir(room)
+        return reporting.report_on(experiment.run(config, name="tuned")).absolute()
+
+
+@pytest.fixture(scope="module")
+def many(room: Path) -> Path:
+    """The page of a run on 200 classes, some of them in other scripts."""
+    random = np.random.default_rng(0)
+    for k in range(200):
+        colour = random.integers(0, 255, 3)
+        for split, n in (("train", 2), ("test", 1)):
+            folder = room / "many" / split / f"{k:03d} {chr(0x391 + k)}"
+            folder.mkdir(parents=True)
+            for i in range(n):
+                pixels = np.clip(colour + random.normal(0, 20, (24, 24, 3)), 0, 255)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_CACHE", str(room / "cache"))
+        patch.chdir(room)
+        return reporting.report_on(experiment.run(RunConfig("many"), name="many")).absolute()
 
 
 def text_of(room: Path, name: str = "chosen") -> str:
@@ -256,6 +287,36 @@ def test_the_page_is_whole_in_a_browser(opened: Any) -> None:
     assert all(complete and width > 0 for complete, width in sizes)
     reach = opened.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert reach[0] <= reach[1]  # nothing sticks out to the side
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tuned", "many", "hymenoptera_data"])
+def test_pages_of_all_kinds_are_whole(
+    browser: Any, room: Path, name: str, request: pytest.FixtureRequest
+) -> None:
+    if name == "hymenoptera_data":
+        data = request.getfixturevalue("shared_data") / name
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("REGRAFT_CACHE", str(room / "cache"))
+            patch.chdir(room)
+            run = experiment.run(RunConfig(str(data)), name="real")
+            file = reporting.report_on(run).absolute()
+        assert file.stat().st_size < 5e6
+    else:
+        file = request.getfixturevalue(name)
+    wanted = {*SECTIONS, "training"} if name == "tuned" else set(SECTIONS)
+    for width, scheme in ((1280, "dark"), (390, "light")):
+        tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        wrong: list[str] = []
+        tab.on("console", lambda message, wrong=wrong: wrong.append(message.text))
+        tab.on("request", lambda r, wrong=wrong: wrong.append(r.url))
+        tab.goto(file.as_uri())
+        assert [url for url in wrong if not url.startswith(("data:", file.as_uri()))] == []
+        assert all(tab.locator(f"#{section}").count() == 1 for section in wanted)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        loaded = "all => all.every(i => i.complete && i.naturalWidth > 0)"
+        assert tab.eval_on_selector_all("img:not([hidden])", loaded)
+        tab.close()
 
 
 def test_the_table_sorts_both_ways(opened: Any) -> None:
