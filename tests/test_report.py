@@ -16,7 +16,7 @@ from PIL import Image
 
 from regraft import experiment, reporting
 from regraft.cli.main import cli
-from regraft.errors import UsageError
+from regraft.errors import TableError, UsageError
 from regraft.report import page, pictures
 from regraft.report.evidence import Evidence
 from regraft.runs import RunConfig
@@ -191,9 +191,12 @@ def test_two_runs_are_compared_on_the_same_images(
     assert out.read_text().count("<tr>") >= 3
 
 
-def test_a_run_against_itself_is_a_tie(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_against_its_own_copy_is_a_tie(
+    room: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(room)
-    compared, _ = reporting.compare(["runs/one", "runs/one"], out="self.html")
+    shutil.copytree("runs/one", tmp_path / "copy")
+    compared, _ = reporting.compare(["runs/one", tmp_path / "copy"], out="self.html")
     assert compared.against[0].test.is_tie
     assert compared.disputed == []
     assert compared.best.startswith("A tie")
@@ -204,6 +207,9 @@ def test_a_run_against_itself_is_a_tie(room: Path, monkeypatch: pytest.MonkeyPat
     [
         (["nowhere"], ["'nowhere' does not exist", "regraft train"]),
         (["photos"], ["'photos' is no finished run"]),
+        (["runs/one/model"], ["is a model, not a run", "regraft report runs/one"]),
+        (["runs/one", "runs/../runs/one"], ["given twice"]),
+        (["runs/one", "--out", "/proc/page.html"], ["cannot be written", "--out"]),
         (["runs/one", "--out", "page.txt"], ["page.txt", ".html"]),
         (["runs/one", "--out", "none/page.html"], ["'none'"]),
     ],
@@ -215,6 +221,17 @@ def test_wrong_use_is_refused_in_words(
     result = CliRunner().invoke(cli, ["report", *args])
     assert isinstance(result.exception, UsageError)
     assert all(word in str(result.exception) for word in words)
+
+
+def test_without_evidence_and_images_it_says_both(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(room / "runs" / "one", tmp_path / "one")
+    (tmp_path / "one" / "evidence.json").unlink()
+    with pytest.raises(TableError, match="--no-report") as caught:
+        reporting.report_again(tmp_path / "one")  # its paths begin where it was made
+    assert "put them back" in caught.value.cure
 
 
 @pytest.mark.parametrize("name", ["evidence.json", "evidence.safetensors", "metrics.json"])
@@ -236,6 +253,21 @@ def test_train_draws_it_and_no_report_leaves_it_out(
         assert result.exit_code == 0, result.output
         assert json.loads(result.stdout)["schema"] == 1  # one object, whatever is drawn
         assert (room / "runs" / name / page.REPORT).exists() is not bool(option)
+
+
+def test_a_run_made_again_without_a_report_keeps_the_one_that_still_holds(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(room / "cache"))
+    monkeypatch.chdir(room)
+    shutil.copytree("photos", "changing")
+    args = ["train", "changing", "--run", "again", "--json"]
+    assert CliRunner().invoke(cli, args).exit_code == 0
+    assert CliRunner().invoke(cli, [*args, "--no-report"]).exit_code == 0
+    assert (room / "runs/again" / page.REPORT).exists()
+    next((room / "changing/val" / HOSTILE[0]).iterdir()).unlink()
+    assert CliRunner().invoke(cli, [*args, "--no-report"]).exit_code == 0
+    assert not (room / "runs/again" / page.REPORT).exists()  # it spoke of other images
 
 
 def test_a_picture_that_is_gone_is_said_and_no_error(tmp_path: Path) -> None:

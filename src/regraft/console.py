@@ -273,16 +273,18 @@ def show_comparison(compared: Any, page: Path, *, as_json: bool) -> None:
     out = _out()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", overflow="fold")
-    for heading in ("right", "seconds"):
-        table.add_column(heading, justify="right")
+    table.add_column("method", overflow="fold")
+    table.add_column("right", justify="right")
     for row in compared.to_dict()["runs"]:
         table.add_row(
             escape(_printable(Path(row["run"]).name)),
+            escape(row["made_by"]),
             _percent(row["accuracy"]),
-            f"{row['seconds']:.1f}",
         )
     out.print(table)
-    out.print(f"n = {_count(compared.n, 'image')} that all of them scored\n")
+    for words in compared.overlap:
+        _hang(out, "", escape(words), indent=0)
+    out.print()
     for against in compared.against:
         name = escape(_printable(against.other.folder.name))
         _hang(out, "", f"[bold]{name}[/] is {escape(against.words)}", indent=0)
@@ -422,7 +424,10 @@ def _beside(
     config: RunConfig | None,
     train_counts: Mapping[str, int],
 ) -> None:
-    baselines = [f"{name} {_percent(e['value'])}" for name, e in metrics["baselines"].items()]
+    of = {"majority class": "the commonest class of train", "nearest neighbour": "nearest image"}
+    baselines = [
+        f"{of.get(name, name)} {_percent(e['value'])}" for name, e in metrics["baselines"].items()
+    ]
     _hang(out, "Beside", ", ".join(baselines))
     for sentence in _no_better(metrics):
         _hang(out, "", f"[yellow]{sentence}[/]")

@@ -229,7 +229,11 @@ def run(
         if processes.is_main():
             runs.begin(folder, config)
             environment = replace(environment, on_epoch=_logged(folder, listener))
-    learnt, roles, y, classes = fit(config, prepared, environment)
+    try:
+        learnt, roles, y, classes = fit(config, prepared, environment)
+    except ConfigError:
+        runs.forget(folder)
+        raise
     lesson = Lesson(roles, y, classes)
     clock.lap("fit")
     built = learnt.built_ if isinstance(learnt, FineTuning) else prepared.built
@@ -255,6 +259,7 @@ def run(
             extra={
                 "accuracy": tested.evaluation.accuracy.to_dict(),
                 "n": tested.evaluation.n,
+                "source": config.data,
                 "learnt_from": record.digests_in_text(_taught(prepared, roles, config)),
             },
         )

@@ -160,7 +160,7 @@ def write(
     )
     paths = [table.shown(path) for path in table.paths[roles.reports]]
     write_predictions(
-        room / "predictions.csv", paths, proba, classes, labels=list(table.labels[roles.reports])
+        room / runs.PREDICTIONS, paths, proba, classes, labels=list(table.labels[roles.reports])
     )
     runs.write_json(
         room / runs.RUN_FILE,

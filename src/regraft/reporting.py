@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft import artefact, blas, experiment
-from regraft.errors import DecodeError, RegraftError
+from regraft.errors import DecodeError, RegraftError, TableError, UsageError
 from regraft.experiment import SILENT, Listener, Prepared, Result
 from regraft.explain.base import Classifier
 from regraft.explain.drawing import overlay
@@ -93,6 +93,11 @@ def compare(
     UsageError
         A folder holds no finished run, or the runs share no images or no classes.
     """
+    places = [os.path.realpath(folder) for folder in folders]
+    twice = next((folder for folder, place in zip(folders, places, strict=True)
+                  if places.count(place) > 1), None)  # fmt: skip
+    if twice is not None:
+        raise UsageError(f"{os.fspath(twice)!r} is given twice", cure="name each run once")
     for folder in folders:
         _require_evidence(Path(folder), offline, listener)
     compared = Comparison([Path(folder) for folder in folders])
@@ -107,6 +112,13 @@ def _require_evidence(folder: Path, offline: bool, listener: Listener) -> None:
 
 def _gather_again(folder: Path, offline: bool, listener: Listener) -> None:
     config = RunConfig.from_file(folder / RUN_FILE)
+    if not os.path.exists(config.data):
+        raise TableError(
+            f"run {folder.name!r} kept nothing to draw from (--no-report), and its images are no "
+            f"longer at {config.data!r}",
+            place=str(folder),
+            cure=f"put them back there (paths begin at {os.getcwd()!r}), or train again",
+        )
     prepared = experiment.prepare(config, offline=offline, listener=listener)
     lesson, rows = experiment.lesson_of(prepared)
     model = artefact.load(folder / "model")

@@ -31,6 +31,9 @@ RUN_FILE = "run.json"
 # In the folder of a run that trains: its configuration, until run.json takes its place.
 UNFINISHED = "unfinished.json"
 CHECKPOINTS, LOG, TRACKED = "checkpoints", "log.jsonl", "tracked"
+PREDICTIONS = "predictions.csv"
+# The page of a run and what it is drawn from: they stay while a run made again says the same.
+DRAWN = ["report.html", "evidence.json", "evidence.safetensors"]
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,14 @@ def begin(folder: Path, config: RunConfig) -> None:
         ) from error
 
 
+def forget(folder: Path) -> None:
+    """Take away the folder of a run that learnt nothing, if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        if os.listdir(folder) == [UNFINISHED]:
+            (folder / UNFINISHED).unlink()
+            folder.rmdir()
+
+
 def log_epoch(folder: Path, row: Mapping[str, Any]) -> None:
     """Add an epoch to ``log.jsonl``; what an interrupted run wrote of later ones goes."""
     path = folder / LOG
@@ -252,7 +263,10 @@ def writing(folder: Path) -> Iterator[Path]:
     try:
         yield room
         room.chmod(0o755)
-        for name in (CHECKPOINTS, LOG, TRACKED):  # of a run that trained
+        kept = [CHECKPOINTS, LOG, TRACKED]  # of a run that trained
+        if _says_the_same(folder, room):
+            kept += DRAWN
+        for name in kept:
             if (folder / name).exists():
                 os.replace(folder / name, room / name)
         before = room.with_name(room.name + "-before")
@@ -262,6 +276,15 @@ def writing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+def _says_the_same(earlier: Path, now: Path) -> bool:
+    """Whether two runs of one configuration gave every image the same probabilities."""
+    try:
+        first, second = ((folder / PREDICTIONS).read_bytes() for folder in (earlier, now))
+    except OSError:
+        return False
+    return first == second
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

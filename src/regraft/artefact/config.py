@@ -123,12 +123,14 @@ def digest_of(raw: Mapping[str, Any]) -> str:
 def _parse(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
-            what = "there is no config.json" if path.parent.is_dir() else "there is no such folder"
-            raise ArtefactError(
-                f"{what}, so this is no model",
-                place=str(path.parent),
-                cure="give the folder `model` that a run has saved: runs/NAME/model",
-            )
+            folder = path.parent
+            what = "there is no such folder"
+            if folder.exists():
+                what = "there is no config.json" if folder.is_dir() else "it is a file"
+            cure = "give the folder `model` that a run has saved: runs/NAME/model"
+            if (folder / "model" / path.name).is_file():
+                what, cure = "it is a run", f"did you mean {str(folder / 'model')!r}?"
+            raise ArtefactError(f"{what}, so this is no model", place=str(folder), cure=cure)
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise ArtefactError(
                 f"config.json takes {path.stat().st_size} bytes, at most {_MAX_CONFIG_BYTES} "

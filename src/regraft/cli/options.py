@@ -102,7 +102,9 @@ seed = click.option(
 
 output = _together(
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
-    click.option("-q", "--quiet", is_flag=True, help="No progress; only the result."),
+    click.option(
+        "-q", "--quiet", is_flag=True, help="No progress; only the result, and what must be known."
+    ),
 )
 
 
@@ -136,13 +138,15 @@ def require_picture(file: str) -> None:
     if not file.lower().endswith(PICTURES):
         raise UsageError(
             f"the picture {file!r} has none of the endings {', '.join(PICTURES)}",
-            cure="--out curve.svg",
+            cure="--out picture.svg",
         )
     require_folder_of(file)
 
 
 def require_room(folder: str) -> None:
     """Refuse, before any work, a folder that can be neither made nor written; makes nothing."""
+    if not folder.strip():
+        raise UsageError("--out names no folder", cure="--out DIR")
     there = os.path.abspath(folder)
     while not os.path.lexists(there):
         there = os.path.dirname(there)

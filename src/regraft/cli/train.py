@@ -97,10 +97,12 @@ def command(
         return
     console.show_result(result, as_json=as_json, config=resolved)
     if not no_report:
-        draw_report(result, is_quiet=is_quiet)
+        draw_report(result, is_quiet=is_quiet, as_json=as_json)
 
 
-def draw_report(result: experiment.Result, *, is_quiet: bool = False) -> None:
+def draw_report(
+    result: experiment.Result, *, is_quiet: bool = False, as_json: bool = False
+) -> None:
     """After the result is on screen; the run is whole without it."""
     from regraft import console, progress, reporting
 
@@ -112,7 +114,7 @@ def draw_report(result: experiment.Result, *, is_quiet: bool = False) -> None:
         again = f"regraft report {result.folder}"
         console.say_next(f"the report could not be drawn ({error}); {again} tries again")
         return
-    if not is_quiet:
+    if not as_json:
         console.show_page(page, as_json=False)
 
 

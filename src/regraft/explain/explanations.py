@@ -87,7 +87,9 @@ def code_of(label: str | None, classes: tuple[str, ...]) -> int | None:
     near = difflib.get_close_matches(label, classes, n=3, cutoff=0.5)
     raise UsageError(
         f"the model has no class {label!r}" + (f"; near: {', '.join(near)}" if near else ""),
-        cure="--label with one of " + ", ".join(classes[:10]) + (", …" * (len(classes) > 10)),
+        cure=f"did you mean --label {near[0]}?"
+        if near
+        else "--label with one of " + ", ".join(classes[:10]) + (", …" * (len(classes) > 10)),
         near=near,
     )
 

@@ -104,7 +104,7 @@ def find(
             similar[i, row_of[digest]] = -np.inf
     best = np.argsort(-similar, axis=1, kind="stable")[:, : k + _SPARE]
     paths = store.paths_of({known[row] for row in np.unique(best)} if best.size else set())
-    there = {d: next(filter(os.path.exists, found), None) for d, found in paths.items()}
+    there = {d: _best_path(found, _source(model)) for d, found in paths.items()}
     neighbours = [
         [
             Neighbour(path, float(similar[i, row]))
@@ -120,6 +120,19 @@ def find(
 
 # Nearest images whose file is gone give way to the next ones, up to so many.
 _SPARE = 20
+
+
+def _source(model: Artefact) -> str:
+    """The folder that the model learnt from, as it lay then; empty if it does not say."""
+    source = model.config["regraft"].get("extra", {}).get("source")
+    return os.path.abspath(source) if isinstance(source, str) and source else ""
+
+
+def _best_path(paths: Sequence[str], source: str) -> str | None:
+    """Of the places where one picture lies, that within the model's own data if there is one."""
+    there = [path for path in paths if os.path.exists(path)]
+    own = [path for path in there if source and os.path.abspath(path).startswith(source + os.sep)]
+    return next(iter([*own, *there]), None)
 
 
 def _unit_rows(Z: Floats) -> NDArray[np.float32]:

@@ -101,6 +101,25 @@ class Comparison:
         return len(self._rows[0])
 
     @property
+    def overlap(self) -> list[str]:
+        """How many of each run's scored images are compared, in words."""
+        found = [f"compared on the {self.n} images that all of them scored"]
+        for run in self.runs:
+            n = len(run.evidence.y)
+            if n != self.n:
+                found.append(f"{run.folder.name} scored {n}: its own figure differs")
+        if len({run.metrics["data"]["splits"]["train"] for run in self.runs}) > 1:
+            found.append("they learnt from different numbers of images")
+        return found
+
+    @staticmethod
+    def made_by(run: FinishedRun) -> str:
+        """Method, network, and what the head sees: where runs differ."""
+        chosen = run.metrics["chosen"]
+        parts = [run.metrics["method"], run.metrics["backbone"]["name"], chosen["head"]]
+        return ", ".join([*parts, "+".join(chosen["taps"])])
+
+    @property
     def names(self) -> list[str]:
         """What tells the runs apart: their folders' names."""
         return [run.folder.name for run in self.runs]
@@ -183,6 +202,7 @@ class Comparison:
                 {
                     "run": str(run.folder),
                     "method": run.metrics["method"],
+                    "made_by": self.made_by(run),
                     "accuracy": float(self.is_right(k).mean()),
                     "seconds": run.metrics["seconds"]["total"],
                 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class Evidence:
         except (OSError, ValueError, KeyError, TypeError, TensorFileError) as error:
             raise UsageError(
                 f"what the report is drawn from is damaged: {error}",
-                place=str(folder / TENSORS),
+                place=str(folder),
                 cure=f"remove {CONTENT} and {TENSORS}; regraft report gathers them again",
             ) from error
 
@@ -159,20 +160,22 @@ def gather(sources: Sources) -> Evidence:
     """Everything that a report shows of single images; reads some hundred files, small."""
     album = Album()
     table, reported = sources.table, np.flatnonzero(sources.roles.reports)
-    content: dict[str, Any] = {
-        "version": VERSION,
-        "classes": list(sources.classes),
-        "counts": _counts(table),
-        "sizes": _sizes(sources),
-        "reported_paths": [named(table, path) for path in table.paths[reported]],
-        "shown": _shown_images(sources, reported, album),
-        "label_issues": _label_issues(sources, album),
-        "pairs": _pairs(sources, album),
-        "findings": _findings(sources, album),
-        "contact": _contact(sources, album),
-        "map": _map(sources),
-    }
-    album.develop()
+    with ThreadPoolExecutor(1) as beside:  # the map keeps one core busy, files and network the rest
+        placed = beside.submit(_map, sources)
+        content: dict[str, Any] = {
+            "version": VERSION,
+            "classes": list(sources.classes),
+            "counts": _counts(table),
+            "sizes": _sizes(sources),
+            "reported_paths": [named(table, path) for path in table.paths[reported]],
+            "shown": _shown_images(sources, reported, album),
+            "label_issues": _label_issues(sources, album),
+            "pairs": _pairs(sources, album),
+            "findings": _findings(sources, album),
+            "contact": _contact(sources, album),
+        }
+        album.develop()
+        content["map"] = placed.result()
     content["map"]["sprite"] = _sprite(sources, content["map"].pop("rows"), album)
     digests = [np.frombuffer(sources.facts[row].digest[:8], np.uint8) for row in reported.tolist()]
     return Evidence(

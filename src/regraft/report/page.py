@@ -7,6 +7,7 @@ page's own policy (Content-Security-Policy) forbids it to load or run anything b
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -28,7 +29,7 @@ from regraft.report import drawings, methods_paragraph
 from regraft.report.chart import plain
 from regraft.report.evidence import Evidence
 from regraft.report.pictures import data_uri
-from regraft.runs import RUN_FILE
+from regraft.runs import RUN_FILE, UNFINISHED
 
 REPORT = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -61,18 +62,38 @@ def require_finished(folder: Path) -> None:
     """UsageError where a folder holds no finished run."""
     if not (folder / RUN_FILE).is_file():
         what = "is no finished run" if folder.is_dir() else "does not exist"
-        raise UsageError(
-            f"{str(folder)!r} {what}",
-            cure="give a folder that `regraft train` made, such as runs/photos-probe-1a2b3c4d",
-        )
+        cure = "give a folder that `regraft train` made, such as runs/photos-probe-1a2b3c4d"
+        if (folder.parent / RUN_FILE).is_file():
+            what, cure = (
+                "is a model, not a run",
+                f"regraft report {shlex.quote(str(folder.parent))}",
+            )
+        elif (folder / UNFINISHED).is_file():
+            what, cure = "is a run that was not finished", "the same regraft train goes on with it"
+        raise UsageError(f"{str(folder)!r} {what}", cure=cure)
 
 
 def publish(html: str, file: Path) -> Path:
-    """Written whole or not at all."""
+    """Written whole or not at all.
+
+    Raises
+    ------
+    UsageError
+        It cannot be written there.
+    """
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    # A name that is no UTF-8 carries its bytes as surrogates.
-    temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
-    temporary.replace(file)
+    try:
+        # A name that is no UTF-8 carries its bytes as surrogates.
+        temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
+        temporary.replace(file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UsageError(
+            f"the page cannot be written: {error.strerror}",
+            place=str(file),
+            cure="choose another place with --out",
+        ) from error
     return file
 
 
