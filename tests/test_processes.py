@@ -70,7 +70,7 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 240) -> tuple[str,
 
 
 def train(n: int, room: Path, name: str, *arguments: str) -> dict[str, Any]:
-    given = ["train", "photos", *SETTINGS, *arguments, "--run", name, "--json"]
+    given = ["train", "photos", *SETTINGS, *arguments, "--run", name, "--json", "--no-report"]
     process = start(n, room, *given)
     stdout, stderr = finish(process)
     assert process.returncode == 0, stderr[-4000:]

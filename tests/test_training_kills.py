@@ -20,7 +20,7 @@ REGRAFT = Path(sys.executable).with_name("regraft")
 N_KILLS = int(os.environ.get("REGRAFT_KILLS", "2"))
 SETTINGS = [
     "--method", "partial", "--backbone", "random:test_efficientnet", "--epochs", "6",
-    "--views", "2", "--batch-size", "4", "--json",
+    "--views", "2", "--batch-size", "4", "--json", "--no-report",
 ]  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def made_small(command: list[str]) -> list[str]:
             words[words.index(option) + 1] = value
         else:
             words += [option, value]
-    return words
+    return words + ["--no-report"] * (words[1] == "train")
 
 
 @pytest.mark.slow
