@@ -32,6 +32,7 @@ from regraft.evaluation.metrics import (
     log_losses,
     reliability_table,
     true_ranks,
+    unit_rows,
 )
 
 _BINS = 15
@@ -321,21 +322,15 @@ def _nearest(X_train: Array, X: Array) -> Array:
     step = max(1, math.isqrt(_BLOCK_ELEMENTS))
     best, nearest = np.full(len(X), -np.inf), np.zeros(len(X), dtype=np.int64)
     for start in range(0, len(X_train), step):
-        block = _unit_rows(X_train[start : start + step])
+        block = unit_rows(X_train[start : start + step])
         for at in range(0, len(X), step):
-            similarity = _unit_rows(X[at : at + step]) @ block.T
+            similarity = unit_rows(X[at : at + step]) @ block.T
             column = similarity.argmax(axis=1)
             highest = similarity[np.arange(len(column)), column]
             is_nearer = highest > best[at : at + step]
             best[at : at + step][is_nearer] = highest[is_nearer]
             nearest[at : at + step][is_nearer] = start + column[is_nearer]
     return nearest
-
-
-def _unit_rows(X: Array) -> Array:
-    X = np.asarray(X, dtype=np.float64 if X.dtype == np.float64 else np.float32)
-    lengths = np.sqrt(np.einsum("nd,nd->n", X, X))[:, None]
-    return X / np.where(lengths > 0, lengths, 1)
 
 
 def _checked(y_true: Array, proba: Array, *, n_classes: int) -> tuple[Array, Array]:

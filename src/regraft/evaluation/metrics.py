@@ -352,6 +352,14 @@ def divide(numerator: Array, denominator: Array) -> Array:
     return out
 
 
+def unit_rows(X: Array) -> Array:
+    """Rows at length 1, so that products of rows are cosines; a row of zeros stays. Float64 stays,
+    all else becomes float32."""
+    X = np.asarray(X, dtype=np.float64 if X.dtype == np.float64 else np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", X, X))[:, None]
+    return X / np.where(lengths > 0, lengths, 1)
+
+
 def nan_mean(values: Array) -> float:
     """Mean of what is defined, NaN if nothing is."""
     defined = values[~np.isnan(values)]

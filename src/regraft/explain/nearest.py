@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regraft import record
 from regraft.artefact import Artefact
+from regraft.evaluation.metrics import unit_rows
 from regraft.features.store import Store
 from regraft.methods.base import Floats
 
@@ -92,12 +92,12 @@ def find(
     stored = store.digests_with_features(recipe_digest) if learnt and k else []
     known = [digest for digest in stored if digest[: record.DIGEST_BYTES] in learnt]
     row_of = {digest: row for row, digest in enumerate(known)}
-    asked = _unit_rows(model.representation(np.asarray(X, np.float32)))
+    asked = unit_rows(model.representation(np.asarray(X, np.float32)))
     similar = np.full((len(asked), len(known)), -np.inf, np.float32)
     for start in range(0, len(known), CHUNK_ROWS):
         chunk = known[start : start + CHUNK_ROWS]
         found, rows = store.features(chunk, recipe_digest, X.shape[1])
-        Z = _unit_rows(model.representation(rows[found]))
+        Z = unit_rows(model.representation(rows[found]))
         similar[:, start + np.flatnonzero(found)] = asked @ Z.T
     for i, digest in enumerate(digests):
         if digest in row_of:
@@ -133,8 +133,3 @@ def _best_path(paths: Sequence[str], source: str) -> str | None:
     there = [path for path in paths if os.path.exists(path)]
     own = [path for path in there if source and os.path.abspath(path).startswith(source + os.sep)]
     return next(iter([*own, *there]), None)
-
-
-def _unit_rows(Z: Floats) -> NDArray[np.float32]:
-    lengths = np.sqrt(np.einsum("nd,nd->n", Z, Z))
-    return np.asarray(Z / np.maximum(lengths, 1e-12)[:, None], np.float32)

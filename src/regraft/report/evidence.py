@@ -28,6 +28,7 @@ from regraft.data.splits import Roles
 from regraft.data.table import ImageTable
 from regraft.errors import UsageError
 from regraft.evaluation.label_issues import find_label_issues
+from regraft.evaluation.metrics import unit_rows
 from regraft.features.projection import project
 from regraft.images.facts import FileFacts
 from regraft.report.pictures import Album, sprite
@@ -241,10 +242,10 @@ def _shown_images(
 def _nearest(sources: Sources, rows: NDArray[np.intp], album: Album) -> list[list[dict[str, Any]]]:
     """For each row the most similar images of train, by the cosine of what the head sees."""
     table, train = sources.table, np.flatnonzero(sources.roles.train)
-    wanted = _unit_rows(sources.features(rows))
+    wanted = unit_rows(sources.features(rows))
     similarity = np.concatenate(
         [
-            wanted @ _unit_rows(sources.features(train[i : i + 4096])).T
+            wanted @ unit_rows(sources.features(train[i : i + 4096])).T
             for i in range(0, len(train), 4096)
         ],
         axis=1,
@@ -262,12 +263,6 @@ def _nearest(sources: Sources, rows: NDArray[np.intp], album: Album) -> list[lis
         ]
         for i in range(len(rows))
     ]
-
-
-def _unit_rows(X: NDArray[Any]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(X, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = (X / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return unit
 
 
 def _label_issues(sources: Sources, album: Album) -> dict[str, Any]:
