@@ -49,9 +49,8 @@ def report_on(result: Result, *, listener: Listener = SILENT) -> Path:
         if isinstance(learnt, FineTuning)
         else (learnt, np.flatnonzero(result.lesson.roles.train))
     )
-    sources = _sources(
-        result.prepared, result.lesson, probe, taught, result.proba, result.folder, listener
-    )
+    model = Classifier(result.built, learnt.representation_, learnt.head_, learnt.temperature_)
+    sources = _sources(result.prepared, result.lesson, probe, taught, result.proba, model, listener)
     evidence.gather(sources).save(result.folder)
     return page.write(result.folder)
 
@@ -126,9 +125,9 @@ def _gather_again(folder: Path, offline: bool, listener: Listener) -> None:
     with Store.open(decoder=DECODER_VERSION) as store:
         reported = extract.run(prepared.table.select(lesson.roles.reports), built, store)
     probe = experiment.fit_probe(config, prepared, lesson, rows)
-    sources = _sources(
-        prepared, lesson, probe, rows["learn"], model.predict_proba(reported.X), folder, listener
-    )
+    classifier = Classifier(built, model.representation, model.head, model.temperature)
+    proba = model.predict_proba(reported.X)
+    sources = _sources(prepared, lesson, probe, rows["learn"], proba, classifier, listener)
     evidence.gather(sources).save(folder)
 
 
@@ -138,14 +137,14 @@ def _sources(
     probe: Probe,
     taught: NDArray[np.intp],
     proba: NDArray[Any],
-    folder: Path,
+    model: Classifier,
     listener: Listener,
 ) -> evidence.Sources:
     def features(rows: NDArray[np.intp]) -> NDArray[Any]:
         return probe.representation_(prepared.X[rows])
 
     def heat(paths: Sequence[str], codes: NDArray[np.intp]) -> list[Pair | None]:
-        return _heat(folder, paths, codes, listener)
+        return _heat(model, paths, codes, listener)
 
     return evidence.Sources(
         table=prepared.table,
@@ -164,21 +163,18 @@ def _sources(
 
 
 def _heat(
-    folder: Path, paths: Sequence[str], codes: NDArray[np.intp], listener: Listener
+    model: Classifier, paths: Sequence[str], codes: NDArray[np.intp], listener: Listener
 ) -> list[Pair | None]:
     """The pictures as the network sees them, and with what it looked at laid over them."""
-    model = artefact.load(folder / "model")
-    built = engines.locate(model.source, say=listener.say)
     pixels: dict[int, NDArray[np.uint8]] = {}
     for place, path in enumerate(paths):
         with contextlib.suppress(DecodeError):
-            pixels[place] = extract.plain_picture(path, built.info.preprocess)
+            pixels[place] = extract.plain_picture(path, model.built.info.preprocess)
     if not pixels:
         return [None] * len(paths)
     shown = np.stack(list(pixels.values()))
-    classifier = Classifier(built, model.representation, model.head, model.temperature)
     try:
-        explainer = explainer_for(classifier, example=shown[:4], say=listener.say)
+        explainer = explainer_for(model, example=shown[:4], say=listener.say)
         heat = explainer.explain(shown, codes[list(pixels)])
     except (RegraftError, ImportError) as error:  # PyTorch may be missing once engines are built
         listener.say(f"the report has no heat maps: {error}")

@@ -33,7 +33,7 @@ UNFINISHED = "unfinished.json"
 CHECKPOINTS, LOG, TRACKED = "checkpoints", "log.jsonl", "tracked"
 PREDICTIONS = "predictions.csv"
 # The page of a run and what it is drawn from: they stay while a run made again says the same.
-DRAWN = ["report.html", "evidence.json", "evidence.safetensors"]
+REPORT, EVIDENCE = "report.html", ("evidence.json", "evidence.safetensors")
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ def writing(folder: Path) -> Iterator[Path]:
         room.chmod(0o755)
         kept = [CHECKPOINTS, LOG, TRACKED]  # of a run that trained
         if _says_the_same(folder, room):
-            kept += DRAWN
+            kept += [REPORT, *EVIDENCE]
         for name in kept:
             if (folder / name).exists():
                 os.replace(folder / name, room / name)

@@ -33,7 +33,7 @@ from regraft.features.projection import project
 from regraft.images.facts import FileFacts
 from regraft.report.pictures import Album, sprite
 
-CONTENT, TENSORS = "evidence.json", "evidence.safetensors"
+CONTENT, TENSORS = runs.EVIDENCE
 # Raised when the meaning of a field changes.
 VERSION = 1
 N_MISTAKES, N_UNSURE, N_NEAREST, N_LABEL_ISSUES = 12, 6, 3, 30

@@ -14,11 +14,11 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from regraft.report.lettering import printable, shortened
+from regraft.runs import REPORT
 
 # Of more classes the weakest are listed.
 MOST_CLASSES = 12
 MOST_CHARACTERS = 60
-REPORT = "report.html"
 
 _PAGE = Markup('<div class="regraft" style="max-width: 46em; line-height: 1.5">{}</div>')
 _LINE = Markup(

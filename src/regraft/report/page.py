@@ -29,9 +29,8 @@ from regraft.report import drawings, methods_paragraph
 from regraft.report.chart import plain
 from regraft.report.evidence import Evidence
 from regraft.report.pictures import data_uri
-from regraft.runs import RUN_FILE, UNFINISHED
+from regraft.runs import REPORT, RUN_FILE, UNFINISHED
 
-REPORT = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_PAIRS_CALLED = 12
 # Accuracies at which a person may want to leave images to the model.
