@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -221,6 +222,8 @@ def test_readme_file_map_names_every_file() -> None:
     lines = [line.split(maxsplit=1) for line in block[1].splitlines() if line.strip()]
     named = {parts[0] for parts in lines}
     assert [parts[0] for parts in lines if len(parts) < 2] == [], "each says what it is for"
+    reasons = Counter(parts[1] for parts in lines if len(parts) == 2)
+    assert [reason for reason, n in reasons.items() if n > 1] == [], "no two are for the same"
     assert sorted({name_of(path) for path in SOURCES} - named) == [], "not in the map"
     assert sorted(name for name in named if not (ROOT / name).exists()) == [], "not in the tree"
 
