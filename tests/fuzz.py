@@ -14,6 +14,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def _written(name: str, data: bytes) -> Path:
 
 
 def manifest() -> Target:
-    from regraft.data.sources import read_manifest
+    from regraft.data.manifests import read_manifest
     from regraft.errors import RegraftError
 
     def one(data: bytes) -> None:
@@ -49,13 +50,13 @@ def manifest() -> Target:
         b'\xef\xbb\xbfpath,label,split,group\r\n"a ""1"".jpg",x,train,p\r\nb.jpg,y,val,\r\n',
         "path\tlabel\na.jpg\tä\n".encode("utf-16"),
     ]
-    return one, seeds, ["regraft.data.sources"]
+    return one, seeds, ["regraft.data.manifests"]
 
 
 def parquet() -> Target:
     import polars as pl
 
-    from regraft.data.sources import read_manifest
+    from regraft.data.manifests import read_manifest
     from regraft.errors import RegraftError
 
     def one(data: bytes) -> None:
@@ -64,7 +65,7 @@ def parquet() -> Target:
 
     file = io.BytesIO()
     pl.DataFrame({"path": ["a", "b"], "label": ["x", None]}).write_parquet(file)
-    return one, [file.getvalue()], ["regraft.data.sources"]
+    return one, [file.getvalue()], ["regraft.data.manifests"]
 
 
 def config() -> Target:
@@ -224,7 +225,10 @@ if __name__ == "__main__":
         # Each Parquet file is read first in a process of its own, 0.3 s.
         n_inputs = args.inputs // 200 if each == "parquet" else args.inputs
         command = [sys.executable, __file__, each, "--inputs", str(n_inputs)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        # Atheris ends its process without a chance to clean up.
+        with tempfile.TemporaryDirectory(prefix="regraft-fuzz-") as room:
+            environment = {**os.environ, "TMPDIR": room}
+            done = subprocess.run(command, capture_output=True, text=True, env=environment)
         failed += done.returncode != 0
         outcome = "ok" if done.returncode == 0 else f"FAILED\n{done.stderr[-3000:]}"
         seconds = time.perf_counter() - start
