@@ -16,6 +16,7 @@ from measure import SHARED
 
 from regraft import experiment
 from regraft.methods.probe import HEADS
+from regraft.preparation import lesson_of, prepare
 from regraft.runs import RunConfig
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -25,15 +26,16 @@ names = ("hymenoptera_data", "cats_dogs", "ucmerced", "gtsrb")
 sets = args.data or [SHARED / "data" / name for name in names]
 print(f"{'data':18}{'taps':10}{'head':10}{'accuracy':>9}{'log loss':>9}{'seconds':>9}  chosen")
 for data in sets:
-    prepared = experiment.prepare(RunConfig(str(data)))
+    prepared = prepare(RunConfig(str(data)))
+    lesson = lesson_of(prepared)
     for taps in (None, ["final"], ["all"], ["final", "source"]):
         for head in HEADS:
             config = RunConfig(str(data), taps=taps, head=head)
             start = time.perf_counter()
-            probe, roles, y, _ = experiment.fit(config, prepared)
+            probe = experiment.fit_probe(config, prepared, lesson)
             seconds = time.perf_counter() - start
-            proba = probe.predict_proba(prepared.X[roles.reports])
-            truth = y[roles.reports]
+            proba = probe.predict_proba(prepared.X[lesson.roles.reports])
+            truth = lesson.y[lesson.roles.reports]
             right = (proba.argmax(1) == truth).mean()
             loss = -np.log(np.maximum(proba[np.arange(len(truth)), truth], 1e-12)).mean()
             chosen = "+".join(probe.representation_.taps) if taps is None else ""

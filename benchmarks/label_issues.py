@@ -25,13 +25,14 @@ from measure import SHARED, needs_shared
 
 from regraft import experiment
 from regraft.evaluation.label_issues import find_label_issues
+from regraft.preparation import Prepared, lesson_of, prepare
 from regraft.runs import RunConfig
 
 PLANTED = {"hymenoptera_data": 20}
 SHARE = 0.05
 
 
-def plant(prepared: experiment.Prepared, n: int, seed: int) -> tuple[experiment.Prepared, set[int]]:
+def plant(prepared: Prepared, n: int, seed: int) -> tuple[Prepared, set[int]]:
     """The same data with n labels of train changed, and the rows (of the table) they are in."""
     rng = np.random.default_rng(seed)
     labels = prepared.table.labels.copy()
@@ -44,10 +45,12 @@ def plant(prepared: experiment.Prepared, n: int, seed: int) -> tuple[experiment.
     return replace(prepared, table=table), set(rows.tolist())
 
 
-def suspects(config: RunConfig, prepared: experiment.Prepared) -> tuple[list[int], float]:
+def suspects(config: RunConfig, prepared: Prepared) -> tuple[list[int], float]:
     """Rows of the table on the list, in its order; and the left-out accuracy."""
-    probe, roles, y, _ = experiment.fit(config, prepared)
-    rows = np.flatnonzero(roles.train)[probe.oof_rows_]
+    lesson = lesson_of(prepared)
+    probe = experiment.fit_probe(config, prepared, lesson)
+    y = lesson.y
+    rows = np.flatnonzero(lesson.roles.train)[probe.oof_rows_]
     accuracy = float((probe.oof_proba_.argmax(axis=1) == y[rows]).mean())
     return [int(rows[i.row]) for i in find_label_issues(probe.oof_proba_, y[rows])], accuracy
 
@@ -55,7 +58,7 @@ def suspects(config: RunConfig, prepared: experiment.Prepared) -> tuple[list[int
 def measure(data: Path, *, n_seeds: int, head: str) -> None:
     """One row without planting, and one for each seed."""
     config = RunConfig(str(data), head=head)
-    prepared = experiment.prepare(config)
+    prepared = prepare(config)
     n_train = int((prepared.table.splits == "train").sum())
     for seed in range(-1, n_seeds):
         n = 0 if seed < 0 else PLANTED.get(data.name, round(SHARE * n_train))

@@ -430,8 +430,9 @@ def test_a_stopped_run_leaves_nothing_half_written(
 ) -> None:  # fmt: skip
     """The signal comes from within, at the 9th image or while the model is being saved."""
     hooks = {
-        "reading": "from regraft import progress; progress._plain_progress = lambda s, d, t: "
-        "d == 9 and os.kill(os.getpid(), number)",
+        "reading": "from regraft import progress\n"
+        "def stop(lines, stage, done, total):\n    done == 9 and os.kill(os.getpid(), number)\n"
+        "progress._PlainLines.progress = stop",
         "writing": "from regraft import artefact; genuine = artefact.save\n"
         "def save(*a, **k):\n    genuine(*a, **k); os.kill(os.getpid(), number); time.sleep(5)\n"
         "artefact.save = save",

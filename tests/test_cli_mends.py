@@ -17,10 +17,14 @@ from rich.console import Console
 from sklearn.exceptions import NotFittedError
 
 from regraft import cache as caches
-from regraft import console, upkeep
+from regraft import upkeep
 from regraft.backbones import catalog
 from regraft.cli import options, outcome
 from regraft.cli.main import cli
+from regraft.console.backbones import show_backbones
+from regraft.console.baselines import _no_better, show_baselines
+from regraft.console.evaluation import _header_widths, show_evaluation
+from regraft.console.screen import hang
 from regraft.errors import BackboneError, RegraftError, TableError, UsageError
 from regraft.estimator import ImageClassifier, _written
 from regraft.runs import RunConfig
@@ -143,6 +147,21 @@ def test_train_survives_an_old_encoding_and_repeats_the_columns(
     assert "1 of 1 could not be read" in none.stderr
 
 
+def test_json_keeps_stdout_to_itself_and_progress_goes_on_stderr(
+    run_cli: Any, engine_cache: Path, tmp_path: Path, make_photos: Write
+) -> None:
+    make_photos(tmp_path / "photos", classes=("discs", "squares"), n=6, size_px=48)
+    args = ("train", "photos", "--method", "head", "--epochs", "2", "--no-report", "--json")
+    told = run_cli(*args, "--run", "told")
+    assert json.loads(told.stdout)["method"] == "head"
+    assert "regraft: choosing and learning\n" in told.stderr
+    assert "regraft: epoch 1/2  loss" in told.stderr
+    silent = run_cli(*args, "--run", "silent", "--quiet")
+    assert json.loads(silent.stdout)["method"] == "head"
+    assert "epoch" not in silent.stderr
+    assert "choosing" not in silent.stderr
+
+
 def test_the_log_of_a_bug_lies_in_the_cache(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
 ) -> None:
@@ -205,14 +224,14 @@ def screen(width: int) -> tuple[Console, io.StringIO]:
 def test_lines_hang_and_paths_stay_whole() -> None:
     out, file = screen(40)
     path = "/a/very/long/path/that/is/wider/than/the/whole/screen.jpg"
-    console._hang(out, "Data", f"some words and then more of them {path} and 95 % after")
+    hang(out, "Data", f"some words and then more of them {path} and 95 % after")
     lines = file.getvalue().splitlines()
     assert lines[0].startswith("Data    some words")
     assert all(line.startswith(" " * 8) for line in lines[1:])
     assert sum(path in line for line in lines) == 1
     assert all(len(line) <= 40 for line in lines if path not in line)
     wide = io.StringIO()
-    console._hang(Console(file=wide, width=40), "Data", "word " * 40)
+    hang(Console(file=wide, width=40), "Data", "word " * 40)
     assert len(wide.getvalue().splitlines()) == 1
 
 
@@ -234,13 +253,13 @@ def evaluation(counts: list[int], accuracy: float) -> dict[str, Any]:
 def test_uneven_and_few_images_are_said() -> None:
     for counts, is_uneven, is_few in (([20, 20], False, False), ([9, 1], True, True)):
         out, file = screen(100)
-        console._score(out, evaluation(counts, 0.9))
+        show_evaluation(out, evaluation(counts, 0.9))
         assert ("Balanced accuracy 50.0 % (95 % interval 10.0 to 90.0 %)" in file.getvalue()) == (
             is_uneven
         )
         assert ("only 10 images report this score" in file.getvalue()) == is_few
     out, file = screen(100)
-    console._score(out, evaluation([1], 1.0))
+    show_evaluation(out, evaluation([1], 1.0))
     assert "of 1 test image right" in file.getvalue()
 
 
@@ -253,23 +272,23 @@ def test_a_model_that_beats_no_baseline_is_told_so() -> None:
         "leaks": {"images": 0, "evaluation_without": None},
     }
     out, file = screen(100)
-    console._beside(out, metrics, RunConfig("x"), {"c0": 50, "c1": 5})
+    show_baselines(out, metrics, RunConfig("x"), {"c0": 50, "c1": 5})
     assert "no better than always answering 'c0'" in file.getvalue()
     assert "no better than copying the nearest training image" in file.getvalue()
     assert "--class-weight balanced" in file.getvalue()
     out, file = screen(100)
-    console._beside(out, metrics, RunConfig("x", class_weight="balanced"), {"c0": 50, "c1": 5})
+    show_baselines(out, metrics, RunConfig("x", class_weight="balanced"), {"c0": 50, "c1": 5})
     assert "--class-weight" not in file.getvalue()
     baselines["majority class"]["value"] = baselines["nearest neighbour"]["value"] = 0.5
-    assert console._no_better(metrics) == []
+    assert _no_better(metrics) == []
 
 
 def test_names_over_the_confusions_get_the_room_there_is() -> None:
     matrix = [[100, 0], [0, 100]]
-    assert console._header_widths(["a" * 20, "b" * 25], matrix, 64) == [20, 25]
-    widths = console._header_widths(["ants", "b" * 90], matrix, 64)
+    assert _header_widths(["a" * 20, "b" * 25], matrix, 64) == [20, 25]
+    widths = _header_widths(["ants", "b" * 90], matrix, 64)
     assert widths == [4, 56]
-    many = console._header_widths(["c" * 30] * 12, [[0] * 12] * 12, 64)
+    many = _header_widths(["c" * 30] * 12, [[0] * 12] * 12, 64)
     assert set(many) == {4}
 
 
@@ -278,7 +297,7 @@ def test_backbones_keep_one_line_each(capsys: pytest.CaptureFixture[str]) -> Non
 
     name = "vit_large_patch14_reg4_dinov2.lvd142m_with_a_very_long_tag_that_goes_on_and_on_and_on"
     found = [Listed(name, "vit", "hf-hub timm/" + name, "cc-by-nc-4.0", False)]
-    console.show_backbones(found, pattern="vit", as_json=False)
+    show_backbones(found, pattern="vit", as_json=False)
     (_, line) = capsys.readouterr().out.splitlines()
     assert line.split() == [name, "hf-hub", "cc-by-nc-4.0"]
 

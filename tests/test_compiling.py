@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from regraft import experiment
-from regraft.experiment import Listener, Result
+from regraft.experiment import Result
+from regraft.listener import Listener
 from regraft.methods.gradient import checkpoint, compiling, training
 from regraft.methods.gradient.compiling import Choice, choose
 from regraft.runs import RunConfig

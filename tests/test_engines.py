@@ -199,9 +199,10 @@ def test_a_graph_that_disagrees_is_refused_and_pytorch_runs(
     cache: Path, small_engines: Path, tmp_path: Path, make_photos: Write,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from regraft.experiment import Listener, prepare
     from regraft.features import engine_builder
     from regraft.features.torch_engine import TorchEngine
+    from regraft.listener import Listener
+    from regraft.preparation import prepare
     from regraft.runs import RunConfig
 
     genuine = engine_builder._reference

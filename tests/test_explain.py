@@ -31,6 +31,7 @@ from regraft.explain.occlusion import GRID, Occlusion
 from regraft.features import engine_builder, engines, extract
 from regraft.features.engines import Tap
 from regraft.features.store import Store
+from regraft.listener import Listener
 from regraft.methods.linear_head import LinearHead
 from regraft.methods.mlp_head import MLPHead
 from regraft.methods.representation import Representation, SourceClassifier
@@ -665,7 +666,7 @@ def test_more_images_than_are_drawn_at_once_stay_in_order(
     monkeypatch.setattr(explanations, "CHUNK", 3)
     folder = planted.room / "photos" / "val"
     done: list[int] = []
-    listener = experiment.Listener(progress=lambda stage, n, total: done.append(n))
+    listener = Listener(progress=lambda stage, n, total: done.append(n))
     found = serving.explain(planted.model.folder, [folder], out=tmp_path, listener=listener)
     assert [Path(i["path"]).name for i in found.images] == [
         Path(p).name for p in serving.predict(planted.model, [folder]).paths

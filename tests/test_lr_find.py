@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regraft import experiment
+from regraft import survey
 from regraft.errors import ConfigError
 from regraft.methods.gradient import lr_find
 from regraft.methods.gradient.lr_find import RangeTest, rising, smoothed, steepest_descent
@@ -105,7 +105,7 @@ def test_it_moves_the_rate_it_says_and_keeps_nothing(
         return found
 
     monkeypatch.setattr(lr_find.RisingRate, "_step", watched)
-    found = experiment.try_rates(config(photos, "head", clip=0.0))
+    found = survey.try_rates(config(photos, "head", clip=0.0))
     assert seen[: len(found.rates)] == pytest.approx(found.rates)
     assert found.option == "--head-rate"
     assert len(found.losses) == len(found.smoothed) == len(found.rates) <= 100
@@ -114,7 +114,7 @@ def test_it_moves_the_rate_it_says_and_keeps_nothing(
 
 def test_it_stops_where_the_loss_diverges(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lr_find, "HIGHEST", 1e6)
-    found = experiment.try_rates(config(photos, "partial", clip=0.0))
+    found = survey.try_rates(config(photos, "partial", clip=0.0))
     assert found.has_diverged
     assert found.rates[-1] < 1e6
     assert max(found.smoothed[:-1]) <= lr_find.DIVERGED * min(found.smoothed)
@@ -124,7 +124,7 @@ def test_it_stops_where_the_loss_diverges(photos: Path, monkeypatch: pytest.Monk
 
 def test_the_probe_has_no_rate(photos: Path) -> None:
     with pytest.raises(ConfigError, match="no learning rate"):
-        experiment.try_rates(config(photos, "probe"))
+        survey.try_rates(config(photos, "probe"))
 
 
 def test_the_command_shows_draws_and_prints_json(

@@ -140,12 +140,6 @@ def test_of_many_classes_the_weakest_are_shown(house: tuple[Path, experiment.Res
     assert page.cells[::5] == [f"class {i}" for i in weakest]
 
 
-def test_nearly_all_is_not_all() -> None:
-    assert notebook._share(1) == "100 %"
-    assert notebook._share(0.9999) == "99.9 %"
-    assert notebook._share(None) == "–"
-
-
 # -- A classifier --
 
 
@@ -187,18 +181,21 @@ def test_a_fitted_classifier_shows_what_it_learnt(
 
 
 def test_progress_is_plain_lines_where_stderr_is_no_terminal(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A line when seconds have gone by, however many images they were."""
+    seconds = iter(1.3 * n for n in range(40))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
     with progress.listening(quiet=False) as listener:
         listener.say("building the engine")
-        for done in range(1, 21):
-            listener.progress("images", done, 20)
+        for done in range(1, 12):
+            listener.progress("images", done, 11)
     found = capsys.readouterr()
     assert found.out == ""
     lines = found.err.splitlines()
     assert lines[0] == "regraft: building the engine"
-    assert lines[1] == "regraft: 2 of 20 images"
+    assert lines[1:-1] == ["regraft: 5 of 11 images", "regraft: 9 of 11 images"]
     assert lines[-1] == "regraft: choosing and learning"
-    assert len(lines) == 12
+    assert len(lines) == 4
     assert "\x1b" not in found.err
     assert "\r" not in found.err

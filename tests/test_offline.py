@@ -124,11 +124,11 @@ def test_the_command_line_says_it_with_exit_code_2(
 def test_the_default_backbone_needs_no_network(
     engine_cache: Path, asked: list[object], tmp_path: Path, make_photos: Write
 ) -> None:
-    from regraft import experiment
+    from regraft import preparation
     from regraft.backbones import network
     from regraft.runs import RunConfig
 
     network.load(catalog.resolve("default"))
     photos = make_photos(tmp_path / "photos", n=2, size_px=64)
-    experiment.prepare(RunConfig(str(photos)), needs_splits=False)
+    preparation.prepare(RunConfig(str(photos)), needs_splits=False)
     assert asked == []

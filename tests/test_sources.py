@@ -16,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from regraft.data.sources import read_folder, read_manifest, read_table
+from regraft.data.folders import read_folder
+from regraft.data.manifests import read_manifest
+from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, unknown_classes
 from regraft.errors import RegraftError, TableError, UsageError
 
@@ -629,7 +631,7 @@ def test_a_million_rows_stay_far_below_a_gibibyte(ending, tmp_path):
         pl.DataFrame({"path": names, "label": labels}).write_parquet(path)
     script = f"""
         from pathlib import Path
-        from regraft.data.sources import read_manifest
+        from regraft.data.manifests import read_manifest
         table = read_manifest({str(path)!r}, check_files=False)
         # Not ru_maxrss, which a process inherits from the one that started it.
         peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]

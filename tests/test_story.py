@@ -15,7 +15,8 @@ import pytest
 import regraft
 from regraft import artefact, experiment
 from regraft.errors import TableError
-from regraft.experiment import Listener, Result
+from regraft.experiment import Result
+from regraft.listener import Listener
 from regraft.runs import RunConfig
 
 Write = Callable[..., Path]

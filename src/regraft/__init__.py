@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from regraft.data.table import ImageTable
     from regraft.errors import RegraftError
     from regraft.estimator import ImageClassifier
-    from regraft.experiment import check, run
+    from regraft.experiment import run
     from regraft.runs import RunConfig
     from regraft.serving import evaluate_model, predict
+    from regraft.survey import check
 
 __version__ = "0.1.0"
 
@@ -25,7 +26,7 @@ _HOMES = {
     "ImageTable": "regraft.data.table",
     "RegraftError": "regraft.errors",
     "RunConfig": "regraft.runs",
-    "check": "regraft.experiment",
+    "check": "regraft.survey",
     "evaluate_model": "regraft.serving",
     "predict": "regraft.serving",
     "run": "regraft.experiment",

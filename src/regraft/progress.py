@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.text import Text
+from regraft.listener import Listener
 
-from regraft.experiment import Listener
+# Where lines go to a file or a pipe: a stage that goes on says so this often, in seconds.
+SECONDS_BETWEEN_LINES = 5.0
+# Below this many images a counter would be gone before it is seen.
+FEW_IMAGES = 150
 
 
 @contextmanager
@@ -25,15 +27,41 @@ def listening(*, quiet: bool, after: str = "choosing and learning") -> Iterator[
     elif sys.stderr.isatty():
         yield from _bar(after)
     else:
-        finished: set[str] = set()
+        yield Listener(say=_say_plain, progress=_PlainLines(after).progress, epoch=_say_epoch)
 
-        def progress(stage: str, done: int, total: int) -> None:
-            _plain_progress(stage, done, total)
-            if done == total and not finished:
-                _say_plain(after)
-            finished.update([stage] if done == total else [])
 
-        yield Listener(say=_say_plain, progress=progress, epoch=_say_epoch)
+def counting(*, quiet: bool) -> Listener:
+    """A listener for a command that may be over in less time than a bar takes to import."""
+    if quiet:
+        return Listener()
+    if not sys.stderr.isatty():
+        return Listener(say=_say_plain, progress=_PlainLines().progress)
+    return Listener(say=_say_plain, progress=_count)
+
+
+def _count(stage: str, done: int, total: int) -> None:
+    if total >= FEW_IMAGES and (done % 20 == 0 or done == total):
+        end = "\n" if done == total else ""
+        print(f"\r{done} of {total} {stage}", end=end, file=sys.stderr, flush=True)
+
+
+class _PlainLines:
+    """A line for a stage every few seconds; none for what is over sooner."""
+
+    def __init__(self, after: str = "") -> None:
+        self._after = after
+        self._spoke: dict[str, float] = {}
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == total:
+            self._spoke.pop(stage, None)
+            if self._after:
+                _say_plain(self._after)
+            self._after = ""
+        elif now - self._spoke.setdefault(stage, now) >= SECONDS_BETWEEN_LINES:
+            _say_plain(f"{done} of {total} {stage}")
+            self._spoke[stage] = now
 
 
 def _say_plain(text: str) -> None:
@@ -60,12 +88,9 @@ def _epoch_in_words(epoch: Any, n_epochs: int) -> str:
     )
 
 
-def _plain_progress(stage: str, done: int, total: int) -> None:
-    if total >= 10 and done % max(1, total // 10) == 0:
-        print(f"regraft: {done} of {total} {stage}", file=sys.stderr, flush=True)
-
-
 def _bar(after: str) -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -73,6 +98,7 @@ def _bar(after: str) -> Iterator[Listener]:
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
 
     class _Count(MofNCompleteColumn):
         """'5/20', and nothing where no end is known."""

@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft import runs
-from regraft.data.splits import Roles
 from regraft.evaluation import Estimate, Evaluation
 from regraft.methods.fine_tuning import FineTuning
 from regraft.methods.probe import Probe
 from regraft.runs import RunConfig
 
 if TYPE_CHECKING:
-    from regraft.experiment import Prepared
+    from regraft.preparation import Lesson, Prepared
 
 # Above this many classes predictions.csv names the five most probable instead of all.
 MAX_CLASS_COLUMNS = 50
@@ -46,8 +45,7 @@ def metrics(
     prepared: Prepared,
     probe: Probe | FineTuning,
     tested: Tested,
-    roles: Roles,
-    classes: list[str],
+    lesson: Lesson,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     """The contract of ARCHITECTURE: what ``--json`` prints and metrics.json keeps."""
@@ -67,7 +65,7 @@ def metrics(
         "data": {
             "source": config.data,
             "images": len(table),
-            "classes": classes,
+            "classes": lesson.classes,
             "splits": {
                 name: int((table.splits == name).sum())
                 for name in ("train", "val", "test")
@@ -144,10 +142,10 @@ def write(
     config: RunConfig,
     content: dict[str, Any],
     prepared: Prepared,
-    roles: Roles,
+    lesson: Lesson,
     proba: NDArray[Any],
-    classes: list[str],
 ) -> None:
+    """The files of a finished run but its model, into the folder that will be the run's."""
     runs.write_json(room / "metrics.json", content)
     table = prepared.table
     runs.write_json(
@@ -158,10 +156,10 @@ def write(
             "findings": [finding.to_dict() for finding in prepared.findings],
         },
     )
-    paths = [table.shown(path) for path in table.paths[roles.reports]]
-    write_predictions(
-        room / runs.PREDICTIONS, paths, proba, classes, labels=list(table.labels[roles.reports])
-    )
+    reported = lesson.roles.reports
+    paths = [table.shown(path) for path in table.paths[reported]]
+    labels = list(table.labels[reported])
+    write_predictions(room / runs.PREDICTIONS, paths, proba, lesson.classes, labels=labels)
     runs.write_json(
         room / runs.RUN_FILE,
         {

@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from regraft import artefact, blas, experiment
 from regraft.errors import DecodeError, RegraftError, TableError, UsageError
-from regraft.experiment import SILENT, Listener, Prepared, Result
+from regraft.experiment import Result
 from regraft.explain.base import Classifier
 from regraft.explain.drawing import overlay
 from regraft.explain.explainer import explainer_for
 from regraft.features import engines, extract
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
+from regraft.listener import SILENT, Listener
 from regraft.methods.fine_tuning import FineTuning
 from regraft.methods.probe import Probe
+from regraft.preparation import Lesson, Prepared, lesson_of, prepare
 from regraft.report import comparison, evidence, page
 from regraft.report.comparison import Comparison
 from regraft.runs import RUN_FILE, RunConfig
@@ -118,22 +120,22 @@ def _gather_again(folder: Path, offline: bool, listener: Listener) -> None:
             place=str(folder),
             cure=f"put them back there (paths begin at {os.getcwd()!r}), or train again",
         )
-    prepared = experiment.prepare(config, offline=offline, listener=listener)
-    lesson, rows = experiment.lesson_of(prepared)
+    prepared = prepare(config, offline=offline, listener=listener)
+    lesson = lesson_of(prepared)
     model = artefact.load(folder / "model")
     built = engines.locate(model.source, offline=offline, say=listener.say)
     with Store.open(decoder=DECODER_VERSION) as store:
         reported = extract.run(prepared.table.select(lesson.roles.reports), built, store)
-    probe = experiment.fit_probe(config, prepared, lesson, rows)
+    probe = experiment.fit_probe(config, prepared, lesson)
     classifier = Classifier(built, model.representation, model.head, model.temperature)
     proba = model.predict_proba(reported.X)
-    sources = _sources(prepared, lesson, probe, rows["learn"], proba, classifier, listener)
+    sources = _sources(prepared, lesson, probe, lesson.rows["learn"], proba, classifier, listener)
     evidence.gather(sources).save(folder)
 
 
 def _sources(
     prepared: Prepared,
-    lesson: experiment.Lesson,
+    lesson: Lesson,
     probe: Probe,
     taught: NDArray[np.intp],
     proba: NDArray[Any],

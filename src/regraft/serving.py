@@ -11,7 +11,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +25,14 @@ from regraft.errors import TableError, UsageError
 from regraft.features import engines, extract
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
+from regraft.listener import SILENT, Listener
+from regraft.wording import percent, printable
 
 if TYPE_CHECKING:
     from regraft.explain.explanations import Explanations
 
 # Images that stand beside class folders have no class, but predict wants them all the same.
 _UNLABELLED = "unlabelled"
-# Below this many images a progress bar would be gone before it is seen.
-FEW_IMAGES = 150
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,17 +83,17 @@ class Predictions:
             print(f"{len(self.rejected)} of {n_all} could not be read", file=sys.stderr)
 
     def _print_lines(self, top: int) -> None:
-        width = min(48, max([len(_shown(p)) for p in self.paths], default=0))
+        width = min(48, max([len(printable(p)) for p in self.paths], default=0))
         for row in self.rows(top):
             if "error" in row:
                 continue
             others = "  ".join(
-                f"{_shown(name)} {100 * p:.1f} %" for name, p in row["top"][1:] if p >= 0.001
+                f"{printable(name)} {percent(p)}" for name, p in row["top"][1:] if p >= 0.001
             )
-            best = f"{_shown(row['label'])} {100 * row['probability']:.1f} %"
-            print(f"{_shown(row['path']):{width}}  {best}   {others}".rstrip())
+            best = f"{printable(row['label'])} {percent(row['probability'])}"
+            print(f"{printable(row['path']):{width}}  {best}   {others}".rstrip())
         for bad in self.rejected:
-            print(f"{_shown(bad.path)}: not read: {bad.reason}", file=sys.stderr)
+            print(f"{printable(bad.path)}: not read: {bad.reason}", file=sys.stderr)
 
     def _write_csv(self, out: str, top: int) -> None:
         try:
@@ -166,7 +166,7 @@ def predict(
     images: Sequence[str | os.PathLike[str]],
     *,
     offline: bool = False,
-    quiet: bool = True,
+    listener: Listener = SILENT,
 ) -> Predictions:
     """Labels and probabilities of images.
 
@@ -185,7 +185,7 @@ def predict(
     """
     loaded = model if isinstance(model, artefact.Artefact) else artefact.load(model)
     table = _all_images([os.fsdecode(image) for image in images])
-    extraction = features_for(loaded, table, offline=offline, quiet=quiet)
+    extraction = features_for(loaded, table, offline=offline, listener=listener)
     return Predictions(
         [table.shown(path) for path in extraction.table.paths],
         loaded.classes,
@@ -202,7 +202,7 @@ def evaluate_model(
     split: str | None = None,
     columns: Mapping[str, Any] | None = None,
     offline: bool = False,
-    listener: Any = None,
+    listener: Listener = SILENT,
 ) -> Scored:
     """Score of a saved model on a split of labelled images.
 
@@ -260,7 +260,7 @@ def explain(
     label: str | None = None,
     top: int = 3,
     offline: bool = False,
-    listener: Any = None,
+    listener: Listener = SILENT,
 ) -> Explanations:
     """Where a saved model looks: for each image a map, drawn into a folder and in numbers.
 
@@ -293,7 +293,6 @@ def explain(
     code = explanations.code_of(label, loaded.classes)
     table = _all_images([os.fsdecode(image) for image in images])
     extraction = features_for(loaded, table, offline=offline, listener=listener)
-    progress = functools.partial(listener.progress, "maps") if listener else lambda *done: None
     return explanations.explain(
         loaded,
         engines.locate(loaded.source, offline=offline),
@@ -302,8 +301,7 @@ def explain(
         method=method,
         code=code,
         top=top,
-        say=listener.say if listener else _say_unless(True),
-        progress=progress,
+        listener=listener,
     )
 
 
@@ -319,19 +317,13 @@ def features_for(
     table: ImageTable,
     *,
     offline: bool = False,
-    quiet: bool = True,
-    listener: Any = None,
+    listener: Listener = SILENT,
 ) -> extract.Extraction:
     """Features of a table's images for a saved model, through the store."""
-    say: Callable[[str], None] = listener.say if listener else _say_unless(quiet)
     built = engines.locate(
-        loaded.source, sample=extract.sample_pictures(table), offline=offline, say=say
+        loaded.source, sample=extract.sample_pictures(table), offline=offline, say=listener.say
     )
-    progress: extract.Progress
-    if listener is not None:
-        progress = functools.partial(listener.progress, "images")
-    else:
-        progress = _plain_progress(quiet)
+    progress = functools.partial(listener.progress, "images")
     with Store.open(decoder=DECODER_VERSION) as store:
         return extract.run(table, built, store, progress=progress)
 
@@ -382,29 +374,3 @@ def _scored_part(table: ImageTable, split: str | None) -> tuple[ImageTable, str]
             f"{table.source!r} has no {name!r} split", cure=f"--split {' or '.join(present)}"
         )
     return table.select(table.splits == name), name
-
-
-def _say_unless(quiet: bool) -> Callable[[str], None]:
-    def say(text: str) -> None:
-        if not quiet:
-            print(text, file=sys.stderr)
-
-    return say
-
-
-def _plain_progress(quiet: bool) -> extract.Progress:
-    """A counter on stderr for many images; rich would cost more than a photograph takes."""
-
-    def progress(done: int, total: int) -> None:
-        if quiet or total < FEW_IMAGES or not sys.stderr.isatty():
-            return
-        if done % 20 == 0 or done == total:
-            end = "\n" if done == total else ""
-            print(f"\r{done} of {total} images", end=end, file=sys.stderr, flush=True)
-
-    return progress
-
-
-def _shown(path: str) -> str:
-    """A path that any terminal can print."""
-    return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")

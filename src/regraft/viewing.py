@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regraft import experiment
 from regraft.backbones import catalog
 from regraft.data.table import ImageTable, Rejected
 from regraft.errors import DataError, DecodeError, UsageError
@@ -23,6 +22,7 @@ from regraft.features import engines, pixels
 from regraft.features.extract import plain_picture_of
 from regraft.images.decode import decode, read_file
 from regraft.images.geometry import Preprocess
+from regraft.preparation import read
 from regraft.report import grid
 from regraft.runs import RunConfig
 
@@ -143,7 +143,7 @@ def look(
         draw(sight, "show.png")
     """
     columns = _columns(presets)
-    table = experiment.read(config)
+    table = read(config)
     preprocess = preprocess_of(config, offline=offline)
     rejected = list(table.rejected)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regraft.advice import layer_curve
+from regraft.wording import percent
 
 # ImageNet-1k has about 1,280 images of each class; a tenth of it is small beside it.
 SMALL_PER_CLASS = 128
@@ -74,7 +75,7 @@ def read(
     numbers = (
         f"{median:g} training images in the median class (little: below {SMALL_PER_CLASS}, about a "
         "tenth of what a class of ImageNet has); left-out accuracy "
-        f"{100 * reading.final_accuracy:.1f} % at the end, "
-        f"{100 * reading.peak_accuracy:.1f} % at the best stage, {reading.peak}"
+        f"{percent(reading.final_accuracy)} at the end, "
+        f"{percent(reading.peak_accuracy)} at the best stage, {reading.peak}"
     )
     return Scenario(is_small, is_alike, name, ADVICE[is_small, is_alike], numbers)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from regraft.wording import percent
+
 State = Literal["good", "care", "bad"]
 FEW_SCORED, WIDE = 30, 0.15
 # An expected calibration error whose interval is above this is worth a word.
@@ -95,8 +97,8 @@ def _leaks(metrics: Mapping[str, Any]) -> Check:
     return Check(
         "care" if n <= 0.1 * of else "bad",
         "Some test images leaked",
-        f"{words}. Without them {_percent(value['value'])} of {without['n']} are right "
-        f"({_percent(value['low'])} to {_percent(value['high'])}).",
+        f"{words}. Without them {percent(value['value'])} of {without['n']} are right "
+        f"({percent(value['low'])} to {percent(value['high'])}).",
     )
 
 
@@ -125,7 +127,7 @@ def _beats_guessing(metrics: Mapping[str, Any]) -> Check:
     best = max(known, key=lambda name: float(known[name]["value"]), default=None)
     if best is None:
         return Check("care", "Nothing to compare with", "No baseline could be computed.")
-    said = ", ".join(f"{name} {_percent(v['value'])}" for name, v in known.items())
+    said = ", ".join(f"{name} {percent(v['value'])}" for name, v in known.items())
     majority = known.get("majority class")
     if majority is not None and accuracy["low"] <= majority["value"]:
         return Check("bad", "Not surely better than guessing", f"Beside it: {said}.")
@@ -202,7 +204,3 @@ def _thin_classes(evaluation: Mapping[str, Any]) -> list[Check]:
             f"{', '.join(thin[:4])}{'…' if len(thin) > 4 else ''}: their rows say little.",
         )
     ]
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"

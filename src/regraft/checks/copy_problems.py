@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from regraft.checks.duplicates import across_splits, conflicting, leaked
-from regraft.checks.finding import Finding, count
+from regraft.checks.finding import Finding
 from regraft.checks.picture_problems import PictureCase
 from regraft.checks.table_problems import leak_in_words, leak_severity
 from regraft.data.table import quoted
+from regraft.wording import count
 
 Clusters = list[npt.NDArray[np.intp]]
 

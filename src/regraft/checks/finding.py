@@ -51,14 +51,3 @@ mend='remove it', paths=('a.png',))
 def in_order(findings: list[Finding]) -> list[Finding]:
     """Errors, then warnings, then notes; otherwise as they came."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
-
-
-def count(n: int, noun: str, plural: str = "") -> str:
-    """A number with its noun.
-
-    Examples
-    --------
-    >>> count(1, "image"), count(1200, "class", "classes")
-    ('1 image', '1,200 classes')
-    """
-    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"

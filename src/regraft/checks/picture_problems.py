@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from regraft.checks.duplicates import Duplicates
-from regraft.checks.finding import Finding, count
+from regraft.checks.finding import Finding
 from regraft.checks.outliers import find_outliers
 from regraft.checks.table_problems import TableCase
 from regraft.data.table import first_few, quoted
+from regraft.wording import count
 
 if TYPE_CHECKING:
     from regraft.images.facts import FileFacts

@@ -11,9 +11,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from regraft.checks.finding import Finding, Severity, count
+from regraft.checks.finding import Finding, Severity
 from regraft.data.splits import check_groups_across
 from regraft.data.table import ImageTable, first_few, quoted, unknown_classes
+from regraft.wording import count
 
 FEW_IMAGES, VERY_FEW_IMAGES = 10, 2  # of a class in train: below, a note; a warning
 IMBALANCE = 10  # largest class to smallest

@@ -10,7 +10,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout.")
 def command(pattern: str, as_json: bool) -> None:
     """List backbones; PATTERN is a part of a name or has wildcards ('resnet*')."""
-    from regraft import console
     from regraft.backbones import listing
+    from regraft.console.backbones import show_backbones
 
-    console.show_backbones(listing.find(pattern), pattern=pattern, as_json=as_json)
+    show_backbones(listing.find(pattern), pattern=pattern, as_json=as_json)

@@ -21,28 +21,31 @@ def command(ctx: click.Context) -> None:
 @command.command("list", short_help="engines and kinds of features that are kept")
 def list_recipes() -> None:
     """Engines, kinds of features, and how many sets of decoded images are kept."""
-    from regraft import console, upkeep
+    from regraft import upkeep
+    from regraft.console.cache import show_cache_list
 
-    console.show_cache_list(upkeep.contents())
+    show_cache_list(upkeep.contents())
 
 
 @command.command(short_help="bytes on disk, by kind")
 def size() -> None:
     """Bytes on disk, by kind."""
-    from regraft import cache, console
+    from regraft import cache
+    from regraft.console.cache import show_cache_sizes
 
-    console.show_cache_sizes(cache.sizes())
+    show_cache_sizes(cache.sizes())
 
 
 @command.command(short_help="drop the features unused for longest, down to a size")
 @click.option("--limit", metavar="SIZE", help="Such as 5G; default REGRAFT_CACHE_LIMIT or 20G.")
 def prune(limit: str | None) -> None:
     """Drop the features that were not used for longest, down to a size."""
-    from regraft import cache, console, upkeep
+    from regraft import cache, upkeep
+    from regraft.console.cache import show_pruned
 
     n_bytes = upkeep.prune(limit)
     now = next(size for kind, _, size, _ in cache.sizes() if kind == "features")
-    console.show_pruned(n_bytes, now=now, limit=cache.size_limit(limit))
+    show_pruned(n_bytes, now=now, limit=cache.size_limit(limit))
 
 
 @command.command(short_help="remove all that is kept, or the kinds that are named")
@@ -53,10 +56,11 @@ def prune(limit: str | None) -> None:
 @click.option("--archives", is_flag=True, help="Unpacked archives.")
 def clear(**kinds: bool) -> None:
     """Remove what is kept: all, or only the kinds that are named."""
-    from regraft import cache, console
+    from regraft import cache
+    from regraft.console.cache import show_freed
 
     chosen = [kind for kind, wanted in kinds.items() if wanted] or list(kinds)
-    console.show_freed(cache.clear(chosen))
+    show_freed(cache.clear(chosen))
 
 
 @command.command(short_help="check checksums, and compute a sample again")
@@ -64,8 +68,9 @@ def clear(**kinds: bool) -> None:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the sample.")
 def verify(sample: int, seed: int) -> int:
     """Check every stored row's checksum, and compute a sample again and compare."""
-    from regraft import console, upkeep
+    from regraft import upkeep
+    from regraft.console.cache import show_verified
 
     report = upkeep.verify(sample, seed=seed)
-    console.show_verified(report)
+    show_verified(report)
     return 0 if report.is_good else 1

@@ -21,11 +21,12 @@ def command(
 
     Every file is decoded once. Exit code 3 only for what would make a result wrong.
     """
-    from regraft import console, experiment, progress, runs
+    from regraft import progress, runs, survey
+    from regraft.console.checked import show_check
 
     config = runs.RunConfig.from_dict({"data": data, **settings})
     options.require_usable(config)
-    with progress.listening(quiet=quiet or as_json, after="looking for problems") as listener:
-        checked = experiment.check(config, quick=quick, offline=offline, listener=listener)
-    console.show_check(checked, as_json=as_json, config=config)
+    with progress.listening(quiet=quiet, after="looking for problems") as listener:
+        checked = survey.check(config, quick=quick, offline=offline, listener=listener)
+    show_check(checked, as_json=as_json, config=config)
     return 3 if checked.has_errors else 0

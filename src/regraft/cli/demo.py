@@ -17,12 +17,14 @@ def command(folder: str) -> None:
     They are very unlike the photographs that the network learnt on, so the layer curve peaks
     before its end.
     """
-    from regraft import console, demonstration, experiment, progress, runs
+    from regraft import demonstration, experiment, progress, runs
+    from regraft.console.result import show_result
+    from regraft.console.screen import say_aside
 
     data = demonstration.write_digits(folder)
-    console.say_next(f"the images are in {data}; this is now exactly: regraft train {data}")
+    say_aside(f"the images are in {data}; this is now exactly: regraft train {data}")
     config = runs.RunConfig(str(data))
     with progress.listening(quiet=False) as listener:
         result = experiment.run(config, out=f"{folder}/runs", listener=listener)
-    console.show_result(result, as_json=False, config=config)
+    show_result(result, as_json=False, config=config)
     draw_report(result)

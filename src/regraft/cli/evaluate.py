@@ -23,10 +23,11 @@ def command(
     **columns: str | None,
 ) -> None:  # fmt: skip
     """Score MODEL (a run's model folder) on the labelled images of DATA."""
-    from regraft import console, progress, serving
+    from regraft import progress, serving
+    from regraft.console.scored import show_scored
 
-    with progress.listening(quiet=quiet or as_json, after="scoring") as listener:
+    with progress.listening(quiet=quiet, after="scoring") as listener:
         scored = serving.evaluate_model(
             model, data, split=split, columns=columns, offline=offline, listener=listener
         )
-    console.show_scored(scored, as_json=as_json)
+    show_scored(scored, as_json=as_json)

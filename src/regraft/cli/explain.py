@@ -49,13 +49,14 @@ def command(
     MODEL is a run's model folder. A file that cannot be read is named with its reason. Exit code 3
     only if no image can be read.
     """
-    from regraft import console, progress, serving
+    from regraft import progress, serving
+    from regraft.console.explained import show_explained
 
     options.require_room(out)
-    with progress.listening(quiet=quiet or as_json, after="explaining") as listener:
+    with progress.listening(quiet=quiet, after="explaining") as listener:
         explained = serving.explain(
             model, images, out=out, method=method, label=label, top=top, offline=offline,
             listener=listener,
         )  # fmt: skip
-    console.show_explained(explained, as_json=as_json)
+    show_explained(explained, as_json=as_json)
     return 0 if explained.images else 3

@@ -22,12 +22,13 @@ def command(
     A curve that peaks at the end: DATA is like what the network learnt on. A peak before the end:
     DATA is unlike it, and its earlier stages serve better than its last.
     """
-    from regraft import console, experiment, progress, runs
+    from regraft import progress, runs, survey
+    from regraft.console.layers import show_layers
 
     if out is not None:
         options.require_picture(out)
     config = runs.RunConfig.from_dict({"data": data, **settings})
     options.require_usable(config)
-    with progress.listening(quiet=quiet or as_json, after="measuring the stages") as listener:
-        curve = experiment.layers(config, offline=offline, listener=listener)
-    console.show_layers(curve, out=out, as_json=as_json)
+    with progress.listening(quiet=quiet, after="measuring the stages") as listener:
+        curve = survey.layers(config, offline=offline, listener=listener)
+    show_layers(curve, out=out, as_json=as_json)

@@ -45,7 +45,7 @@ def command(
     \b
       regraft lr-find photos/ --method full --out rate.png
     """
-    from regraft import experiment, progress
+    from regraft import progress, survey
     from regraft.errors import UsageError
     from regraft.methods import processes
 
@@ -58,8 +58,8 @@ def command(
         options.require_picture(out)
     config = training_options.configured(data, taps, class_weight, settings)
     options.require_usable(config)
-    with progress.listening(quiet=quiet or as_json, after="taking steps") as listener:
-        found = experiment.try_rates(config, offline=offline, listener=listener)
+    with progress.listening(quiet=quiet, after="taking steps") as listener:
+        found = survey.try_rates(config, offline=offline, listener=listener)
     if as_json:
         import json
 

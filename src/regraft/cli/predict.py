@@ -22,11 +22,12 @@ def command(
     A file that cannot be read is named with its reason; the others are labelled. Exit code 3 only
     if no image can be read.
     """
-    from regraft import serving
+    from regraft import progress, serving
     from regraft.cli import options
 
     if out is not None:
         options.require_folder_of(out)
-    predicted = serving.predict(model, images, offline=offline, quiet=quiet or as_json)
+    listener = progress.counting(quiet=quiet)
+    predicted = serving.predict(model, images, offline=offline, listener=listener)
     predicted.write(out=out, as_json=as_json, top=top)
     return 0 if predicted.paths else 3

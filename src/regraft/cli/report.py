@@ -32,18 +32,20 @@ def command(
       regraft report runs/photos-probe-1a2b3c4d
       regraft report runs/photos-probe-1a2b3c4d runs/photos-partial-5e6f7a8b
     """
-    from regraft import console, progress, reporting
+    from regraft import progress, reporting
+    from regraft.console.comparison import show_comparison
+    from regraft.console.page import show_page
 
     if out is not None:
         if not out.lower().endswith((".html", ".htm")):
             raise UsageError(f"the page {out!r} does not end in .html", cure="--out report.html")
         options.require_folder_of(out)
-    with progress.listening(quiet=quiet or as_json, after="drawing") as listener:
+    with progress.listening(quiet=quiet, after="drawing") as listener:
         if len(runs) == 1:
             page = reporting.report_again(runs[0], out=out, offline=offline, listener=listener)
-            console.show_page(page, as_json=as_json)
+            show_page(page, as_json=as_json)
         else:
             compared, page = reporting.compare(
                 runs, out=out or COMPARISON, offline=offline, listener=listener
             )
-            console.show_comparison(compared, page, as_json=as_json)
+            show_comparison(compared, page, as_json=as_json)

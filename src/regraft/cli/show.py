@@ -51,7 +51,8 @@ def command(
     import json
     import os
 
-    from regraft import console, runs, viewing
+    from regraft import runs, viewing
+    from regraft.console.left_out import show_left_out
 
     options.require_picture(out)
     options.require_room(os.path.dirname(out) or ".")
@@ -62,5 +63,5 @@ def command(
     if as_json:
         print(json.dumps({**sight.to_dict(), "picture": out}))
         return
-    console.show_left_out(sight.rejected)
+    show_left_out(sight.rejected)
     click.echo(f"picture: {out} ({len(sight.images)} of {sight.n_images} images)")

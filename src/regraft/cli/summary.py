@@ -46,7 +46,8 @@ def command(depth: int, as_json: bool, **settings: object) -> None:
       regraft summary resnet50 --input 3x1024x1024 --classes 5
       regraft summary default --method partial --split-point blocks.5
     """
-    from regraft import network_table, summary
+    from regraft import summary
+    from regraft.console.network import show_network
 
     found = summary.summarise(**settings)  # type: ignore[arg-type]
-    network_table.show(found, depth=depth, as_json=as_json)
+    show_network(found, depth=depth, as_json=as_json)

@@ -66,7 +66,8 @@ def command(
       regraft train photos/ --method full --epochs 8 --augment upright
       torchrun --nproc-per-node 2 -m -- regraft train photos/ --method full
     """
-    from regraft import console, experiment, progress, runs
+    from regraft import experiment, progress, runs
+    from regraft.console.result import show_finished, show_result
     from regraft.methods import processes
 
     if config is not None:
@@ -84,18 +85,18 @@ def command(
     finished = runs.finished(resolved, out=out, name=name) if resume else None
     if finished is not None:
         if processes.is_main():
-            console.show_metrics(finished, as_json=as_json, config=resolved)
+            show_finished(finished, as_json=as_json, config=resolved)
         return
     runs.folder_for(resolved, out=out, name=name, resume=resume)  # its refusals come first
     options.require_room(out)
-    is_quiet = quiet or as_json or not processes.is_main()
+    is_quiet = quiet or not processes.is_main()
     with progress.listening(quiet=is_quiet) as listener:
         result = experiment.run(
             resolved, out=out, name=name, offline=offline, resume=resume, listener=listener
         )
     if not processes.is_main():
         return
-    console.show_result(result, as_json=as_json, config=resolved)
+    show_result(result, as_json=as_json, config=resolved)
     if not no_report:
         draw_report(result, is_quiet=is_quiet, as_json=as_json)
 
@@ -104,7 +105,9 @@ def draw_report(
     result: experiment.Result, *, is_quiet: bool = False, as_json: bool = False
 ) -> None:
     """After the result is on screen; the run is whole without it."""
-    from regraft import console, progress, reporting
+    from regraft import progress, reporting
+    from regraft.console.page import show_page
+    from regraft.console.screen import say_aside
 
     sys.stdout.flush()
     try:
@@ -112,10 +115,10 @@ def draw_report(
             page = reporting.report_on(result, listener=listener)
     except Exception as error:  # whatever it is: the model is saved and tested
         again = f"regraft report {result.folder}"
-        console.say_next(f"the report could not be drawn ({error}); {again} tries again")
+        say_aside(f"the report could not be drawn ({error}); {again} tries again")
         return
     if not as_json:
-        console.show_page(page, as_json=False)
+        show_page(page, as_json=False)
 
 
 def _refuse_settings_beside(ctx: click.Context) -> None:

@@ -21,6 +21,12 @@ from regraft.errors import TableError
 ObjectArray = npt.NDArray[np.object_]
 
 SPLITS = ("train", "val", "test")
+# What folders and manifests call them, in lower case.
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 class Skipped(NamedTuple):
@@ -89,15 +95,18 @@ class ImageTable:
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str]) -> ImageTable:
-        """The images below a folder; the layouts are those of :func:`read_folder`."""
-        from regraft.data.sources import read_folder
+        """The images below a folder; see :func:`regraft.data.folders.read_folder`."""
+        from regraft.data.folders import read_folder
 
         return read_folder(folder)
 
     @classmethod
     def from_manifest(cls, manifest: str | os.PathLike[str], **options: Any) -> ImageTable:
-        """The images listed in a CSV, TSV or Parquet file; options as in :func:`read_manifest`."""
-        from regraft.data.sources import read_manifest
+        """The images that a CSV, TSV or Parquet file lists.
+
+        The options are those of :func:`regraft.data.manifests.read_manifest`.
+        """
+        from regraft.data.manifests import read_manifest
 
         return read_manifest(manifest, **options)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ from regraft.features.engines import BuiltEngine, available_cores
 from regraft.features.extract import Extraction, plain_picture
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
+from regraft.listener import SILENT, Listener
+from regraft.wording import percent
 
 NUMBERS = "maps.json"
 # Images that are decoded, explained and drawn together.
@@ -103,8 +105,7 @@ def explain(
     method: str = "auto",
     code: int | None = None,
     top: int = 3,
-    say: Callable[[str], None] = lambda text: None,
-    progress: Callable[[int, int], None] = lambda begun, total: None,
+    listener: Listener = SILENT,
 ) -> Explanations:
     """A map for every image of an extraction, drawn into a folder.
 
@@ -121,7 +122,8 @@ def explain(
         The class asked about; the predicted one if not given.
     top : int
         Nearest images of train that are named.
-    progress : callable(begun, total)
+    listener : Listener
+        Told of what is built, and of every few maps.
 
     Raises
     ------
@@ -136,7 +138,7 @@ def explain(
     read = functools.partial(plain_picture, preprocess=built.info.preprocess)
     parts = Classifier(built, model.representation, model.head, model.temperature)
     few = np.stack([read(path) for path in paths[:4]])
-    explainer = explainer_for(parts, example=few, method=method, say=say)
+    explainer = explainer_for(parts, example=few, method=method, say=listener.say)
     near = _nearest(model, extraction, top)
 
     folder, shown = _made(out), [table.shown(path) for path in paths]
@@ -148,7 +150,7 @@ def explain(
     ]
     with ThreadPoolExecutor(available_cores()) as pool:
         for start in range(0, len(paths), CHUNK):
-            progress(start, len(paths))
+            listener.progress("maps", start, len(paths))
             chunk = slice(start, start + CHUNK)
             pixels = np.stack(list(pool.map(read, paths[chunk])))
             heat = explainer.explain(pixels, y[chunk])
@@ -250,11 +252,11 @@ def _draw(
 
 
 def _caption(image: dict[str, Any]) -> str:
-    predicted = f"{image['label']} {100 * image['probability']:.1f} %"
+    predicted = f"{image['label']} {percent(image['probability'])}"
     speaks_for = image["explained"]
     if speaks_for == image["label"]:
         return f"{predicted} ({image['method']})"
-    share = f"{100 * image['explained_probability']:.1f} %"
+    share = percent(image["explained_probability"])
     return f"what speaks for {speaks_for} {share} ({image['method']})\npredicted: {predicted}"
 
 

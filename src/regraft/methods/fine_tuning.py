@@ -23,6 +23,7 @@ from regraft.errors import DataError
 from regraft.evaluation.calibration import softmax
 from regraft.features import engines, extract
 from regraft.features.engines import BuiltEngine, available_cores
+from regraft.listener import SILENT, Listener
 from regraft.methods import processes
 from regraft.methods.base import Codes, Floats, Head
 from regraft.methods.probe import Probe
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from regraft.methods.gradient.plan import Plan
     from regraft.methods.gradient.training import Epoch
 
-Say = Callable[[str], None]
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True)
 class Environment:
@@ -50,14 +48,12 @@ class Environment:
     ----------
     folder : Path or None
         Of the checkpoints; None keeps none.
-    say, progress, on_epoch : callable
+    listener : Listener
     offline : bool
     """
 
     folder: Path | None = None
-    say: Say = lambda text: None
-    progress: Progress = lambda stage, done, total: None
-    on_epoch: Callable[[Epoch, int], None] = lambda epoch, n_epochs: None
+    listener: Listener = SILENT
     offline: bool = False
 
 
@@ -225,7 +221,7 @@ class FineTuning:
         """Learn once more, from those that chose too, with the settings that they chose."""
         from regraft.methods.gradient import learning
 
-        self.environment.say("learning again from all images, those that chose included")
+        self.environment.listener.say("learning again from all images, those that chose included")
         folder = self.environment.folder
         again = replace(
             self,

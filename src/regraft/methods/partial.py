@@ -6,6 +6,7 @@ epoch costs only what learns.
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ class Partial(FineTuning):
             module, plan.built, cut=split.point.after, taps=info.taps, example=example
         )
         if engine.note:
-            plan.environment.say(engine.note)
+            plan.listener.say(engine.note)
         later = tuple(name for name in stages if name not in module.stages)
         return Part(
             body=split.rest,
@@ -69,12 +70,12 @@ class Partial(FineTuning):
             n_views,
             recipe=plan.views.recipe(plan.learn),
             budget_bytes=budget,
-            progress=lambda done, total: plan.environment.progress("views", done, total),
+            progress=functools.partial(plan.listener.progress, "views"),
         )
         if found is not None:
             return ActivationExamples(found, engine.n_earlier, engine.shape)
         wanted = 4 * engine.width * len(plan.learn) * n_views / 2**30
-        plan.environment.say(
+        plan.listener.say(
             f"{n_views} views of {len(plan.learn)} images take {wanted:.1f} GiB of activations, "
             f"more than the {plan.settings.budget_gib:g} GiB of --budget-gib: they are made anew "
             "in each epoch"

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
+from regraft import wording
+
 WIDTH, HEIGHT = 420.0, 280.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 12.0, 44.0
 MINUS = "\N{MINUS SIGN}"
@@ -25,8 +27,7 @@ def percent(value: float) -> str:
     >>> percent(0.5), percent(0.955), percent(0.9999), percent(1)
     ('50 %', '95.5 %', '99.9 %', '100 %')
     """
-    shown = min(value, 0.999) if value < 1 - 1e-9 else value
-    return f"{100 * shown:.1f}".removesuffix(".0") + " %"
+    return wording.percent(value).replace(".0 %", " %")
 
 
 def plain(value: float) -> str:

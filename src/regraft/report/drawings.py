@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from regraft.evaluation import wilson_interval
 from regraft.evaluation.curves import coverage_curve, precision_recall_curve, roc_curve
 from regraft.report.chart import WIDTH, Chart, percent, plain
+from regraft.wording import shortened
 
 Row = Mapping[str, Any]
 # Sixteen colours for classes on the map; more classes share them and are told by hovering.
@@ -139,7 +140,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
             )
     if is_named:
         for k, name in enumerate(names):
-            place, word = edge + (k + 0.5) * cell, name if len(name) <= 17 else name[:16] + "…"
+            place, word = edge + (k + 0.5) * cell, shortened(name, 17)
             parts.append(
                 Markup('<text x="{0}" y="{1:.1f}" text-anchor="end">{2}</text>').format(
                     plain(edge - 6), place + 4, word

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from regraft.report import lettering
 from regraft.report.figures import HELD_OUT, QUIET
+from regraft.wording import shortened
 
 # Inches. A cell is drawn at DPI with about as many pixels as networks usually see (224).
 CELL, GAP, LABEL = 1.5, 0.12, 1.5
@@ -172,5 +173,5 @@ def _wrapped(text: str, width: int, n_lines: int) -> list[str]:
         while len(lines[-1].rstrip()) > width:
             lines[-1:] = [lines[-1][:width], lines[-1][width:]]
     if len(lines) > n_lines:
-        lines[n_lines - 1 :] = [lettering.shortened("".join(lines[n_lines - 1 :]), width)]
+        lines[n_lines - 1 :] = [shortened("".join(lines[n_lines - 1 :]), width)]
     return [line.strip() for line in lines]

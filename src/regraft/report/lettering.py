@@ -9,32 +9,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 
+from regraft.wording import printable
+
 OWN_FONT = "DejaVu Sans"
 # Fonts that draw boxes for everything, or pictures in colour, which cannot be scaled.
 NO_LETTERS = ("last resort", "lastresort", "emoji")
-
-
-def printable(text: str) -> str:
-    """Text on one line, whatever bytes a name holds.
-
-    Examples
-    --------
-    >>> printable("two\\nlines"), printable("caf\\udce9")
-    ('two\\\\nlines', 'caf\\\\udce9')
-    """
-    plain = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
-
-
-def shortened(text: str, width: int) -> str:
-    """The text, or its beginning and an ellipsis.
-
-    Examples
-    --------
-    >>> shortened("Ruddy Turnstone", 8), shortened("Dunlin", 8)
-    ('Ruddy T…', 'Dunlin')
-    """
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def families(texts: Iterable[str]) -> list[str]:

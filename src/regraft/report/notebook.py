@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from regraft.report.lettering import printable, shortened
 from regraft.runs import REPORT
+from regraft.wording import count, percent, printable, shortened
 
 # Of more classes the weakest are listed.
 MOST_CLASSES = 12
@@ -44,15 +44,13 @@ def of_run(metrics: Mapping[str, Any], folder: Path) -> str:
     evaluation, data, backbone = metrics["evaluation"], metrics["data"], metrics["backbone"]
     accuracy = evaluation["accuracy"]
     score = Markup("<b>{} of {} right</b>, {} % interval {}").format(
-        _share(accuracy["value"]),
-        _count(evaluation["n"], f"{evaluation['split']} image".strip()),
+        percent(accuracy["value"]),
+        count(evaluation["n"], f"{evaluation['split']} image".strip()),
         round(100 * accuracy["level"]),
         _range(accuracy),
     )
     splits = ", ".join(f"{n} {name}" for name, n in data["splits"].items())
-    images = (
-        f"{_count(data['images'], 'image')}, {_count(len(data['classes']), 'class', 'classes')}"
-    )
+    images = f"{count(data['images'], 'image')}, {count(len(data['classes']), 'class', 'classes')}"
     rejected = f", {data['rejected']} rejected" if data["rejected"] else ""
     lines = [
         ("data", f"{images}: {splits}{rejected}"),
@@ -73,7 +71,7 @@ def of_classifier(
     shown = ", ".join(_name(label) for label in classes[:MOST_CLASSES])
     more = f", … {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
     return _page(
-        Markup("<b>A classifier of {}</b>").format(_count(len(classes), "class", "classes")),
+        Markup("<b>A classifier of {}</b>").format(count(len(classes), "class", "classes")),
         _lines(
             [
                 ("classes", shown + more),
@@ -94,9 +92,9 @@ def _classes(rows: Sequence[Mapping[str, Any]]) -> Markup:
         (
             _name(row["label"]),
             row["n"],
-            _share(row["recall"]["value"]),
+            percent(row["recall"]["value"]),
             _range(row["recall"]),
-            _share(row["precision"]["value"]),
+            percent(row["precision"]["value"]),
         )
         for row in shown
     ]
@@ -142,18 +140,7 @@ def _link(path: Path) -> Markup:
     return Markup('<a href="{}">{}</a>').format(address, printable(str(path)))
 
 
-def _share(value: float | None) -> str:
-    """In percent; what is not all is never rounded to 100 %."""
-    if value is None:
-        return "–"
-    return "100 %" if value == 1 else f"{100 * min(value, 0.999):.1f} %"
-
-
 def _range(estimate: Mapping[str, Any]) -> str:
     if estimate["value"] is None or estimate["low"] is None:
         return "–"
-    return f"{_share(estimate['low'])} to {_share(estimate['high'])}"
-
-
-def _count(n: int, one: str, many: str = "") -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+    return f"{percent(estimate['low'])} to {percent(estimate['high'])}"

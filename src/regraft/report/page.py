@@ -21,6 +21,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from regraft import wording
 from regraft.advice import layer_curve, next_step, scenario, trust
 from regraft.errors import UsageError
 from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
@@ -375,11 +376,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _percent(value: Any) -> str:
     """Of a share, or of an estimate as metrics.json has it."""
     share = value["value"] if isinstance(value, Mapping) else value
-    if share is None:
-        return "–"
-    whole = float(share) >= 1 - 1e-9
-    shown = "100" if whole else f"{100 * min(float(share), 0.999):.1f}"
-    return f"{shown}\N{NO-BREAK SPACE}%"
+    return wording.percent(share).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _sentence(words: str) -> str:

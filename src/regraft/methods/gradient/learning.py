@@ -9,6 +9,7 @@ times more.
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -198,7 +199,7 @@ def trainer_of(
 
     def on_epoch(epoch: Epoch) -> None:
         devices.track(plan.accelerator, epoch.to_dict())
-        plan.environment.on_epoch(epoch, int(settings.epochs or 0))
+        plan.listener.epoch(epoch, int(settings.epochs or 0))
 
     rate, head_rate = float(settings.learning_rate or 0), float(settings.head_rate or 0)
     names = [f"body.{name}" for name in part.stages]
@@ -229,8 +230,8 @@ def trainer_of(
         folder=plan.environment.folder,
         identity=plan.identity,
         on_epoch=on_epoch,
-        say=plan.environment.say,
-        on_step=lambda done, total: plan.environment.progress("steps", done, total),
+        say=plan.listener.say,
+        on_step=functools.partial(plan.listener.progress, "steps"),
     )
 
 
@@ -373,7 +374,7 @@ def _tuned_engine(
             source,
             sample=extract.sample_pictures(plan.table),
             device=plan.built.device,
-            say=lambda text: plan.environment.say("building the engine of the tuned network"),
+            say=lambda text: plan.listener.say("building the engine of the tuned network"),
             loaded=loaded,
         )
     return tuned, report

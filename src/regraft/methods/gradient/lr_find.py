@@ -160,7 +160,7 @@ def range_test(plan: Plan, part: Part) -> RangeTest:
                 break
             losses.append(total / float(trainer.learn.weight[rows].sum()))
             smooth = smoothed(losses)
-            plan.environment.progress("steps", number + 1, n_steps)
+            plan.listener.progress("steps", number + 1, n_steps)
             if smooth[-1] > DIVERGED * min(smooth):
                 has_diverged = True
                 break

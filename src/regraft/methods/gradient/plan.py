@@ -5,6 +5,7 @@ Array letters: N images, D features, K classes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import replace
@@ -72,6 +73,7 @@ class Plan:
     ) -> None:
         self.method, self.n_classes = method, n_classes
         self.seed, self.environment = method.random_state, method.environment
+        self.listener = method.environment.listener
         self._divide(np.asarray(y), np.asarray(learn), choose, units)
         self._look(extraction)
         self._choose_settings()
@@ -158,7 +160,7 @@ class Plan:
         part = _held_out(self.y, self.units, SHARE_TO_TEST, self.seed)
         if part.sum() < FEWEST_TO_TEST:
             return "light"
-        self.environment.say("testing whether these pictures may be mirrored or turned")
+        self.listener.say("testing whether these pictures may be mirrored or turned")
         taps = self.scout.representation_.taps
         blind = self._fit_probe(self.X, self.built, taps, np.flatnonzero(~part))
         rows = np.flatnonzero(part)
@@ -184,7 +186,7 @@ class Plan:
             sample=extract.sample_pictures(self.table),
             device=self.built.device,
             offline=self.environment.offline,
-            say=self.environment.say,
+            say=self.listener.say,
         )
         self.loaded = replace(self.loaded, config=dict(self.built.info.config))
         if not self.method.starts_anew:
@@ -243,7 +245,7 @@ class Plan:
             engine, self.views.augmented, len(self.rows), n_views,
             recipe=self.views.recipe(np.arange(len(self.rows))),
             budget_bytes=int(self.settings.budget_gib * 2**30),
-            progress=lambda done, total: self.environment.progress("views", done, total),
+            progress=functools.partial(self.listener.progress, "views"),
         )  # fmt: skip
         if found is None:
             raise ConfigError(
@@ -264,10 +266,7 @@ class Plan:
 
     def features(self, table: ImageTable, built: BuiltEngine) -> NDArray[np.float32]:
         """Of the pass, through the store."""
-
-        def progress(done: int, total: int) -> None:
-            self.environment.progress("images", done, total)
-
+        progress = functools.partial(self.listener.progress, "images")
         with Store.open(decoder=DECODER_VERSION) as store:
             return extract.run(table, built, store, progress=progress).X
 

@@ -6,6 +6,7 @@ picture's place and the view's number.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -119,10 +120,10 @@ class Views:
             self.digests,
             min_side_px=self._side,
             budget_bytes=int(self.settings.budget_gib * 2**30),
-            progress=lambda done, total: self.environment.progress("pictures", done, total),
+            progress=functools.partial(self.environment.listener.progress, "pictures"),
         )
         if found.note:
-            self.environment.say(found.note)
+            self.environment.listener.say(found.note)
         return found
 
 

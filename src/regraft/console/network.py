@@ -1,8 +1,7 @@
-"""`regraft summary` in a terminal: a network's layers as a table of at most 80 columns."""
+"""`regraft summary`: a network's layers as a table of at most 80 columns, and what is counted."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from rich.markup import escape
@@ -10,7 +9,8 @@ from rich.table import Table
 
 from regraft.backbones.cost import Layer
 from regraft.cache import in_words
-from regraft.console import _hang, _out, _short
+from regraft.console.screen import bare_table, hang, print_json, stdout
+from regraft.console.wording import literal
 from regraft.summary import FROZEN, HEAD, IN_PART, LEARNS, Summary
 
 STYLES = {LEARNS: "bold", HEAD: "bold green", IN_PART: "", FROZEN: "dim"}
@@ -21,7 +21,7 @@ NAME_WIDTH, KIND_WIDTH, SHAPE_WIDTH = 22, 16, 14
 INDENT = 13
 
 
-def show(summary: Summary, *, depth: int, as_json: bool) -> None:
+def show_network(summary: Summary, *, depth: int, as_json: bool) -> None:
     """The table, then what is counted, where it can be cut, and what learns.
 
     Parameters
@@ -30,28 +30,29 @@ def show(summary: Summary, *, depth: int, as_json: bool) -> None:
         'layer1.0' is at depth 2; deeper modules are counted in it.
     """
     if as_json:
-        print(json.dumps(summary.to_dict()))
+        print_json(summary.to_dict())
         return
-    out = _out()
+    screen = stdout()
     own = (
         "" if summary.input_shape == summary.own_shape else f", made for {_size(summary, own=True)}"
     )
     name = summary.architecture
     named = "" if name.startswith(summary.backbone) else f" ({summary.backbone})"
-    out.print(
+    screen.print(
         f"[bold]{escape(name + named)}[/] on one picture of {_size(summary)}{own}; head for "
         f"{summary.n_classes} classes",
         soft_wrap=True,
     )
-    out.print()
-    out.print(_table(summary, depth))
-    out.print()
+    screen.print()
+    screen.print(_table(summary, depth))
+    screen.print()
     for heading, words in (*_counts(summary), *_method(summary), *_cuts(summary)):
-        _hang(out, heading, words, indent=INDENT)
+        hang(screen, heading, words, indent=INDENT)
 
 
 def _table(summary: Summary, depth: int) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = bare_table()
+    table.padding = (0, 1, 0, 0)  # on one side alone: six columns have to fit
     table.add_column("  layer", overflow="fold", max_width=NAME_WIDTH)
     table.add_column("kind", no_wrap=True, max_width=KIND_WIDTH)
     table.add_column("output", no_wrap=True, max_width=SHAPE_WIDTH)
@@ -65,7 +66,7 @@ def _table(summary: Summary, depth: int) -> Table:
         mark = "+" if layer.name in cuts else " "
         table.add_row(
             f"{mark} {escape(layer.name)}",
-            _short(layer.kind, KIND_WIDTH),
+            literal(layer.kind, KIND_WIDTH),
             "–" if layer.shape is None else "×".join(map(str, layer.shape)),
             f"{layer.n_parameters:,}" if layer.n_parameters else "",
             _rounded(layer.multiply_adds) if layer.multiply_adds else "",

@@ -1,0 +1,77 @@
+"""What was chosen for a model, and how: its taps, its head, the layer curve behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from regraft.advice import layer_curve
+from regraft.console.screen import hang
+from regraft.wording import count, percent
+
+
+def show_choice(screen: Console, metrics: Mapping[str, Any]) -> None:
+    """The choice, what it rests on, and the curve if stages were measured."""
+    chosen = metrics["chosen"]
+    hang(screen, "Chosen", f"{escape(_taps_in_words(chosen['taps']))}; {_head_in_words(metrics)}")
+    if chosen["candidates"]:
+        hang(screen, "", f"[dim]{escape(_by_in_words(chosen))}[/]")
+    curve = metrics["layers"]
+    if len(curve) > 1:
+        n = chosen["candidates"][0]["n"]
+        ends = f"{curve[0]['tap']} {percent(curve[0]['accuracy'])}"
+        hang(
+            screen,
+            "Layers",
+            f"{layer_curve.bars(curve)}  {escape(ends)} … "
+            f"{escape(curve[-1]['tap'])} {percent(curve[-1]['accuracy'])}",
+        )
+        hang(screen, "", escape(layer_curve.read(curve, n).words))
+
+
+def _taps_in_words(taps: Sequence[str]) -> str:
+    """What the head sees.
+
+    Examples
+    --------
+    >>> _taps_in_words(["blocks.3", "blocks.5", "final", "source"])
+    'stages blocks.3 to blocks.5, the final features and the probabilities of the source classes'
+    """
+    stages = [t for t in taps if t not in ("final", "source")]
+    words = []
+    if len(stages) > 1:
+        words.append(f"stages {stages[0]} to {stages[-1]}")
+    elif stages:
+        words.append(f"stage {stages[0]}")
+    if "final" in taps:
+        words.append("the final features")
+    if "source" in taps:
+        words.append("the probabilities of the source classes")
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def _head_in_words(metrics: Mapping[str, Any]) -> str:
+    chosen, training = metrics["chosen"], metrics.get("training")
+    if training is not None and not training["starts_from_probe"]:
+        hidden = training["settings"]["hidden"]
+        return f"a new head with hidden layers {hidden}" if hidden else "a new linear head"
+    strength = f", strength {chosen['strength']:.3g}" if chosen["strength"] is not None else ""
+    return f"{chosen['head']} head{strength}"
+
+
+def _by_in_words(chosen: Mapping[str, Any]) -> str:
+    """How the taps were chosen, for people; metrics.json has the exact rule."""
+    by, candidates = str(chosen["by"]), chosen["candidates"]
+    together = ", together with its copies and its group"
+    ways = {"leave-one-out": "", "leave-one-unit-out": together}
+    how = ways.get(by.partition(" ")[0])
+    if how is None:
+        return f"by {by}"
+    return (
+        f"the simplest of {count(len(candidates), 'choice')} that is as good as the best; each "
+        f"was measured on {count(candidates[0]['n'], 'train image')}, every image left out in "
+        f"turn{how}"
+    )

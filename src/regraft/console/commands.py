@@ -1,0 +1,49 @@
+"""Commands that can be typed next, with the options that the same data need again."""
+
+from __future__ import annotations
+
+import shlex
+
+from rich.console import Console
+from rich.markup import escape
+
+from regraft.runs import RunConfig
+from regraft.wording import printable
+
+
+def show_next(screen: Console, *commands: str) -> None:
+    """Below each other, the likeliest first."""
+    for number, command in enumerate(commands):
+        heading = "[bold]Next[/]    " if number == 0 else "        "
+        screen.print(f"{heading}[bold blue]{escape(command)}[/]", soft_wrap=True)
+
+
+def command_on(data: str, verb: str, config: RunConfig | None) -> str:
+    """Another command on the same data.
+
+    Examples
+    --------
+    >>> command_on("my photos.csv", "train", RunConfig("my photos.csv", label_column="kind"))
+    "regraft train 'my photos.csv' --label-column kind"
+    """
+    return f"regraft {verb} {quoted(data)}{_repeated(config)}"
+
+
+def quoted(path: str) -> str:
+    """For a shell."""
+    return shlex.quote(printable(path))
+
+
+def _repeated(config: RunConfig | None) -> str:
+    """The options that another command on the same data needs again."""
+    if config is None:
+        return ""
+    options = {
+        "--backbone": None if config.backbone == "default" else config.backbone,
+        "--weights": config.weights,
+        "--path-column": config.path_column,
+        "--label-column": config.label_column,
+        "--split-column": config.split_column,
+        "--group-column": config.group_column,
+    }
+    return "".join(f" {name} {quoted(value)}" for name, value in options.items() if value)

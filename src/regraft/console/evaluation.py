@@ -1,0 +1,137 @@
+"""How good a classifier is: its score and how sure that is, its classes, what it confuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from regraft.console.screen import bare_table
+from regraft.console.wording import interval, literal, whole_percent
+from regraft.wording import count, percent, printable
+
+# Above this many classes only the worst are listed, and the confusions instead of the matrix.
+MAX_CLASSES_LISTED = 12
+# The largest class (of what is scored, or learnt from) over the smallest that passes for even.
+EVEN = 1.5
+# Below this many scored images the result says so.
+FEW_SCORED = 30
+
+
+def show_evaluation(screen: Console, evaluation: Mapping[str, Any]) -> None:
+    """An evaluation as metrics.json has it."""
+    _score(screen, evaluation)
+    screen.print()
+    _per_class(screen, evaluation["per_class"])
+    _confusion(screen, evaluation)
+
+
+def is_even(counts: Sequence[int]) -> bool:
+    """Whether the classes that have images have about equally many.
+
+    Examples
+    --------
+    >>> is_even([30, 20, 0]), is_even([31, 20])
+    (True, False)
+    """
+    present = [n for n in counts if n]
+    return not present or max(present) <= EVEN * min(present)
+
+
+def _score(screen: Console, evaluation: Mapping[str, Any]) -> None:
+    accuracy, n = evaluation["accuracy"], evaluation["n"]
+    where = f"{evaluation['split']} " if evaluation["split"] not in ("", "all") else ""
+    screen.print(
+        f"[bold green]{percent(accuracy['value'])}[/] of {count(n, where + 'image')} right "
+        f"({_how_sure(accuracy)})",
+        soft_wrap=True,
+    )
+    if not is_even([row["n"] for row in evaluation["per_class"]]):
+        balanced = evaluation["balanced_accuracy"]
+        screen.print(
+            f"Balanced accuracy {percent(balanced['value'])} ({_how_sure(balanced)})",
+            soft_wrap=True,
+        )
+    if n < FEW_SCORED:
+        report = "reports" if n == 1 else "report"
+        screen.print(
+            f"[yellow]only {count(n, 'image')} {report} this score; the interval says how little "
+            "that tells[/]",
+            soft_wrap=True,
+        )
+
+
+def _how_sure(estimate: Mapping[str, Any]) -> str:
+    return f"{whole_percent(estimate['level'])} interval {interval(estimate)}"
+
+
+def _per_class(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    shown = rows
+    if len(rows) > MAX_CLASSES_LISTED:
+        shown = sorted(rows, key=lambda r: (r["f1"]["value"] is None, r["f1"]["value"] or 0))
+        shown = shown[:MAX_CLASSES_LISTED]
+        screen.print(
+            f"the {len(shown)} weakest of {len(rows)} classes (metrics.json has all)",
+            soft_wrap=True,
+        )
+    table = bare_table()
+    table.add_column("class", overflow="fold", max_width=28)
+    for heading in ("images", "recall", "interval", "precision", "F1"):
+        table.add_column(heading, justify="right")
+    for row in shown:
+        table.add_row(
+            literal(row["label"]),
+            str(row["n"]),
+            percent(row["recall"]["value"]),
+            interval(row["recall"], short=True),
+            percent(row["precision"]["value"]),
+            percent(row["f1"]["value"]),
+        )
+    screen.print(table)
+    screen.print()
+
+
+def _confusion(screen: Console, evaluation: Mapping[str, Any]) -> None:
+    names = [row["label"] for row in evaluation["per_class"]]
+    matrix = evaluation["confusion"]
+    if len(names) > MAX_CLASSES_LISTED:
+        _worst_confusions(screen, names, matrix)
+        return
+    first = "is \\ called"
+    widths = _header_widths(names, matrix, screen.width - max(len(first), 16))
+    table = bare_table()
+    table.add_column(first, no_wrap=True)
+    for name, width in zip(names, widths, strict=True):
+        table.add_column(literal(name, width), justify="right", no_wrap=True)
+    for i, name in enumerate(names):
+        cells = [
+            f"[green]{n}[/]" if i == j else (f"[red]{n}[/]" if n else "[dim]·[/]")
+            for j, n in enumerate(matrix[i])
+        ]
+        table.add_row(literal(name, 16), *cells)
+    screen.print(table)
+    screen.print()
+
+
+def _header_widths(names: list[str], matrix: list[list[int]], room: int) -> list[int]:
+    """As much of each name as fits beside the others; short names leave their room to long ones."""
+    lengths = [len(printable(name)) for name in names]
+    digits = max(len(str(n)) for row in matrix for n in row)
+    for cap in range(max(lengths), 4, -1):
+        widths = [max(digits, min(length, cap)) for length in lengths]
+        if sum(widths) + 2 * len(widths) <= room:
+            return widths
+    return [max(digits, min(length, 4)) for length in lengths]
+
+
+def _worst_confusions(screen: Console, names: list[str], matrix: list[list[int]]) -> None:
+    pairs = [
+        (n, names[i], names[j])
+        for i, row in enumerate(matrix)
+        for j, n in enumerate(row)
+        if i != j and n
+    ]
+    for n, truth, called in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:5]:
+        screen.print(f"  {n} x {literal(truth, 30)} called {literal(called, 30)}", soft_wrap=True)
+    screen.print()

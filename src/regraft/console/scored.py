@@ -1,0 +1,29 @@
+"""`regraft evaluate`: a saved model's score, and which images are not in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regraft.console.evaluation import show_evaluation
+from regraft.console.left_out import show_left_out
+from regraft.console.screen import print_json, stdout
+from regraft.wording import count
+
+
+def show_scored(scored: Any, *, as_json: bool) -> None:
+    """The score, and what was left out of it or flatters it."""
+    if as_json:
+        print_json(scored.to_dict())
+        return
+    screen = stdout()
+    show_evaluation(screen, scored.evaluation.to_dict())
+    show_left_out(scored.table.rejected)
+    if scored.n_learnt_from:
+        known = f"{scored.n_learnt_from} of these images are what the model learnt from"
+        if scored.counts_them:
+            screen.print(f"[yellow]{known}, and they are in this score: it flatters[/]")
+        else:
+            screen.print(f"{known}; they are left out of this score (--split all counts them)")
+    if scored.n_unlabelled:
+        were = "was" if scored.n_unlabelled == 1 else "were"
+        screen.print(f"{count(scored.n_unlabelled, 'image')} without a label {were} left out")

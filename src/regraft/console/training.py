@@ -1,0 +1,65 @@
+"""A training by gradients: what learnt and what stayed, and what became the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from regraft.console.screen import hang
+from regraft.console.wording import whole_percent
+from regraft.wording import count
+
+
+def show_training(screen: Console, metrics: Mapping[str, Any]) -> None:
+    """What the run's metrics say of it; nothing for the probe, which needs none."""
+    training = metrics.get("training")
+    if training is None:
+        return
+    hang(screen, "Learnt", _learnt(metrics["method"], training))
+    hang(screen, "", f"[dim]taken: {_taken(training)}[/]")
+    weights = training["weights"]
+    if weights["frozen"]:
+        hang(
+            screen,
+            "",
+            f"[dim]{weights['frozen']} tensors were frozen and are bit by bit what they were; "
+            f"{weights['moved']} moved[/]",
+        )
+    for note in training["notes"]:
+        hang(screen, "", f"[yellow]{escape(note)}[/]")
+    if metrics["method"] == "scratch":
+        hang(
+            screen,
+            "",
+            "[yellow]training from scratch is for comparison: it has to learn from these images "
+            "alone what the other methods start with[/]",
+        )
+
+
+def _learnt(method: str, training: Mapping[str, Any]) -> str:
+    settings = training["settings"]
+    part = {
+        "head": "the head alone",
+        "partial": f"from {settings['split_point']} on",
+        "full": "every layer",
+        "scratch": "every layer, from random weights",
+    }[method]
+    epochs = count(len(training["epochs"]), "epoch")
+    has_no_views = method == "head" and settings["views"] == 1
+    views = "" if has_no_views else f", views {settings['augment']}, {settings['image_size']} px"
+    return f"{escape(part)}: {epochs} over {count(training['learnt_from'], 'image')}{views}"
+
+
+def _taken(training: Mapping[str, Any]) -> str:
+    """Which state on the way from the start to the trained weights, and by what."""
+    chosen = training["chosen"]
+    ends = {0.0: "the start itself", 1.0: f"the weights of the {chosen['weights']}"}
+    start = "the probe" if training["starts_from_probe"] else "the start"
+    way = f"{whole_percent(chosen['alpha'])} of the way from {start} to the {chosen['weights']}"
+    by = f"by {training['held_out']} held-out images of {training['held_out_from']}"
+    if not training["candidates"]:
+        by = "with too few images to hold any out that could tell"
+    return f"{ends.get(chosen['alpha'], way)}, {by}"

@@ -1,0 +1,42 @@
+"""The forms that a source can have, by its suffix, and the refusal of one that cannot be read.
+
+All readers refuse in the same words: near names that exist, then every form there is.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+from regraft.data.table import near_names, quoted
+from regraft.errors import TableError
+
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet")
+ARCHIVE_SUFFIXES = (
+    ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz",
+)  # fmt: skip
+_FORMS = (
+    "give a folder of images, a manifest (.csv, .tsv, .parquet), an archive "
+    "(.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) or an image file"
+)
+
+
+def refuse_source(source: str, reason: str) -> NoReturn:
+    """Raise a TableError; if the source does not exist, ``error.near`` has near names that do.
+
+    Examples
+    --------
+    >>> refuse_source("photos.rar", "does not exist")
+    Traceback (most recent call last):
+    regraft.errors.TableError: 'photos.rar' does not exist
+      cure:  give a folder of images, a manifest (.csv, .tsv, .parquet), an archive (.zip, .tar, ...
+    """
+    parent, name = os.path.split(source.rstrip(os.sep))
+    try:
+        near = [] if os.path.lexists(source) else near_names(name, os.listdir(parent or "."))
+    except (OSError, ValueError):
+        near = []
+    meant = (
+        f"did you mean {quoted(os.path.join(parent, one) for one in near)}? Else " if near else ""
+    )
+    raise TableError(f"{source!r} {reason}", cure=meant + _FORMS, source=source, near=near)
