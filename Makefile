@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.setup-done
+# Two processes of tests, a file on one of them; each needs up to 4 GiB.
+ON_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -25,10 +27,10 @@ demo: $(STAMP)  ## the main job on real images that come along
 	$(BIN)/regraft demo
 
 test: $(STAMP)  ## all tests and the examples in the docstrings
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(ON_TWO)
 
 test-fast: $(STAMP)  ## the same without the slow ones
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest $(ON_TWO) -m 'not slow'
 
 check: $(STAMP)  ## format, lint, types, and who imports whom
 	$(BIN)/ruff format --check .

@@ -18,7 +18,7 @@ from regraft.errors import ConfigError, TrainingError, UsageError
 from regraft.experiment import Result
 from regraft.methods import METHODS, method
 from regraft.methods.fine_tuning import FineTuning
-from regraft.methods.gradient import defaults, learning, training
+from regraft.methods.gradient import defaults, learning, stepping, training
 from regraft.methods.gradient.examples import FeatureExamples, PixelExamples, prefetched
 from regraft.methods.gradient.learning import Candidate, between, preferred
 from regraft.methods.gradient.plan import _held_out
@@ -180,13 +180,13 @@ def test_the_same_run_gives_the_same_bits(name: str, results: dict[str, Result])
 
 def test_mixup_reaches_the_tokens_of_a_transformer(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[int] = set()
-    mixed = training.losses.mixed
+    mixed = stepping.losses.mixed
 
     def watched(x: torch.Tensor, *given: Any) -> Any:
         seen.add(x.ndim)
         return mixed(x, *given)
 
-    monkeypatch.setattr(training.losses, "mixed", watched)
+    monkeypatch.setattr(stepping.losses, "mixed", watched)
     result = run("partial", backbone="random:test_vit", run_name="tokens", mixup=0.4, epochs=1)
     assert result.metrics["training"]["settings"]["split_point"].startswith("blocks.")
     assert 3 in seen
@@ -296,7 +296,7 @@ def test_another_runtime_error_is_not_taken_for_memory(monkeypatch: pytest.Monke
 
 
 def _failing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    step = training.Trainer._backward
+    step = stepping.Stepper._backward
     left = [times]
 
     def backward(self: Any, epoch: int, step_: int, *rest: Any) -> Any:
@@ -306,7 +306,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
             return float("nan"), found[1]
         return found
 
-    monkeypatch.setattr(training.Trainer, "_backward", backward)
+    monkeypatch.setattr(stepping.Stepper, "_backward", backward)
 
 
 def test_a_loss_that_is_no_number_is_tried_again_with_a_tenth_of_the_rate(
@@ -334,16 +334,16 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its loss was fine, and without clipping nobody has looked at its gradient."""
-    step, left = training.Trainer._backward, [1]
+    step, left = stepping.Stepper._backward, [1]
 
     def backward(self: Any, epoch: int, number: int, *rest: Any) -> Any:
         found = step(self, epoch, number, *rest)
-        if left[0] and (epoch, number) == (1, self.steps_per_epoch - 1):
+        if left[0] and (epoch, number) == (1, -(-len(self.learn.y) // self.images_per_step) - 1):
             left[0] -= 1
             self.model.head.weight.grad[:] = float("inf")
         return found
 
-    monkeypatch.setattr(training.Trainer, "_backward", backward)
+    monkeypatch.setattr(stepping.Stepper, "_backward", backward)
     result = run("partial", run_name="inf-gradient", clip=0.0)
     (note,) = result.metrics["training"]["notes"]
     assert "became nan in epoch 2" in note

@@ -17,9 +17,10 @@ from torch import nn
 from regraft.backbones import splitting
 from regraft.features.engines import Tap
 from regraft.methods.gradient import batchnorm, devices, learning, optim
-from regraft.methods.gradient.examples import ActivationExamples
+from regraft.methods.gradient.examples import ActivationExamples, Labelled
 from regraft.methods.gradient.plan import _plain_final
-from regraft.methods.gradient.training import Labelled, Trainer
+from regraft.methods.gradient.stepping import Stepper
+from regraft.methods.gradient.training import Trainer
 from regraft.methods.gradient.tunable import TunableClassifier, random_head
 from regraft.methods.settings import TrainingSettings
 from test_splitting import make, one_thread, pictures, small_swin, small_vgg, small_vit
@@ -122,12 +123,12 @@ def train(
     maps = activations.permute(0, 2, 3, 1) if activations.ndim == 4 else activations
     examples = ActivationExamples(maps.reshape(1, N, -1).numpy(), 0, tuple(activations.shape[1:]))
     y = np.arange(N) % N_CLASSES
-    trainer = Trainer(
-        model, Labelled(examples, y, np.ones(N)), None, SETTINGS,
+    stepper = Stepper(
+        model, Labelled(examples, y, np.ones(N)), SETTINGS,
         groups=optim.parameter_groups(model, rate=1e-3, head="head"),
         accelerator=devices.accelerator("cpu", SETTINGS, body), n_classes=N_CLASSES,
     )  # fmt: skip
-    history = trainer.run()
+    history = Trainer(stepper, None).run()
     assert len(history.epochs) == 1
     model.load_state_dict(history.last)
     beside_norms = {f"{convolution}.bias" for convolution, _ in prepared.folding.names}

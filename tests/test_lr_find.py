@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from regraft import survey
 from regraft.errors import ConfigError
-from regraft.methods.gradient import lr_find
+from regraft.methods.gradient import lr_find, stepping
 from regraft.methods.gradient.lr_find import RangeTest, rising, smoothed, steepest_descent
 from regraft.runs import RunConfig
 
@@ -97,14 +97,14 @@ def test_it_moves_the_rate_it_says_and_keeps_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     seen: list[float] = []
-    step = lr_find.RisingRate._step
+    step = stepping.Stepper.take
 
-    def watched(self: Any, *given: Any) -> Any:
-        found = step(self, *given)
+    def watched(self: Any, *given: Any, **more: Any) -> Any:
+        found = step(self, *given, **more)
         seen.append(max(g["lr"] for g in self.optimizer.param_groups))
         return found
 
-    monkeypatch.setattr(lr_find.RisingRate, "_step", watched)
+    monkeypatch.setattr(stepping.Stepper, "take", watched)
     found = survey.try_rates(config(photos, "head", clip=0.0))
     assert seen[: len(found.rates)] == pytest.approx(found.rates)
     assert found.option == "--head-rate"

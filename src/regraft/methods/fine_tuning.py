@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from regraft.methods.gradient.examples import Examples
+    from regraft.methods.gradient.history import Epoch
     from regraft.methods.gradient.learning import Outcome
     from regraft.methods.gradient.lr_find import RangeTest
     from regraft.methods.gradient.plan import Plan
-    from regraft.methods.gradient.training import Epoch
 
 
 @dataclass(frozen=True)

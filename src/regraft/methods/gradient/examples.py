@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from regraft.features.activations import PrefixEngine, View, rows_of
+from regraft.methods.base import Codes, Floats
 
 Rows = NDArray[np.intp]
 Inputs = tuple[torch.Tensor, torch.Tensor | None]
@@ -30,6 +32,15 @@ class Examples(Protocol):
     def batch(self, rows: Rows, epoch: int) -> Inputs:
         """``(x, earlier)`` of these rows, as the module takes them."""
         ...
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Examples with their classes and weights."""
+
+    examples: Examples
+    y: Codes
+    weight: Floats
 
 
 class FeatureExamples:

@@ -27,8 +27,11 @@ from regraft.methods import processes
 from regraft.methods.base import Floats, Head
 from regraft.methods.fine_tuning import Part
 from regraft.methods.gradient import batchnorm, devices, optim
+from regraft.methods.gradient.examples import Labelled
+from regraft.methods.gradient.history import Epoch, History, State
 from regraft.methods.gradient.plan import Plan
-from regraft.methods.gradient.training import Epoch, History, Labelled, State, Trainer
+from regraft.methods.gradient.stepping import Stepper
+from regraft.methods.gradient.training import Trainer
 from regraft.methods.gradient.tunable import TunableClassifier, as_head, head_module, random_head
 from regraft.methods.linear_head import LinearHead
 from regraft.methods.representation import Representation
@@ -191,16 +194,9 @@ def _free_what_learns(model: TunableClassifier, x: torch.Tensor, earlier: Any) -
         parameter.requires_grad_(gradient is not None)
 
 
-def trainer_of(
-    plan: Plan, part: Part, model: TunableClassifier, kind: type[Trainer] = Trainer
-) -> Trainer:
-    """The loop over the plan's rows, each part of the network at its own rate."""
+def stepper_of(plan: Plan, part: Part, model: TunableClassifier) -> Stepper:
+    """Steps on the plan's rows, each part of the network at its own rate."""
     settings = plan.settings
-
-    def on_epoch(epoch: Epoch) -> None:
-        devices.track(plan.accelerator, epoch.to_dict())
-        plan.listener.epoch(epoch, int(settings.epochs or 0))
-
     rate, head_rate = float(settings.learning_rate or 0), float(settings.head_rate or 0)
     names = [f"body.{name}" for name in part.stages]
     learning = [n for n, p in model.named_parameters() if p.requires_grad]
@@ -214,23 +210,35 @@ def trainer_of(
         head="head",
         head_factor=head_rate / rate if part.body is not None and rate else 1.0,
     )
-    everything = plan.weights(np.arange(len(plan.rows)))
-    choose = None
-    if part.choose is not None:
-        choose = Labelled(part.choose, plan.y[plan.choose], everything[plan.choose])
-    return kind(
+    return Stepper(
         model,
         Labelled(part.learn, plan.y[plan.learn], plan.weights(plan.learn)),
-        choose,
         settings,
         groups=groups,
         accelerator=plan.accelerator,
         n_classes=plan.n_classes,
         seed=plan.seed,
+        say=plan.listener.say,
+    )
+
+
+def trainer_of(plan: Plan, part: Part, model: TunableClassifier) -> Trainer:
+    """The loop over the plan's rows; the listener and the trackers hear of every epoch."""
+
+    def on_epoch(epoch: Epoch) -> None:
+        devices.track(plan.accelerator, epoch.to_dict())
+        plan.listener.epoch(epoch, int(plan.settings.epochs or 0))
+
+    choose = None
+    if part.choose is not None:
+        everything = plan.weights(np.arange(len(plan.rows)))
+        choose = Labelled(part.choose, plan.y[plan.choose], everything[plan.choose])
+    return Trainer(
+        stepper_of(plan, part, model),
+        choose,
         folder=plan.environment.folder,
         identity=plan.identity,
         on_epoch=on_epoch,
-        say=plan.listener.say,
         on_step=functools.partial(plan.listener.progress, "steps"),
     )
 
@@ -253,7 +261,7 @@ def _candidates(
     found = []
     for name, alpha in tried:
         trainer.model.load_state_dict(between(start, states[name], alpha))
-        logits = trainer.scores(choose.examples)
+        logits = trainer.stepper.scores(choose.examples)
         temperature = fit_temperature(logits, choose.y)
         proba = softmax(logits.astype(np.float64), temperature=temperature)
         loss = -np.log(np.maximum(proba[np.arange(len(choose.y)), choose.y], 1e-12))

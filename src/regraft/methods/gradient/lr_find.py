@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from regraft.features.engines import available_cores
 from regraft.methods.fine_tuning import Part
 from regraft.methods.gradient import learning
-from regraft.methods.gradient.examples import Rows, prefetched
+from regraft.methods.gradient.examples import Rows
 from regraft.methods.gradient.plan import Plan
-from regraft.methods.gradient.training import NotFiniteError, Trainer
+from regraft.methods.gradient.stepping import NotFiniteError, Stepper
 
 LOWEST, HIGHEST = 1e-5, 1.0
 MOST_STEPS, FEWEST_STEPS = 100, 30
@@ -126,39 +126,29 @@ class RangeTest:
         }
 
 
-class RisingRate(Trainer):
-    """The loop of all methods, with a rate that is set from outside."""
-
-    factor = 1.0
-
-    def _factor(self, epoch: int, step: int) -> float:
-        return self.factor
-
-
 def range_test(plan: Plan, part: Part) -> RangeTest:
     """Take steps at rising rates with what `plan` would train; nothing of it is kept."""
     torch.set_num_threads(available_cores())
     model, _ = learning.module(plan, part)
-    trainer = learning.trainer_of(plan, part, model, RisingRate)
-    assert isinstance(trainer, RisingRate)
-    base = max(group.rate for group in trainer.groups if group.is_head == (part.body is None))
-    n_steps = steps_for(trainer.steps_per_epoch)
+    stepper = learning.stepper_of(plan, part, model)
+    base = max(group.rate for group in stepper.groups if group.is_head == (part.body is None))
+    n_steps = steps_for(math.ceil(len(plan.learn) / stepper.images_per_step))
     rates, losses = rising(n_steps), []
-    trainer.prepare()
+    stepper.prepare()
     model.train()
     smooth: list[float] = []
     has_diverged = False
     with torch.random.fork_rng(devices=[]):
-        trainer.compile(n_steps)
-        steps = itertools.islice(_steps(trainer, len(plan.learn), plan.seed), n_steps)
+        stepper.compile(n_steps)
+        steps = itertools.islice(_steps(stepper, len(plan.learn)), n_steps)
         for number, (epoch, step, rows, inputs) in enumerate(steps):
-            trainer.factor = rates[number] / base
+            factor = rates[number] / base
             try:
-                total, _ = trainer._step(epoch, step, rows, rows, inputs)
+                total, _ = stepper.take(epoch, step, rows, rows, inputs, factor=factor)
             except NotFiniteError:
                 has_diverged = True
                 break
-            losses.append(total / float(trainer.learn.weight[rows].sum()))
+            losses.append(total / float(stepper.learn.weight[rows].sum()))
             smooth = smoothed(losses)
             plan.listener.progress("steps", number + 1, n_steps)
             if smooth[-1] > DIVERGED * min(smooth):
@@ -168,16 +158,15 @@ def range_test(plan: Plan, part: Part) -> RangeTest:
     return RangeTest(rates[: len(losses)], losses, smooth, has_diverged, len(plan.learn), method)
 
 
-def _steps(trainer: Trainer, n: int, seed: int) -> Iterator[tuple[int, int, Rows, Any]]:
+def _steps(stepper: Stepper, n: int) -> Iterator[tuple[int, int, Rows, Any]]:
     """(epoch, step, rows, inputs), pass after pass, without an end."""
-    size = trainer.settings.batch_size * trainer.settings.accumulate
+    size = stepper.images_per_step
     for epoch in itertools.count():
-        order = np.random.default_rng([seed, epoch, 1]).permutation(n)
+        order = np.random.default_rng([stepper.seed, epoch, 1]).permutation(n)
         rows = [order[i : i + size] for i in range(0, n, size)]
         # A last step of a few images would be a loss of a few images.
         rows = [r for r in rows if len(r) == size] or rows
-        ahead = prefetched(trainer.learn.examples, rows, epoch, n_threads=trainer.n_workers)
-        for step, (part, inputs) in enumerate(ahead):
+        for step, (part, inputs) in enumerate(stepper.inputs(rows, epoch)):
             yield epoch, step, part, inputs
 
 
