@@ -209,12 +209,18 @@ def folder_for(
         if config.goes_on_from(earlier):
             cure = "--resume goes on with the epochs that are there; or " + cure
         raise UsageError(
-            f"run {folder.name!r} was made with {changed} = {theirs.get(changed)!r}, "
-            f"this is {mine.get(changed)!r}",
+            f"run {folder.name!r} was made with {changed} {_in_words(theirs.get(changed))}, "
+            f"now it is {_in_words(mine.get(changed))}",
             place=str(folder),
             cure=cure,
         )
     return folder
+
+
+def _in_words(setting: Any) -> str:
+    if isinstance(setting, list):
+        return ",".join(map(str, setting))
+    return "not given" if setting is None else repr(setting)
 
 
 def begin(folder: Path, config: RunConfig) -> None:

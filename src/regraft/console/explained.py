@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.wording import literal, whole_percent
+from regraft.explain.explanations import MIDDLE
 from regraft.wording import count, percent, printable
 
 
@@ -30,6 +31,8 @@ def show_explained(explained: Any, *, as_json: bool) -> None:
         pictures = count(len(explained.images), "picture")
         screen.print(f"{pictures} and maps.json in {literal(explained.folder)}", soft_wrap=True)
         hang(screen, f"{explained.method}:", escape(explained.why))
+        if any(image["in_middle"] is not None for image in explained.images):
+            hang(screen, "middle:", f"the inner {whole_percent(MIDDLE)} of each side")
     for note in explained.notes:
         hang(screen, "note:", escape(note))
 

@@ -8,6 +8,7 @@ paired difference (after Breiman et al. 1984). No single stage, nor all of them,
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -192,8 +193,14 @@ class Probe:
             return None
         known = [tap.name for tap in self.available] + ([SOURCE] if self.source else [])
         unknown = [name for name in self.taps if name not in known]
-        if unknown or not self.taps:
-            raise ConfigError(f"no tap is called {unknown}", cure=f"taps here: {', '.join(known)}")
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], known, n=1)
+            raise ConfigError(
+                f"no tap is called {unknown[0]!r}",
+                cure=(f"--taps {near[0]}? " if near else "") + f"Taps here: {', '.join(known)}",
+            )
+        if not self.taps:
+            raise ConfigError("no tap is named", cure=f"taps here: {', '.join(known)}")
         self.candidates_, self.chosen_by_ = [], "given"
         return self.taps
 
