@@ -386,6 +386,30 @@ def test_a_head_that_is_no_matrix_is_refused() -> None:
         experiment.run(config, out="runs", name="knn")
 
 
+def test_where_training_sees_another_size_the_probe_at_its_own_is_a_candidate(
+    results: dict[str, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_it_was(candidates: list[Candidate], default: float) -> Candidate:
+        return next(c for c in candidates if c.name == learning.AS_IT_WAS)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(defaults, "image_size", lambda *given: 64)
+        patch.setattr(learning, "preferred", as_it_was)
+        result = run("full", run_name="as-it-was")
+    training = result.metrics["training"]
+    assert training["settings"]["image_size"] == 64
+    assert training["chosen"]["weights"] == learning.AS_IT_WAS
+    assert result.built is result.prepared.built
+    assert np.array_equal(result.proba, results["probe"].proba)
+    saved = artefact.load(result.folder / "model").config["pretrained_cfg"]
+    assert saved["input_size"][1:] == list(result.built.info.preprocess.input_px)
+
+    # A size that was asked for is kept.
+    asked = run("full", run_name="asked", image_size=64)
+    names = [c["weights"] for c in asked.metrics["training"]["candidates"]]
+    assert learning.AS_IT_WAS not in names
+
+
 # -- settings --
 
 
@@ -473,13 +497,20 @@ def situation(**changes: Any) -> defaults.Situation:
     return dataclasses.replace(base, **changes)
 
 
-def test_small_pictures_are_not_blown_up() -> None:
-    assert defaults.image_size("full", situation(median_side_px=35)) == 128
-    assert defaults.image_size("full", situation(median_side_px=150)) == 160
-    assert defaults.image_size("full", situation(median_side_px=500)) == 224
-    assert defaults.image_size("full", situation(median_side_px=35, takes_any_size=False)) == 224
+def test_small_pictures_are_not_blown_up_where_much_has_to_change() -> None:
+    def size(method: str, side: float, **changes: Any) -> int:
+        changes = {"gain_of_stages": 0.1, **changes}
+        return defaults.image_size(method, situation(median_side_px=side, **changes))
+
+    assert size("full", 35) == 128
+    assert size("full", 150) == 160
+    assert size("full", 500) == 224
+    assert size("full", 35, takes_any_size=False) == 224
+    # Small steps cannot make up for things of another size; scratch has nothing to make up for.
+    assert size("full", 35, gain_of_stages=0.0) == 224
+    assert size("scratch", 35, gain_of_stages=0.0) == 128
     # The head's features are there already.
-    assert defaults.image_size("head", situation(median_side_px=35)) == 224
+    assert size("head", 35) == 224
 
 
 def test_unlike_data_learn_earlier_and_faster() -> None:
@@ -491,6 +522,18 @@ def test_unlike_data_learn_earlier_and_faster() -> None:
     assert defaults.learning_rate("full", plain, unlike) > 10 * defaults.learning_rate(
         "full", plain, alike
     )
+
+
+def test_a_probe_that_is_often_wrong_leaves_much_to_learn() -> None:
+    plain, names = TrainingSettings(), [f"blocks.{i}" for i in range(7)]
+    often = situation(n_images=1000, probe_error=0.2)
+    assert not often.is_unlike
+    assert often.has_to_change
+    assert defaults.split_point(often, names) == "blocks.3"
+    assert defaults.learning_rate("partial", plain, often) == 0.03
+    few = situation(n_images=100, probe_error=0.2)
+    assert not few.has_to_change
+    assert defaults.learning_rate("partial", plain, few) == 0.0005
 
 
 def test_the_tie_goes_to_the_middle_of_the_way() -> None:

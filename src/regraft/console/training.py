@@ -56,8 +56,12 @@ def _learnt(method: str, training: Mapping[str, Any]) -> str:
 def _taken(training: Mapping[str, Any]) -> str:
     """Which state on the way from the start to the trained weights, and by what."""
     chosen = training["chosen"]
-    ends = {0.0: "the start itself", 1.0: f"the weights of the {chosen['weights']}"}
     start = "the probe" if training["starts_from_probe"] else "the start"
+    is_as_it_was = chosen["weights"].startswith("probe")
+    ends = {
+        0.0: f"the {chosen['weights']}" if is_as_it_was else f"{start} itself",
+        1.0: f"the weights of the {chosen['weights']}",
+    }
     way = f"{whole_percent(chosen['alpha'])} of the way from {start} to the {chosen['weights']}"
     by = f"by {training['held_out']} held-out images of {training['held_out_from']}"
     if not training["candidates"]:

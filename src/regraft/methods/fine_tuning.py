@@ -207,9 +207,9 @@ class FineTuning:
         self.scout_, self.rows_ = plan.scout, plan.rows
         with blas.threads(processes.share(available_cores())):
             outcome = learning.learn(plan, part)
-            if self.settings.refit and len(plan.choose):
+            if self.settings.refit and len(plan.choose) and outcome.alpha > 0:
                 outcome = self._again_on_all(plan, outcome, extraction, y)
-        self.representation_, self.head_ = plan.representation, outcome.head
+        self.representation_, self.head_ = outcome.representation, outcome.head
         self.temperature_, self.built_ = outcome.temperature, outcome.built
         self.history_, self.training_ = outcome.epochs, outcome.record
         self.oof_rows_, self.oof_proba_ = plan.rows[plan.choose], outcome.held_out_proba

@@ -1,11 +1,12 @@
 """What "chosen for these data" means: the rules for every training setting that was not given.
 
 The tutorials choose by two questions: are there many images, and are they like those that the
-network learnt on? The second is measured: where a probe on several stages is clearly better than
-one on the final features, the last layers do not fit these data and have to change (larger rates,
-an earlier split). Where it is not, the probe is good already and careless steps lose several
-points: rates are small, and grow with the number of images. docs/experiments.md has the
-measurements behind each number, "Fine-tuning".
+network learnt on? The second is measured. Where a probe on several stages is clearly better than
+one on the final features, the last layers do not fit these data and have to change; and where the
+probe is often wrong there is much to learn. In both cases rates are large and the split early.
+Else the probe is good already and careless steps lose several points: rates are small, and grow
+with the number of images. docs/experiments.md has the measurements behind each number,
+"Fine-tuning".
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from regraft.methods.settings import AS_IT_IS, TrainingSettings, uses
 SMALLEST_PX = 128
 # Left-out accuracy that several stages must have before the final features for "unlike".
 CLEARLY_BETTER = 0.05
+# Left-out error of the probe that leaves much to learn, and the images that large steps need.
+OFTEN_WRONG, ENOUGH_FOR_LARGE_STEPS = 0.15, 400
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Situation:
     takes_any_size : bool
     gain_of_stages : float
         Left-out accuracy of the probe on its best taps, less that on the final features.
+    probe_error : float
+        Left-out share of images that the probe on its best taps gets wrong.
     stages : tuple of str
         Of the network, in order.
     """
@@ -49,11 +54,18 @@ class Situation:
     takes_any_size: bool
     gain_of_stages: float
     stages: tuple[str, ...]
+    probe_error: float = 0.0
 
     @property
     def is_unlike(self) -> bool:
         """The data are unlike what the network learnt on."""
         return self.gain_of_stages > CLEARLY_BETTER
+
+    @property
+    def has_to_change(self) -> bool:
+        """There is much to learn, so that large steps gain more than they risk."""
+        is_often_wrong = self.probe_error > OFTEN_WRONG
+        return self.is_unlike or (is_often_wrong and self.n_images >= ENOUGH_FOR_LARGE_STEPS)
 
 
 def resolved(
@@ -80,13 +92,18 @@ def resolved(
 
 
 def image_size(method: str, situation: Situation, is_tutorial: bool = False) -> int:
-    """The network's own size, or as much of it as the pictures have (in steps of 32 pixels); the
-    head's features are there at the network's own."""
+    """The network's own size; where much has to change, no more of it than the pictures have (in
+    steps of 32 pixels).
+
+    A network is used to things as large as at its own size. Small steps cannot make up for another
+    one, and the head's features are there at this one.
+    """
     native = situation.native_px
     if (
         method == "head"
         or is_tutorial
         or not situation.takes_any_size
+        or not (situation.has_to_change or method == "scratch")
         or situation.median_side_px >= native
     ):
         return native
@@ -95,18 +112,18 @@ def image_size(method: str, situation: Situation, is_tutorial: bool = False) -> 
 
 
 def split_point(situation: Situation, names: Sequence[str]) -> str | None:
-    """Half of the stages stay where the data are unlike the source, else about two thirds."""
+    """Half of the stages stay where much has to change, else about two thirds."""
     stages = [name for name in names if name in situation.stages]
     if not stages:
         return None
-    share = 0.45 if situation.is_unlike else 0.7
+    share = 0.45 if situation.has_to_change else 0.7
     n_before = [situation.stages.index(name) for name in stages]
     target = share * len(situation.stages)
     best = min(range(len(stages)), key=lambda i: abs(n_before[i] - target))
     return stages[best]
 
 
-# Images seen in all, and bounds of the epochs, by method and by whether the data are unlike.
+# Images seen in all, and bounds of the epochs, by method and by whether much has to change.
 _SEEN: dict[tuple[str, bool], tuple[int, int, int]] = {
     ("head", False): (20_000, 5, 60),
     ("head", True): (20_000, 5, 60),
@@ -121,7 +138,7 @@ _SEEN: dict[tuple[str, bool], tuple[int, int, int]] = {
 
 def epochs(method: str, situation: Situation) -> int:
     """About as many images seen for every size of data, within bounds."""
-    seen, fewest, most = _SEEN[method, situation.is_unlike]
+    seen, fewest, most = _SEEN[method, situation.has_to_change]
     return max(fewest, min(most, round(seen / max(1, situation.n_images))))
 
 
@@ -135,7 +152,7 @@ def learning_rate(method: str, settings: TrainingSettings, situation: Situation)
     """Of the body, per step of 32 images."""
     if method == "scratch":
         return 0.05 if settings.optimizer == "sgd" else 1e-3
-    if situation.is_unlike:
+    if situation.has_to_change:
         return 0.03 if settings.optimizer == "sgd" else 5e-4
     many = max(1.0, min(10.0, situation.n_images / 1000))
     careful = 0.5 if method == "full" else 1.0  # the early layers too move then
@@ -150,4 +167,4 @@ def head_rate(method: str, settings: TrainingSettings, situation: Situation) -> 
         return 0.01 if settings.optimizer == "sgd" else 1e-3
     if settings.optimizer != "sgd":
         return 1e-3
-    return 0.1 if situation.is_unlike else 0.005
+    return 0.1 if situation.has_to_change else 0.005

@@ -24,7 +24,7 @@ from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.features import engines, extract
 from regraft.features.engines import BuiltEngine, available_cores
 from regraft.methods import processes
-from regraft.methods.base import Floats, Head
+from regraft.methods.base import Codes, Floats, Head
 from regraft.methods.fine_tuning import Part
 from regraft.methods.gradient import batchnorm, devices, optim
 from regraft.methods.gradient.examples import Labelled
@@ -41,6 +41,8 @@ ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # over many data sets (Wortsman et al., section 4, "fixed alpha = 0.5"), or, for data unlike the
 # source, where the start is known to be poor, at the end.
 MIDDLE, END = 0.5, 1.0
+# The candidate that training at another picture size must beat too.
+AS_IT_WAS = "probe at the network's own size"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,8 @@ class Candidate:
     Attributes
     ----------
     name : str
-        'best epoch', 'last epoch' or 'average', whose weights are the end of the way.
+        'best epoch', 'last epoch' or 'average', whose weights are the end of the way; or
+        `AS_IT_WAS`.
     alpha : float
         0 is the start, 1 the end.
     worth : (n,) float
@@ -84,8 +87,9 @@ class Outcome:
 
     Attributes
     ----------
+    representation : Representation
     head : Head
-        On the plan's representation of the features of `built`.
+        On that representation of the features of `built`.
     temperature : float
     alpha : float
         How far from the start.
@@ -99,6 +103,7 @@ class Outcome:
         For metrics.json.
     """
 
+    representation: Representation
     head: Head
     temperature: float
     alpha: float
@@ -125,11 +130,13 @@ def learn(plan: Plan, part: Part, *, alpha: float | None = None) -> Outcome:
     history = trainer.run()
     devices.stop_tracking(plan.accelerator)
     candidates, states = _candidates(trainer, start, settings.interpolate)
+    candidates += _probe_as_it_was(plan, settings.interpolate)
     default = MIDDLE if plan.start is not None and not plan.situation.is_unlike else END
     chosen = preferred(candidates, default) if candidates else None
     blind = default if settings.interpolate else END
     blind = blind if alpha is None else alpha
-    alpha, best = (chosen.alpha, states[chosen.name]) if chosen else (blind, history.best)
+    best = states.get(chosen.name, history.best) if chosen else history.best
+    alpha = chosen.alpha if chosen else blind
     temperature = chosen.temperature if chosen else 1.0
 
     learnt = _head_at(model, best)
@@ -142,9 +149,15 @@ def learn(plan: Plan, part: Part, *, alpha: float | None = None) -> Outcome:
         _re_estimate(part)
     built, moved = _tuned_engine(plan, part, before, trainer)
     record = _record(plan, history, candidates, chosen, blind, moved)
+    representation = plan.representation
+    if chosen is not None and chosen.name == AS_IT_WAS:
+        probe = plan.scout
+        representation, head, temperature = probe.representation_, probe.head_, probe.temperature_
+        built = plan.method.built
     return Outcome(
-        head, temperature, alpha, history.best_epoch, built, history.epochs, held_out, record
-    )
+        representation, head, temperature, alpha, history.best_epoch, built, history.epochs,
+        held_out, record,
+    )  # fmt: skip
 
 
 def between(start: State, end: State, alpha: float) -> State:
@@ -264,17 +277,44 @@ def _candidates(
         logits = trainer.stepper.scores(choose.examples)
         temperature = fit_temperature(logits, choose.y)
         proba = softmax(logits.astype(np.float64), temperature=temperature)
-        loss = -np.log(np.maximum(proba[np.arange(len(choose.y)), choose.y], 1e-12))
-        wrong = (proba.argmax(1) != choose.y).astype(float)
-        by_loss = trainer.settings.keep in ("loss", "last")
-        weight = choose.weight if trainer.settings.keep == "balanced-accuracy" else 1.0
         found.append(
-            Candidate(
-                name, alpha, loss if by_loss else wrong * weight,
-                float(loss.mean()), 1 - float(wrong.mean()), temperature, proba,
+            _candidate(
+                name, alpha, proba, temperature, choose.y, choose.weight, trainer.settings.keep
             )
-        )  # fmt: skip
+        )
     return found, states
+
+
+def _probe_as_it_was(plan: Plan, interpolates: bool) -> list[Candidate]:
+    """Where another size of picture was chosen for training: the probe at the network's own, which
+    no way back through the weights leads to."""
+    given = plan.method.settings
+    is_chosen = (given.image_size, given.mean, given.std, plan.method.taps) == (None,) * 4
+    is_comparable = plan.start is not None and len(plan.choose) and interpolates
+    if not (is_chosen and is_comparable) or plan.X_at_size is plan.X:
+        return []
+    taps = plan.scout.representation_.taps
+    probe = plan.fit_probe(plan.X, plan.method.built, taps, plan.learn)
+    scores = probe.head_.scores(probe.representation_(plan.X[plan.choose]))
+    y = plan.y[plan.choose]
+    temperature = fit_temperature(scores, y)
+    proba = softmax(scores.astype(np.float64), temperature=temperature)
+    weight = plan.weights(np.arange(len(plan.rows)))[plan.choose]
+    return [_candidate(AS_IT_WAS, 0.0, proba, temperature, y, weight, plan.settings.keep)]
+
+
+def _candidate(
+    name: str, alpha: float, proba: Floats, temperature: float, y: Codes, weight: Floats, keep: str
+) -> Candidate:
+    """By the images that choose: their codes, weights, and what is to be kept."""
+    loss = -np.log(np.maximum(proba[np.arange(len(y)), y], 1e-12))
+    wrong = (proba.argmax(1) != y).astype(float)
+    worth = wrong * weight if keep == "balanced-accuracy" else wrong
+    if keep in ("loss", "last"):
+        worth = loss
+    return Candidate(
+        name, alpha, worth, float(loss.mean()), 1 - float(wrong.mean()), temperature, proba
+    )
 
 
 def preferred(candidates: list[Candidate], default: float = MIDDLE) -> Candidate:

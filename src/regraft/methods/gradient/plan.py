@@ -112,11 +112,12 @@ class Plan:
         self.built = self.method.built
         everything = np.arange(len(self.rows))
         # With the taps measured, even where some were given: the curve says what data these are.
-        self.scout = self._fit_probe(self.X, self.built, None, everything)
+        self.scout = self.fit_probe(self.X, self.built, None, everything)
 
-    def _fit_probe(
+    def fit_probe(
         self, X: Floats, built: BuiltEngine, taps: tuple[str, ...] | None, rows: NDArray[np.intp]
     ) -> Probe:
+        """The method's probe on some of the rows, by the features of an engine."""
         return self.method.probe(built, taps).fit(
             X[rows], self.y[rows], n_classes=self.n_classes, units=self.units[rows]
         )
@@ -142,6 +143,7 @@ class Plan:
             takes_any_size=network.takes_any_size(self.loaded),
             gain_of_stages=_gain_of_stages(self.scout),
             stages=tuple(name for name, _ in info.widths[:-1]),
+            probe_error=_error(self.scout),
         )
         settings = defaults.resolved(
             self.method.settings, self.method.method, self.situation, names
@@ -162,7 +164,7 @@ class Plan:
             return "light"
         self.listener.say("testing whether these pictures may be mirrored or turned")
         taps = self.scout.representation_.taps
-        blind = self._fit_probe(self.X, self.built, taps, np.flatnonzero(~part))
+        blind = self.fit_probe(self.X, self.built, taps, np.flatnonzero(~part))
         rows = np.flatnonzero(part)
         return measured_augmentation(
             self.table.select(rows), self.y[rows], self.X[rows], self.built, blind
@@ -288,13 +290,13 @@ class Plan:
             return
         self.probe = self.scout
         if self.method.taps or self.X_at_size is not self.X:
-            self.probe = self._fit_probe(self.X_at_size, self.built, self.method.taps, everything)
+            self.probe = self.fit_probe(self.X_at_size, self.built, self.method.taps, everything)
         self.representation = self.probe.representation_
         taps = self.representation.taps
         self.start = self.probe
         if len(self.choose):
             # On the representation of all rows, which knows no label.
-            self.start = self._fit_probe(self.X_at_size, self.built, taps, self.learn)
+            self.start = self.fit_probe(self.X_at_size, self.built, taps, self.learn)
 
     def weights(self, rows: NDArray[np.intp]) -> Floats:
         """Of the images in the loss; mean 1."""
@@ -328,6 +330,13 @@ def _gain_of_stages(probe: Probe) -> float:
     own = [candidate for candidate in probe.candidates_ if SOURCE not in candidate.taps]
     best = min(own, key=lambda candidate: candidate.loss)
     return best.accuracy - by_taps["final",].accuracy
+
+
+def _error(probe: Probe) -> float:
+    """Left-out share of wrong answers on the best taps; 0 if taps were given."""
+    if not probe.candidates_:
+        return 0.0
+    return 1 - min(probe.candidates_, key=lambda candidate: candidate.loss).accuracy
 
 
 def _held_out(y: Codes, units: Codes | None, fraction: float, seed: int) -> NDArray[np.bool_]:
