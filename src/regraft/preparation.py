@@ -5,6 +5,7 @@ Everything that answers about data stands on `prepare`: training, `check`, `laye
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,14 +37,16 @@ class Prepared:
     ----------
     extraction : Extraction
     table : ImageTable
-        The N readable and labelled images, every one in a split.
+        The N readable images, with the splits that were given or made.
     X : (N, D) float32
+    built : BuiltEngine
+        That gave these features.
     duplicates : Duplicates
     findings : list of Finding
     assigned : bool
         Whether the splits were made here.
-    roles : Roles or None
-        None where the table has no usable division (only `check` gets so far).
+    seconds : dict
+        Of each part of the preparation.
     """
 
     extraction: extract.Extraction
@@ -123,9 +126,8 @@ def prepare(
         listener.say(note)
     clock.lap("engine")
     with Store.open(decoder=DECODER_VERSION) as store:
-        extraction = extract.run(
-            table, built, store, progress=lambda done, n: listener.progress("images", done, n)
-        )
+        progress = functools.partial(listener.progress, "images")
+        extraction = extract.run(table, built, store, progress=progress)
     for note in store.notes:
         listener.say(note)
     clock.lap("features")
