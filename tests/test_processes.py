@@ -100,7 +100,7 @@ def alone(room: Path) -> Callable[[str], dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "n"), [("partial", 2), ("partial", 3), ("unfreeze", 2), ("full", 3), ("head", 2)]
+    ("method", "n"), [("partial", 3), ("unfreeze", 2), ("full", 3), ("head", 2)]
 )
 def test_several_processes_learn_what_one_does(
     room: Path, alone: Callable[[str], dict[str, Any]], method: str, n: int

