@@ -358,7 +358,7 @@ def test_run_and_out_say_where(warm: Path, call: Call) -> None:
     assert (Path("here") / "there" / "mine" / "model" / "config.json").is_file()
     ended = call("train", warm / "plain", "--seed", "7", "--run", "mine", "--out", "here/there")
     assert ended.code == 2
-    assert "seed = 0, this is 7" in ended.err
+    assert "made with seed 0, now it is 7" in ended.err
     Path("foreign").mkdir()
     Path("foreign/mine.txt").write_text("x")
     assert call("train", warm / "plain", "--run", "foreign", "--out", ".").code == 2

@@ -117,9 +117,13 @@ def test_another_configuration_of_the_same_name_is_refused_with_both_values(tmp_
     folder = tmp_path / "mine"
     with runs.writing(folder) as room:
         runs.write_json(room / runs.RUN_FILE, {"config": RunConfig("photos").to_dict()})
-    with pytest.raises(UsageError, match="seed = 0, this is 5") as caught:
+    with pytest.raises(UsageError, match="made with seed 0, now it is 5") as caught:
         runs.folder_for(RunConfig("photos", seed=5), out=str(tmp_path), name="mine")
     assert "another --run" in str(caught.value)
+    with pytest.raises(UsageError, match="made with taps not given, now it is final,source"):
+        runs.folder_for(
+            RunConfig("photos", taps=["final", "source"]), out=str(tmp_path), name="mine"
+        )
 
 
 def test_foreign_files_are_never_replaced(tmp_path: Path) -> None:
