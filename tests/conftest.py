@@ -70,6 +70,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Isolation(), "regraft-isolation")
 
 
+# Files that take minutes come first: of two processes, neither waits for the other at the end.
+LONGEST = ("test_processes.py", "test_training_kills.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of the real image sets; the test is skipped where there is none."""
