@@ -24,7 +24,7 @@ from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.features import engines, extract
 from regraft.features.engines import BuiltEngine, available_cores
 from regraft.methods import processes
-from regraft.methods.base import Codes, Floats, Head
+from regraft.methods.base import Floats, Head
 from regraft.methods.fine_tuning import Part
 from regraft.methods.gradient import batchnorm, devices, optim
 from regraft.methods.gradient.examples import Labelled
@@ -130,7 +130,7 @@ def learn(plan: Plan, part: Part, *, alpha: float | None = None) -> Outcome:
     history = trainer.run()
     devices.stop_tracking(plan.accelerator)
     candidates, states = _candidates(trainer, start, settings.interpolate)
-    candidates += _probe_as_it_was(plan, settings.interpolate)
+    candidates += _probe_as_it_was(plan, trainer.choose)
     default = MIDDLE if plan.start is not None and not plan.situation.is_unlike else END
     chosen = preferred(candidates, default) if candidates else None
     blind = default if settings.interpolate else END
@@ -275,41 +275,32 @@ def _candidates(
     for name, alpha in tried:
         trainer.model.load_state_dict(between(start, states[name], alpha))
         logits = trainer.stepper.scores(choose.examples)
-        temperature = fit_temperature(logits, choose.y)
-        proba = softmax(logits.astype(np.float64), temperature=temperature)
-        found.append(
-            _candidate(
-                name, alpha, proba, temperature, choose.y, choose.weight, trainer.settings.keep
-            )
-        )
+        found.append(_candidate(name, alpha, logits, choose, trainer.settings.keep))
     return found, states
 
 
-def _probe_as_it_was(plan: Plan, interpolates: bool) -> list[Candidate]:
+def _probe_as_it_was(plan: Plan, choose: Labelled | None) -> list[Candidate]:
     """Where another size of picture was chosen for training: the probe at the network's own, which
     no way back through the weights leads to."""
     given = plan.method.settings
     is_chosen = (given.image_size, given.mean, given.std, plan.method.taps) == (None,) * 4
-    is_comparable = plan.start is not None and len(plan.choose) and interpolates
-    if not (is_chosen and is_comparable) or plan.X_at_size is plan.X:
+    is_comparable = plan.start is not None and plan.settings.interpolate
+    if choose is None or not (is_chosen and is_comparable) or plan.X_at_size is plan.X:
         return []
     taps = plan.scout.representation_.taps
     probe = plan.fit_probe(plan.X, plan.method.built, taps, plan.learn)
     scores = probe.head_.scores(probe.representation_(plan.X[plan.choose]))
-    y = plan.y[plan.choose]
-    temperature = fit_temperature(scores, y)
-    proba = softmax(scores.astype(np.float64), temperature=temperature)
-    weight = plan.weights(np.arange(len(plan.rows)))[plan.choose]
-    return [_candidate(AS_IT_WAS, 0.0, proba, temperature, y, weight, plan.settings.keep)]
+    return [_candidate(AS_IT_WAS, 0.0, scores, choose, plan.settings.keep)]
 
 
-def _candidate(
-    name: str, alpha: float, proba: Floats, temperature: float, y: Codes, weight: Floats, keep: str
-) -> Candidate:
-    """By the images that choose: their codes, weights, and what is to be kept."""
+def _candidate(name: str, alpha: float, logits: Floats, choose: Labelled, keep: str) -> Candidate:
+    """Calibrated and scored on the images that choose, by what is to be kept."""
+    y = choose.y
+    temperature = fit_temperature(logits, y)
+    proba = softmax(logits.astype(np.float64), temperature=temperature)
     loss = -np.log(np.maximum(proba[np.arange(len(y)), y], 1e-12))
     wrong = (proba.argmax(1) != y).astype(float)
-    worth = wrong * weight if keep == "balanced-accuracy" else wrong
+    worth = wrong * choose.weight if keep == "balanced-accuracy" else wrong
     if keep in ("loss", "last"):
         worth = loss
     return Candidate(
