@@ -33,7 +33,7 @@ from regraft.checks.duplicates import Duplicates, find_duplicates
 from regraft.data.table import ImageTable
 from regraft.features import engines, extract
 from regraft.features.store import Store
-from regraft.images import DECODER_VERSION
+from regraft.images import DECODER_VERSION, pictures
 
 
 class Columns(NamedTuple):
@@ -48,7 +48,7 @@ class Columns(NamedTuple):
 def make_columns(paths: list[str]) -> Columns:
     """Digests, thumbnails and final features of the readable images among the paths."""
     table = ImageTable.from_paths(paths)
-    built = engines.locate(catalog.resolve("default"), sample=extract.sample_pictures(table))
+    built = engines.locate(catalog.resolve("default"), sample=pictures.sample(table.paths))
     with Store.open(decoder=DECODER_VERSION) as store:
         found = extract.run(table, built, store)
     final = built.info.taps[-1]

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from measure import SHARED
 
-from regraft import experiment
-from regraft.methods.probe import HEADS
-from regraft.preparation import lesson_of, prepare
-from regraft.runs import RunConfig
+from regraft.probe.probe import HEADS
+from regraft.record.configuration import RunConfig
+from regraft.workflows import fitting
+from regraft.workflows.lesson import lesson_of
+from regraft.workflows.preparation import prepare
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("data", nargs="*", type=Path)
@@ -32,7 +33,7 @@ for data in sets:
         for head in HEADS:
             config = RunConfig(str(data), taps=taps, head=head)
             start = time.perf_counter()
-            probe = experiment.fit_probe(config, prepared, lesson)
+            probe = fitting.fit_probe(config, prepared, lesson)
             seconds = time.perf_counter() - start
             proba = probe.predict_proba(prepared.X[lesson.roles.reports])
             truth = lesson.y[lesson.roles.reports]

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from measure import SHARED, needs_shared
 
-from regraft import experiment
 from regraft.evaluation.label_issues import find_label_issues
-from regraft.preparation import Prepared, lesson_of, prepare
-from regraft.runs import RunConfig
+from regraft.record.configuration import RunConfig
+from regraft.workflows import fitting
+from regraft.workflows.preparation import Prepared, lesson_of, prepare
 
 PLANTED = {"hymenoptera_data": 20}
 SHARE = 0.05
@@ -48,7 +48,7 @@ def plant(prepared: Prepared, n: int, seed: int) -> tuple[Prepared, set[int]]:
 def suspects(config: RunConfig, prepared: Prepared) -> tuple[list[int], float]:
     """Rows of the table on the list, in its order; and the left-out accuracy."""
     lesson = lesson_of(prepared)
-    probe = experiment.fit_probe(config, prepared, lesson)
+    probe = fitting.fit_probe(config, prepared, lesson)
     y = lesson.y
     rows = np.flatnonzero(lesson.roles.train)[probe.oof_rows_]
     accuracy = float((probe.oof_proba_.argmax(axis=1) == y[rows]).mean())

@@ -67,8 +67,8 @@ def probe(n_rows: int, n_features: int, n_classes: int) -> None:
 def one_probe(n_rows: int, n_features: int, n_classes: int) -> None:
     import resource
 
-    from regraft.features.engines import Tap
-    from regraft.methods.probe import Probe
+    from regraft.features.engine import Tap
+    from regraft.probe.probe import Probe
 
     file = Path(fresh()) / "features"
     X = np.memmap(file, np.float32, "w+", shape=(n_rows, n_features))

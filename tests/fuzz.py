@@ -70,7 +70,7 @@ def parquet() -> Target:
 
 def config() -> Target:
     from regraft.errors import RegraftError
-    from regraft.runs import RunConfig
+    from regraft.record.configuration import RunConfig
 
     def one(data: bytes) -> None:
         with contextlib.suppress(RegraftError):
@@ -81,11 +81,11 @@ def config() -> Target:
         json.dumps(RunConfig("x").to_dict()).encode(),
         b'{"config": {"data": "x", "method": "partial", "training": {"epochs": 3}}}',
     ]
-    return one, seeds, ["regraft.runs", "regraft.methods.settings"]
+    return one, seeds, ["regraft.record.run_folder", "regraft.training.settings"]
 
 
 def artefacts() -> Target:
-    from regraft import artefact
+    from regraft import model
     from regraft.errors import ArtefactError
 
     folder = ROOM / "model"
@@ -94,7 +94,7 @@ def artefacts() -> Target:
     def one(data: bytes) -> None:
         (folder / "config.json").write_bytes(data)
         with contextlib.suppress(ArtefactError):
-            artefact.load(folder)
+            model.load(folder)
 
     known = {
         "architecture": "resnet18", "num_classes": 2, "num_features": 512, "pretrained_cfg": {},
@@ -104,11 +104,11 @@ def artefacts() -> Target:
             "widths": [["final", 512]], "files": {"model.safetensors": "0" * 64},
         },
     }  # fmt: skip
-    return one, [json.dumps(known).encode(), b"{}"], ["regraft.artefact.config"]
+    return one, [json.dumps(known).encode(), b"{}"], ["regraft.model.config_file"]
 
 
 def tensors() -> Target:
-    from regraft.artefact.tensor_file import TensorFile, TensorFileError
+    from regraft.backbones.tensor_file import TensorFile, TensorFileError
 
     def one(data: bytes) -> None:
         with contextlib.suppress(TensorFileError):
@@ -117,7 +117,7 @@ def tensors() -> Target:
 
     header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
     whole = len(header).to_bytes(8, "little") + header + bytes(8)
-    return one, [whole], ["regraft.artefact.tensor_file"]
+    return one, [whole], ["regraft.backbones.tensor_file"]
 
 
 def image() -> Target:

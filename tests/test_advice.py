@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from regraft.advice import next_step, scenario, trust
+from regraft.choosing import next_step, scenario, trust
 
 SCORE = {"value": 0.95, "low": 0.91, "high": 0.98, "level": 0.95}
 METRICS: dict[str, Any] = {

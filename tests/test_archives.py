@@ -360,7 +360,7 @@ def test_a_killed_unpacking_leaves_no_half_result_and_is_swept_up_later(tmp_path
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
     assert killed.returncode == -9
     (part,) = folder.iterdir()
-    assert ".part-" in part.name
+    assert part.name.startswith(".making-")
     os.utime(part, (0, 0))
     unpacked = unpack(archive, folder)
     assert len(files_below(unpacked)) == 50

@@ -24,17 +24,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regraft import artefact
-from regraft.artefact import config as configs
-from regraft.artefact import saving, tensor_file
-from regraft.artefact.tensor_file import Stored, TensorFile, TensorFileError
+from regraft import model as models
+from regraft.backbones import catalog, tensor_file
+from regraft.backbones.tensor_file import Stored, TensorFile, TensorFileError
 from regraft.errors import ArtefactError, WeightsError
-from regraft.features.engines import EngineInfo
+from regraft.features import engines
+from regraft.features.engine import EngineInfo
 from regraft.images.geometry import Preprocess
-from regraft.methods.base import Head
-from regraft.methods.linear_head import LinearHead
-from regraft.methods.neighbours import NeighbourHead, unit_rows
-from regraft.methods.representation import Representation
+from regraft.model import config_file, load, saving
+from regraft.probe import source_classifier
+from regraft.probe.base import Head
+from regraft.probe.classifier import Classifier
+from regraft.probe.linear_head import LinearHead
+from regraft.probe.neighbours import NeighbourHead, unit_rows
+from regraft.probe.representation import Representation
 
 FILES = ("config.json", "model.safetensors", "regraft.safetensors")
 CLASSES = ("ants", "bees", "wasps")
@@ -54,30 +57,20 @@ class Parts:
     classes: tuple[str, ...] = CLASSES
     temperature: float = 0.7
 
-    def save(self, folder: Path) -> Path:
-        return artefact.save(
-            folder,
-            classes=self.classes,
-            representation=self.representation,
-            head=self.head,
-            temperature=self.temperature,
-            info=self.info,
-            weights_path=self.weights_path,
-            method="probe",
-            extra={"accuracy": 0.9},
+    @property
+    def classifier(self) -> Classifier:
+        built = engines.BuiltEngine(
+            self.weights_path.parent, self.info, catalog.Source("default", "built", "resnet10t", "")
         )
+        assert built.weights_path == self.weights_path
+        parts = Classifier(self.classes, self.representation, self.head, self.temperature)
+        return replace(parts.on(built), card={"accuracy": 0.9})
+
+    def save(self, folder: Path) -> Path:
+        return models.save(self.classifier, folder)
 
     def proba(self) -> np.ndarray:
-        return artefact.Artefact(
-            Path(),
-            self.classes,
-            self.representation,
-            self.head,
-            self.temperature,
-            self.info,
-            "",
-            {},
-        ).predict_proba(X)
+        return self.classifier.proba_of(X)
 
 
 def stored(tensors: dict[str, np.ndarray]) -> Tensors:
@@ -118,7 +111,7 @@ def make_parts(folder: Path, taps: tuple[str, ...] = ("final",), **changes: Any)
     if not path.exists():
         tensor_file.write(path, network)
     info = fake_info(network)
-    source = artefact.read_classifier(path, "fc", N_FINAL)
+    source = source_classifier.read_classifier(path, "fc", N_FINAL)
     representation = Representation.fit(X, taps, info.taps, source=source)
     rng = np.random.default_rng(2)
     n_classes = len(changes.get("classes", CLASSES))
@@ -157,7 +150,7 @@ def read_config(model: Path) -> Any:
 def seal(model: Path, config: Any) -> None:
     """Write a changed config with a digest that fits: only the checks behind it can refuse it."""
     (model / "config.json").unlink(missing_ok=True)
-    (model / "config.json").write_text(configs.to_text(config), encoding="utf-8")
+    (model / "config.json").write_text(config_file.to_text(config), encoding="utf-8")
 
 
 def change_tensors(model: Path, name: str, change: Callable[[Tensors], Any]) -> None:
@@ -173,7 +166,7 @@ def change_tensors(model: Path, name: str, change: Callable[[Tensors], Any]) -> 
 
 def refusal(model: Path) -> str:
     with pytest.raises(ArtefactError) as caught:
-        artefact.load(model)
+        load(model)
     assert caught.value.exit_code == 5
     return str(caught.value)
 
@@ -186,12 +179,12 @@ def refusal(model: Path) -> str:
 )
 def test_a_model_comes_back_bit_by_bit(tmp_path: Path, taps: tuple[str, ...]) -> None:
     parts = make_parts(tmp_path, taps)
-    loaded = artefact.load(parts.save(tmp_path / "model"))
-    assert np.array_equal(loaded.predict_proba(X), parts.proba())
-    assert loaded.predict_proba(X).dtype == np.float64
+    loaded = load(parts.save(tmp_path / "model"))
+    assert np.array_equal(loaded.proba_of(X), parts.proba())
+    assert loaded.proba_of(X).dtype == np.float64
     assert (loaded.classes, loaded.method, loaded.temperature) == (CLASSES, "probe", 0.7)
     assert loaded.representation.taps == taps
-    assert loaded.config["regraft"]["extra"] == {"accuracy": 0.9}
+    assert loaded.card == {"accuracy": 0.9}
     for name in ("name", "architecture", "weights_digest", "licence", "origin", "preprocess"):
         assert getattr(loaded.info, name) == getattr(parts.info, name)
     assert (loaded.info.taps, loaded.info.n_features) == (parts.info.taps, 10)
@@ -208,10 +201,13 @@ def knn_parts(tmp_path: Path) -> Parts:
 
 
 def test_a_head_of_neighbours_comes_back_bit_by_bit(knn_parts: Parts, tmp_path: Path) -> None:
-    loaded = artefact.load(knn_parts.save(tmp_path / "model"))
+    loaded = load(knn_parts.save(tmp_path / "model"))
     assert loaded.head.kind == "knn"
-    assert np.array_equal(loaded.predict_proba(X), knn_parts.proba())
-    assert loaded.config["regraft"]["timm_reason"] == "the head is of the kind 'knn', not linear"
+    assert np.array_equal(loaded.proba_of(X), knn_parts.proba())
+    assert (
+        read_config(Path(loaded.folder))["regraft"]["timm_reason"]
+        == "the head is of the kind 'knn', not linear"
+    )
 
 
 @pytest.mark.parametrize("taps", [("final",), ("layer1", "final")])
@@ -230,7 +226,7 @@ def test_the_original_network_can_be_put_together_again(
 
 
 def test_the_source_finds_the_engine_by_its_weights_and_names_the_folder(model: Path) -> None:
-    loaded = artefact.load(model)
+    loaded = load(model)
     source = loaded.source
     digest = loaded.info.weights_digest
     assert (source.kind, source.identity) == ("artefact", f"digest:{digest}")
@@ -240,12 +236,12 @@ def test_the_source_finds_the_engine_by_its_weights_and_names_the_folder(model: 
 def test_any_name_of_a_class_survives(tmp_path: Path) -> None:
     classes = ("<b>&\"'", "naïve 蟻", "a\nb\x00", "caf\udce9", "../..", " ", "true", "0")
     parts = make_parts(tmp_path, classes=classes)
-    assert artefact.load(parts.save(tmp_path / "model")).classes == classes
+    assert load(parts.save(tmp_path / "model")).classes == classes
 
 
 def test_wrong_features_are_a_programming_mistake(model: Path) -> None:
     with pytest.raises(ValueError, match="10 features"):
-        artefact.load(model).predict_proba(X[:, :9])
+        load(model).proba_of(X[:, :9])
 
 
 # -- Refused: the files --
@@ -253,7 +249,7 @@ def test_wrong_features_are_a_programming_mistake(model: Path) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_no_flipped_bit_goes_unnoticed(pristine: Path, tmp_path: Path, name: str) -> None:
-    wanted = artefact.load(pristine).predict_proba(X)
+    wanted = load(pristine).proba_of(X)
     model = shutil.copytree(pristine, tmp_path / "model")
     content = (pristine / name).read_bytes()
     rng = random.Random(0)
@@ -263,14 +259,14 @@ def test_no_flipped_bit_goes_unnoticed(pristine: Path, tmp_path: Path, name: str
         flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         (model / name).write_bytes(flipped)
         try:
-            loaded = artefact.load(model)
+            loaded = load(model)
         except ArtefactError:
             n_refused += 1
         else:
             # A space that became another space is the same JSON.
             assert name == "config.json"
-            assert loaded.config == read_config(pristine)
-            assert np.array_equal(loaded.predict_proba(X), wanted)
+            assert read_config(Path(loaded.folder)) == read_config(pristine)
+            assert np.array_equal(loaded.proba_of(X), wanted)
     assert n_refused >= (60 if name == "config.json" else 80)
 
 
@@ -492,7 +488,7 @@ def test_new_keys_of_the_same_format_are_no_matter(model: Path) -> None:
     config = read_config(model)
     config["regraft"]["new"] = config["new"] = {"files": ["../../etc/passwd"]}
     seal(model, config)
-    artefact.load(model)
+    load(model)
 
 
 def test_names_of_other_files_are_never_followed(model: Path) -> None:
@@ -500,7 +496,7 @@ def test_names_of_other_files_are_never_followed(model: Path) -> None:
     config["regraft"]["files"]["../outside.safetensors"] = "0" * 64
     config["pretrained_cfg"]["file"] = "/etc/passwd"
     seal(model, config)
-    artefact.load(model)
+    load(model)
 
 
 @pytest.mark.parametrize(
@@ -562,7 +558,7 @@ def test_any_change_of_the_config_is_refused_or_harmless(
     except (ValueError, KeyError, TypeError, AttributeError):  # nowhere to put a digest
         (changed / "config.json").write_text(json.dumps(config))
     try:
-        proba = artefact.load(changed).predict_proba(X)
+        proba = load(changed).proba_of(X)
     except ArtefactError:
         return
     assert proba.shape == (len(X), 3)
@@ -688,14 +684,14 @@ def test_any_header_is_read_or_refused(header: Any, data: bytes) -> None:
 
 def test_a_model_is_replaced_and_nothing_is_left_over(parts: Parts, model: Path) -> None:
     replace(parts, classes=("a", "b", "c")).save(model)
-    assert artefact.load(model).classes == ("a", "b", "c")
+    assert load(model).classes == ("a", "b", "c")
     assert sorted(os.listdir(model)) == sorted(FILES)
     assert sorted(os.listdir(model.parent)) == ["model", "weights.safetensors"]
 
 
 def test_an_empty_folder_is_taken(parts: Parts, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    artefact.load(parts.save(tmp_path / "empty"))
+    load(parts.save(tmp_path / "empty"))
 
 
 @pytest.mark.parametrize("content", ["notes.txt", "config.json", "model.safetensors"])
@@ -742,12 +738,12 @@ def test_an_interrupted_save_leaves_the_old_model_or_the_new(
         return call
 
     monkeypatch.setattr(saving, "write", interrupted(saving.write))
-    monkeypatch.setattr(saving.configs, "to_text", interrupted(saving.configs.to_text))
+    monkeypatch.setattr(saving.config_file, "to_text", interrupted(saving.config_file.to_text))
     monkeypatch.setattr(os, "rename", interrupted(os.rename))
     with pytest.raises(Killed):
         replace(parts, classes=("a", "b", "c")).save(model)
     monkeypatch.undo()
-    assert artefact.load(model).classes == CLASSES
+    assert load(model).classes == CLASSES
     assert sorted(os.listdir(model.parent)) == ["model", "weights.safetensors"]
 
 
@@ -762,7 +758,7 @@ import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_artefact import make_parts
-from regraft.artefact import saving
+from regraft.model import saving
 steps = iter(range(1, 100))
 def dies(function):
     def call(*args):
@@ -770,14 +766,14 @@ def dies(function):
             os._exit(9)
         return function(*args)
     return call
-saving.write, saving.configs.to_text = dies(saving.write), dies(saving.configs.to_text)
+saving.write, saving.config_file.to_text = dies(saving.write), dies(saving.config_file.to_text)
 os.rename = dies(os.rename)
 make_parts(Path({str(tmp_path)!r})).save(Path({str(tmp_path)!r}) / "model")
 """
     done = run_python("-c", program)
     assert done.returncode == (9 if step < 5 else 0), done.stderr
     assert (tmp_path / "model").exists() == (step == 5)
-    assert artefact.load(make_parts(tmp_path).save(tmp_path / "model")).classes == CLASSES
+    assert load(make_parts(tmp_path).save(tmp_path / "model")).classes == CLASSES
 
 
 def test_a_full_disk_says_so_and_leaves_nothing(
@@ -850,11 +846,11 @@ def test_a_classifier_of_another_make_keeps_timms_door_shut(
     tensor_file.write(parts.weights_path, network)
     info = fake_info(network)
     info = replace(info, config={**info.config, "classifier": name})
-    loaded = artefact.load(replace(parts, info=info).save(tmp_path / "model"))
-    assert loaded.config["regraft"]["timm"] is False
-    assert words in loaded.config["regraft"]["timm_reason"]
-    assert "label_names" not in loaded.config
-    assert np.array_equal(loaded.predict_proba(X), parts.proba())
+    loaded = load(replace(parts, info=info).save(tmp_path / "model"))
+    assert read_config(Path(loaded.folder))["regraft"]["timm"] is False
+    assert words in read_config(Path(loaded.folder))["regraft"]["timm_reason"]
+    assert "label_names" not in read_config(Path(loaded.folder))
+    assert np.array_equal(loaded.proba_of(X), parts.proba())
 
 
 # -- What it stands on --
@@ -862,9 +858,9 @@ def test_a_classifier_of_another_make_keeps_timms_door_shut(
 
 def test_nothing_slow_or_unsafe_is_imported(run_python: Any) -> None:
     slow = "{'torch', 'timm', 'sklearn', 'scipy', 'safetensors'}"
-    done = run_python("-c", f"import sys, regraft.artefact; print({slow} & set(sys.modules))")
+    done = run_python("-c", f"import sys, regraft.model; print({slow} & set(sys.modules))")
     assert done.stdout.strip() == "set()", done.stderr
-    for file in Path(str(artefact.__file__)).parent.glob("*.py"):
+    for file in Path(str(models.__file__)).parent.glob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {alias.name for node in nodes for alias in node.names}
@@ -920,16 +916,9 @@ def save_real(real: Real, taps: tuple[str, ...], folder: Path) -> Path:
     representation = Representation.fit(real.features, taps, real.info.taps)
     rng = np.random.default_rng(3)
     weight = rng.normal(size=(3, len(representation.centre))).astype(np.float32)
-    return artefact.save(
-        folder / "model",
-        classes=CLASSES,
-        representation=representation,
-        head=LinearHead(weight, rng.normal(size=3).astype(np.float32)),
-        temperature=0.3,
-        info=real.info,
-        weights_path=real.weights_path,
-        method="probe",
-    )
+    head = LinearHead(weight, rng.normal(size=3).astype(np.float32))
+    parts = Parts(real.info, real.weights_path, representation, head, temperature=0.3)
+    return parts.save(folder / "model")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -945,7 +934,7 @@ def test_timm_opens_a_linear_model_and_says_the_same(
     opened = timm.create_model(f"local-dir:{model}", pretrained=True).eval()
     with torch.inference_mode():
         theirs = opened(real.inputs).softmax(1).numpy()
-    ours = artefact.load(model).predict_proba(real.features)
+    ours = load(model).proba_of(real.features)
     assert np.abs(theirs - ours).max() < 1e-5
     assert ours.std(0).max() > 1e-3
     assert opened.num_classes == 3
@@ -965,7 +954,7 @@ def test_timm_opens_the_source_network_where_the_head_sees_more_stages(
     opened = timm.create_model(f"local-dir:{model}", pretrained=True).eval()
     with torch.inference_mode():
         assert torch.equal(opened(real.inputs), real.network(real.inputs))
-    assert artefact.load(model).config["regraft"]["timm"] is False
+    assert read_config(model)["regraft"]["timm"] is False
 
 
 @pytest.mark.parametrize("taps", [("final",), ("layer2", "final")])

@@ -10,14 +10,7 @@ import torch
 from timm.layers import BatchNormAct2d, StdConv2d
 from torch import nn
 
-from regraft.methods.gradient.batchnorm import (
-    MODES,
-    batch_norms,
-    fold,
-    keep_frozen,
-    prepare,
-    re_estimate,
-)
+from regraft.training.batchnorm import MODES, batch_norms, fold, keep_frozen, prepare, re_estimate
 
 NETWORKS = [
     "resnet18",
@@ -406,7 +399,7 @@ def test_every_kind_stays_in_eval_even_in_a_copy(kind):
 # -- Re-estimation --
 
 
-def test_moments_of_unequal_batches_are_those_of_all_images():
+def test_moments_of_unequal_batches_are_those_ofall_images():
     network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1))
     x = pictures(7, size=5) * 3 + 100
     re_estimate(network, [x[:4], x[4:6], x[6:]])

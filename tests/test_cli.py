@@ -174,7 +174,7 @@ def test_a_damaged_model_ends_with_5(warm: Path, call: Call, tmp_path: Path) -> 
 def test_a_bug_of_ours_is_one_line_and_the_traceback_is_in_the_log(
     warm: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from regraft import experiment
+    from regraft.workflows import experiment
 
     def fail(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("oops")
@@ -430,12 +430,12 @@ def test_a_stopped_run_leaves_nothing_half_written(
 ) -> None:  # fmt: skip
     """The signal comes from within, at the 9th image or while the model is being saved."""
     hooks = {
-        "reading": "from regraft import progress\n"
+        "reading": "from regraft.console import progress\n"
         "def stop(lines, stage, done, total):\n    done == 9 and os.kill(os.getpid(), number)\n"
         "progress._PlainLines.progress = stop",
-        "writing": "from regraft import artefact; genuine = artefact.save\n"
+        "writing": "from regraft import model; genuine = model.save\n"
         "def save(*a, **k):\n    genuine(*a, **k); os.kill(os.getpid(), number); time.sleep(5)\n"
-        "artefact.save = save",
+        "model.save = save",
     }
     program = (
         # A shell's background job (as CI may be) hands down SIGINT ignored; a terminal does not.

@@ -16,19 +16,21 @@ from PIL import Image
 from rich.console import Console
 from sklearn.exceptions import NotFittedError
 
-from regraft import cache as caches
-from regraft import upkeep
 from regraft.backbones import catalog
 from regraft.cli import options, outcome
 from regraft.cli.main import cli
 from regraft.console.backbones import show_backbones
 from regraft.console.baselines import _no_better, show_baselines
 from regraft.console.evaluation import _header_widths, show_evaluation
+from regraft.console.predictions import show_predictions
 from regraft.console.screen import hang
 from regraft.errors import BackboneError, RegraftError, TableError, UsageError
-from regraft.estimator import ImageClassifier, _written
-from regraft.runs import RunConfig
-from regraft.serving import Predictions, _all_images
+from regraft.estimator import ImageClassifier
+from regraft.features import upkeep
+from regraft.machine import cache as caches
+from regraft.machine import devices
+from regraft.model.predicting import Predictions, all_images
+from regraft.record.configuration import RunConfig
 
 Write = Callable[..., Path]
 
@@ -78,7 +80,7 @@ def test_what_cannot_be_done_is_refused_at_once(
     Path("afolder").mkdir()
     Path("c.json").write_text(json.dumps({"data": "x", "seed": -3}))
     make_photos(tmp_path / "x", n=1, size_px=32)
-    monkeypatch.setattr(catalog.sys, "platform", "linux")
+    monkeypatch.setattr(devices.sys, "platform", "linux")
     before = sorted(tmp_path.iterdir())
     said = refused(*args)
     for word in words:
@@ -88,19 +90,19 @@ def test_what_cannot_be_done_is_refused_at_once(
 
 def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     there: list[str] = []
-    monkeypatch.setattr(catalog.glob, "glob", lambda pattern: there)
-    monkeypatch.setattr(catalog.sys, "platform", "linux")
-    monkeypatch.setattr(catalog, "version", lambda name: "2.9.0+cpu")
+    monkeypatch.setattr(devices.glob, "glob", lambda pattern: there)
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    monkeypatch.setattr(devices, "version", lambda name: "2.9.0+cpu")
     with pytest.raises(UsageError, match="no GPU"):
-        catalog.require_device("cuda")
+        devices.require_device("cuda")
     there.append("/dev/nvidia3")
     with pytest.raises(UsageError, match=r"2\.9\.0\+cpu"):
-        catalog.require_device("cuda")
-    monkeypatch.setattr(catalog, "version", lambda name: "2.9.0")
+        devices.require_device("cuda")
+    monkeypatch.setattr(devices, "version", lambda name: "2.9.0")
     for device in ("cuda", "cpu", "auto"):
-        catalog.require_device(device)
+        devices.require_device(device)
     with pytest.raises(UsageError, match="no device is called 'gpu'"):
-        catalog.require_device("gpu")
+        devices.require_device("gpu")
 
 
 def test_room_is_asked_for_without_making_anything(tmp_path: Path) -> None:
@@ -193,21 +195,20 @@ def test_missing_sources_are_rows_beside_others(tmp_path: Path, make_photos: Wri
     photos = make_photos(tmp_path / "p", n=2, size_px=32)
     (tmp_path / "notes").write_text("x")
     missing, notes = str(tmp_path / "nope.jpg"), str(tmp_path / "notes")
-    table = _all_images([missing, str(photos), notes])
+    table = all_images([missing, str(photos), notes])
     assert len(table) == 6
     reasons = {bad.path: bad.reason for bad in table.rejected}
     assert reasons[missing] == "no such file"
     assert reasons[notes].startswith("is neither")
     with pytest.raises(TableError, match=r"nope\.jpg"):
-        _all_images([missing, notes])
+        all_images([missing, notes])
 
 
 def test_the_csv_is_utf8_whatever_the_names(tmp_path: Path) -> None:
     path = b"a\xff.jpg".decode("utf-8", "surrogateescape")
     proba = np.array([[0.25, 0.75]])
-    Predictions([path], ("a", "b"), proba, ()).write(
-        out=str(tmp_path / "a.csv"), as_json=False, top=2
-    )
+    found = Predictions([path], ("a", "b"), proba, ())
+    show_predictions(found, out=str(tmp_path / "a.csv"), as_json=False, top=2)
     assert r"a\udcff.jpg,b,0.75" in (tmp_path / "a.csv").read_text(encoding="utf-8")
 
 
@@ -308,8 +309,8 @@ def test_near_names_of_a_pattern_are_offered() -> None:
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "F", "I", "HSV", "YCbCr", "LAB", "RGBX", "La", "I;16"])
-def test_pictures_of_any_mode_can_be_written(mode: str, tmp_path: Path) -> None:
-    from regraft.images.decode import decode, read_file
+def test_pictures_of_any_mode_can_be_seen(mode: str) -> None:
+    from regraft.images import pictures
 
     picture = Image.new("RGB", (8, 8), (10, 200, 30))
     if mode == "La":
@@ -322,8 +323,8 @@ def test_pictures_of_any_mode_can_be_written(mode: str, tmp_path: Path) -> None:
         picture = Image.fromarray(np.full((8, 8), -70000, np.int32))
     else:
         picture = picture.convert("L").convert("F") if mode == "F" else picture.convert(mode)
-    file = Path(_written(picture, tmp_path / "0.png"))
-    assert np.asarray(decode(read_file(file)).pixels).shape[:2] == (8, 8)
+    found = pictures.decoded(picture).pixels
+    assert (found.shape, found.dtype) == ((8, 8, 3), np.uint8)
 
 
 def test_labels_that_are_missing_are_named() -> None:

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from regraft import experiment
-from regraft.experiment import Result
 from regraft.listener import Listener
-from regraft.methods.gradient import checkpoint, compiling, training
-from regraft.methods.gradient.compiling import Choice, choose
-from regraft.runs import RunConfig
+from regraft.record.configuration import RunConfig
+from regraft.training import checkpoint, compiling, loop
+from regraft.training.compiling import Choice, choose
+from regraft.workflows import experiment
+from regraft.workflows.experiment import Result
 
 PLAIN, QUICK = nn.Identity(), nn.Identity()
 
@@ -183,7 +183,7 @@ def test_what_was_chosen_is_in_the_checkpoint_and_counts_when_it_goes_on(
     # As on a GPU where the trial says that the compiled steps are faster.
     times = iter([1.0, 0.5])
     monkeypatch.setattr(compiling, "_seconds_of", lambda step, module: next(times))
-    steps = training.Trainer._learn
+    steps = loop.Trainer._learn
 
     def stopped(self: Any, epoch: int) -> Any:
         if epoch == 1:
@@ -191,7 +191,7 @@ def test_what_was_chosen_is_in_the_checkpoint_and_counts_when_it_goes_on(
         return steps(self, epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Trainer, "_learn", stopped)
+        patch.setattr(loop.Trainer, "_learn", stopped)
         with pytest.raises(KeyboardInterrupt):
             run("stopped")
     saved = checkpoint.read(Path("runs/stopped/checkpoints") / checkpoint.LAST)

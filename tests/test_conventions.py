@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -215,17 +216,11 @@ def test_no_work_is_left_as_a_note_in_the_code() -> None:
 # -- Papers --
 
 
-def test_readme_file_map_names_every_file() -> None:
-    section = read("README.md").partition("## File map")[2]
-    block = re.search(r"```\w*\n(.*?)```", section, re.DOTALL)
-    assert block, "README.md needs a fenced block under '## File map': path, then what it is for"
-    lines = [line.split(maxsplit=1) for line in block[1].splitlines() if line.strip()]
-    named = {parts[0] for parts in lines}
-    assert [parts[0] for parts in lines if len(parts) < 2] == [], "each says what it is for"
-    reasons = Counter(parts[1] for parts in lines if len(parts) == 2)
-    assert [reason for reason, n in reasons.items() if n > 1] == [], "no two are for the same"
-    assert sorted({name_of(path) for path in SOURCES} - named) == [], "not in the map"
-    assert sorted(name for name in named if not (ROOT / name).exists()) == [], "not in the tree"
+def test_the_map_of_files_is_fresh_and_no_two_are_for_the_same() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_files.py"))
+    assert read("docs/architecture.md") == made["page"](), "the map of files is stale: make docs"
+    reasons = Counter(made["purpose"](path) for path in SOURCES)
+    assert [reason for reason, n in reasons.items() if n > 1] == []
 
 
 def test_help_page_is_fresh(run_python: Run) -> None:

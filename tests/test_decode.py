@@ -32,6 +32,7 @@ from regraft.images import decode as decode_module
 from regraft.images.decode import MAX_BYTES, Decoded, decode, read_file
 from regraft.images.facts import facts_of, rejected_facts
 from regraft.images.jpeg_header import read_jpeg_header
+from regraft.images.pictures import content_of
 
 RGB = Image.fromarray(gradient())
 PHOTO = photograph()
@@ -380,7 +381,8 @@ def test_read_file_leaves_no_descriptor_open(tmp_path: Path) -> None:
 
 def test_facts_of_a_good_file() -> None:
     data = with_orientation(6)
-    facts = facts_of(data, bytes(32), decode(data))
+    content = content_of(data)
+    facts = facts_of(content, content.decode())
     luma = gradient() @ [0.299, 0.587, 0.114]
     assert (facts.n_bytes, facts.format, facts.mode) == (len(data), "JPEG", "RGB")
     assert (facts.width, facts.height, facts.orientation, facts.n_frames) == (48, 32, 6, 1)
@@ -392,17 +394,15 @@ def test_facts_of_a_good_file() -> None:
     assert facts.rejected is None
 
 
-def test_the_thumb_hardly_depends_on_the_scale() -> None:
-    data = photograph(1600, 1200)
-    full, half = (
-        np.frombuffer(facts_of(data, b"", decode(data, min_side_px=px)).thumb, np.uint8)
-        for px in (0, 600)
-    )
-    assert np.abs(full.astype(int) - half).mean() < 2
+def test_facts_do_not_depend_on_the_size_that_a_network_wants() -> None:
+    content = content_of(photograph(1600, 1200))
+    sizes = {content.decode(min_side_px=px).scale for px in (0, 200, 600)}
+    assert len(sizes) == 3, "each of another scale"
+    facts = [facts_of(content, content.decode(min_side_px=px)) for px in (0, 200, 384, 600)]
+    assert len(set(facts)) == 1
 
 
 def test_rejected_facts_keep_reason_and_mend() -> None:
     error = DecodeError("reason", cure="mend")
-    facts = rejected_facts(b"12345", bytes(32), error)
+    facts = rejected_facts(5, bytes(32), error)
     assert (facts.rejected, facts.mend, facts.n_bytes) == ("reason", "mend", 5)
-    assert rejected_facts(7, bytes(32), error).n_bytes == 7

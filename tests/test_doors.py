@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regraft import artefact, experiment, serving
 from regraft.data.table import ImageTable
 from regraft.estimator import ImageClassifier
-from regraft.experiment import Result
-from regraft.features import engines, extract
+from regraft.features import extract
 from regraft.features.store import Store
-from regraft.images import DECODER_VERSION
-from regraft.methods.probe import HEADS
-from regraft.runs import RunConfig
+from regraft.images import DECODER_VERSION, pictures
+from regraft.model import load, predicting, scoring
+from regraft.probe.probe import HEADS
+from regraft.record.configuration import RunConfig
+from regraft.workflows import experiment
+from regraft.workflows.experiment import Result
 
 Write = Callable[..., Path]
 TOLERANCE = {"fp32": 1e-6, "bf16": 1e-4}
@@ -53,7 +54,7 @@ class House:
         """``(N, K)`` of val, from the method in memory."""
         result = self.results[way]
         X = result.prepared.X[result.prepared.table.splits == "val"]
-        return result.probe.predict_proba(X)
+        return result.classifier.proba_of(X)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_predictions_csv_is_what_the_method_said(house: House, way: Any) -> None
 @pytest.mark.parametrize("way", WAYS)
 def test_serving_and_the_estimator_say_what_the_run_said(warm: House, way: Any) -> None:
     wanted = warm.proba(way)
-    served = serving.predict(warm.model(way), warm.val)
+    served = predicting.predict(warm.model(way), warm.val)
     assert list(served.classes) == ["discs", "squares", "stripes"]
     np.testing.assert_allclose(served.proba, wanted, atol=tolerance(warm))
     loaded = ImageClassifier.load(warm.model(way))
@@ -116,7 +117,7 @@ def test_serving_and_the_estimator_say_what_the_run_said(warm: House, way: Any) 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_evaluate_scores_what_the_run_scored(warm: House, way: Any) -> None:
-    scored = serving.evaluate_model(warm.model(way), warm.room / "photos").evaluation
+    scored = scoring.evaluate_model(warm.model(way), warm.room / "photos").evaluation
     reported = warm.results[way].evaluation
     assert scored.split == reported.split == "val"
     assert scored.accuracy == reported.accuracy
@@ -132,7 +133,7 @@ def test_without_stored_features_the_answers_are_the_same(cold: House, way: Any)
     """Fresh features, in another order, singly and from another folder, equal the stored ones."""
     wanted = cold.proba(way)
     order = np.random.default_rng(0).permutation(len(cold.val))
-    served = serving.predict(cold.model(way), [cold.val[i] for i in order])
+    served = predicting.predict(cold.model(way), [cold.val[i] for i in order])
     np.testing.assert_allclose(served.proba, wanted[order], atol=tolerance(cold))
 
 
@@ -142,16 +143,16 @@ def test_place_in_a_batch_batch_size_and_threads_change_nothing(
     from dataclasses import replace
 
     way = FEW[0]
-    loaded, wanted = artefact.load(house.model(way)), house.proba(way)
+    loaded, wanted = load(house.model(way)), house.proba(way)
     monkeypatch.setenv("REGRAFT_CACHE", str(built_engines))
-    built = engines.locate(loaded.source, offline=True)
+    built = loaded.built(offline=True)
     table = ImageTable.from_paths(house.val)
     for batch_size, n_threads in ((1, 2), (4, 1), (9, 3)):
         other = replace(built, info=replace(built.info, batch_size=batch_size))
         with Store.open(Path(os.devnull) / "none", decoder=DECODER_VERSION) as nothing:
             done = extract.run(table, other, nothing, n_threads=n_threads)
         assert done.computed == len(house.val)
-        proba = loaded.predict_proba(done.X)
+        proba = loaded.proba_of(done.X)
         np.testing.assert_allclose(proba, wanted, atol=tolerance(house))
 
 
@@ -185,9 +186,9 @@ def test_the_command_line_says_the_same(
 def test_a_picture_twice_and_under_another_name_has_one_answer(warm: House, tmp_path: Path) -> None:
     copy = tmp_path / "Öther näme.jpeg"
     shutil.copy(warm.val[0], copy)
-    served = serving.predict(warm.model(FEW[0]), [warm.val[0], str(copy)])
+    served = predicting.predict(warm.model(FEW[0]), [warm.val[0], str(copy)])
     assert np.array_equal(served.proba[0], served.proba[1])
-    again = serving.predict(warm.model(FEW[0]), [warm.val[0], warm.val[0]])
+    again = predicting.predict(warm.model(FEW[0]), [warm.val[0], warm.val[0]])
     assert len(again.paths) == 1, "each path once"
 
 
@@ -208,9 +209,9 @@ def test_timm_says_the_same_where_the_head_is_linear(warm: House, way: Any) -> N
     import torch
 
     model = timm.create_model(f"local-dir:{warm.model(way)}", pretrained=True).eval()
-    loaded = artefact.load(warm.model(way))
+    loaded = load(warm.model(way))
     preprocess = loaded.info.preprocess
-    pixels = np.stack(extract.sample_pictures(ImageTable.from_paths(warm.val), 9)(preprocess))
+    pixels = np.stack(pictures.sample(warm.val, 9)(preprocess))
     mean, std = (torch.tensor(preprocess.to_dict()[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
     x = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
     with torch.no_grad():

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regraft import upkeep
 from regraft.backbones import catalog
 from regraft.errors import BackboneError
-from regraft.features import engines
-from regraft.features.engines import BuiltEngine, EngineInfo, Tap, locate
+from regraft.features import engines, upkeep
+from regraft.features.engine import EngineInfo, Tap
+from regraft.features.engines import BuiltEngine, locate
 from regraft.images.geometry import Preprocess
+from regraft.machine import processor
 
 Write = Callable[..., Path]
 SMALL = catalog.resolve("random:test_resnet")
@@ -202,8 +203,8 @@ def test_a_graph_that_disagrees_is_refused_and_pytorch_runs(
     from regraft.features import engine_builder
     from regraft.features.torch_engine import TorchEngine
     from regraft.listener import Listener
-    from regraft.preparation import prepare
-    from regraft.runs import RunConfig
+    from regraft.record.configuration import RunConfig
+    from regraft.workflows.preparation import prepare
 
     genuine = engine_builder._reference
     monkeypatch.setattr(engine_builder, "_reference", lambda *a: genuine(*a)[:, ::-1])
@@ -279,7 +280,7 @@ def test_the_folder_depends_on_weights_device_and_processor(
     here = engines.folder_for("ab")
     assert engines.folder_for("ab") == here
     assert len({here, engines.folder_for("cd"), engines.folder_for("ab", "cuda")}) == 3
-    monkeypatch.setattr(engines, "_processor_flags", lambda: frozenset({"other"}))
+    monkeypatch.setattr(processor, "_flags", lambda: frozenset({"other"}))
     assert engines.folder_for("ab") != here
 
 
@@ -290,8 +291,8 @@ def test_the_folder_depends_on_weights_device_and_processor(
 def test_precision_follows_the_processor(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], wanted: str
 ) -> None:
-    monkeypatch.setattr(engines, "_processor_flags", lambda: frozenset(flags))
-    assert engines.precision() == wanted
+    monkeypatch.setattr(processor, "_flags", lambda: frozenset(flags))
+    assert processor.precision() == wanted
 
 
 def test_known_backbones_are_listed_with_their_engine(engine_cache: Path) -> None:

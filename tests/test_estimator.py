@@ -171,7 +171,7 @@ def test_wrong_use_is_said(data: Any) -> None:
 def test_groups_are_left_out_together(data: Any) -> None:
     X, y = data
     classifier = ImageClassifier().fit(X, y, groups=[i // 4 for i in range(16)])
-    assert classifier.method_.chosen_by_.startswith("leave-one-unit-out")
+    assert classifier.classifier_.learnt.chosen_by.startswith("leave-one-unit-out")
 
 
 def test_a_saved_model_comes_back(data: Any, tmp_path: Path) -> None:

@@ -19,23 +19,27 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from conftest import INK, SHAPES
-from regraft import artefact, experiment, serving
-from regraft.artefact import read_classifier
+from regraft import load
 from regraft.backbones import catalog
 from regraft.errors import UsageError
 from regraft.explain import drawing, explanations, nearest
-from regraft.explain.base import Classifier, Heat, against_others
+from regraft.explain.base import Heat, against_others
 from regraft.explain.decomposition import PositionMap, decompose, mean_slope, onto_grid
 from regraft.explain.explainer import explainer_for
 from regraft.explain.occlusion import GRID, Occlusion
 from regraft.features import engine_builder, engines, extract
-from regraft.features.engines import Tap
+from regraft.features.engine import Tap
 from regraft.features.store import Store
+from regraft.images import pictures
 from regraft.listener import Listener
-from regraft.methods.linear_head import LinearHead
-from regraft.methods.mlp_head import MLPHead
-from regraft.methods.representation import Representation, SourceClassifier
-from regraft.runs import RunConfig
+from regraft.model import predicting
+from regraft.probe.classifier import Classifier
+from regraft.probe.linear_head import LinearHead
+from regraft.probe.mlp_head import MLPHead
+from regraft.probe.representation import Representation
+from regraft.probe.source_classifier import SourceClassifier, read_classifier
+from regraft.record.configuration import RunConfig
+from regraft.workflows import experiment, explaining
 
 N_CLASSES = 4
 
@@ -236,7 +240,8 @@ class Network:
 
     def classifier(self, taps: tuple[str, ...]) -> Classifier:
         representation = Representation.fit(self.X, taps, self.built.info.taps, source=self.source)
-        return Classifier(self.built, representation, random_head(len(representation.centre)))
+        head = random_head(len(representation.centre))
+        return Classifier(("a", "b", "c", "d"), representation, head).on(self.built)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -439,10 +444,10 @@ def test_hiding_the_only_place_that_counts_costs_the_class() -> None:
         return (place.mean((1, 2)) / 255)[:, None].astype(np.float32)
 
     info = SimpleNamespace(preprocess=SimpleNamespace(mean=(128 / 255,) * 3), batch_size=4)
-    built = SimpleNamespace(info=info, start=lambda: SimpleNamespace(run=run))
+    built = SimpleNamespace(info=info, engine=lambda: SimpleNamespace(run=run))
     head = LinearHead(np.array([[0], [2]], np.float32), np.zeros(2, np.float32))
     known: Any = SimpleNamespace(
-        built=built, representation=lambda X: X, head=head, temperature=0.5
+        built=lambda: built, representation=lambda X: X, head=head, temperature=0.5
     )
     white = np.full((1, GRID * step, GRID * step, 3), 255, np.uint8)
     (lost,) = Occlusion(known).explain(white, np.array([1])).maps
@@ -473,7 +478,6 @@ def plant(shape: str, random: np.random.Generator) -> tuple[Image.Image, Box]:
 @dataclass(frozen=True)
 class Planted:
     room: Path
-    model: artefact.Artefact
     classifier: Classifier
     files: list[Path]
     pixels: np.ndarray
@@ -505,13 +509,12 @@ def planted(tmp_path_factory: pytest.TempPathFactory, built_engines: Path) -> It
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         config = RunConfig(str(room / "photos"), taps=("final",))
         experiment.run(config, out=str(room / "runs"), name="r")
-        model = artefact.load(room / "runs" / "r" / "model")
-        built = engines.locate(model.source)
-        classifier = Classifier(built, model.representation, model.head, model.temperature)
+        classifier = load(room / "runs" / "r" / "model")
+        built = classifier.built()
         files = sorted((room / "photos" / "val").rglob("*.png"))
-        pixels = np.stack([extract.plain_picture(str(f), built.info.preprocess) for f in files])
-        y = np.array([model.classes.index(f.parent.name) for f in files])
-        known = Planted(room, model, classifier, files, pixels, y, [boxes[str(f)] for f in files])
+        pixels = np.stack([pictures.plain(str(f), built.info.preprocess) for f in files])
+        y = np.array([classifier.classes.index(f.parent.name) for f in files])
+        known = Planted(room, classifier, files, pixels, y, [boxes[str(f)] for f in files])
         yield known
 
 
@@ -532,7 +535,7 @@ def share_on(heat: np.ndarray, box: Box, crop: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize("method", ["cam", "gradcam", "occlusion"])
 def test_a_planted_object_is_found(planted: Planted, own_cache: Path, method: str) -> None:
-    preprocess = planted.classifier.built.info.preprocess
+    preprocess = planted.classifier.built().info.preprocess
     crop = preprocess.input_px[0] / preprocess.resize_px
     shares = [
         share_on(heat, box, crop)
@@ -563,7 +566,7 @@ def test_maps_depend_on_what_was_learnt(
 
     monkeypatch.setattr(engine_builder, "to_graph", fail)
     random = engines.locate(catalog.resolve("random:tf_efficientnet_lite0"), device="cpu")
-    rebuilt = replace(planted.classifier, built=random)
+    rebuilt = planted.classifier.on(random)
     found = explainer_for(rebuilt, example=planted.pixels[:2], method=method)
     n = 3 if method == "occlusion" else len(planted.y)
     maps = found.explain(planted.pixels[:n], planted.y[:n]).maps
@@ -586,8 +589,11 @@ def test_the_command_draws_and_tells(
         (block / f"{name}.py").write_text(f"raise ImportError('{name} is blocked')\n")
     env = {"PYTHONPATH": str(block), "REGRAFT_CACHE": str(own_cache)}
     discs = planted.room / "photos" / "val" / "discs"
-    done = run_cli("explain", planted.model.folder, discs, planted.files[-1], tmp_path / "bad.jpg",
-                   "--out", tmp_path / "maps", "--json", "--top", 2, env=env)  # fmt: skip
+    model, bad = planted.classifier.folder, tmp_path / "bad.jpg"
+    done = run_cli(
+        "explain", model, discs, planted.files[-1], bad,
+        "--out", tmp_path / "maps", "--json", "--top", 2, env=env,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 4 + 1 + 1
@@ -611,10 +617,10 @@ def test_the_command_draws_and_tells(
     kept = json.loads((tmp_path / "maps" / "maps.json").read_text())
     assert kept["images"] == rows
     assert (kept["method"], kept["notes"]) == ("cam", [])
-    predicted = serving.predict(planted.model, [discs])
+    predicted = predicting.predict(planted.classifier, [discs])
     assert [r["probability"] for r in rows[:4]] == pytest.approx(predicted.proba.max(1), abs=1e-6)
 
-    told = run_cli("explain", planted.model.folder, planted.files[0], "--label", "stripes",
+    told = run_cli("explain", planted.classifier.folder, planted.files[0], "--label", "stripes",
                    "--top", 0, env=env)  # fmt: skip
     assert told.returncode == 0, told.stderr
     assert "for stripes" in told.stdout
@@ -639,7 +645,7 @@ def test_what_cannot_be_meant_is_refused(
     (tmp_path / "file.txt").write_text("")
     image = tmp_path / "bad.jpg" if code == 3 else planted.files[0]
     env = {"REGRAFT_CACHE": str(own_cache)}
-    done = run_cli("explain", planted.model.folder, image, *args, env=env)
+    done = run_cli("explain", planted.classifier.folder, image, *args, env=env)
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.jpg", "file.txt"], "nothing is left"
@@ -652,8 +658,8 @@ def test_equal_names_get_pictures_of_their_own(
         (tmp_path / folder).mkdir()
         shutil.copy(planted.files[0], tmp_path / folder / "Same.png")
     shutil.copy(planted.files[1], tmp_path / "b" / "same.png.png")
-    found = serving.explain(
-        planted.model.folder, [tmp_path / "a", tmp_path / "b"], out=tmp_path / "maps"
+    found = explaining.explain(
+        planted.classifier.folder, [tmp_path / "a", tmp_path / "b"], out=tmp_path / "maps"
     )
     names = [image["picture"] for image in found.images]
     assert len(set(map(str.casefold, names))) == 3
@@ -667,9 +673,9 @@ def test_more_images_than_are_drawn_at_once_stay_in_order(
     folder = planted.room / "photos" / "val"
     done: list[int] = []
     listener = Listener(progress=lambda stage, n, total: done.append(n))
-    found = serving.explain(planted.model.folder, [folder], out=tmp_path, listener=listener)
+    found = explaining.explain(planted.classifier.folder, [folder], out=tmp_path, listener=listener)
     assert [Path(i["path"]).name for i in found.images] == [
-        Path(p).name for p in serving.predict(planted.model, [folder]).paths
+        Path(p).name for p in predicting.predict(planted.classifier, [folder]).paths
     ]
     assert done[-3:] == [0, 3, 6]
     values = {Path(i["path"]).name: i["map"]["values"] for i in found.images}
@@ -700,18 +706,18 @@ def test_heat_is_json_whatever_is_missing() -> None:
 
 
 def test_the_nearest_are_those_of_all_of_train(planted: Planted, own_cache: Path) -> None:
-    built = planted.classifier.built
+    built = planted.classifier.built()
     with Store.open(decoder=extract.DECODER_VERSION) as store:
         from regraft.data.sources import read_table
 
         photos = extract.run(read_table(str(planted.room / "photos")), built, store)
         train = photos.table.splits == "train"
         found = nearest.find(
-            planted.model, photos.X, photos.digests, store,
+            planted.classifier, photos.X, photos.digests, store,
             recipe_digest=photos.recipe.digest, k=3,
         )  # fmt: skip
     assert (found.n_known, found.n_learnt_from, found.note) == (28, 28, "")
-    Z = planted.model.representation(photos.X)
+    Z = planted.classifier.representation(photos.X)
     Z /= np.linalg.norm(Z, axis=1, keepdims=True)
     similar = Z @ Z.T
     np.fill_diagonal(similar, -2)
@@ -725,13 +731,13 @@ def test_the_nearest_are_those_of_all_of_train(planted: Planted, own_cache: Path
 
 
 def test_what_the_store_lost_is_said(planted: Planted, own_cache: Path, tmp_path: Path) -> None:
-    X = np.zeros((1, planted.model.info.n_features), np.float32)
-    ask = {"recipe_digest": extract.recipe_for(planted.model.info).digest, "k": 3}
+    X = np.zeros((1, planted.classifier.info.n_features), np.float32)
+    ask = {"recipe_digest": extract.recipe_for(planted.classifier.info).digest, "k": 3}
     with Store.open(tmp_path / "empty") as store:
-        found = nearest.find(planted.model, X, [bytes(32)], store, **ask)
+        found = nearest.find(planted.classifier, X, [bytes(32)], store, **ask)
     assert found.neighbours == [[]]
     assert "0 of the 28" in found.note
-    silent = replace(planted.model, config={"regraft": {}})
+    silent = replace(planted.classifier, card={})
     with Store.open(tmp_path / "empty") as store:
         assert "does not say" in nearest.find(silent, X, [bytes(32)], store, **ask).note
 
@@ -739,13 +745,13 @@ def test_what_the_store_lost_is_said(planted: Planted, own_cache: Path, tmp_path
 def test_an_image_that_is_gone_gives_way_to_the_next(
     planted: Planted, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = planted.classifier.built
+    built = planted.classifier.built()
     X = built.start().run(planted.pixels[:1])
     ask = {"recipe_digest": extract.recipe_for(built.info).digest, "k": 2}
     with Store.open(decoder=extract.DECODER_VERSION) as store:
-        first, second = nearest.find(planted.model, X, [b""], store, **ask).neighbours[0]
+        first, second = nearest.find(planted.classifier, X, [b""], store, **ask).neighbours[0]
         genuine = nearest.os.path.exists
         monkeypatch.setattr(nearest.os.path, "exists", lambda p: p != first.path and genuine(p))
-        left = nearest.find(planted.model, X, [b""], store, **ask).neighbours[0]
+        left = nearest.find(planted.classifier, X, [b""], store, **ask).neighbours[0]
     assert left[0] == second
     assert len(left) == 2

@@ -16,10 +16,11 @@ from bad_files import photograph
 from regraft.backbones import catalog
 from regraft.data.table import ImageTable
 from regraft.features import extract
-from regraft.features.engines import BuiltEngine, EngineInfo, locate
+from regraft.features.engine import EngineInfo
+from regraft.features.engines import BuiltEngine, locate
 from regraft.features.extract import Extraction
 from regraft.features.store import Store
-from regraft.images import DECODER_VERSION
+from regraft.images import DECODER_VERSION, pictures
 from regraft.images.geometry import Preprocess
 
 LONG_AGO_NS = 10**18
@@ -103,7 +104,7 @@ def test_the_numbers_stand_beside_their_own_picture(photos: Path) -> None:
     done = run(photos, engine(), n_threads=4)
     built = engine()
     for path, row in zip(done.table.paths, done.X, strict=True):
-        (pixels,) = extract.sample_pictures(ImageTable.from_paths([path]))(built.info.preprocess)
+        (pixels,) = pictures.sample([path])(built.info.preprocess)
         assert np.array_equal(built.run(pixels[None])[0], row)
 
 
@@ -130,7 +131,7 @@ def test_a_warm_pass_opens_no_file_and_starts_no_engine(
     def refuse(*args: object, **kwargs: object) -> bytes:
         raise AssertionError("a warm pass reads nothing")
 
-    monkeypatch.setattr(extract, "read_file", refuse)
+    monkeypatch.setattr(extract, "content_of", refuse)
     warm = run(photos, warm_engine)
     assert (warm.computed, warm.from_store) == (0, 18)
     assert (warm_engine.n_started, warm_engine.n_run) == ([], [])

@@ -13,18 +13,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from regraft import ImageClassifier, artefact, experiment, serving
+from regraft import ImageClassifier, load
 from regraft.errors import ConfigError, TrainingError, UsageError
-from regraft.experiment import Result
-from regraft.methods import METHODS, method
-from regraft.methods.fine_tuning import FineTuning
-from regraft.methods.gradient import defaults, learning, stepping, training
-from regraft.methods.gradient.examples import FeatureExamples, PixelExamples, prefetched
-from regraft.methods.gradient.learning import Candidate, between, preferred
-from regraft.methods.gradient.plan import _held_out
-from regraft.methods.gradient.tunable import TunableClassifier, head_module
-from regraft.methods.settings import TrainingSettings, uses
-from regraft.runs import RunConfig
+from regraft.images import pictures
+from regraft.model import predicting, scoring
+from regraft.record.configuration import RunConfig
+from regraft.training import defaults, learning, loop, stepping
+from regraft.training.examples import FeatureExamples, PixelExamples, prefetched
+from regraft.training.learning import Candidate, between, preferred
+from regraft.training.methods import METHODS
+from regraft.training.plan import held_out
+from regraft.training.settings import TrainingSettings, uses
+from regraft.training.tunable import TunableClassifier, head_module
+from regraft.workflows import experiment
+from regraft.workflows.experiment import Result
 
 BACKBONE = "random:test_efficientnet"
 BY_GRADIENTS = [name for name in METHODS if name != "probe"]
@@ -83,15 +85,16 @@ def results(room: Path) -> dict[str, Result]:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_keeps_the_contract(results: dict[str, Result], name: str, room: Path) -> None:
     result = results[name]
-    assert type(result.probe) is method(name)
+    assert result.classifier.method == name
+    assert (result.classifier.learnt.training is not None) == METHODS[name].trains
     assert result.metrics["method"] == name
-    model = artefact.load(result.folder / "model")
+    model = load(result.folder / "model")
     assert model.method == name
     files = sorted((room / "photos" / "val").rglob("*.jpg"))
-    found = serving.predict(result.folder / "model", files)
+    found = predicting.predict(result.folder / "model", files)
     assert found.proba.shape == (15, 3)
     np.testing.assert_allclose(found.proba.sum(1), 1, atol=1e-9)
-    scored = serving.evaluate_model(result.folder / "model", room / "photos")
+    scored = scoring.evaluate_model(result.folder / "model", room / "photos")
     assert scored.evaluation.accuracy.value == result.evaluation.accuracy.value
     assert scored.evaluation.log_loss.value == pytest.approx(
         result.evaluation.log_loss.value, rel=1e-5
@@ -163,8 +166,8 @@ def test_a_changed_frozen_tensor_is_an_error_and_nothing_is_saved(
         monkeypatch.setattr(learning.splitting, "changed", lambda b, a: ([], list(b)))
         return history
 
-    original = training.Trainer.run
-    monkeypatch.setattr(training.Trainer, "run", change)
+    original = loop.Trainer.run
+    monkeypatch.setattr(loop.Trainer, "run", change)
     with pytest.raises(TrainingError, match="frozen part changed"):
         run("partial", run_name="broken")
     assert not (room / "runs" / "broken" / "model").exists()
@@ -197,8 +200,6 @@ def test_mixup_reaches_the_tokens_of_a_transformer(monkeypatch: pytest.MonkeyPat
 def test_timm_opens_a_tuned_model_and_says_the_same(name: str, room: Path) -> None:
     import timm
 
-    from regraft.features.extract import plain_picture
-
     result = run(
         name, run_name=f"timm-{name}", taps=["final"], interpolate=False,
         learning_rate=0.05, head_rate=0.05,
@@ -207,15 +208,15 @@ def test_timm_opens_a_tuned_model_and_says_the_same(name: str, room: Path) -> No
     model = result.folder / "model"
     opened = timm.create_model(f"local-dir:{model}", pretrained=True).eval()
     files = sorted((room / "photos" / "val").rglob("*.jpg"))
-    preprocess = result.probe.built_.info.preprocess
-    pictures = [plain_picture(str(file), preprocess) for file in files]
+    preprocess = result.classifier.built().info.preprocess
+    shown = [pictures.plain(str(file), preprocess) for file in files]
     config = opened.pretrained_cfg
     examples = PixelExamples(
-        len(files), lambda row, epoch: pictures[row], mean=config["mean"], std=config["std"]
+        len(files), lambda row, epoch: shown[row], mean=config["mean"], std=config["std"]
     )
     with torch.inference_mode():
         theirs = opened(examples.batch(np.arange(len(files)), 0)[0]).softmax(1).numpy()
-    ours = serving.predict(model, files).proba
+    ours = predicting.predict(model, files).proba
     assert ours.std(0).max() > 1e-3
     np.testing.assert_allclose(theirs, ours, atol=2e-3)
     assert tuple(config["label_names"]) == ("discs", "squares", "stripes")
@@ -228,35 +229,34 @@ def test_alpha_zero_is_the_probe_itself(
     tuned = run("partial", run_name="alpha-zero")
     assert tuned.metrics["training"]["chosen"]["alpha"] == 0.0
     assert tuned.metrics["training"]["weights"]["moved"] == 0
-    probe, start = results["probe"].probe, tuned.probe
-    assert start.representation_.taps == probe.representation_.taps
+    probe, start = results["probe"].classifier, tuned.classifier
+    assert start.representation.taps == probe.representation.taps
     X = results["probe"].prepared.X
-    found = start.head_.scores(start.representation_(X))
-    wanted = probe.head_.scores(probe.representation_(X)) / probe.temperature_
+    found = start.head.scores(start.representation(X))
+    wanted = probe.head.scores(probe.representation(X)) / probe.temperature
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
 def test_the_module_gives_the_numbers_of_the_pass(results: dict[str, Result], room: Path) -> None:
-    probe, prepared = results["probe"].probe, results["probe"].prepared
+    probe, prepared = results["probe"].classifier, results["probe"].prepared
     from regraft.backbones import network
-    from regraft.features.extract import plain_picture
 
     info = prepared.built.info
     loaded = network.rebuild(prepared.built.weights_path, info.architecture, info.config)
     stages = [name for name, _ in info.widths[:-1]]
     model = TunableClassifier(
-        loaded.network, stages, info.taps, probe.representation_,
-        head_module(probe.head_, probe.temperature_),
+        loaded.network, stages, info.taps, probe.representation,
+        head_module(probe.head, probe.temperature),
     ).eval()  # fmt: skip
-    pictures = [plain_picture(p, info.preprocess) for p in prepared.table.paths[:4]]
+    shown = [pictures.plain(p, info.preprocess) for p in prepared.table.paths[:4]]
     config = info.config
     examples = PixelExamples(
-        4, lambda row, epoch: pictures[row], mean=config["mean"], std=config["std"]
+        4, lambda row, epoch: shown[row], mean=config["mean"], std=config["std"]
     )
     x, _ = examples.batch(np.arange(4), 0)
     with torch.no_grad():
         logits = model(x).numpy()
-    wanted = probe.head_.scores(probe.representation_(prepared.X[:4])) / probe.temperature_
+    wanted = probe.head.scores(probe.representation(prepared.X[:4])) / probe.temperature
     np.testing.assert_allclose(logits, wanted, atol=2e-3)
 
 
@@ -362,10 +362,10 @@ def test_fewer_epochs_than_a_run_has_are_refused_and_nothing_is_lost(room: Path)
 
 def test_a_head_can_see_pictures_of_another_size(results: dict[str, Result]) -> None:
     result = run("head", run_name="larger", image_size=192)
-    assert result.probe.built_.info.preprocess.input_px == (192, 192)
-    saved = artefact.load(result.folder / "model").config["pretrained_cfg"]
+    assert result.classifier.built().info.preprocess.input_px == (192, 192)
+    saved = json.loads((result.folder / "model" / "config.json").read_text())["pretrained_cfg"]
     assert list(saved["input_size"]) == [3, 192, 192]
-    assert results["head"].probe.built_ is results["head"].prepared.built
+    assert results["head"].classifier.built() is results["head"].prepared.built
 
 
 def test_patience_ends_a_run_that_gets_no_better() -> None:
@@ -399,10 +399,10 @@ def test_where_training_sees_another_size_the_probe_at_its_own_is_a_candidate(
     training = result.metrics["training"]
     assert training["settings"]["image_size"] == 64
     assert training["chosen"]["weights"] == learning.AS_IT_WAS
-    assert result.built is result.prepared.built
+    assert result.classifier.built() is result.prepared.built
     assert np.array_equal(result.proba, results["probe"].proba)
-    saved = artefact.load(result.folder / "model").config["pretrained_cfg"]
-    assert saved["input_size"][1:] == list(result.built.info.preprocess.input_px)
+    saved = json.loads((result.folder / "model" / "config.json").read_text())["pretrained_cfg"]
+    assert saved["input_size"][1:] == list(result.classifier.built().info.preprocess.input_px)
 
     # A size that was asked for is kept.
     asked = run("full", run_name="asked", image_size=64)
@@ -448,7 +448,7 @@ def test_every_setting_trains_saves_and_loads(name: str, settings: dict[str, Any
     if name == "partial":
         settings = {key: value for key, value in settings.items() if key != "cutmix"}
     result = run(name, run_name=label, **settings)
-    again = serving.evaluate_model(result.folder / "model", "photos")
+    again = scoring.evaluate_model(result.folder / "model", "photos")
     assert again.evaluation.accuracy.value == result.evaluation.accuracy.value
 
 
@@ -459,8 +459,8 @@ def test_the_estimator_takes_the_same_settings(room: Path) -> None:
         method="partial", backbone=BACKBONE, split_point="blocks.3", epochs=1,
         training={"views": 1, "augment": "none"},
     ).fit(files, labels)  # fmt: skip
-    assert isinstance(classifier.method_, FineTuning)
-    assert classifier.method_.settings_.split_point == "blocks.3"
+    settings = classifier.classifier_.learnt.training["settings"]
+    assert settings["split_point"] == "blocks.3"
     proba = classifier.predict_proba(files[:5])
     classifier.save(room / "estimated")
     np.testing.assert_allclose(
@@ -500,7 +500,7 @@ def situation(**changes: Any) -> defaults.Situation:
 def test_small_pictures_are_not_blown_up_where_much_has_to_change() -> None:
     def size(method: str, side: float, **changes: Any) -> int:
         changes = {"gain_of_stages": 0.1, **changes}
-        return defaults.image_size(method, situation(median_side_px=side, **changes))
+        return defaults.image_size(METHODS[method], situation(median_side_px=side, **changes))
 
     assert size("full", 35) == 128
     assert size("full", 150) == 160
@@ -519,8 +519,8 @@ def test_unlike_data_learn_earlier_and_faster() -> None:
     assert defaults.split_point(unlike, names) == "blocks.3"
     assert defaults.split_point(alike, names) == "blocks.5"
     plain = TrainingSettings()
-    assert defaults.learning_rate("full", plain, unlike) > 10 * defaults.learning_rate(
-        "full", plain, alike
+    assert defaults.learning_rate(METHODS["full"], plain, unlike) > 10 * defaults.learning_rate(
+        METHODS["full"], plain, alike
     )
 
 
@@ -530,15 +530,15 @@ def test_a_probe_that_is_often_wrong_leaves_much_to_learn() -> None:
     assert not often.is_unlike
     assert often.has_to_change
     assert defaults.split_point(often, names) == "blocks.3"
-    assert defaults.learning_rate("partial", plain, often) == 0.03
+    assert defaults.learning_rate(METHODS["partial"], plain, often) == 0.03
     few = situation(n_images=100, probe_error=0.2)
     assert not few.has_to_change
-    assert defaults.learning_rate("partial", plain, few) == 0.0005
+    assert defaults.learning_rate(METHODS["partial"], plain, few) == 0.0005
 
 
 def test_the_tie_goes_to_the_middle_of_the_way() -> None:
-    def candidate(alpha: float, worth: list[float]) -> Candidate:
-        return Candidate("best epoch", alpha, np.array(worth), 0.0, 0.0, 1.0, np.zeros((3, 2)))
+    def candidate(alpha: float, image_loss: list[float]) -> Candidate:
+        return Candidate("best epoch", alpha, np.array(image_loss), 0.0, 0.0, 1.0, np.zeros((3, 2)))
 
     level = [candidate(a, [1.0, 2.0, 3.0]) for a in (0.0, 0.5, 1.0)]
     assert preferred(level).alpha == 0.5
@@ -558,11 +558,11 @@ def test_between_keeps_the_bits_of_what_is_equal() -> None:
 def test_units_and_rare_classes_are_not_divided() -> None:
     y = np.array([0] * 30 + [1] * 30 + [2])
     units = np.arange(61) // 2
-    part = _held_out(y, units, 0.2, 0)
+    part = held_out(y, units, 0.2, 0)
     assert 8 <= part.sum() <= 20
     assert not part[60]
     assert all(len(set(part[units == unit])) == 1 for unit in set(units))
-    assert not _held_out(y[:20], None, 0.2, 0).any()
+    assert not held_out(y[:20], None, 0.2, 0).any()
 
 
 def test_prefetched_batches_come_in_order_and_whole() -> None:

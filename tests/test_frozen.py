@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 from regraft.backbones import splitting
-from regraft.features.engines import Tap
-from regraft.methods.gradient import batchnorm, devices, learning, optim
-from regraft.methods.gradient.examples import ActivationExamples, Labelled
-from regraft.methods.gradient.plan import _plain_final
-from regraft.methods.gradient.stepping import Stepper
-from regraft.methods.gradient.training import Trainer
-from regraft.methods.gradient.tunable import TunableClassifier, random_head
-from regraft.methods.settings import TrainingSettings
+from regraft.features.engine import Tap
+from regraft.training import acceleration, batchnorm, learning, optim
+from regraft.training.examples import ActivationExamples, Labelled
+from regraft.training.loop import Trainer
+from regraft.training.plan import _plain_final
+from regraft.training.settings import TrainingSettings
+from regraft.training.stepping import Stepper
+from regraft.training.tunable import TunableClassifier, random_head
 from test_splitting import make, one_thread, pictures, small_swin, small_vgg, small_vit
 
 __all__ = ["one_thread"]
@@ -126,7 +126,7 @@ def train(
     stepper = Stepper(
         model, Labelled(examples, y, np.ones(N)), SETTINGS,
         groups=optim.parameter_groups(model, rate=1e-3, head="head"),
-        accelerator=devices.accelerator("cpu", SETTINGS, body), n_classes=N_CLASSES,
+        accelerator=acceleration.accelerator("cpu", SETTINGS, body), n_classes=N_CLASSES,
     )  # fmt: skip
     history = Trainer(stepper, None).run()
     assert len(history.epochs) == 1

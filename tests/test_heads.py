@@ -10,12 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.svm import LinearSVC
 
-from regraft.methods.convex import PrincipalRows, solve
-from regraft.methods.linear_head import LinearHead
-from regraft.methods.logistic import Logistic, fit_logistic
-from regraft.methods.neighbours import NeighbourHead, fit_knn, fit_nearest_mean, nearest
-from regraft.methods.out_of_fold import merged_folds
-from regraft.methods.svm import OneAgainstRest, fit_svm
+from regraft.probe.convex import PrincipalRows, solve
+from regraft.probe.linear_head import LinearHead
+from regraft.probe.logistic import Logistic, fit_logistic
+from regraft.probe.neighbours import NeighbourHead, fit_knn, fit_nearest_mean, nearest
+from regraft.probe.out_of_fold import merged_folds
+from regraft.probe.svm import OneAgainstRest, fit_svm
 
 FITS = {"logistic": fit_logistic, "svm": fit_svm, "mean": fit_nearest_mean, "knn": fit_knn}
 every_head = pytest.mark.parametrize("fit", FITS.values(), ids=FITS.keys())
@@ -248,7 +248,7 @@ def test_svm_of_two_points_is_worked_by_hand():
 
 @convex_head
 def test_path_spans_eight_decades_and_can_end_early(fit):
-    from regraft.methods.convex import RELATIVE_STRENGTHS
+    from regraft.probe.convex import RELATIVE_STRENGTHS
 
     assert len(RELATIVE_STRENGTHS) >= 20
     assert RELATIVE_STRENGTHS[0] / RELATIVE_STRENGTHS[-1] == pytest.approx(1e8)
@@ -264,7 +264,7 @@ def test_path_spans_eight_decades_and_can_end_early(fit):
 def test_parts_of_the_folds_give_what_all_folds_together_give(fit, monkeypatch):
     Z, y = _images()
     together = _fit(fit, Z, y)
-    monkeypatch.setattr("regraft.methods.convex.MAX_NUMBERS", 90 * 3)
+    monkeypatch.setattr("regraft.probe.convex.MAX_NUMBERS", 90 * 3)
     apart = _fit(fit, Z, y)
     assert_allclose(_softmax(apart.oof_scores), _softmax(together.oof_scores), atol=1e-2)
     assert_allclose(_softmax(apart.head.scores(Z)), _softmax(together.head.scores(Z)), atol=1e-5)
@@ -337,7 +337,7 @@ def test_neighbour_scores_do_not_depend_on_chunks(monkeypatch):
     Z, y = _images()
     head = _fit(fit_knn, Z, y).head
     whole = head.scores(Z)
-    monkeypatch.setattr("regraft.methods.neighbours.CHUNK_ROWS", 13)
+    monkeypatch.setattr("regraft.probe.neighbours.CHUNK_ROWS", 13)
     assert_allclose(head.scores(Z), whole, atol=1e-5)
 
 
@@ -397,7 +397,7 @@ def test_merged_folds_are_balanced_stratified_and_keep_rows_together():
 def test_heads_do_not_import_scipy_or_scikit_learn():
     code = (
         "import sys, numpy as np\n"
-        "from regraft.methods import logistic, svm, neighbours\n"
+        "from regraft.probe import logistic, svm, neighbours\n"
         "y = np.arange(20) % 2\n"
         "Z = np.random.default_rng(0).normal(size=(20, 3))\n"
         "for fit in (logistic.fit_logistic, svm.fit_svm, neighbours.fit_knn,"

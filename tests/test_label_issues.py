@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from regraft.evaluation.calibration import softmax
 from regraft.evaluation.label_issues import find_label_issues
-from regraft.features.engines import Tap
-from regraft.methods.probe import Probe
+from regraft.features.engine import Tap
+from regraft.probe.choice import Network
+from regraft.probe.probe import Probe
 
 TAPS = (Tap("final", 0, 24),)
 
@@ -33,7 +34,9 @@ def flipped(y, n, *, seed=0):
 
 
 def left_out_proba(X, y):
-    return Probe(TAPS, taps=("final",)).fit(X, y, n_classes=int(y.max()) + 1).oof_proba_
+    classes = [*map(str, range(int(y.max()) + 1))]
+    found = Probe(taps=("final",)).fit(X, y, network=Network(TAPS), classes=classes)
+    return found.learnt.oof_proba
 
 
 def sure_of(y, n_classes, confidence):

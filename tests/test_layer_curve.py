@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regraft.advice import layer_curve
+from regraft.choosing import layer_curve
 
 
 def curve(*accuracies: float) -> list[dict[str, object]]:

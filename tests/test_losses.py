@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from regraft.methods.gradient.losses import (
+from regraft.training.losses import (
     LOSSES,
     Criterion,
     cross_entropy,

@@ -14,11 +14,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regraft import survey
 from regraft.errors import ConfigError
-from regraft.methods.gradient import lr_find, stepping
-from regraft.methods.gradient.lr_find import RangeTest, rising, smoothed, steepest_descent
-from regraft.runs import RunConfig
+from regraft.record.configuration import RunConfig
+from regraft.training import lr_find, stepping
+from regraft.training.lr_find import RangeTest, rising, smoothed, steepest_descent
+from regraft.workflows import survey
 
 SETTINGS = {"batch_size": 8, "views": 1, "augment": "none", "init_head": "random"}
 

@@ -11,12 +11,12 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from regraft import artefact
-from regraft.artefact.loading import head_of
+from regraft import load
 from regraft.errors import ArtefactError
-from regraft.methods.linear_head import LinearHead
-from regraft.methods.mlp_head import MLPHead
-from test_artefact import CLASSES, X, make_parts
+from regraft.model.loading import head_of
+from regraft.probe.linear_head import LinearHead
+from regraft.probe.mlp_head import MLPHead
+from test_artefact import CLASSES, X, make_parts, read_config
 
 
 def head(*widths, seed=0):
@@ -107,11 +107,11 @@ def parts_with(folder: Path, *widths: int, taps=("layer1", "final")):
 @pytest.mark.parametrize("taps", [("final",), ("layer1", "final", "source")])
 def test_a_saved_model_gives_the_same_probabilities(tmp_path, widths, taps):
     parts = parts_with(tmp_path, *widths, taps=taps)
-    loaded = artefact.load(parts.save(tmp_path / "model"))
+    loaded = load(parts.save(tmp_path / "model"))
     assert loaded.head.kind == "mlp"
     assert head_of("mlp") is MLPHead is type(loaded.head)
-    assert_array_equal(loaded.predict_proba(X), parts.proba())
-    ours = loaded.config["regraft"]
+    assert_array_equal(loaded.proba_of(X), parts.proba())
+    ours = read_config(tmp_path / "model")["regraft"]
     assert (ours["timm"], ours["head"]) == (False, {"kind": "mlp"})
     assert ours["timm_reason"] == "the head is of the kind 'mlp', not linear"
 

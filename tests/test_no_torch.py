@@ -51,11 +51,13 @@ def test_the_way_from_a_folder_to_answers_needs_no_torch(
 def test_the_other_heads_need_no_torch_either(run_python: Any, head: str) -> None:
     program = (
         "import sys, numpy as np\n"
-        "from regraft.features.engines import Tap\n"
-        "from regraft.methods.probe import Probe\n"
+        "from regraft.features.engine import Tap\n"
+        "from regraft.probe.choice import Network\n"
+        "from regraft.probe.probe import Probe\n"
         "rng = np.random.default_rng(0); y = np.arange(30) % 3\n"
         "X = (rng.standard_normal((30, 8)) + 3 * np.eye(3)[y] @ np.ones((3, 8))).astype('f4')\n"
-        f"Probe((Tap('final', 0, 8),), head={head!r}).fit(X, y, n_classes=3)\n"
+        "taps = Network((Tap('final', 0, 8),))\n"
+        f"Probe(head={head!r}).fit(X, y, network=taps, classes='abc')\n"
         f"print([n for n in {BLOCKED} if n in sys.modules])\n"
     )
     done = run_python("-c", program)

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import sklearn
 
-from regraft import experiment, progress
+from regraft.console import progress
 from regraft.estimator import ImageClassifier
+from regraft.record.configuration import RunConfig
 from regraft.report import notebook
-from regraft.runs import RunConfig
+from regraft.workflows import experiment
 
 Write = Callable[..., Path]
 HOSTILE = "<script>alert(1)</script>\"'&{}<b>"

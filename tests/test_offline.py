@@ -124,9 +124,9 @@ def test_the_command_line_says_it_with_exit_code_2(
 def test_the_default_backbone_needs_no_network(
     engine_cache: Path, asked: list[object], tmp_path: Path, make_photos: Write
 ) -> None:
-    from regraft import preparation
     from regraft.backbones import network
-    from regraft.runs import RunConfig
+    from regraft.record.configuration import RunConfig
+    from regraft.workflows import preparation
 
     network.load(catalog.resolve("default"))
     photos = make_photos(tmp_path / "photos", n=2, size_px=64)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from regraft.backbones.stages import find_stages
-from regraft.methods.gradient.optim import (
+from regraft.training.optim import (
     L2SP,
     OPTIMIZERS,
     build_optimizer,
@@ -23,8 +23,8 @@ from regraft.methods.gradient.optim import (
     restore_optimizer,
     set_rates,
 )
-from regraft.methods.gradient.schedules import SCHEDULES, cosine, one_cycle, rate, step_decay
-from regraft.methods.gradient.weight_average import MovingAverage, mean_of
+from regraft.training.schedules import SCHEDULES, cosine, one_cycle, rate, step_decay
+from regraft.training.weight_average import MovingAverage, mean_of
 
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regraft import cache as caches
-from regraft import upkeep
 from regraft.errors import DecodeError
 from regraft.features import pixels as pixel_cache
+from regraft.features import upkeep
 from regraft.features.pixels import Pixels, decoded, list_kept, shrunk
 from regraft.images.decode import decode, read_file
+from regraft.machine import cache as caches
 
 SIDE = 40
 PLENTY = 2**30

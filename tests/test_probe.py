@@ -6,16 +6,19 @@ Features here are made up: class means plus noise, in as many columns as the tap
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from regraft.errors import ConfigError, DataError
-from regraft.features.engines import Tap
-from regraft.methods import probe, ridge
-from regraft.methods.probe import HEADS, Candidate, Probe, candidate_taps, compare
-from regraft.methods.representation import SourceClassifier
-from regraft.methods.ridge import LeftOut
+from regraft.features.engine import Tap
+from regraft.probe import choice, probe, ridge
+from regraft.probe.choice import Candidate, Network, candidate_taps, compare
+from regraft.probe.classifier import Classifier
+from regraft.probe.probe import HEADS, Probe, class_weights
+from regraft.probe.ridge import LeftOut
+from regraft.probe.source_classifier import SourceClassifier
 
 TAPS = (Tap("early", 0, 12), Tap("late", 12, 28), Tap("final", 28, 40))
 SOURCE = SourceClassifier(
@@ -34,41 +37,51 @@ def features(n: int = 60, n_classes: int = 3, *, gap: float = 1.5, seed: int = 0
     return (rng.standard_normal((n, 40)) + means[y] + 1).astype(np.float32), y
 
 
-def method(name: str, head: str, **options: object) -> Probe:
-    return Probe(TAPS, head=head, source=SOURCE, **options)
+def fit(
+    X: Array,
+    y: Array,
+    *,
+    n_classes: int = 3,
+    units: Array | None = None,
+    source: SourceClassifier | None = None,
+    **options: Any,
+) -> Classifier:
+    return Probe(**options).fit(
+        X, y, network=Network(TAPS, source), classes=[*map(str, range(n_classes))], units=units
+    )
 
 
 @pytest.mark.parametrize(("name", "head"), EVERY)
-def test_fit_returns_itself_and_beats_chance(name: str, head: str) -> None:
+def test_a_fit_gives_a_classifier_that_beats_chance(name: str, head: str) -> None:
     X, y = features()
     X_new, y_new = features(seed=1)
-    fitted = method(name, head)
-    assert fitted.fit(X, y, n_classes=3) is fitted
-    proba = fitted.predict_proba(X_new)
+    fitted = fit(X, y, head=head, source=SOURCE)
+    assert fitted.classes == ("0", "1", "2")
+    proba = fitted.proba_of(X_new)
     assert proba.shape == (60, 3)
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
     assert proba.min() >= 0
     assert (proba.argmax(1) == y_new).mean() > 0.8
-    assert fitted.oof_proba_.shape[1] == 3
-    assert np.isfinite(fitted.oof_proba_).all()
-    assert fitted.temperature_ > 0
+    assert fitted.learnt.oof_proba.shape[1] == 3
+    assert np.isfinite(fitted.learnt.oof_proba).all()
+    assert fitted.temperature > 0
 
 
 @pytest.mark.parametrize(("name", "head"), EVERY)
 def test_the_same_seed_gives_the_same_bits(name: str, head: str) -> None:
     X, y = features()
-    a, b = (method(name, head).fit(X, y, n_classes=3).predict_proba(X) for _ in range(2))
+    a, b = (fit(X, y, n_classes=3, head=head, source=SOURCE).proba_of(X) for _ in range(2))
     assert np.array_equal(a, b)
 
 
 @pytest.mark.parametrize(("name", "head"), EVERY)
 def test_predicting_shuffled_rows_gives_the_same_rows_shuffled(name: str, head: str) -> None:
     X, y = features()
-    fitted = method(name, head).fit(X, y, n_classes=3)
+    fitted = fit(X, y, n_classes=3, head=head, source=SOURCE)
     order = np.random.default_rng(0).permutation(60)
-    together = fitted.predict_proba(X)
-    np.testing.assert_allclose(fitted.predict_proba(X[order]), together[order], atol=1e-6)
-    alone = np.concatenate([fitted.predict_proba(X[i : i + 1]) for i in range(60)])
+    together = fitted.proba_of(X)
+    np.testing.assert_allclose(fitted.proba_of(X[order]), together[order], atol=1e-6)
+    alone = np.concatenate([fitted.proba_of(X[i : i + 1]) for i in range(60)])
     np.testing.assert_allclose(alone, together, atol=1e-6)
 
 
@@ -77,18 +90,18 @@ def test_the_order_of_the_training_images_does_not_matter(name: str, head: str) 
     X, y = features()
     order = np.random.default_rng(3).permutation(60)
     units = np.arange(60) // 2
-    a = method(name, head).fit(X, y, n_classes=3, units=units)
-    b = method(name, head).fit(X[order], y[order], n_classes=3, units=units[order])
-    assert a.representation_.taps == b.representation_.taps
-    np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X), atol=2e-2)
+    a = fit(X, y, n_classes=3, units=units, head=head, source=SOURCE)
+    b = fit(X[order], y[order], n_classes=3, units=units[order], head=head, source=SOURCE)
+    assert a.representation.taps == b.representation.taps
+    np.testing.assert_allclose(a.proba_of(X), b.proba_of(X), atol=2e-2)
 
 
 @pytest.mark.parametrize(("name", "head"), EVERY)
 def test_renamed_classes_give_renamed_columns(name: str, head: str) -> None:
     X, y = features()
     swap = np.array([2, 0, 1])
-    a = method(name, head).fit(X, y, n_classes=3).predict_proba(X)
-    b = method(name, head).fit(X, swap[y], n_classes=3).predict_proba(X)
+    a = fit(X, y, n_classes=3, head=head, source=SOURCE).proba_of(X)
+    b = fit(X, swap[y], n_classes=3, head=head, source=SOURCE).proba_of(X)
     np.testing.assert_allclose(a, b[:, swap], atol=2e-2)
 
 
@@ -96,16 +109,16 @@ def test_renamed_classes_give_renamed_columns(name: str, head: str) -> None:
 def test_one_class_is_refused(name: str, head: str) -> None:
     X, _ = features()
     with pytest.raises(DataError, match="at least 2 classes, got 1"):
-        method(name, head).fit(X, np.zeros(60, int), n_classes=1)
+        fit(X, np.zeros(60, int), n_classes=1, head=head, source=SOURCE)
 
 
 @pytest.mark.parametrize("taps", [("final",), ("late", "final"), ("source",), ("early",)])
 def test_given_taps_are_used_and_nothing_is_measured(taps: tuple[str, ...]) -> None:
     X, y = features()
-    fitted = Probe(TAPS, taps=taps, source=SOURCE).fit(X, y, n_classes=3)
-    assert fitted.representation_.taps == taps
-    assert fitted.candidates_ == []
-    assert fitted.chosen_by_ == "given"
+    fitted = fit(X, y, n_classes=3, taps=taps, source=SOURCE)
+    assert fitted.representation.taps == taps
+    assert fitted.learnt.candidates == []
+    assert fitted.learnt.chosen_by == "given"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +129,7 @@ def test_unknown_taps_are_refused_with_those_that_there_are(
 ) -> None:
     X, y = features()
     with pytest.raises(ConfigError) as caught:
-        Probe(TAPS, taps=taps, source=source).fit(X, y, n_classes=3)
+        fit(X, y, n_classes=3, taps=taps, source=source)
     for name in [*taps, "early", "late", "final"]:
         assert name in str(caught.value)
 
@@ -124,10 +137,10 @@ def test_unknown_taps_are_refused_with_those_that_there_are(
 def test_an_unknown_head_and_weight_are_refused_with_those_that_there_are() -> None:
     X, y = features()
     with pytest.raises(ConfigError, match="'forest'") as caught:
-        Probe(TAPS, head="forest").fit(X, y, n_classes=3)
+        fit(X, y, n_classes=3, head="forest")
     assert "ridge" in str(caught.value)
     with pytest.raises(ConfigError, match="balanced"):
-        Probe(TAPS, class_weight="equal").fit(X, y, n_classes=3)
+        fit(X, y, n_classes=3, class_weight="equal")
 
 
 def test_candidates_go_from_simple_to_rich_and_each_once() -> None:
@@ -180,11 +193,11 @@ def test_the_first_tie_in_the_order_given_is_chosen(monkeypatch: pytest.MonkeyPa
         gap = gaps.get(taps, 0.9)
         return left_out(base + gap + (0 if gap == 0 else 1) * (wiggle - wiggle.mean()))
 
-    monkeypatch.setattr(probe, "_left_out", fake)
-    fitted = Probe(TAPS, source=SOURCE).fit(X, y, n_classes=3)
-    assert fitted.representation_.taps == ("early", "late", "final")
-    assert "simplest" in fitted.chosen_by_
-    assert [c.taps for c in fitted.candidates_] == candidate_taps(TAPS, True)
+    monkeypatch.setattr(choice, "_left_out", fake)
+    fitted = fit(X, y, n_classes=3, source=SOURCE)
+    assert fitted.representation.taps == ("early", "late", "final")
+    assert "simplest" in fitted.learnt.chosen_by
+    assert [c.taps for c in fitted.learnt.candidates] == candidate_taps(TAPS, True)
 
 
 def test_the_choice_finds_the_stage_that_carries_the_classes() -> None:
@@ -192,19 +205,19 @@ def test_the_choice_finds_the_stage_that_carries_the_classes() -> None:
     y = np.arange(120) % 3
     X = rng.standard_normal((120, 40)).astype(np.float32)
     X[:, :12] += 4 * np.random.default_rng(7).standard_normal((3, 12))[y].astype(np.float32)
-    fitted = Probe(TAPS).fit(X, y, n_classes=3)
-    assert "early" in fitted.representation_.taps
-    alone = {c.taps[0]: c.accuracy for c in fitted.candidates_ if len(c.taps) == 1}
+    fitted = fit(X, y, n_classes=3)
+    assert "early" in fitted.representation.taps
+    alone = {c.taps[0]: c.accuracy for c in fitted.learnt.candidates if len(c.taps) == 1}
     assert alone["early"] > 0.9 > 0.6 > alone["final"]
 
 
 def test_candidates_are_scored_on_images_their_fit_has_not_seen() -> None:
     X, y = features(gap=0.4)
-    fitted = Probe(TAPS, source=SOURCE).fit(X, y, n_classes=3)
-    final = next(c for c in fitted.candidates_ if c.taps == ("final",))
-    alone = Probe(TAPS, taps=("final",)).fit(X, y, n_classes=3)
-    assert final.accuracy == (alone.oof_proba_.argmax(1) == y).mean()
-    assert final.strength == alone.strength_
+    fitted = fit(X, y, n_classes=3, source=SOURCE)
+    final = next(c for c in fitted.learnt.candidates if c.taps == ("final",))
+    alone = fit(X, y, n_classes=3, taps=("final",))
+    assert final.accuracy == (alone.learnt.oof_proba.argmax(1) == y).mean()
+    assert final.strength == alone.learnt.strength
     assert set(final.to_dict()) >= {"taps", "left_out_accuracy", "worse_by", "standard_error", "n"}
 
 
@@ -214,12 +227,12 @@ def test_copies_are_left_out_together() -> None:
     X = np.repeat(rng.standard_normal((40, 40)).astype(np.float32), 2, axis=0)
     y = np.repeat(rng.integers(0, 2, 40), 2)
     units = np.repeat(np.arange(40), 2)
-    together = Probe(TAPS).fit(X, y, n_classes=2, units=units)
-    apart = Probe(TAPS).fit(X, y, n_classes=2)
-    assert (together.oof_proba_.argmax(1) == y).mean() < 0.7
-    assert (apart.oof_proba_.argmax(1) == y).mean() > 0.9
-    assert together.chosen_by_.startswith("leave-one-unit-out")
-    assert apart.chosen_by_.startswith("leave-one-out")
+    together = fit(X, y, n_classes=2, units=units)
+    apart = fit(X, y, n_classes=2)
+    assert (together.learnt.oof_proba.argmax(1) == y).mean() < 0.7
+    assert (apart.learnt.oof_proba.argmax(1) == y).mean() > 0.9
+    assert together.learnt.chosen_by.startswith("leave-one-unit-out")
+    assert apart.learnt.chosen_by.startswith("leave-one-out")
 
 
 @pytest.mark.parametrize("head", ["ridge", "logistic", "svm"])
@@ -230,8 +243,8 @@ def test_balanced_weights_are_each_class_equally_often(head: str) -> None:
     X_new, y_new = features(200, 2, gap=0.25, seed=4)
 
     def recall_of_the_rare(weight: str | None) -> float:
-        fitted = Probe(TAPS, taps=("late", "final"), head=head, class_weight=weight)
-        proba = fitted.fit(X, y, n_classes=2).predict_proba(X_new)
+        fitted = fit(X, y, n_classes=2, taps=("late", "final"), head=head, class_weight=weight)
+        proba = fitted.proba_of(X_new)
         return float((proba.argmax(1) == y_new)[y_new == 1].mean())
 
     assert recall_of_the_rare("balanced") > recall_of_the_rare(None) + 0.1
@@ -239,48 +252,47 @@ def test_balanced_weights_are_each_class_equally_often(head: str) -> None:
 
 def test_balanced_weights_sum_to_the_number_of_images() -> None:
     y = np.array([0] * 6 + [2] * 2)
-    weight = Probe(TAPS, class_weight="balanced")._weights(y)
+    weight = class_weights(y, "balanced")
     assert weight.sum() == pytest.approx(8)
     assert weight[y == 0].sum() == pytest.approx(weight[y == 2].sum())
 
 
 def test_many_images_are_compared_on_a_stratified_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "MAX_ROWS_TO_CHOOSE", 50)
+    monkeypatch.setattr(choice, "MAX_ROWS_TO_CHOOSE", 50)
     X, y = features(240)
     units = np.arange(240) // 2
-    rows = probe.rows_to_compare(y, units, 0)
+    rows = choice.rows_to_compare(y, units, 0)
     assert 20 <= len(rows) <= 50
     assert set(y[rows]) == {0, 1, 2}
     inside = np.isin(np.arange(240), rows)
     assert (inside[::2] == inside[1::2]).all(), "units stay whole"
-    fitted = Probe(TAPS).fit(X, y, n_classes=3, units=units)
-    assert fitted.candidates_[0].n_images == len(rows)
-    assert len(fitted.oof_proba_) == 240, "strength and temperature see all of train"
+    fitted = fit(X, y, n_classes=3, units=units)
+    assert fitted.learnt.candidates[0].n_images == len(rows)
+    assert len(fitted.learnt.oof_proba) == 240, "strength and temperature see all of train"
 
 
 def test_large_features_stream_and_other_heads_say_how_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     X, y = features()
-    whole = Probe(TAPS).fit(X, y, n_classes=3).predict_proba(X)
+    whole = fit(X, y, n_classes=3).proba_of(X)
     monkeypatch.setattr(probe, "MAX_NUMBERS_IN_MEMORY", 100)
     monkeypatch.setattr(ridge, "CHUNK_ROWS", 7)
-    np.testing.assert_allclose(
-        Probe(TAPS).fit(X, y, n_classes=3).predict_proba(X), whole, atol=1e-4
-    )
+    np.testing.assert_allclose(fit(X, y, n_classes=3).proba_of(X), whole, atol=1e-4)
     with pytest.raises(ConfigError, match=r"'svm'.*GiB"):
-        Probe(TAPS, head="svm").fit(X, y, n_classes=3)
+        fit(X, y, n_classes=3, head="svm")
 
 
 def test_probabilities_are_calibrated_on_left_out_scores() -> None:
     X, y = features(200, gap=0.35)
-    fitted = Probe(TAPS).fit(X, y, n_classes=3)
+    fitted = fit(X, y, n_classes=3)
     X_new, y_new = features(2000, gap=0.35, seed=8)
-    proba = fitted.predict_proba(X_new)
+    proba = fitted.proba_of(X_new)
     confidence, accuracy = proba.max(1).mean(), (proba.argmax(1) == y_new).mean()
     assert accuracy < 0.95, "the problem must be hard for this to say something"
     assert abs(confidence - accuracy) < 0.05
-    assert 0.3 < fitted.seconds_["choose"] / max(sum(fitted.seconds_.values()), 1e-9) <= 1
+    seconds = fitted.learnt.seconds
+    assert 0.3 < seconds["choose"] / max(sum(seconds.values()), 1e-9) <= 1
 
 
 def test_a_candidate_is_a_tie_up_to_two_standard_errors() -> None:

@@ -19,7 +19,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from regraft.errors import UsageError
-from regraft.methods import processes, trackers
+from regraft.machine import processes
+from regraft.training import trackers
 
 BACKBONE = "random:test_efficientnet"
 # 51 images in steps of 8: the last step has 3, and a validation part that no 2 or 3 divides.
@@ -221,14 +222,14 @@ def test_only_the_first_process_is_the_main_one(
 
 
 def test_a_device_that_processes_cannot_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from regraft.methods.gradient import devices
+    from regraft.training import acceleration
 
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(acceleration.torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UsageError, match="2 processes were started for 1 GPUs"):
-        devices.process_group("cuda")
+        processes._process_group("cuda")
     with pytest.raises(UsageError, match="cannot share the device 'mps'"):
-        devices.process_group("mps")
+        processes._process_group("mps")
 
 
 # -- trackers --

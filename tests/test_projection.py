@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.manifold import TSNE, trustworthiness
 
-from regraft import blas
-from regraft.features import projection
-from regraft.features.projection import project
+from regraft.machine import blas
+from regraft.report import projection
+from regraft.report.projection import project
 
 
 def clusters(n_clusters=6, n=25, *, gap=1.0, n_features=40, seed=0):

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from regraft import experiment
-from regraft.features.engines import Tap
-from regraft.methods.probe import Probe
-from regraft.methods.representation import SourceClassifier
-from regraft.runs import RunConfig
+from regraft.features.engine import Tap
+from regraft.probe.choice import Network
+from regraft.probe.probe import Probe
+from regraft.probe.source_classifier import SourceClassifier
+from regraft.record.configuration import RunConfig
+from regraft.workflows import experiment
 
 N_SEEDS = 20
 TAPS = (*(Tap(f"blocks.{i}", 16 * i, 16 * i + 16) for i in range(5)), Tap("final", 80, 110))
@@ -52,13 +53,13 @@ def test_probes_of_random_labels_are_at_chance(n_classes: int) -> None:
     for seed in range(N_SEEDS):
         rng = np.random.default_rng([seed, n_classes])
         X, y = correlated(180, rng), rng.integers(0, n_classes, 180)
-        probe = Probe(TAPS, source=SOURCE, random_state=seed).fit(
-            X[:80], y[:80], n_classes=n_classes
+        probe = Probe(random_state=seed).fit(
+            X[:80], y[:80], network=Network(TAPS, SOURCE), classes=[*map(str, range(n_classes))]
         )
-        proba = probe.predict_proba(X[80:])
+        proba = probe.proba_of(X[80:])
         right.append((proba.argmax(1) == y[80:]).mean())
         confidence.append(proba.max(1).mean())
-        left_out.append((probe.oof_proba_.argmax(1) == y[:80]).mean())
+        left_out.append((probe.learnt.oof_proba.argmax(1) == y[:80]).mean())
     low, high = middle(100 * N_SEEDS, 1 / n_classes)
     assert low <= np.mean(right) <= high
     # The best of 9 sets of taps and 28 strengths by squared error: the left-out accuracy that

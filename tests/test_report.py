@@ -14,12 +14,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from regraft import experiment, reporting
 from regraft.cli.main import cli
 from regraft.errors import TableError, UsageError
+from regraft.record.configuration import RunConfig
 from regraft.report import page, pictures
 from regraft.report.evidence import Evidence
-from regraft.runs import RunConfig
+from regraft.workflows import experiment, reporting
 
 Write = Callable[..., Path]
 

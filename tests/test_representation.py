@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from regraft.features.engines import Tap
-from regraft.methods import representation
-from regraft.methods.representation import Block, Representation, SourceClassifier, blocks_of
+from regraft.features.engine import Tap
+from regraft.probe import representation
+from regraft.probe.representation import Block, Representation, blocks_of
+from regraft.probe.source_classifier import SourceClassifier
 
 TAPS = (Tap("early", 0, 8), Tap("late", 8, 20), Tap("final", 20, 27))
 RNG = np.random.default_rng(0)

@@ -13,8 +13,8 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from regraft.errors import TrainingError
-from regraft.methods import ridge
-from regraft.methods.ridge import RidgeSystem, fit_ridge
+from regraft.probe import ridge
+from regraft.probe.ridge import RidgeSystem, fit_ridge
 
 Array = np.ndarray
 WIDE, TALL = (24, 40), (90, 12)  # N < D goes by the Gram matrix, N > D by the covariance

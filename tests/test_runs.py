@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from regraft import runs
 from regraft.errors import ConfigError, UsageError
-from regraft.runs import RunConfig
+from regraft.machine import atomic
+from regraft.record import run_folder
+from regraft.record.configuration import RunConfig
 
 
 def test_a_configuration_survives_json() -> None:
@@ -106,22 +107,22 @@ def test_the_default_name_is_safe_as_a_folder(data: str, name: str) -> None:
 
 def test_the_same_configuration_may_write_again(tmp_path: Path) -> None:
     config = RunConfig("photos")
-    folder = runs.folder_for(config, out=str(tmp_path))
+    folder = run_folder.folder_for(config, out=str(tmp_path))
     assert folder == tmp_path / config.default_name
-    with runs.writing(folder) as room:
-        runs.write_json(room / runs.RUN_FILE, {"config": config.to_dict()})
-    assert runs.folder_for(config, out=str(tmp_path)) == folder
+    with run_folder.writing(folder) as room:
+        atomic.write_json(room / run_folder.RUN_FILE, {"config": config.to_dict()})
+    assert run_folder.folder_for(config, out=str(tmp_path)) == folder
 
 
 def test_another_configuration_of_the_same_name_is_refused_with_both_values(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
-    with runs.writing(folder) as room:
-        runs.write_json(room / runs.RUN_FILE, {"config": RunConfig("photos").to_dict()})
+    with run_folder.writing(folder) as room:
+        atomic.write_json(room / run_folder.RUN_FILE, {"config": RunConfig("photos").to_dict()})
     with pytest.raises(UsageError, match="made with seed 0, now it is 5") as caught:
-        runs.folder_for(RunConfig("photos", seed=5), out=str(tmp_path), name="mine")
+        run_folder.folder_for(RunConfig("photos", seed=5), out=str(tmp_path), name="mine")
     assert "another --run" in str(caught.value)
     with pytest.raises(UsageError, match="made with taps not given, now it is final,source"):
-        runs.folder_for(
+        run_folder.folder_for(
             RunConfig("photos", taps=["final", "source"]), out=str(tmp_path), name="mine"
         )
 
@@ -132,15 +133,17 @@ def test_foreign_files_are_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for name in ("holiday", "file"):
         with pytest.raises(UsageError, match="is not a run"):
-            runs.folder_for(RunConfig("photos"), out=str(tmp_path), name=name)
+            run_folder.folder_for(RunConfig("photos"), out=str(tmp_path), name=name)
     (tmp_path / "empty").mkdir()
-    assert runs.folder_for(RunConfig("p"), out=str(tmp_path), name="empty") == tmp_path / "empty"
+    assert (
+        run_folder.folder_for(RunConfig("p"), out=str(tmp_path), name="empty") == tmp_path / "empty"
+    )
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "..\\b"])
 def test_a_runs_name_stays_inside_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="not a folder's name"):
-        runs.folder_for(RunConfig("photos"), out=str(tmp_path), name=name)
+        run_folder.folder_for(RunConfig("photos"), out=str(tmp_path), name=name)
 
 
 @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt, SystemExit])
@@ -148,9 +151,9 @@ def test_an_interrupted_run_leaves_the_earlier_one_and_nothing_else(
     tmp_path: Path, stop: type[BaseException]
 ) -> None:
     folder = tmp_path / "mine"
-    with runs.writing(folder) as room:
+    with run_folder.writing(folder) as room:
         (room / "metrics.json").write_text("old")
-    with pytest.raises(stop), runs.writing(folder) as room:  # noqa: PT012
+    with pytest.raises(stop), run_folder.writing(folder) as room:  # noqa: PT012
         (room / "metrics.json").write_text("half")
         raise stop
     assert os.listdir(tmp_path) == ["mine"]
@@ -160,7 +163,7 @@ def test_an_interrupted_run_leaves_the_earlier_one_and_nothing_else(
 def test_a_new_run_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     for content in ("old", "new"):
-        with runs.writing(folder) as room:
+        with run_folder.writing(folder) as room:
             assert room.parent == tmp_path
             (room / f"{content}.txt").write_text(content)
     assert os.listdir(folder) == ["new.txt"]
@@ -170,34 +173,37 @@ def test_a_new_run_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="cannot write the run"), runs.writing(tmp_path / "file/a"):
+    with (
+        pytest.raises(UsageError, match="cannot write the run"),
+        run_folder.writing(tmp_path / "file/a"),
+    ):
         pass
 
 
 def test_finished_finds_only_this_very_run(tmp_path: Path) -> None:
     config = RunConfig("photos")
-    assert runs.finished(config, out=str(tmp_path)) is None
-    with runs.writing(tmp_path / config.default_name) as room:
-        runs.write_json(room / runs.RUN_FILE, {"config": config.to_dict()})
-        runs.write_json(room / "metrics.json", {"schema": 1})
-        runs.write_json(room / "findings.json", {"findings": [{"kind": "blank"}]})
-    done = runs.finished(config, out=str(tmp_path))
+    assert run_folder.finished(config, out=str(tmp_path)) is None
+    with run_folder.writing(tmp_path / config.default_name) as room:
+        atomic.write_json(room / run_folder.RUN_FILE, {"config": config.to_dict()})
+        atomic.write_json(room / "metrics.json", {"schema": 1})
+        atomic.write_json(room / "findings.json", {"findings": [{"kind": "blank"}]})
+    done = run_folder.finished(config, out=str(tmp_path))
     assert done is not None
     assert done.metrics == {"schema": 1}
     assert done.findings == [{"kind": "blank"}]
-    assert runs.finished(RunConfig("photos", seed=1), out=str(tmp_path)) is None
+    assert run_folder.finished(RunConfig("photos", seed=1), out=str(tmp_path)) is None
     (tmp_path / config.default_name / "metrics.json").write_text("{")
-    assert runs.finished(config, out=str(tmp_path)) is None
+    assert run_folder.finished(config, out=str(tmp_path)) is None
 
 
 def test_json_has_no_nan_and_takes_any_file_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        runs.write_json(tmp_path / "a.json", {"x": float("nan")})
-    runs.write_json(tmp_path / "b.json", {"path": "not\udcffutf8.jpg"})
+        atomic.write_json(tmp_path / "a.json", {"x": float("nan")})
+    atomic.write_json(tmp_path / "b.json", {"path": "not\udcffutf8.jpg"})
     assert json.loads((tmp_path / "b.json").read_text())["path"] == "not\udcffutf8.jpg"
 
 
 def test_the_environment_names_what_numbers_depend_on() -> None:
-    known = runs.environment()
+    known = run_folder.environment()
     assert {"regraft", "python", "numpy", "openvino", "pillow", "simplejpeg"} <= set(known)
     json.dumps(known)

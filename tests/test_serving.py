@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regraft import experiment, serving
+from regraft.console.predictions import show_predictions
 from regraft.data.table import Rejected
 from regraft.errors import ArtefactError, TableError, UsageError
-from regraft.runs import RunConfig
-from regraft.serving import Predictions
+from regraft.model import predicting, scoring
+from regraft.model.predicting import Predictions
+from regraft.record.configuration import RunConfig
+from regraft.workflows import experiment
 
 Write = Callable[..., Path]
 
@@ -47,7 +49,7 @@ def test_files_folders_and_manifests_are_joined_and_each_path_is_asked_once(
     files = sorted(map(str, folder.iterdir()))
     with open(tmp_path / "list.csv", "w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([["path"], *[[f] for f in files]])
-    found = serving.predict(model, [str(folder), files[0], str(tmp_path / "list.csv")])
+    found = predicting.predict(model, [str(folder), files[0], str(tmp_path / "list.csv")])
     assert sorted(found.paths) == files
     assert len(found.proba) == 2
 
@@ -55,9 +57,9 @@ def test_files_folders_and_manifests_are_joined_and_each_path_is_asked_once(
 def test_a_flat_folder_is_labelled_too(trained: Path, model: Path, tmp_path: Path) -> None:
     for path in (trained / "photos" / "val").rglob("*.jpg"):
         shutil.copy(path, tmp_path / path.name)
-    found = serving.predict(model, [str(tmp_path)])
+    found = predicting.predict(model, [str(tmp_path)])
     assert len(found.paths) == 6
-    again = serving.predict(model, [str(trained / "photos" / "val")])
+    again = predicting.predict(model, [str(trained / "photos" / "val")])
     first = {Path(p).name: row for p, row in zip(found.paths, found.proba, strict=True)}
     for path, row in zip(again.paths, again.proba, strict=True):
         assert np.array_equal(first[Path(path).name], row)
@@ -66,36 +68,36 @@ def test_a_flat_folder_is_labelled_too(trained: Path, model: Path, tmp_path: Pat
 def test_bad_files_are_rows_of_their_own(trained: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"GIF89a")
     good = next((trained / "photos" / "val" / "discs").iterdir())
-    found = serving.predict(model, [str(good), str(tmp_path / "bad.jpg")])
+    found = predicting.predict(model, [str(good), str(tmp_path / "bad.jpg")])
     assert [Path(p).name for p in found.paths] == [good.name]
     (bad,) = found.rejected
     assert Path(bad.path).name == "bad.jpg"
     rows = list(found.rows())
     assert rows[1]["error"] == bad.reason
-    only = serving.predict(model, [str(tmp_path / "bad.jpg")])
+    only = predicting.predict(model, [str(tmp_path / "bad.jpg")])
     assert (only.paths, only.labels, len(only.rejected)) == ([], [], 1)
 
 
 def test_nothing_to_predict_is_said(model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(TableError, match="no images"):
-        serving.predict(model, [str(tmp_path / "empty")])
+        predicting.predict(model, [str(tmp_path / "empty")])
 
 
 def test_what_is_no_model_is_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError):
-        serving.predict(trained / "photos", [str(trained / "photos")])
+        predicting.predict(trained / "photos", [str(trained / "photos")])
 
 
 def test_test_is_scored_unless_another_split_is_asked_for(trained: Path, model: Path) -> None:
     photos = trained / "photos"
     for split, n in ((None, 6), ("val", 6), ("train", 15), ("all", 27)):
-        scored = serving.evaluate_model(model, photos, split=split)
+        scored = scoring.evaluate_model(model, photos, split=split)
         assert scored.evaluation.split == (split or "test")
         assert scored.evaluation.n == len(scored.table) == n
-    assert serving.evaluate_model(model, photos / "val").evaluation.split == "all"
+    assert scoring.evaluate_model(model, photos / "val").evaluation.split == "all"
     with pytest.raises(UsageError, match="no 'test' split") as caught:
-        serving.evaluate_model(model, trained_without_test(trained), split="test")
+        scoring.evaluate_model(model, trained_without_test(trained), split="test")
     assert "--split" in str(caught.value)
 
 
@@ -116,7 +118,7 @@ def test_unlabelled_and_unreadable_images_are_counted(
     rows.append((tmp_path / "bad.jpg", "discs"))
     with open(tmp_path / "list.csv", "w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("path", "label"), *rows])
-    scored = serving.evaluate_model(model, tmp_path / "list.csv")
+    scored = scoring.evaluate_model(model, tmp_path / "list.csv")
     assert scored.evaluation.n == 5
     assert scored.n_unlabelled == 1
     assert [Path(r.path).name for r in scored.table.rejected] == ["bad.jpg"]
@@ -131,13 +133,13 @@ def test_classes_the_model_does_not_know_are_refused(
     shutil.copytree(trained / "photos" / "val", tmp_path / "val")
     (tmp_path / "val" / "discs").rename(tmp_path / "val" / "diskos")
     with pytest.raises(TableError, match="'diskos'") as caught:
-        serving.evaluate_model(model, tmp_path / "val")
+        scoring.evaluate_model(model, tmp_path / "val")
     assert "discs" in str(caught.value)
 
 
 def test_a_part_of_the_classes_is_scored(trained: Path, model: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "photos" / "val" / "stripes", tmp_path / "stripes")
-    scored = serving.evaluate_model(model, tmp_path)
+    scored = scoring.evaluate_model(model, tmp_path)
     rows = {row["label"]: row["n"] for row in scored.to_dict()["evaluation"]["per_class"]}
     assert rows == {"discs": 0, "squares": 0, "stripes": 2}
 
@@ -159,7 +161,7 @@ def test_rows_are_ranked_and_ties_go_by_the_order_of_the_classes() -> None:
 
 
 def test_lines_fit_any_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    PREDICTIONS.write(out=None, as_json=False, top=3)
+    show_predictions(PREDICTIONS, out=None, as_json=False, top=3)
     shown = capsys.readouterr()
     assert len(shown.out.splitlines()) == 2
     assert "new\\nline.jpg" in shown.out
@@ -170,7 +172,7 @@ def test_lines_fit_any_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("top", [1, 2, 5])
 def test_the_csv_has_a_row_an_image_and_reads_back(tmp_path: Path, top: int) -> None:
     file = tmp_path / "a.csv"
-    PREDICTIONS.write(out=str(file), as_json=False, top=top)
+    show_predictions(PREDICTIONS, out=str(file), as_json=False, top=top)
     with open(file, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["path"] for row in rows] == ["a.jpg", "new\nline.jpg", "bad\\udcff.jpg"]

@@ -12,22 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regraft import typed
 from regraft.cli import training_options
 from regraft.errors import ConfigError
-from regraft.methods.settings import (
-    AS_IT_IS,
-    BODY,
-    TRAINED,
+from regraft.machine import typed
+from regraft.record.configuration import RunConfig
+from regraft.training.methods import METHODS, TRAINED
+from regraft.training.settings import (
     TUTORIAL,
     TrainingSettings,
     option,
+    users,
     uses,
 )
-from regraft.runs import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-METHODS = ROOT / "src" / "regraft" / "methods"
+ROOM = ROOT / "src" / "regraft" / "training"
 FIELDS = {f.name: f for f in fields(TrainingSettings)}
 # Some value that is not the default, with what it needs beside it.
 OTHER: dict[str, Any] = {
@@ -63,9 +62,9 @@ def usable(name: str, method: str) -> dict[str, Any]:
 
 def test_every_setting_is_read_where_the_methods_are() -> None:
     """By name, as an attribute; `settings.py` itself and the options made from it do not count."""
-    files = [path for path in METHODS.rglob("*.py") if path.name != "settings.py"]
+    files = [path for path in ROOM.rglob("*.py") if path.name != "settings.py"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
-    own = (METHODS / "settings.py").read_text(encoding="utf-8")
+    own = (ROOM / "settings.py").read_text(encoding="utf-8")
     # What another name stands for: a property of the settings, or a list of numbers.
     through = {
         "hidden": "hidden_widths", "degrees": "augmentation_changes",
@@ -84,7 +83,8 @@ def test_every_setting_names_its_methods_and_has_an_example_here() -> None:
     assert set(OTHER) == set(FIELDS)
     for name, f in FIELDS.items():
         assert OTHER[name] != f.default
-        assert set(f.metadata["methods"]) <= set(TRAINED)
+        assert set(users(name)) <= set(TRAINED)
+        assert users(name)
         if f.metadata["needs"]:
             assert f.metadata["needs"][0] in FIELDS
 
@@ -96,14 +96,14 @@ def test_every_setting_names_its_methods_and_has_an_example_here() -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_setting_passes_where_it_is_used_and_is_refused_elsewhere(name: str, method: str) -> None:
     values = usable(name, method)
-    is_as_it_is = AS_IT_IS.get(method, {}).get(name) == OTHER[name]
+    is_as_it_is = METHODS[method].fixed.get(name) == OTHER[name]
     if uses(method, name) or is_as_it_is:
         RunConfig("photos", method=method, training=values)
         return
     with pytest.raises(ConfigError, match=f"'{method}' does not use {option(name)}") as caught:
         RunConfig.from_dict({"data": "x", "method": method, "training": values}, place="run.json")
     assert "where: run.json" in str(caught.value)
-    assert FIELDS[name].metadata["methods"][-1] in caught.value.cure
+    assert users(name)[-1] in caught.value.cure
     assert f"leave out {option(name)}" in caught.value.cure
 
 
@@ -191,7 +191,7 @@ def test_values_that_cannot_be_are_refused_before_any_work(
 
 @given(st.floats(-0.5, 1.5), st.floats(-0.5, 1.5))
 def test_a_crop_is_accepted_if_it_can_be_made(low: float, high: float) -> None:
-    from regraft.methods.gradient.views import augmentation_of
+    from regraft.training.views import augmentation_of
 
     values = {"crop_scale": f"{low},{high}", "augment": "light"}
     if 0 < low <= high <= 1:
@@ -205,7 +205,7 @@ def test_a_crop_is_accepted_if_it_can_be_made(low: float, high: float) -> None:
 
 
 def shown(f: Field[Any]) -> str:
-    methods = f.metadata["methods"]
+    methods = users(f.name)
     return "all" if methods == TRAINED else ", ".join(methods)
 
 
@@ -232,8 +232,7 @@ def test_the_help_says_it_too() -> None:
     assert helps["start_size"].startswith("full, scratch: ")
     assert helps["gamma"].startswith("--schedule step: ")
     for name, f in FIELDS.items():
-        assert (shown(f) + ": " in helps[name]) == (f.metadata["methods"] != TRAINED)
-    assert BODY == ("partial", "full", "scratch")
+        assert (shown(f) + ": " in helps[name]) == (users(name) != TRAINED)
 
 
 @pytest.mark.parametrize(

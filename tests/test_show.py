@@ -17,19 +17,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from regraft import viewing
 from regraft.backbones import catalog
 from regraft.cli.main import cli
+from regraft.data.folders import read_folder
 from regraft.data.table import ImageTable
 from regraft.errors import ConfigError, DataError, UsageError
-from regraft.features import engines, extract
+from regraft.features import engines
+from regraft.images import pictures
 from regraft.images.augment import PRESETS
 from regraft.images.geometry import Preprocess
-from regraft.methods.fine_tuning import Environment
-from regraft.methods.gradient.views import Views
-from regraft.methods.settings import TrainingSettings
+from regraft.listener import SILENT
+from regraft.record.configuration import RunConfig
 from regraft.report import grid, lettering
-from regraft.runs import RunConfig
+from regraft.training.settings import TrainingSettings
+from regraft.training.views import Views
+from regraft.workflows import viewing
 
 Write = Callable[..., Path]
 # Small pictures, and no engine to be built.
@@ -50,25 +52,25 @@ def config(data: Path, **settings: Any) -> RunConfig:
 
 
 def test_plain_and_augmented_pictures_are_those_of_training(photos: Path) -> None:
-    sight = viewing.look(config(photos, seed=3), n=4)
-    assert sight.columns == [("original", 0), *((name, 0) for name in PRESETS)]
-    table = ImageTable.from_folder(photos)
+    preview = viewing.look(config(photos, seed=3), n=4)
+    assert preview.columns == [("original", 0), *((name, 0) for name in PRESETS)]
+    table = read_folder(photos)
     row_of = {table.shown(path): row for row, path in enumerate(table.paths)}
     digests = [hashlib.sha256(Path(path).read_bytes()).digest() for path in table.paths]
-    for seen in sight.images:
-        plain = extract.plain_picture(seen.path, sight.preprocess)
+    for seen in preview.images:
+        plain = pictures.plain(seen.path, preview.preprocess)
         np.testing.assert_array_equal(seen.pictures[1], plain)
     for column, preset in enumerate(PRESETS, 1):
         settings = TrainingSettings(augment=preset)
-        views = Views(table, digests, sight.preprocess, settings, seed=3, environment=Environment())
-        for seen in sight.images:
+        views = Views(table, digests, preview.preprocess, settings, seed=3, listener=SILENT)
+        for seen in preview.images:
             found = views.augmented(row_of[seen.path], 0)
             np.testing.assert_array_equal(seen.pictures[column], found)
 
 
 def test_the_outlined_part_is_what_the_plain_view_shows(photos: Path) -> None:
-    sight = viewing.look(config(photos), n=6, presets=["none"])
-    for seen in sight.images:
+    preview = viewing.look(config(photos), n=6, presets=["none"])
+    for seen in preview.images:
         top, left, bottom, right = seen.shown_part
         assert 0 <= top < bottom <= 1
         assert 0 <= left < right <= 1
@@ -79,9 +81,9 @@ def test_the_outlined_part_is_what_the_plain_view_shows(photos: Path) -> None:
             share * side for share, side in
             zip((left, top, right, bottom), (seen.width, seen.height) * 2, strict=True)
         )  # fmt: skip
-        resample = Image.Resampling[sight.preprocess.interpolation.upper()]
+        resample = Image.Resampling[preview.preprocess.interpolation.upper()]
         with Image.open(seen.path) as image:
-            cut = image.convert("RGB").resize(sight.preprocess.input_px[::-1], resample, box=box)
+            cut = image.convert("RGB").resize(preview.preprocess.input_px[::-1], resample, box=box)
         difference = np.abs(np.asarray(cut, float) - seen.pictures[1]).mean()
         assert difference < 2
 
@@ -96,20 +98,20 @@ def test_the_part_shown_lies_in_the_picture(crop_mode: str, height: int, width: 
 
 
 def test_one_preset_is_shown_in_several_views_that_differ(photos: Path) -> None:
-    sight = viewing.look(config(photos), n=2, presets=["light"])
-    assert sight.columns[2:] == [("light", number) for number in range(4)]
-    for seen in sight.images:
+    preview = viewing.look(config(photos), n=2, presets=["light"])
+    assert preview.columns[2:] == [("light", number) for number in range(4)]
+    for seen in preview.images:
         views = seen.pictures[2:]
         assert len({view.tobytes() for view in views}) == 4
-        assert {view.shape for view in views} == {(*sight.preprocess.input_px, 3)}
+        assert {view.shape for view in views} == {(*preview.preprocess.input_px, 3)}
     two = viewing.look(config(photos), n=1, presets=["upright", "strong"])
     assert two.columns[2:] == [("upright", 0), ("strong", 0)]
 
 
 def test_a_seed_is_a_picture(photos: Path) -> None:
     def pixels(seed: int) -> list[bytes]:
-        sight = viewing.look(config(photos, seed=seed), n=5, presets=["light"])
-        return [picture.tobytes() for seen in sight.images for picture in seen.pictures]
+        preview = viewing.look(config(photos, seed=seed), n=5, presets=["light"])
+        return [picture.tobytes() for seen in preview.images for picture in seen.pictures]
 
     assert pixels(0) == pixels(0) != pixels(1)
 
@@ -165,9 +167,9 @@ def test_without_labels_and_splits_there_are_pictures_all_the_same(
     tmp_path: Path, make_photos: Write
 ) -> None:
     folder = make_photos(tmp_path / "photos", classes=("discs",), n=3)
-    sight = viewing.look(config(folder / "discs"), n=8, presets=["none"])
-    assert [seen.label for seen in sight.images] == [None] * 3
-    viewing.draw(sight, tmp_path / "s.png")
+    preview = viewing.look(config(folder / "discs"), n=8, presets=["none"])
+    assert [seen.label for seen in preview.images] == [None] * 3
+    viewing.draw(preview, tmp_path / "s.png")
     assert (tmp_path / "s.png").stat().st_size > 1000
 
 

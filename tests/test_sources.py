@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from regraft.data.folders import read_folder
 from regraft.data.manifests import read_manifest
 from regraft.data.sources import read_table
-from regraft.data.table import ImageTable, unknown_classes
+from regraft.data.table import unknown_classes
 from regraft.errors import RegraftError, TableError, UsageError
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
@@ -328,7 +328,7 @@ def test_a_folder_without_images_says_what_was_left_out(tmp_path):
     with pytest.raises(TableError, match=r"no image in it; left out: .*notes\.txt"):
         read_folder(tmp_path)
     with pytest.raises(TableError, match="is not a folder"):
-        ImageTable.from_folder(tmp_path / "notes.txt")
+        read_folder(tmp_path / "notes.txt")
 
 
 def test_one_image_file_is_a_table_of_one(tmp_path):
@@ -518,7 +518,7 @@ def test_parquet_is_read_like_text(tmp_path):
     path = parquet(
         tmp_path, {"file_name": ["b", "a", "c"], "label": [7, 8, None], "split": ["val", None, ""]}
     )
-    table = ImageTable.from_manifest(path, check_files=False)
+    table = read_manifest(path, check_files=False)
     assert table.labels.tolist() == ["8", "7", None]
     assert table.splits.tolist() == [None, "val", None]
     same = read_manifest(path, label_column="file_name", check_files=False)

@@ -22,12 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from regraft import cache
 from regraft.errors import UsageError
 from regraft.features import database, store
 from regraft.features.recipe import Recipe
 from regraft.features.store import Store
 from regraft.images.facts import FileFacts
+from regraft.machine import cache
 
 DAY_S = 86400
 LONG_AGO_NS = 10**18

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import regraft
-from regraft import artefact, experiment
+from regraft import load
 from regraft.errors import TableError
-from regraft.experiment import Result
 from regraft.listener import Listener
-from regraft.runs import RunConfig
+from regraft.record.configuration import RunConfig
+from regraft.workflows import experiment
+from regraft.workflows.experiment import Result
 
 Write = Callable[..., Path]
 
@@ -109,10 +110,10 @@ def test_predictions_are_those_of_val(story: Any) -> None:
 
 def test_the_model_says_what_the_run_said(story: Any) -> None:
     result, _, _ = story
-    loaded = artefact.load(result.folder / "model")
+    loaded = load(result.folder / "model")
     val = result.prepared.table.splits == "val"
     X = result.prepared.X[val]
-    np.testing.assert_allclose(loaded.predict_proba(X), result.probe.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(loaded.proba_of(X), result.classifier.proba_of(X), atol=1e-6)
     assert loaded.classes == ("discs", "squares", "stripes")
 
 
@@ -219,7 +220,7 @@ def test_groups_of_a_manifest_stay_together(
     assert result.metrics["data"]["splits_assigned"]
     for group in set(table.groups):
         assert len(set(table.splits[table.groups == group])) == 1
-    assert result.probe.chosen_by_.startswith("leave-one-unit-out")
+    assert result.classifier.learnt.chosen_by.startswith("leave-one-unit-out")
 
 
 def test_public_names_are_the_same_functions() -> None:

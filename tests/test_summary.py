@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from regraft import summary
 from regraft.backbones import catalog, cost, network, splitting
 from regraft.backbones.stages import find_stages
 from regraft.cli.main import cli
 from regraft.errors import BackboneError, UsageError
-from regraft.methods.gradient import defaults
+from regraft.training import defaults
+from regraft.workflows import summary
 
 FAMILIES = [
     "test_resnet", "test_efficientnet", "test_convnext", "test_nfnet", "test_mambaout",

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regraft.data.table import ImageTable, check_known_classes, near_names, unknown_classes
+from regraft.data.table import ImageTable, check_known_classes, unknown_classes
 from regraft.errors import TableError
+from regraft.wording import near_names
 
 
 @pytest.fixture

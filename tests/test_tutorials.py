@@ -6,6 +6,7 @@ everything else of it stays as it is written.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -20,9 +21,7 @@ import torch
 from regraft.cli import outcome
 from regraft.cli.main import cli
 from regraft.cli.training_options import NAMES
-from regraft.features import engines
-from regraft.methods.gradient import learning
-from regraft.methods.settings import RECIPES, TUTORIAL, TrainingSettings
+from regraft.training.settings import RECIPES, TUTORIAL, TrainingSettings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tutorials.md"
 BACKBONE = "random:test_efficientnet"
@@ -112,8 +111,7 @@ def call(room: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(room)
     # A network this small gains nothing from a second thread, and on a busy machine waits for it.
-    monkeypatch.setattr(engines, "available_cores", lambda: 1)
-    monkeypatch.setattr(learning, "available_cores", lambda: 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
     n_threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
 
     def run(words: list[str]) -> int:

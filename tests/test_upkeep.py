@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regraft import cache as caches
-from regraft import upkeep
 from regraft.backbones import catalog
 from regraft.data.table import ImageTable
 from regraft.errors import UsageError
-from regraft.features import engines, extract
+from regraft.features import engines, extract, upkeep
 from regraft.features.extract import Extraction
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
+from regraft.machine import cache as caches
 
 Write = Callable[..., Path]
 

@@ -14,33 +14,43 @@ if TYPE_CHECKING:
     from regraft.data.table import ImageTable
     from regraft.errors import RegraftError
     from regraft.estimator import ImageClassifier
-    from regraft.experiment import run
-    from regraft.runs import RunConfig
-    from regraft.serving import evaluate_model, predict
-    from regraft.survey import check
+    from regraft.model.loading import load
+    from regraft.model.predicting import predict
+    from regraft.model.saving import save
+    from regraft.model.scoring import evaluate_model
+    from regraft.probe.classifier import Classifier
+    from regraft.record.configuration import RunConfig
+    from regraft.workflows.experiment import run
+    from regraft.workflows.survey import check
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Classifier": "regraft.probe.classifier",
     "ImageClassifier": "regraft.estimator",
     "ImageTable": "regraft.data.table",
     "RegraftError": "regraft.errors",
-    "RunConfig": "regraft.runs",
-    "check": "regraft.survey",
-    "evaluate_model": "regraft.serving",
-    "predict": "regraft.serving",
-    "run": "regraft.experiment",
+    "RunConfig": "regraft.record.configuration",
+    "check": "regraft.workflows.survey",
+    "evaluate_model": "regraft.model.scoring",
+    "load": "regraft.model.loading",
+    "predict": "regraft.model.predicting",
+    "run": "regraft.workflows.experiment",
+    "save": "regraft.model.saving",
 }
 
 __all__ = [
+    "Classifier",
     "ImageClassifier",
     "ImageTable",
     "RegraftError",
     "RunConfig",
     "check",
     "evaluate_model",
+    "load",
     "predict",
     "run",
+    "save",
 ]
 
 

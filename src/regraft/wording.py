@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 def percent(share: float | None) -> str:
     """With one digit; what is not all is never rounded to 100 %.
@@ -48,3 +51,20 @@ def shortened(text: str, width: int) -> str:
     ('Ruddy T…', 'Dunlin')
     """
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def near_names(name: str, known: Iterable[str], *, n: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Up to `n` of the known names that were probably meant, ignoring case.
+
+    `cutoff` is how alike they must be: 1 is equal (:func:`difflib.get_close_matches`).
+
+    Examples
+    --------
+    >>> near_names("Ants", ["bees", "ants", "ant"])
+    ['ants', 'ant']
+    """
+    by_folded: dict[str, list[str]] = {}
+    for candidate in known:
+        by_folded.setdefault(candidate.casefold(), []).append(candidate)
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=n, cutoff=cutoff)
+    return [candidate for folded in close for candidate in by_folded[folded]][:n]

@@ -6,21 +6,17 @@ and an identity that is the same whenever the same weights are meant. Nothing is
 
 from __future__ import annotations
 
-import difflib
-import glob
 import hashlib
 import importlib.util
 import json
 import os
-import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from regraft.errors import BackboneError, UsageError, WeightsError
+from regraft.errors import BackboneError, WeightsError
+from regraft.wording import near_names
 
 
 @dataclass(frozen=True)
@@ -169,48 +165,6 @@ def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = N
     return Source(name, "timm", name, f"timm:{name}", origin=f"timm: {name}")
 
 
-def require_device(device: str) -> None:
-    """Refuse a device that is not here; asks the system, because importing PyTorch takes long.
-
-    Raises
-    ------
-    UsageError
-        No such device, or neither this machine nor this build of PyTorch has one.
-
-    Examples
-    --------
-    >>> require_device("cpu")
-    >>> require_device("gpu")
-    Traceback (most recent call last):
-        ...
-    regraft.errors.UsageError: no device is called 'gpu'
-      cure:  auto, cpu, cuda or mps
-    """
-    if device not in ("auto", "cpu", "cuda", "mps"):
-        raise UsageError(f"no device is called {device!r}", cure="auto, cpu, cuda or mps")
-    missing = {"cuda": _why_no_cuda, "mps": _why_no_mps}.get(device, str)()
-    if missing:
-        raise UsageError(
-            f"device {device!r} was asked for, but {missing}",
-            cure="--device auto, which takes what there is; or --device cpu",
-        )
-
-
-def _why_no_cuda() -> str:
-    # Windows has no such files; there PyTorch itself has to find out.
-    has_files = any(glob.glob(f"/dev/{name}") for name in ("nvidia[0-9]*", "dxg", "kfd"))
-    if not has_files and sys.platform != "win32":
-        return "this machine has no GPU that can be used"
-    if version("torch").endswith("+cpu"):
-        return f"the PyTorch that is installed ({version('torch')}) is without CUDA"
-    return ""
-
-
-def _why_no_mps() -> str:
-    is_apple = sys.platform == "darwin" and platform.machine() == "arm64"
-    return "" if is_apple else "this is no Mac with an Apple processor"
-
-
 def weights_file(name: str) -> Path:
     """The installed weights file of a pinned backbone."""
     pinned = PINNED[name]
@@ -227,10 +181,10 @@ def weights_file(name: str) -> Path:
     return Path(spec.origin).parent / pinned.file
 
 
-def near_names(name: str, known: list[str]) -> list[str]:
+def near_architectures(name: str, known: list[str]) -> list[str]:
     """Up to five known names that look like `name`."""
     base = name.partition(".")[0]
-    return difflib.get_close_matches(base, known, n=5, cutoff=0.6)
+    return near_names(base, known, n=5, cutoff=0.6)
 
 
 def file_digest(path: Path) -> str:
@@ -241,7 +195,7 @@ def file_digest(path: Path) -> str:
 
 def _refuse_typo(name: str) -> None:
     """What all but spells a name of ours is answered at once, without asking timm."""
-    near = difflib.get_close_matches(name.lower(), [*PINNED, *ALIASES], n=4, cutoff=0.8)
+    near = near_names(name.lower(), [*PINNED, *ALIASES], n=4, cutoff=0.8)
     if near:
         raise BackboneError(
             f"no backbone is called {name!r}; near: {', '.join(near)}",

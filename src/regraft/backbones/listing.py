@@ -42,7 +42,7 @@ def find(pattern: str = "") -> list[Listed]:
     found += [_timm(name) for name in network.list_names(pattern)]
     if not found:
         names = [*catalog.PINNED, *(name.partition(".")[0] for name in network.list_names())]
-        near = catalog.near_names(pattern.strip("*").lower(), list(dict.fromkeys(names)))
+        near = catalog.near_architectures(pattern.strip("*").lower(), list(dict.fromkeys(names)))
         raise BackboneError(
             f"no backbone matches {pattern!r}" + (f"; near: {', '.join(near)}" if near else ""),
             cure="regraft backbones 'resnet*' lists a family",

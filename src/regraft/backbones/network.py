@@ -226,7 +226,7 @@ def _create(name: str, **options: Any) -> nn.Module:
     except RuntimeError as error:
         if "Unknown model" not in str(error) and "Invalid pretrained tag" not in str(error):
             raise
-        near = catalog.near_names(name, [*timm.list_models(), *catalog.PINNED])
+        near = catalog.near_architectures(name, [*timm.list_models(), *catalog.PINNED])
         raise BackboneError(
             f"no backbone is called {name!r}" + (f"; near: {', '.join(near)}" if near else ""),
             cure="regraft backbones PATTERN lists them",

@@ -10,7 +10,6 @@ both sides) the proof does, on numbers, whenever a split is made.
 from __future__ import annotations
 
 import copy
-import difflib
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from torch import nn
 
 from regraft.backbones.stages import find_stages, run_once
 from regraft.errors import BackboneError
+from regraft.wording import near_names
 
 PICTURE = ""  # stands where a step's name does, for what the network itself is given
 # A method of timm's transformers that stands between their modules as if it were one.
@@ -352,7 +352,7 @@ def _point_called(name: str, points: list[SplitPoint], trail: _Trail) -> SplitPo
             cure="use method full, which trains every layer",
         )
     names = [point.name for point in points]
-    near = difflib.get_close_matches(name, names, n=5, cutoff=0.6)
+    near = near_names(name, names, n=5, cutoff=0.6)
     raise BackboneError(
         f"no split point is called {name!r}" + (f"; near: {', '.join(near)}" if near else ""),
         cure="choose one of " + ", ".join(point.name for point in points if point.is_stage),

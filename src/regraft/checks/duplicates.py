@@ -116,16 +116,64 @@ def find_duplicates(
     >>> found.pairs
     (Pair(i=0, j=2, kind='exact', similarity=1.0), Pair(i=1, j=3, kind='near', similarity=1.0))
     """
+    return compare(digests, thumbs).copies(final)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """All pictures held against each other by content and thumbnails, once.
+
+    Attributes
+    ----------
+    content : int array of shape (N,)
+        Rows with equal numbers are the same file, byte for byte.
+    firsts : int array
+        The first row of each content.
+    i, j : int arrays of shape (M,)
+        Rows of the pairs that may be near copies.
+    is_near : bool array of shape (M,)
+        The thumbnails alone decide so.
+    similarity : float array of shape (M,)
+    """
+
+    content: Indices
+    firsts: Indices
+    i: Indices
+    j: Indices
+    is_near: Mask
+    similarity: Floats
+
+    def copies(self, final: Floats | None = None) -> Duplicates:
+        """The copies that thumbnails show; with final features, ``(N, F)``, the crops that these
+        show too."""
+        rows = np.setdiff1d(np.arange(len(self.content)), self.firsts, assume_unique=True)
+        exact = [Pair(int(self.firsts[self.content[row]]), int(row), "exact", 1.0) for row in rows]
+        is_near = self.is_near
+        if final is not None and len(final) >= MIN_FEATURE_ROWS:
+            is_near = is_near | self._shown_by(final)
+        near = [
+            Pair(int(min(a, b)), int(max(a, b)), "near", round(float(min(s, 1)), 4))
+            for a, b, s in zip(
+                self.i[is_near], self.j[is_near], self.similarity[is_near], strict=True
+            )
+        ]
+        pairs = (*exact, *sorted(near))
+        return Duplicates(_connected(len(self.content), pairs), self.content, pairs)
+
+    def _shown_by(self, final: Floats) -> Mask:
+        """Crops for which thumbnails and features speak together, (M,)."""
+        found = np.zeros(len(self.i), np.bool_)
+        hopeful = np.flatnonzero(~self.is_near & (self.similarity >= CROPPED))
+        if len(hopeful):
+            cosine = _Features(final).cosine(self.i[hopeful], self.j[hopeful])
+            found[hopeful] = self.similarity[hopeful] + FEATURE_WEIGHT * cosine >= CROPPED_SUM
+        return found
+
+
+def compare(digests: Sequence[bytes], thumbs: Bytes) -> Compared:
+    """Hold all pictures against each other; the arguments are those of `find_duplicates`."""
     content, firsts = _same_content(digests)
-    copies = np.setdiff1d(np.arange(len(content)), firsts, assume_unique=True)
-    exact = [Pair(int(firsts[content[row]]), int(row), "exact", 1.0) for row in copies]
-    i, j, similarity = _near_pairs(np.asarray(thumbs), final, firsts)
-    near = [
-        Pair(int(min(a, b)), int(max(a, b)), "near", round(float(s), 4))
-        for a, b, s in zip(i, j, similarity, strict=True)
-    ]
-    pairs = (*exact, *sorted(near))
-    return Duplicates(_connected(len(content), pairs), content, pairs)
+    return Compared(content, firsts, *_near_pairs(np.asarray(thumbs), firsts))
 
 
 def across_splits(duplicates: Duplicates, splits: npt.NDArray[np.object_]) -> list[Indices]:
@@ -216,14 +264,12 @@ class _Looks:
     contrast: Floats  # (n,)
 
 
-def _near_pairs(
-    thumbs: Bytes, final: Floats | None, firsts: Indices
-) -> tuple[Indices, Indices, Floats]:
-    """Pairs of rows that are near duplicates, and their similarity; of exact copies the first."""
+def _near_pairs(thumbs: Bytes, firsts: Indices) -> tuple[Indices, Indices, Mask, Floats]:
+    """Pairs of rows that may be near copies, whether they are by their thumbnails, and their
+    similarity; of exact copies the first. (M,) each."""
     mean, contrast = _light(thumbs)
     rows = firsts[contrast[firsts] >= MIN_CONTRAST]
     looks = _Looks(thumbs[rows], mean[rows], contrast[rows])
-    features = None if final is None or len(final) < MIN_FEATURE_ROWS else _Features(final, rows)
 
     propose = _all_pairs if len(rows) <= MAX_ALL_PAIRS else _pairs_by_hash
     i, j, is_mirrored = (np.concatenate(part) for part in zip(*propose(looks), strict=True))
@@ -232,10 +278,9 @@ def _near_pairs(
 
     is_near, similarity = _judge_frames(looks, i, j, is_mirrored)
     rest = np.flatnonzero(~is_near)
-    is_near[rest], similarity[rest] = _judge_crops(
-        looks, i[rest], j[rest], is_mirrored[rest], features
-    )
-    return rows[i[is_near]], rows[j[is_near]], np.minimum(similarity[is_near], 1)
+    similarity[rest] = _aligned_correlation(looks.thumbs, i[rest], j[rest], is_mirrored[rest])
+    is_near[rest] = similarity[rest] >= CROPPED_ALONE
+    return rows[i], rows[j], is_near, similarity
 
 
 def _light(thumbs: Bytes) -> tuple[Floats, Floats]:
@@ -294,11 +339,11 @@ def _judge_frames(looks: _Looks, i: Indices, j: Indices, is_mirrored: Mask) -> t
 class _Features:
     """Cosines of standardised features for pairs of rows, without a standardised copy of all."""
 
-    def __init__(self, final: Floats, rows: Indices) -> None:
+    def __init__(self, final: Floats) -> None:
         sample = np.asarray(final[:: max(1, len(final) // MAX_ALL_PAIRS)])
         self.mean = sample.mean(axis=0)
         self.scale = 1 / np.maximum(sample.std(axis=0), 1e-6)
-        self.final, self.rows = final, rows
+        self.final = final
 
     def cosine(self, i: Indices, j: Indices) -> Floats:
         """Of the pairs (i, j), (M,)."""
@@ -311,26 +356,8 @@ class _Features:
         return cosine
 
     def _standardised(self, used: Indices) -> Floats:
-        z = (self.final[self.rows[used]] - self.mean) * self.scale
+        z = (self.final[used] - self.mean) * self.scale
         return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6))
-
-
-def _judge_crops(
-    looks: _Looks, i: Indices, j: Indices, is_mirrored: Mask, features: _Features | None
-) -> tuple[Mask, Floats]:
-    """Whether one of each two is a crop of the other, and their aligned correlation; (M,) each."""
-    if features is None:
-        aligned = _aligned_correlation(looks.thumbs, i, j, is_mirrored)
-        return aligned >= CROPPED_ALONE, aligned
-    cosine = features.cosine(i, j)
-    hopeful = np.flatnonzero(1 + FEATURE_WEIGHT * cosine >= CROPPED_SUM)
-    aligned = np.zeros(len(i), np.float32)
-    aligned[hopeful] = _aligned_correlation(
-        looks.thumbs, i[hopeful], j[hopeful], is_mirrored[hopeful]
-    )
-    agree = aligned + FEATURE_WEIGHT * cosine >= CROPPED_SUM
-    is_crop: Mask = agree & (aligned >= CROPPED)
-    return is_crop, aligned
 
 
 def _aligned_correlation(thumbs: Bytes, i: Indices, j: Indices, is_mirrored: Mask) -> Floats:

@@ -21,8 +21,8 @@ def command(ctx: click.Context) -> None:
 @command.command("list", short_help="engines and kinds of features that are kept")
 def list_recipes() -> None:
     """Engines, kinds of features, and how many sets of decoded images are kept."""
-    from regraft import upkeep
     from regraft.console.cache import show_cache_list
+    from regraft.features import upkeep
 
     show_cache_list(upkeep.contents())
 
@@ -30,8 +30,8 @@ def list_recipes() -> None:
 @command.command(short_help="bytes on disk, by kind")
 def size() -> None:
     """Bytes on disk, by kind."""
-    from regraft import cache
     from regraft.console.cache import show_cache_sizes
+    from regraft.machine import cache
 
     show_cache_sizes(cache.sizes())
 
@@ -40,8 +40,9 @@ def size() -> None:
 @click.option("--limit", metavar="SIZE", help="Such as 5G; default REGRAFT_CACHE_LIMIT or 20G.")
 def prune(limit: str | None) -> None:
     """Drop the features that were not used for longest, down to a size."""
-    from regraft import cache, upkeep
     from regraft.console.cache import show_pruned
+    from regraft.features import upkeep
+    from regraft.machine import cache
 
     n_bytes = upkeep.prune(limit)
     now = next(size for kind, _, size, _ in cache.sizes() if kind == "features")
@@ -56,8 +57,8 @@ def prune(limit: str | None) -> None:
 @click.option("--archives", is_flag=True, help="Unpacked archives.")
 def clear(**kinds: bool) -> None:
     """Remove what is kept: all, or only the kinds that are named."""
-    from regraft import cache
     from regraft.console.cache import show_freed
+    from regraft.machine import cache
 
     chosen = [kind for kind, wanted in kinds.items() if wanted] or list(kinds)
     show_freed(cache.clear(chosen))
@@ -68,8 +69,8 @@ def clear(**kinds: bool) -> None:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the sample.")
 def verify(sample: int, seed: int) -> int:
     """Check every stored row's checksum, and compute a sample again and compare."""
-    from regraft import upkeep
     from regraft.console.cache import show_verified
+    from regraft.features import upkeep
 
     report = upkeep.verify(sample, seed=seed)
     show_verified(report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from regraft.cli import options
+from regraft.record import configuration
 
 
 @click.command(short_help="what is in a folder, and what is wrong with it")
@@ -21,10 +22,11 @@ def command(
 
     Every file is decoded once. Exit code 3 only for what would make a result wrong.
     """
-    from regraft import progress, runs, survey
+    from regraft.console import progress
     from regraft.console.checked import show_check
+    from regraft.workflows import survey
 
-    config = runs.RunConfig.from_dict({"data": data, **settings})
+    config = configuration.RunConfig.from_dict({"data": data, **settings})
     options.require_usable(config)
     with progress.listening(quiet=quiet, after="looking for problems") as listener:
         checked = survey.check(config, quick=quick, offline=offline, listener=listener)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from regraft.cli.train import draw_report
+from regraft.record import configuration
 
 
 @click.command(short_help="the main job on real images that come along")
@@ -17,13 +18,15 @@ def command(folder: str) -> None:
     They are very unlike the photographs that the network learnt on, so the layer curve peaks
     before its end.
     """
-    from regraft import demonstration, experiment, progress, runs
+    from regraft.console import progress
     from regraft.console.result import show_result
     from regraft.console.screen import say_aside
+    from regraft.data import digits
+    from regraft.workflows import experiment
 
-    data = demonstration.write_digits(folder)
+    data = digits.write_digits(folder)
     say_aside(f"the images are in {data}; this is now exactly: regraft train {data}")
-    config = runs.RunConfig(str(data))
+    config = configuration.RunConfig(str(data))
     with progress.listening(quiet=False) as listener:
         result = experiment.run(config, out=f"{folder}/runs", listener=listener)
     show_result(result, as_json=False, config=config)

@@ -23,11 +23,12 @@ def command(
     **columns: str | None,
 ) -> None:  # fmt: skip
     """Score MODEL (a run's model folder) on the labelled images of DATA."""
-    from regraft import progress, serving
+    from regraft.console import progress
     from regraft.console.scored import show_scored
+    from regraft.model import scoring
 
     with progress.listening(quiet=quiet, after="scoring") as listener:
-        scored = serving.evaluate_model(
+        scored = scoring.evaluate_model(
             model, data, split=split, columns=columns, offline=offline, listener=listener
         )
     show_scored(scored, as_json=as_json)

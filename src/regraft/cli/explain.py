@@ -49,12 +49,13 @@ def command(
     MODEL is a run's model folder. A file that cannot be read is named with its reason. Exit code 3
     only if no image can be read.
     """
-    from regraft import progress, serving
+    from regraft.console import progress
     from regraft.console.explained import show_explained
+    from regraft.workflows import explaining
 
     options.require_room(out)
     with progress.listening(quiet=quiet, after="explaining") as listener:
-        explained = serving.explain(
+        explained = explaining.explain(
             model, images, out=out, method=method, label=label, top=top, offline=offline,
             listener=listener,
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from regraft.cli import options
+from regraft.record import configuration
 
 
 @click.command(short_help="how far each stage of the network carries")
@@ -22,12 +23,13 @@ def command(
     A curve that peaks at the end: DATA is like what the network learnt on. A peak before the end:
     DATA is unlike it, and its earlier stages serve better than its last.
     """
-    from regraft import progress, runs, survey
+    from regraft.console import progress
     from regraft.console.layers import show_layers
+    from regraft.workflows import survey
 
     if out is not None:
         options.require_picture(out)
-    config = runs.RunConfig.from_dict({"data": data, **settings})
+    config = configuration.RunConfig.from_dict({"data": data, **settings})
     options.require_usable(config)
     with progress.listening(quiet=quiet, after="measuring the stages") as listener:
         curve = survey.layers(config, offline=offline, listener=listener)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from regraft.cli import options, training_options
+from regraft.training.methods import TRAINED
 
 if TYPE_CHECKING:
-    from regraft.methods.gradient.lr_find import RangeTest
+    from regraft.training.lr_find import RangeTest
 
 # Of the up to 100 steps the table shows so many.
 ROWS = 12
@@ -19,7 +20,7 @@ ROWS = 12
 @click.argument("data")
 @click.option(
     "--method",
-    type=click.Choice(["head", "partial", "full", "scratch"]),
+    type=click.Choice(TRAINED),
     default="partial",
     show_default=True,
     help="What trains, as in `regraft train`.",
@@ -45,9 +46,10 @@ def command(
     \b
       regraft lr-find photos/ --method full --out rate.png
     """
-    from regraft import progress, survey
+    from regraft.console import progress
     from regraft.errors import UsageError
-    from regraft.methods import processes
+    from regraft.machine import processes
+    from regraft.workflows import survey
 
     if processes.n_processes() > 1:
         raise UsageError(

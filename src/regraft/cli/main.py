@@ -55,9 +55,9 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
+            from regraft.wording import near_names
 
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            near = near_names(args[0], COMMANDS, n=1)
             if near and "No such command" in error.message:
                 hint = f"{error.message} Did you mean {near[0]!r}?"
                 raise click.UsageError(hint, ctx=ctx) from error

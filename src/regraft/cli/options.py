@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from regraft.errors import UsageError
+from regraft.machine import devices
+from regraft.training.methods import METHODS
 
 if TYPE_CHECKING:
-    from regraft.runs import RunConfig
+    from regraft.record.configuration import RunConfig
 
 PICTURES = (".png", ".svg", ".pdf")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -112,11 +114,10 @@ def require_usable(config: RunConfig) -> None:
     """Refuse, before any work, what can be written in a configuration but not be done here."""
     if config.seed < 0:
         raise UsageError(f"the seed must be 0 or more, got {config.seed}", cure="--seed 0")
-    from regraft.backbones import catalog
 
-    catalog.require_device(config.device)
-    if config.method != "probe":
-        from regraft.methods.trackers import require_tracker
+    devices.require_device(config.device)
+    if METHODS[config.method].trains:
+        from regraft.training.trackers import require_tracker
 
         require_tracker(config.settings.tracker)
 

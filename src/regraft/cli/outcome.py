@@ -18,9 +18,9 @@ from types import FrameType
 
 import click
 
-from regraft.cache import cache_folder
 from regraft.errors import RegraftError
-from regraft.methods import processes
+from regraft.machine import processes
+from regraft.machine.cache import cache_folder
 
 FAILED, INTERRUPTED, TERMINATED = 4, 130, 143
 # Signs of ours that an old encoding may lack.

@@ -22,12 +22,14 @@ def command(
     A file that cannot be read is named with its reason; the others are labelled. Exit code 3 only
     if no image can be read.
     """
-    from regraft import progress, serving
     from regraft.cli import options
+    from regraft.console import progress
+    from regraft.console.predictions import show_predictions
+    from regraft.model import predicting
 
     if out is not None:
         options.require_folder_of(out)
     listener = progress.counting(quiet=quiet)
-    predicted = serving.predict(model, images, offline=offline, listener=listener)
-    predicted.write(out=out, as_json=as_json, top=top)
+    predicted = predicting.predict(model, images, offline=offline, listener=listener)
+    show_predictions(predicted, out=out, as_json=as_json, top=top)
     return 0 if predicted.paths else 3

@@ -32,9 +32,10 @@ def command(
       regraft report runs/photos-probe-1a2b3c4d
       regraft report runs/photos-probe-1a2b3c4d runs/photos-partial-5e6f7a8b
     """
-    from regraft import progress, reporting
+    from regraft.console import progress
     from regraft.console.comparison import show_comparison
     from regraft.console.page import show_page
+    from regraft.workflows import reporting
 
     if out is not None:
         if not out.lower().endswith((".html", ".htm")):

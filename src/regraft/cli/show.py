@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from regraft.cli import options
+from regraft.record import configuration
 
 
 @click.command(short_help="what the network will see of your pictures")
@@ -51,17 +52,17 @@ def command(
     import json
     import os
 
-    from regraft import runs, viewing
     from regraft.console.left_out import show_left_out
+    from regraft.workflows import viewing
 
     options.require_picture(out)
     options.require_room(os.path.dirname(out) or ".")
-    config = runs.RunConfig.from_dict({"data": data, **settings})
+    config = configuration.RunConfig.from_dict({"data": data, **settings})
     options.require_usable(config)
-    sight = viewing.look(config, n=n, presets=presets, offline=offline)
-    viewing.draw(sight, out)
+    preview = viewing.look(config, n=n, presets=presets, offline=offline)
+    viewing.draw(preview, out)
     if as_json:
-        print(json.dumps({**sight.to_dict(), "picture": out}))
+        print(json.dumps({**preview.to_dict(), "picture": out}))
         return
-    show_left_out(sight.rejected)
-    click.echo(f"picture: {out} ({len(sight.images)} of {sight.n_images} images)")
+    show_left_out(preview.rejected)
+    click.echo(f"picture: {out} ({len(preview.images)} of {preview.n_images} images)")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from regraft.training.methods import METHODS
+
 
 @click.command(short_help="a network's layers, their cost, and what learns")
 @click.argument("backbone", default="default")
@@ -22,7 +24,7 @@ import click
 )
 @click.option(
     "--method",
-    type=click.Choice(["probe", "head", "partial", "full", "scratch"]),
+    type=click.Choice(list(METHODS)),
     help="What would learn.  [default: probe; partial with --split-point]",
 )
 @click.option("--split-point", metavar="NAME", help="For partial: the first module that learns.")
@@ -46,8 +48,8 @@ def command(depth: int, as_json: bool, **settings: object) -> None:
       regraft summary resnet50 --input 3x1024x1024 --classes 5
       regraft summary default --method partial --split-point blocks.5
     """
-    from regraft import summary
     from regraft.console.network import show_network
+    from regraft.workflows import summary
 
     found = summary.summarise(**settings)  # type: ignore[arg-type]
     show_network(found, depth=depth, as_json=as_json)

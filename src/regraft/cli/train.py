@@ -10,9 +10,12 @@ from click.core import ParameterSource
 
 from regraft.cli import options, training_options
 from regraft.errors import UsageError
+from regraft.probe.method import PROBE
+from regraft.record import configuration
+from regraft.training.methods import METHODS
 
 if TYPE_CHECKING:
-    from regraft import experiment
+    from regraft.workflows import experiment
 
 # Options that say where a run goes or how it is shown, not what it does.
 NOT_SETTINGS = frozenset(
@@ -24,11 +27,10 @@ NOT_SETTINGS = frozenset(
 @click.argument("data", required=False)
 @click.option(
     "--method",
-    type=click.Choice(["probe", "head", "partial", "full", "scratch"]),
-    default="probe",
+    type=click.Choice(list(METHODS)),
+    default=PROBE.name,
     show_default=True,
-    help="How to learn: probe (a head in closed form), or by gradients: head alone, partial (from "
-    "a split point on), full, scratch.",
+    help="How to learn: " + "; ".join(f"{name}: {m.help}" for name, m in METHODS.items()) + ".",
 )
 @options.backbone
 @options.head
@@ -66,13 +68,15 @@ def command(
       regraft train photos/ --method full --epochs 8 --augment upright
       torchrun --nproc-per-node 2 -m -- regraft train photos/ --method full
     """
-    from regraft import experiment, progress, runs
+    from regraft.console import progress
     from regraft.console.result import show_finished, show_result
-    from regraft.methods import processes
+    from regraft.machine import processes
+    from regraft.record import run_folder
+    from regraft.workflows import experiment
 
     if config is not None:
         _refuse_settings_beside(ctx)
-        resolved = runs.RunConfig.from_file(config)
+        resolved = configuration.RunConfig.from_file(config)
     elif data is None:
         raise UsageError(
             "train needs DATA, a folder, manifest or archive", cure="regraft train photos/"
@@ -80,14 +84,14 @@ def command(
     else:
         resolved = training_options.configured(data, taps, class_weight, settings)
     options.require_usable(resolved)
-    if resolved.method == "probe" and not processes.is_main():
+    if not METHODS[resolved.method].trains and not processes.is_main():
         return  # there is nothing to divide: the first process does it
-    finished = runs.finished(resolved, out=out, name=name) if resume else None
+    finished = run_folder.finished(resolved, out=out, name=name) if resume else None
     if finished is not None:
         if processes.is_main():
             show_finished(finished, as_json=as_json, config=resolved)
         return
-    runs.folder_for(resolved, out=out, name=name, resume=resume)  # its refusals come first
+    run_folder.folder_for(resolved, out=out, name=name, resume=resume)  # its refusals come first
     options.require_room(out)
     is_quiet = quiet or not processes.is_main()
     with progress.listening(quiet=is_quiet) as listener:
@@ -105,9 +109,10 @@ def draw_report(
     result: experiment.Result, *, is_quiet: bool = False, as_json: bool = False
 ) -> None:
     """After the result is on screen; the run is whole without it."""
-    from regraft import progress, reporting
+    from regraft.console import progress
     from regraft.console.page import show_page
     from regraft.console.screen import say_aside
+    from regraft.workflows import reporting
 
     sys.stdout.flush()
     try:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import click
 
-from regraft.methods.settings import TRAINED, TrainingSettings, option
+from regraft.record import configuration
+from regraft.training.methods import TRAINED
+from regraft.training.settings import TrainingSettings, option, users
 
 if TYPE_CHECKING:
-    from regraft.runs import RunConfig
+    from regraft.record.configuration import RunConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KINDS: dict[Any, Any] = {int: click.INT, float: click.FLOAT, str: click.STRING}
@@ -38,9 +40,8 @@ def configured(
     data: str, taps: str | None, class_weight: str, settings: dict[str, Any]
 ) -> RunConfig:
     """The run that was typed: DATA and all options that say what a run does."""
-    from regraft import runs
 
-    return runs.RunConfig.from_dict(
+    return configuration.RunConfig.from_dict(
         settings
         | {
             "training": given(settings),
@@ -62,7 +63,7 @@ def _option(field: Field[Any]) -> Callable[[F], F]:
 
 def _help(field: Field[Any]) -> str:
     """What it is, for which methods if not for all that train, and what it is if not given."""
-    methods, needs = field.metadata["methods"], field.metadata["needs"]
+    methods, needs = users(field.name), field.metadata["needs"]
     words: str = field.metadata["words"]
     if needs:
         words = f"{option(needs[0])} {needs[1]}: {words}"

@@ -10,7 +10,7 @@ from rich.console import Console
 from regraft.console.evaluation import is_even
 from regraft.console.screen import hang
 from regraft.console.wording import interval, literal
-from regraft.runs import RunConfig
+from regraft.record.configuration import RunConfig
 from regraft.wording import percent
 
 IN_WORDS = {"majority class": "the commonest class of train", "nearest neighbour": "nearest image"}

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from regraft.cache import in_words
 from regraft.console.screen import bare_table, stdout
 from regraft.console.wording import literal
+from regraft.machine.cache import in_words
 from regraft.wording import count
 
 

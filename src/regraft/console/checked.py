@@ -12,7 +12,7 @@ from regraft.console.commands import command_on, show_next
 from regraft.console.finding import show_finding_in_full
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.wording import literal
-from regraft.runs import RunConfig
+from regraft.record.configuration import RunConfig
 from regraft.wording import count, printable
 
 MOST_CLASSES, MOST_REJECTED = 8, 10

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from regraft.advice import layer_curve
+from regraft.choosing import layer_curve
 from regraft.console.screen import hang
 from regraft.wording import count, percent
 

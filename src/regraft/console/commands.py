@@ -7,7 +7,7 @@ import shlex
 from rich.console import Console
 from rich.markup import escape
 
-from regraft.runs import RunConfig
+from regraft.record.configuration import RunConfig
 from regraft.wording import printable
 
 

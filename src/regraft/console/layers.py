@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from regraft.advice import layer_curve
+from regraft.choosing import layer_curve
 from regraft.console.screen import bare_table, hang, print_json, stdout
 from regraft.console.wording import literal
 from regraft.wording import count, percent

@@ -8,10 +8,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from regraft.backbones.cost import Layer
-from regraft.cache import in_words
 from regraft.console.screen import bare_table, hang, print_json, stdout
 from regraft.console.wording import literal
-from regraft.summary import FROZEN, HEAD, IN_PART, LEARNS, Summary
+from regraft.machine.cache import in_words
+from regraft.training.methods import METHODS
+from regraft.workflows.summary import FROZEN, HEAD, IN_PART, LEARNS, Summary
 
 STYLES = {LEARNS: "bold", HEAD: "bold green", IN_PART: "", FROZEN: "dim"}
 # Modules that do nothing in a forward pass and hold nothing.
@@ -100,20 +101,15 @@ def _counts(summary: Summary) -> Iterator[tuple[str, str]]:
 
 def _method(summary: Summary) -> Iterator[tuple[str, str]]:
     """What learns, and what that takes."""
-    words = {
-        "probe": "the head alone, in closed form",
-        "head": "the head alone, by gradients",
-        "partial": f"from {summary.split_point} on",
-        "full": "every layer",
-        "scratch": "every layer, from random weights",
-    }[summary.method]
+    method = METHODS[summary.method]
+    words = method.what_learns(summary.split_point)
     frozen = summary.cost.n_parameters - summary.n_learnt
     stays = f", {frozen:,} stay" if frozen else ""
     yield (
         "Learns",
         f"{escape(words)} (--method {summary.method}): {summary.n_learnt:,} parameters{stays}",
     )
-    if summary.method == "partial":
+    if method.splits:
         share = 100 * summary.n_frozen_multiply_adds / max(1, summary.cost.multiply_adds)
         yield (
             "",

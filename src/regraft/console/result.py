@@ -17,7 +17,7 @@ from regraft.console.finding import show_finding
 from regraft.console.screen import INDENT, hang, print_json, stdout
 from regraft.console.training import show_training
 from regraft.console.wording import literal, whole_percent
-from regraft.runs import RunConfig
+from regraft.record.configuration import RunConfig
 from regraft.wording import count
 
 MOST_FINDINGS = 4

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from regraft.console.screen import hang
 from regraft.console.wording import whole_percent
+from regraft.training.methods import METHODS
 from regraft.wording import count
 
 
@@ -30,25 +31,15 @@ def show_training(screen: Console, metrics: Mapping[str, Any]) -> None:
         )
     for note in training["notes"]:
         hang(screen, "", f"[yellow]{escape(note)}[/]")
-    if metrics["method"] == "scratch":
-        hang(
-            screen,
-            "",
-            "[yellow]training from scratch is for comparison: it has to learn from these images "
-            "alone what the other methods start with[/]",
-        )
+    if warning := METHODS[metrics["method"]].warning:
+        hang(screen, "", f"[yellow]{warning}[/]")
 
 
 def _learnt(method: str, training: Mapping[str, Any]) -> str:
     settings = training["settings"]
-    part = {
-        "head": "the head alone",
-        "partial": f"from {settings['split_point']} on",
-        "full": "every layer",
-        "scratch": "every layer, from random weights",
-    }[method]
+    part = METHODS[method].what_learns(settings["split_point"])
     epochs = count(len(training["epochs"]), "epoch")
-    has_no_views = method == "head" and settings["views"] == 1
+    has_no_views = not METHODS[method].moves_network and settings["views"] == 1
     views = "" if has_no_views else f", views {settings['augment']}, {settings['image_size']} px"
     return f"{escape(part)}: {epochs} over {count(training['learnt_from'], 'image')}{views}"
 

@@ -8,7 +8,6 @@ plain file or folder is refused, so that no link ever exists that a later member
 from __future__ import annotations
 
 import bz2
-import contextlib
 import functools
 import gzip
 import hashlib
@@ -19,8 +18,6 @@ import shutil
 import stat
 import struct
 import tarfile
-import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -28,6 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from regraft.errors import ArchiveError
+from regraft.machine import atomic
 
 MAX_ENTRIES = 500_000
 MAX_BYTES = 50 * 2**30
@@ -77,6 +75,7 @@ def unpack(archive: str | os.PathLike[str], folder: str | os.PathLike[str]) -> P
 
     Examples
     --------
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as tmp:
     ...     with zipfile.ZipFile(f"{tmp}/photos.zip", "w") as new:
     ...         new.writestr("ants/1.jpg", b"...")
@@ -91,33 +90,12 @@ def unpack(archive: str | os.PathLike[str], folder: str | os.PathLike[str]) -> P
         unpacked = folder / digest
         if unpacked.is_dir():
             return unpacked
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_stale(folder)
-        part = Path(tempfile.mkdtemp(prefix=f".{digest}.part-", dir=folder))
+        with atomic.working_folder(folder) as part:
+            _unpack_into(part, archive)
+            atomic.publish(part, unpacked, is_whole=unpacked.is_dir)
     except (OSError, ValueError) as error:
         raise _cannot_be_unpacked(archive, "", error) from error
-    try:
-        _unpack_into(part, archive)
-        _rename_when_whole(part, unpacked)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return unpacked
-
-
-def _rename_when_whole(part: Path, unpacked: Path) -> None:
-    try:
-        part.rename(unpacked)
-    except OSError:
-        if not unpacked.is_dir():  # otherwise another process was faster, with the same bytes
-            raise
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove what unpackings left that were killed more than a day ago."""
-    for part in folder.glob(".*.part-*"):
-        with contextlib.suppress(OSError):  # another process may remove it first
-            if time.time() - part.stat().st_mtime > _STALE_S:
-                shutil.rmtree(part, ignore_errors=True)
 
 
 def _unpack_into(part: Path, archive: Path) -> None:

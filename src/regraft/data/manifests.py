@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 
 from regraft.data.image_files import why_not_a_file
 from regraft.data.source_forms import refuse_source
-from regraft.data.table import SPLIT_NAMES, ImageTable, column, first_few, near_names, quoted
+from regraft.data.table import SPLIT_NAMES, ImageTable, column, first_few, quoted
 from regraft.data.tidying import check_text, in_order, without_missing, without_repeats
 from regraft.errors import TableError
+from regraft.wording import near_names
 
 COLUMN_NAMES = {
     "path": (

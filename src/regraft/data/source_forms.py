@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from typing import NoReturn
 
-from regraft.data.table import near_names, quoted
+from regraft.data.table import quoted
 from regraft.errors import TableError
+from regraft.wording import near_names
 
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet")
 ARCHIVE_SUFFIXES = (

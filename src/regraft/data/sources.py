@@ -88,8 +88,8 @@ def read_table(
 
 def _read_archive(source: str, archive_folder: Path | None) -> ImageTable:
     # Imported here, with the decompressors, because most sources are no archives.
-    from regraft.cache import folder_of
     from regraft.data.archives import unpack
+    from regraft.machine.cache import folder_of
 
     root = str(unpack(source, archive_folder or folder_of("archives")))
     return table_of_folder(root, source=source)

@@ -6,7 +6,6 @@ which it was. What was left out stays on the table by name, so that no file is e
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regraft.errors import TableError
+from regraft.wording import near_names
 
 ObjectArray = npt.NDArray[np.object_]
 
@@ -92,23 +92,6 @@ class ImageTable:
         columns = [self.labels, self.splits] + ([] if self.groups is None else [self.groups])
         if any(len(column) != len(self.paths) for column in columns):
             raise ValueError(f"need {len(self.paths)} values in every column, as there are paths")
-
-    @classmethod
-    def from_folder(cls, folder: str | os.PathLike[str]) -> ImageTable:
-        """The images below a folder; see :func:`regraft.data.folders.read_folder`."""
-        from regraft.data.folders import read_folder
-
-        return read_folder(folder)
-
-    @classmethod
-    def from_manifest(cls, manifest: str | os.PathLike[str], **options: Any) -> ImageTable:
-        """The images that a CSV, TSV or Parquet file lists.
-
-        The options are those of :func:`regraft.data.manifests.read_manifest`.
-        """
-        from regraft.data.manifests import read_manifest
-
-        return read_manifest(manifest, **options)
 
     @classmethod
     def from_paths(
@@ -207,21 +190,6 @@ def column(values: Iterable[Any]) -> ObjectArray:
     array = np.empty(len(listed), dtype=object)
     array[:] = listed
     return array
-
-
-def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three of the known names that were probably meant, ignoring case.
-
-    Examples
-    --------
-    >>> near_names("Ants", ["bees", "ants", "ant"])
-    ['ants', 'ant']
-    """
-    by_folded: dict[str, list[str]] = {}
-    for candidate in known:
-        by_folded.setdefault(candidate.casefold(), []).append(candidate)
-    close = difflib.get_close_matches(name.casefold(), by_folded, n=3)
-    return [candidate for folded in close for candidate in by_folded[folded]][:3]
 
 
 def unknown_classes(table: ImageTable) -> dict[str, list[str]]:

@@ -11,28 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.features.engines import BuiltEngine
-from regraft.methods.base import Codes, Floats, Head
-from regraft.methods.representation import Representation
-
-
-@dataclass(frozen=True, eq=False)
-class Classifier:
-    """A classifier in its parts, as an artefact or a finished method has them.
-
-    Attributes
-    ----------
-    built : BuiltEngine
-        Of its network.
-    representation : Representation
-    head : Head
-    temperature : float
-    """
-
-    built: BuiltEngine
-    representation: Representation
-    head: Head
-    temperature: float = 1.0
+from regraft.probe.base import Codes, Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import UsageError
-from regraft.explain.base import Classifier, Heat
+from regraft.explain.base import Heat
 from regraft.explain.decomposition import PositionMap, decompose
-from regraft.features import engines, parts
-from regraft.methods.base import Codes
-from regraft.methods.linear_head import LinearHead
-from regraft.methods.representation import SOURCE, Representation
+from regraft.features import engine, parts
+from regraft.probe.base import Codes
+from regraft.probe.classifier import Classifier
+from regraft.probe.linear_head import LinearHead
+from regraft.probe.representation import Representation
+from regraft.probe.source_classifier import SOURCE
 
 # The part of a network that gives its maps; counted up when the meaning of a row changes.
 MAPS = "maps 1"
@@ -50,7 +52,7 @@ class ClassActivation:
         example: NDArray[np.uint8],
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        head, built = classifier.head, classifier.built
+        head, built = classifier.head, classifier.built()
         if not isinstance(head, LinearHead):
             raise UsageError(
                 f"the head is of the kind {head.kind!r}, so its score is no sum over positions",
@@ -97,7 +99,7 @@ class ClassActivation:
         )
 
     def _maps(self, pixels: NDArray[np.uint8]) -> dict[str, PositionMap]:
-        rows = engines.run_on_cores(self.part.runner, pixels, batch_size=self.part.batch_size)
+        rows = engine.run_on_cores(self.part.runner, pixels, batch_size=self.part.batch_size)
         found, start = {}, 0
         for name, shape in self.part.facts["maps"].items():
             height, width, n_prefix, n_channels = shape

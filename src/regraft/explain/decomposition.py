@@ -5,7 +5,7 @@ subtracted from the pooled numbers (the centre of train) is subtracted position 
 place speaks for a class where it does so more than train's average. Only the bias has no place.
 
 Zhou et al. (2016), CVPR, "Learning deep features for discriminative localization" is the case of
-one mean; here it is every block that :class:`~regraft.methods.representation.Representation` knows.
+one mean; here it is every block that :class:`~regraft.probe.representation.Representation` knows.
 
 Array letters: N images, P positions (or tokens), C channels, F final features, K classes.
 """
@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.explain.base import Heat, against_others
-from regraft.methods.base import Codes, Floats
-from regraft.methods.linear_head import LinearHead
-from regraft.methods.representation import SOURCE, Representation, SourceClassifier
+from regraft.probe.base import Codes, Floats
+from regraft.probe.linear_head import LinearHead
+from regraft.probe.representation import Representation
+from regraft.probe.source_classifier import SOURCE, SourceClassifier
 
 # The common grid is that of the finest map, but has at most so many rows and columns.
 MOST_CELLS = 28

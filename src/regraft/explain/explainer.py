@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import UsageError
-from regraft.explain.base import Classifier, Explainer
+from regraft.explain.base import Explainer
 from regraft.explain.cam import ClassActivation
 from regraft.explain.occlusion import Occlusion
+from regraft.probe.classifier import Classifier
 
 METHODS = ("cam", "gradcam", "occlusion")
 
@@ -43,8 +44,7 @@ def explainer_for(
     --------
     ::
 
-        parts = Classifier(built, model.representation, model.head, model.temperature)
-        heat = explainer_for(parts, example=pixels[:4]).explain(pixels, y)
+        heat = explainer_for(model, example=pixels[:4]).explain(pixels, y)
         drawing.overlay(pixels[0], heat.maps[0])
     """
     if method == "auto":

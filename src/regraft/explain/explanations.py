@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 from collections.abc import Iterator
@@ -14,19 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft import runs
-from regraft.artefact import Artefact
 from regraft.data.table import Rejected
 from regraft.errors import UsageError
 from regraft.explain import drawing, nearest
-from regraft.explain.base import Classifier, Heat
+from regraft.explain.base import Heat
 from regraft.explain.explainer import explainer_for
-from regraft.features.engines import BuiltEngine, available_cores
-from regraft.features.extract import Extraction, plain_picture
+from regraft.features.extract import Extraction
 from regraft.features.store import Store
-from regraft.images import DECODER_VERSION
+from regraft.images import DECODER_VERSION, pictures
 from regraft.listener import SILENT, Listener
-from regraft.wording import percent
+from regraft.machine import atomic
+from regraft.machine.processor import available_cores
+from regraft.probe.classifier import Classifier
+from regraft.wording import near_names, percent
 
 NUMBERS = "maps.json"
 # Images that are decoded, explained and drawn together.
@@ -86,7 +85,7 @@ def code_of(label: str | None, classes: tuple[str, ...]) -> int | None:
         return None
     if label in classes:
         return classes.index(label)
-    near = difflib.get_close_matches(label, classes, n=3, cutoff=0.5)
+    near = near_names(label, classes, n=3, cutoff=0.5)
     raise UsageError(
         f"the model has no class {label!r}" + (f"; near: {', '.join(near)}" if near else ""),
         cure=f"did you mean --label {near[0]}?"
@@ -97,8 +96,7 @@ def code_of(label: str | None, classes: tuple[str, ...]) -> int | None:
 
 
 def explain(
-    model: Artefact,
-    built: BuiltEngine,
+    model: Classifier,
     extraction: Extraction,
     *,
     out: str | os.PathLike[str],
@@ -111,11 +109,9 @@ def explain(
 
     Parameters
     ----------
-    model : Artefact
-    built : BuiltEngine
-        Of the model's network.
+    model : Classifier
     extraction : Extraction
-        Of the images, by that engine.
+        Of the images, by its engine.
     out : path
         Folder of the pictures and ``maps.json``; made if missing.
     code : int, optional
@@ -132,13 +128,12 @@ def explain(
     """
     table, paths = extraction.table, list(extraction.table.paths)
     if not paths:
-        return Explanations(str(out), str(model.folder), method, "", [], table.rejected)
-    proba = model.predict_proba(extraction.X)
+        return Explanations(str(out), model.folder, method, "", [], table.rejected)
+    proba = model.proba_of(extraction.X)
     y = proba.argmax(axis=1) if code is None else np.full(len(paths), code)
-    read = functools.partial(plain_picture, preprocess=built.info.preprocess)
-    parts = Classifier(built, model.representation, model.head, model.temperature)
+    read = functools.partial(pictures.plain, preprocess=model.built().info.preprocess)
     few = np.stack([read(path) for path in paths[:4]])
-    explainer = explainer_for(parts, example=few, method=method, say=listener.say)
+    explainer = explainer_for(model, example=few, method=method, say=listener.say)
     near = _nearest(model, extraction, top)
 
     folder, shown = _made(out), [table.shown(path) for path in paths]
@@ -160,9 +155,9 @@ def explain(
             list(pool.map(draw, images[chunk], pixels, heat.maps))
     notes = (near.note,) if top and near.note else ()
     found = Explanations(
-        str(folder), str(model.folder), explainer.name, explainer.why, images, table.rejected, notes
+        str(folder), model.folder, explainer.name, explainer.why, images, table.rejected, notes
     )
-    runs.write_json(folder / NUMBERS, found.to_dict())
+    atomic.write_json(folder / NUMBERS, found.to_dict())
     return found
 
 
@@ -192,7 +187,7 @@ def _part_in_middle(n: int) -> NDArray[np.float64]:
     return np.asarray(np.clip(np.minimum(cell + 1, high) - np.maximum(cell, low), 0, 1))
 
 
-def _nearest(model: Artefact, extraction: Extraction, k: int) -> nearest.Nearest:
+def _nearest(model: Classifier, extraction: Extraction, k: int) -> nearest.Nearest:
     with Store.open(decoder=DECODER_VERSION) as store:
         return nearest.find(
             model,

@@ -19,13 +19,14 @@ from torch import nn
 from regraft.backbones import network
 from regraft.backbones.network import TappedNetwork
 from regraft.errors import UsageError
-from regraft.explain.base import Classifier, Heat, against_others
+from regraft.explain.base import Heat, against_others
 from regraft.features.maps import grid_of
-from regraft.methods.base import Codes
-from regraft.methods.gradient.tunable import Represented
-from regraft.methods.linear_head import LinearHead
-from regraft.methods.mlp_head import MLPHead
-from regraft.methods.representation import SOURCE
+from regraft.probe.base import Codes
+from regraft.probe.classifier import Classifier
+from regraft.probe.linear_head import LinearHead
+from regraft.probe.mlp_head import MLPHead
+from regraft.probe.source_classifier import SOURCE
+from regraft.training.tunable import Represented
 
 BATCH = 16
 LAST = "the last map"
@@ -53,7 +54,8 @@ class GradientMaps:
     name = "gradcam"
 
     def __init__(self, classifier: Classifier, *, example: NDArray[np.uint8]) -> None:
-        head, built, info = classifier.head, classifier.built, classifier.built.info
+        head, built = classifier.head, classifier.built()
+        info = built.info
         if not isinstance(head, LinearHead | MLPHead):
             raise UsageError(
                 f"the head is of the kind {head.kind!r}, which has no gradient",

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regraft import record
-from regraft.artefact import Artefact
 from regraft.evaluation.metrics import unit_rows
 from regraft.features.store import Store
-from regraft.methods.base import Floats
+from regraft.model import learnt_from
+from regraft.probe.base import Floats
+from regraft.probe.classifier import Classifier
 
 # Rows of train held at once.
 CHUNK_ROWS = 2048
@@ -70,7 +70,7 @@ class Nearest:
 
 
 def find(
-    model: Artefact,
+    model: Classifier,
     X: Floats,
     digests: Sequence[bytes],
     store: Store,
@@ -88,9 +88,9 @@ def find(
         Of the images' contents.
     k : int
     """
-    learnt = record.digests_from_text(model.config["regraft"].get("extra", {}).get("learnt_from"))
+    learnt = learnt_from.from_text(model.card.get("learnt_from"))
     stored = store.digests_with_features(recipe_digest) if learnt and k else []
-    known = [digest for digest in stored if digest[: record.DIGEST_BYTES] in learnt]
+    known = [digest for digest in stored if digest[: learnt_from.DIGEST_BYTES] in learnt]
     row_of = {digest: row for row, digest in enumerate(known)}
     asked = unit_rows(model.representation(np.asarray(X, np.float32)))
     similar = np.full((len(asked), len(known)), -np.inf, np.float32)
@@ -122,9 +122,9 @@ def find(
 _SPARE = 20
 
 
-def _source(model: Artefact) -> str:
+def _source(model: Classifier) -> str:
     """The folder that the model learnt from, as it lay then; empty if it does not say."""
-    source = model.config["regraft"].get("extra", {}).get("source")
+    source = model.card.get("source")
     return os.path.abspath(source) if isinstance(source, str) and source else ""
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.explain.base import Classifier, Heat
-from regraft.features import engines
-from regraft.methods.base import Codes, Floats
+from regraft.explain.base import Heat
+from regraft.features import engine
+from regraft.probe.base import Codes, Floats
+from regraft.probe.classifier import Classifier
 
 # Squares along each side. Their side is twice the step, so each place is hidden up to four times.
 GRID = 7
@@ -29,8 +30,9 @@ class Occlusion:
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
-        self.engine = classifier.built.start()
-        mean = classifier.built.info.preprocess.mean
+        built = classifier.built()
+        self.engine = built.engine()
+        mean = built.info.preprocess.mean
         self.grey = np.round(255 * np.array(mean)).astype(np.uint8)
 
     def explain(self, pixels: NDArray[np.uint8], y: Codes) -> Heat:
@@ -57,7 +59,7 @@ class Occlusion:
         """Of the class against all others; unlike a probability, never so full that no loss
         shows."""
         known = self.classifier
-        X = engines.run_on_cores(self.engine, pixels, batch_size=known.built.info.batch_size)
+        X = engine.run_on_cores(self.engine, pixels, batch_size=known.built().info.batch_size)
         scores = known.head.scores(known.representation(X)).astype(np.float64) / known.temperature
         others = np.delete(scores, code, axis=1)
         most = others.max(axis=1)

@@ -19,11 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from regraft import cache
 from regraft.backbones.splitting import Split
 from regraft.backbones.taps import Normalised, StageTaps
 from regraft.features import parts
-from regraft.features.engines import BuiltEngine, Engine, Tap, available_cores
+from regraft.features.engine import Engine, Tap
+from regraft.features.engines import BuiltEngine
+from regraft.machine import atomic, cache
+from regraft.machine.processor import available_cores
 
 View = Callable[[int, int], NDArray[np.uint8]]
 Progress = Callable[[int, int], None]
@@ -166,7 +168,7 @@ def compute(
             os.utime(path)
             return found
     cache.make_room("activations", ".npy", budget_bytes - n_bytes)
-    with cache.making(path) as part:
+    with atomic.file(path, shared=True) as part:
         X = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
         _fill(X, engine, view, progress)
         X.flush()

@@ -19,9 +19,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from regraft.backbones import catalog, network
-from regraft.features.engines import EngineInfo, Sample, Tap, available_cores, precision
+from regraft.features.engine import EngineInfo, Sample, Tap
 from regraft.features.openvino_engine import GRAPH, OpenVINOEngine, openvino
 from regraft.features.torch_engine import describe
+from regraft.machine.processor import available_cores, precision
 
 # Worst allowed cosine between the engine's and PyTorch's numbers, per image and tap.
 # MEASUREMENTS: bf16 reaches 0.9949 and better for nine architectures, fp32 1.00000.

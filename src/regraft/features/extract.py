@@ -8,14 +8,13 @@ is opened and no engine started.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,13 +23,14 @@ from numpy.typing import NDArray
 
 from regraft.data.table import ImageTable, Rejected
 from regraft.errors import DecodeError
-from regraft.features.engines import POOLING, BuiltEngine, Engine, EngineInfo, available_cores
+from regraft.features.engine import POOLING, EngineInfo
+from regraft.features.engines import BuiltEngine
 from regraft.features.recipe import Recipe
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
-from regraft.images.decode import decode, read_file
 from regraft.images.facts import FileFacts, facts_of, rejected_facts
-from regraft.images.geometry import Preprocess
+from regraft.images.pictures import InMemory, content_of
+from regraft.machine.processor import available_cores
 
 # A matrix above this is kept in a file and mapped, so that memory stays bounded (R13).
 MAX_BYTES_IN_MEMORY = 2**30
@@ -166,7 +166,7 @@ def run(
     --------
     ::
 
-        table = ImageTable.from_folder("photos")
+        table = read_folder("photos")
         with Store.open() as store:
             extraction = run(table, engines.locate(catalog.resolve("default")), store)
         extraction.X.shape
@@ -174,7 +174,8 @@ def run(
     recipe, N = recipe_for(built.info), len(table)
     store.put_recipe(recipe)
     X = _matrix(N, built.info.n_features)
-    digests = store.digests_of(list(table.paths))
+    on_disk = ["" if isinstance(path, InMemory) else path for path in table.paths]
+    digests = store.digests_of(on_disk)
     known = store.facts(digests)
     facts: list[FileFacts | None] = [known.get(d) if d else None for d in digests]
     found, _ = store.features(digests, recipe.digest, X.shape[1], out=X)
@@ -183,41 +184,6 @@ def run(
     work = _Pass(table, built, store, recipe, X, facts, progress)
     report = work.run(missing, n_threads) if missing else PassReport()
     return _gather(table, X, facts, work.refused, built.info, recipe, report)
-
-
-def sample_pictures(
-    table: ImageTable, n: int = 8
-) -> Callable[[Preprocess], Sequence[NDArray[np.uint8]]]:
-    """Gives up to `n` preprocessed pictures of a table, spread over it, when it is called."""
-
-    def pictures(preprocess: Preprocess) -> list[NDArray[np.uint8]]:
-        found: list[NDArray[np.uint8]] = []
-        for path in table.paths[:: max(1, len(table) // (2 * n))]:
-            try:
-                found.append(plain_picture(path, preprocess))
-            except DecodeError:
-                continue
-            if len(found) == n:
-                break
-        return found
-
-    return pictures
-
-
-def plain_picture(path: str, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """One file as the network sees it in evaluation.
-
-    Raises
-    ------
-    DecodeError
-        The file cannot be read whole.
-    """
-    return plain_picture_of(read_file(path), preprocess)
-
-
-def plain_picture_of(data: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """The same of a file's content."""
-    return preprocess(decode(data, min_side_px=preprocess.decode_min_side_px).pixels)
 
 
 def _is_settled(fact: FileFacts | None, has_features: np.bool_) -> bool:
@@ -242,21 +208,6 @@ class _Done:
     refused: DecodeError | None = None
     pixels: NDArray[np.uint8] | None = None
     copy_of: int | None = None
-
-
-class _OnDemand:
-    """An engine that is started when the first image needs it, by one thread for all."""
-
-    def __init__(self, built: BuiltEngine, n_threads: int) -> None:
-        self.built, self.n_threads = built, n_threads
-        self._lock = threading.Lock()
-        self._engine: Engine | None = None
-
-    def start(self) -> Engine:
-        with self._lock:
-            if self._engine is None:
-                self._engine = self.built.start(n_threads=self.n_threads)
-            return self._engine
 
 
 class _Pass:
@@ -287,14 +238,13 @@ class _Pass:
 
     def run(self, rows: list[int], n_threads: int | None) -> PassReport:
         n_threads = n_threads or available_cores()
-        engine = _OnDemand(self.built, n_threads)
         if not self.store_may_know:
-            engine.start()  # its start is no part of the pass
+            self.built.engine()  # its start is no part of the pass
         start = time.perf_counter()
         batch = max(1, self.built.info.batch_size)
         batches = iter([rows[i : i + batch] for i in range(0, len(rows), batch)])
         threads = [
-            threading.Thread(target=self._work, args=(engine, batches), daemon=True)
+            threading.Thread(target=self._work, args=(batches,), daemon=True)
             for _ in range(min(n_threads, len(rows)))
         ]
         for thread in threads:
@@ -317,27 +267,27 @@ class _Pass:
             n_cores=min(n_threads, available_cores()),
         )
 
-    def _work(self, engine: _OnDemand, batches: Any) -> None:
+    def _work(self, batches: Any) -> None:
         try:
             while not self._stop.is_set():
                 with self._lock:
                     rows = next(batches, None)
                 if rows is None:
                     return
-                self._do(engine, rows)
+                self._do(rows)
         except BaseException as error:  # handed to the caller's thread, which raises it
             self._results.put(error)
 
-    def _do(self, engine: _OnDemand, rows: list[int]) -> None:
+    def _do(self, rows: list[int]) -> None:
         start = time.thread_time()
         done = [self._read(row) for row in rows]
         between, wall = time.thread_time(), time.perf_counter()
         pictures = [d for d in done if d.pixels is not None]
         if pictures:
-            engine.start()
+            engine = self.built.engine()
             wall = time.perf_counter()
             pixels = np.stack([d.pixels for d in pictures if d.pixels is not None])
-            for d, features in zip(pictures, engine.start().run(pixels), strict=True):
+            for d, features in zip(pictures, engine.run(pixels), strict=True):
                 d.features, d.pixels = features, None
         model_s = time.perf_counter() - wall if pictures else 0.0
         with self._lock:
@@ -352,10 +302,10 @@ class _Pass:
         path = self.paths[row]
         try:
             stat = os.stat(path) if os.path.exists(path) else None
-            data = read_file(path)
+            content = content_of(path)
         except DecodeError as error:
             return _Done(row, refused=error)
-        digest = hashlib.sha256(data).digest()
+        digest = content.digest
         with self._lock:
             first = self._row_of.setdefault(digest, row)
         if first != row:
@@ -364,11 +314,12 @@ class _Pass:
         if stored is not None:
             return stored
         try:
-            decoded = decode(data, min_side_px=self.preprocess.decode_min_side_px)
+            decoded = content.decode(min_side_px=self.preprocess.decode_min_side_px)
+            facts = facts_of(content, decoded)
         except DecodeError as error:
-            return _Done(row, rejected_facts(data, digest, error), stat)
+            return _Done(row, rejected_facts(content.n_bytes, digest, error), stat)
         pixels: Any = self.preprocess(decoded.pixels)
-        return _Done(row, facts_of(data, digest, decoded), stat, pixels=pixels)
+        return _Done(row, facts, stat, pixels=pixels)
 
     def _stored(self, row: int, digest: bytes, stat: os.stat_result | None) -> _Done | None:
         """A file under a new name whose content the store knows."""

@@ -18,7 +18,8 @@ from regraft.backbones import network
 from regraft.backbones.taps import Normalised, StageTaps
 from regraft.errors import UsageError
 from regraft.features import parts
-from regraft.features.engines import BuiltEngine, Tap
+from regraft.features.engine import Tap
+from regraft.features.engines import BuiltEngine
 
 # Pooled by hand and pooled by the network, relative to the largest number.
 TOLERANCE = 1e-4

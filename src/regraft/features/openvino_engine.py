@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.features.engines import EngineInfo, available_cores
+from regraft.features.engine import EngineInfo
 from regraft.features.openvino_runtime import import_openvino
+from regraft.machine.processor import available_cores
 
 openvino = import_openvino()
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.features import engines
-from regraft.features.engines import BuiltEngine, Engine, Tap
+from regraft.features import engine, engines
+from regraft.features.engine import Engine, Tap
+from regraft.features.engines import BuiltEngine
+from regraft.machine import atomic, processor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +73,7 @@ def find(built: BuiltEngine, name: str) -> Part | None:
     from regraft.features.openvino_engine import OpenVINOEngine
 
     with contextlib.suppress(Exception):  # a damaged graph; the answer is as if there were none
-        runner = OpenVINOEngine(folder, info, n_threads=engines.available_cores())
+        runner = OpenVINOEngine(folder, info, n_threads=processor.available_cores())
         return Part(runner, folder.name, info.runtime, info.batch_size, facts)
     return None
 
@@ -118,18 +120,18 @@ def find_or_build(
 def _build(
     module: nn.Module,
     folder: Path,
-    info: engines.EngineInfo,
+    info: engine.EngineInfo,
     columns: Sequence[Tap],
     example: NDArray[np.uint8],
     facts: Mapping[str, Any],
 ) -> None:
     from regraft.features import engine_builder
 
-    with engines.working_folder() as room:
-        check = engine_builder.agreeing_graph(module, room, info, columns, example)
+    with engines.working_folder() as made:
+        check = engine_builder.agreeing_graph(module, made, info, columns, example)
         text = json.dumps({"facts": dict(facts), "check": check})
-        (room / _FACTS).write_text(text, encoding="utf-8")
-        engines.publish(room, folder, is_whole=lambda: _read_facts(folder) is not None)
+        (made / _FACTS).write_text(text, encoding="utf-8")
+        atomic.publish(made, folder, is_whole=lambda: _read_facts(folder) is not None)
 
 
 def _folder(built: BuiltEngine, name: str) -> Path:

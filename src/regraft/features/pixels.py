@@ -24,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regraft import cache
 from regraft.errors import DecodeError
-from regraft.features.engines import available_cores
 from regraft.images import DECODER_VERSION
-from regraft.images.decode import decode, read_file
 from regraft.images.geometry import Preprocess
 from regraft.images.modes import Pixels as Picture
+from regraft.images.pictures import Content, content_of
+from regraft.machine import atomic, cache
+from regraft.machine.processor import available_cores
 
 Progress = Callable[[int, int], None]
 
@@ -174,8 +174,8 @@ def list_kept() -> list[tuple[Path, int]]:
     return cache.files_kept("pixels", ".pixels")
 
 
-def picture_of(data: bytes, min_side_px: int) -> Picture:
-    """The picture of a file's content as views are taken from it, shrunk as `decoded` does.
+def picture_of(content: Content, min_side_px: int) -> Picture:
+    """A picture as views are taken from it, shrunk as `decoded` does.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def picture_of(data: bytes, min_side_px: int) -> Picture:
     """
     # Scaled decoding leaves more than the resize needs, as for the network's input.
     plan = Preprocess((min_side_px, min_side_px), min_side_px, "bilinear")
-    return shrunk(decode(data, min_side_px=plan.decode_min_side_px).pixels, min_side_px)
+    return shrunk(content.decode(min_side_px=plan.decode_min_side_px).pixels, min_side_px)
 
 
 def shrunk(pixels: Picture, min_side_px: int) -> Picture:
@@ -234,10 +234,10 @@ class _Sources:
         """Read, decoded and shrunk."""
         path = self.paths[entry]
         try:
-            data = read_file(path)
-            if hashlib.sha256(data).digest() != self.digests[entry]:
+            content = content_of(path)
+            if content.digest != self.digests[entry]:
                 raise DecodeError("the file changed since it was first read", cure="run again")
-            return picture_of(data, self.min_side_px)
+            return picture_of(content, self.min_side_px)
         except DecodeError as error:
             raise DecodeError(error.rule, place=str(path), cure=error.cure) from error
 
@@ -262,7 +262,7 @@ class _OverBudgetError(Exception):
 def _kept(
     path: Path, sources: _Sources, budget_bytes: int, n_threads: int, progress: Progress
 ) -> NDArray[np.uint8]:
-    with cache.making(path) as part, open(part, "w+b") as file:
+    with atomic.file(path, shared=True) as part, open(part, "w+b") as file:
         _write(file, sources, budget_bytes, n_threads, progress)
     if (data := _opened(path, len(sources))) is None:
         raise FileNotFoundError(errno.ENOENT, "it was removed at once")

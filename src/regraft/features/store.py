@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from regraft import cache
 from regraft.features.database import Database, Row, bytes_in_use, number, select_in
 from regraft.features.recipe import STORE_DTYPES, Recipe
 from regraft.images.facts import FileFacts
+from regraft.machine import cache
 
 # Vectors stand last in their row, so that the columns before them are read without them, and in
 # a table with integer ids: ids grow as rows are put, so a pass appends, and what was put together
@@ -136,7 +136,7 @@ class Store:
             Version of the decoding rules: facts found by another one are not given.
         limit_bytes : int, optional
             Size to which the least recently used features are pruned at :meth:`close`;
-            :func:`regraft.cache.size_limit` if not given.
+            :func:`regraft.machine.cache.size_limit` if not given.
         """
         folder = cache.folder_of("features") if folder is None else Path(folder)
         limit = cache.size_limit() if limit_bytes is None else limit_bytes

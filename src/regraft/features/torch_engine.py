@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from regraft.backbones import catalog, network
-from regraft.features.engines import EngineInfo
+from regraft.features.engine import EngineInfo
 from regraft.images.geometry import Preprocess
 
 

@@ -10,7 +10,6 @@ as fast; Pillow's colour matrix beats both torch's and NumPy's arithmetic on sma
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -23,6 +22,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from regraft.errors import ConfigError
 from regraft.images.geometry import Preprocess
 from regraft.images.modes import Pixels
+from regraft.wording import near_names
 
 Pair = tuple[float, float]
 Bend = tuple[float, float, float, float]
@@ -535,7 +535,7 @@ _SHARES = ("horizontal_flip", "vertical_flip", "brightness", "contrast", "satura
 def _known(what: str, name: object, names: Iterable[str]) -> None:
     names = list(names)
     if name not in names:
-        near = difflib.get_close_matches(str(name), names, n=1)
+        near = near_names(str(name), names, n=1)
         cure = f"did you mean {near[0]!r}?" if near else "choose from " + ", ".join(names)
         raise ConfigError(f"no {what} is called {name!r}", cure=cure)
 

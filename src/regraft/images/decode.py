@@ -61,6 +61,8 @@ class Decoded:
         EXIF orientation that was found, already applied.
     n_frames : int
         Frames or pages in the file; ``pixels`` is the first.
+    scale : {1, 2, 4, 8}
+        By which ``pixels`` are smaller than the picture.
     """
 
     pixels: Pixels
@@ -70,6 +72,7 @@ class Decoded:
     height: int
     orientation: int
     n_frames: int
+    scale: int = 1
 
 
 def decode(data: bytes, *, min_side_px: int = 0) -> Decoded:
@@ -119,6 +122,43 @@ def decode(data: bytes, *, min_side_px: int = 0) -> Decoded:
         raise _refusal(name, str(error) or type(error).__name__) from error
 
 
+def decode_opened(image: Image.Image) -> Decoded:
+    """A picture that was opened, or made, with Pillow: whole, upright, as 8-bit RGB.
+
+    It follows the rules of files, but for one: a JPEG is not scaled while it is decoded.
+
+    Raises
+    ------
+    DecodeError
+        Its file is cut off or damaged, or it is too large.
+
+    Examples
+    --------
+    >>> decode_opened(Image.new("L", (2, 1), 9)).pixels.tolist()
+    [[[9, 9, 9], [9, 9, 9]]]
+    """
+    name, (width, height) = image.format or "", image.size
+    _refuse_size(width, height, width * height, MAX_PIXELS)
+    if not width * height:
+        raise DecodeError(f"the picture has no pixels: {width} x {height}")
+    try:
+        with _strict_pillow(), _turn(width * height):
+            mode, orientation = image.mode, _orientation(image)
+            image.load()
+            picture = _upright(to_rgb(image, name), _orientation(image))
+            pixels = np.asarray(picture)
+    except DecodeError:
+        raise
+    except MemoryError as error:
+        raise DecodeError("not enough memory to decode it", cure="make it smaller") from error
+    except Exception as error:  # what a reader raises on damaged bytes has no common base
+        raise _refusal(name or "picture", str(error) or type(error).__name__) from error
+    return Decoded(
+        pixels, name, mode, picture.width, picture.height, orientation,
+        int(getattr(image, "n_frames", 1)),
+    )  # fmt: skip
+
+
 def read_file(path: str | os.PathLike[str]) -> bytes:
     """Content of a regular file; never waits on a pipe or a device.
 
@@ -151,7 +191,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
 def _decode_jpeg(data: bytes, min_side_px: int) -> Decoded:
     header = read_jpeg_header(data)
     _refuse_kind(header)
-    scale = _scale(min(header.width, header.height), min_side_px)
+    scale = jpeg_scale(min(header.width, header.height), min_side_px)
     scaled = -(-header.width // scale), -(-header.height // scale)
     n_held = math.prod((header.width, header.height) if header.is_multiscan else scaled)
     _refuse_size(header.width, header.height, n_held, MAX_JPEG_PIXELS)
@@ -169,6 +209,7 @@ def _decode_jpeg(data: bytes, min_side_px: int) -> Decoded:
         height=header.width if turned else header.height,
         orientation=header.orientation,
         n_frames=header.n_pictures,
+        scale=scale,
     )
 
 
@@ -181,7 +222,8 @@ def _refuse_kind(header: JpegHeader) -> None:
         raise DecodeError(f"a {header.precision}-bit JPEG; 8 bits are read", cure=CONVERT)
 
 
-def _scale(side_px: int, min_side_px: int) -> int:
+def jpeg_scale(side_px: int, min_side_px: int) -> int:
+    """By how much a JPEG of this shorter side is scaled down while it is decoded: 1, 2, 4 or 8."""
     # Only powers of two: libjpeg's 3/8, 5/8, 6/8, 7/8 change what a picture looks like (2.9 grey
     # levels on average after the resize, against 0.5) and are no faster.
     return next((n for n in (8, 4, 2) if min_side_px and -(-side_px // n) >= min_side_px), 1)

@@ -12,10 +12,14 @@ import numpy as np
 from PIL import Image
 
 from regraft.errors import DecodeError
-from regraft.images.decode import Decoded
+from regraft.images.decode import Decoded, jpeg_scale
 from regraft.images.modes import Pixels
+from regraft.images.pictures import Content
 
 THUMB_PX = 16
+# Facts are those of the picture as the default backbone wants it, whichever network comes first:
+# who stays together when data are divided must not depend on it.
+FACTS_MIN_SIDE_PX = 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +65,36 @@ class FileFacts:
     mend: str = ""
 
 
-def facts_of(data: bytes, digest: bytes, decoded: Decoded) -> FileFacts:
-    """Facts of a good file.
+def facts_of(content: Content, decoded: Decoded) -> FileFacts:
+    """Facts of a good picture, the same whatever size it was decoded for.
 
     Parameters
     ----------
-    data : bytes
-        Content of the file.
-    digest : bytes of length 32
-        SHA-256 of ``data``.
+    content : Content
     decoded : Decoded
-        The same file, at any scale: brightness, contrast and thumb shift by about one grey level
-        between scales.
+        The same picture as some network wanted it. Brightness, contrast and thumb shift by about
+        one grey level between the scales of a JPEG, so one of another scale is decoded again.
 
     Examples
     --------
-    >>> from regraft.images.decode import decode
-    >>> data = b"P5 4 2 255 " + bytes([0, 0, 200, 200] * 2)
-    >>> facts = facts_of(data, bytes(32), decode(data))
+    >>> from regraft.images.pictures import content_of
+    >>> content = content_of(b"P5 4 2 255 " + bytes([0, 0, 200, 200] * 2))
+    >>> facts = facts_of(content, content.decode())
     >>> facts.brightness, facts.contrast, len(facts.thumb)
     (100.0, 100.0, 256)
     """
+    is_jpeg = decoded.format in ("JPEG", "MPO")
+    scale = jpeg_scale(min(decoded.width, decoded.height), FACTS_MIN_SIDE_PX)
+    if is_jpeg and decoded.scale != scale and content.is_file:
+        decoded = content.decode(min_side_px=FACTS_MIN_SIDE_PX)
     luma = _some_rows(decoded.pixels).convert("L")
     brightness, contrast = _mean_and_std(luma)
     # Bilinear, not box: its weights fall off smoothly, so a resized copy moves half as many bits
     # of the perceptual hash (12 of 480 against 26).
     thumb = luma.resize((THUMB_PX, THUMB_PX), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return FileFacts(
-        digest=digest,
-        n_bytes=len(data),
+        digest=content.digest,
+        n_bytes=content.n_bytes,
         format=decoded.format,
         mode=decoded.mode,
         width=decoded.width,
@@ -102,8 +107,8 @@ def facts_of(data: bytes, digest: bytes, decoded: Decoded) -> FileFacts:
     )
 
 
-def rejected_facts(data_or_size: bytes | int, digest: bytes, error: DecodeError) -> FileFacts:
-    """Facts of a file that cannot be used: its content or size in bytes, its digest, and why.
+def rejected_facts(n_bytes: int, digest: bytes, error: DecodeError) -> FileFacts:
+    """Facts of a file that cannot be used: its size, its digest, and why.
 
     Examples
     --------
@@ -111,7 +116,6 @@ def rejected_facts(data_or_size: bytes | int, digest: bytes, error: DecodeError)
     >>> facts.rejected, facts.mend
     ('the file is empty', 'copy it again')
     """
-    n_bytes = data_or_size if isinstance(data_or_size, int) else len(data_or_size)
     return FileFacts(digest, n_bytes, rejected=error.rule, mend=error.cure)
 
 

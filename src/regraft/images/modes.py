@@ -16,6 +16,8 @@ Pixels = npt.NDArray[np.uint8]
 
 BACKGROUND = 255  # what lies behind transparent pixels: white, as on a page
 
+# Modes whose colours are multiplied by their opacity, and those where they are not.
+_UNMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 
 
@@ -27,7 +29,8 @@ def to_rgb(image: Image.Image, format: str) -> Image.Image:
     image : Image
         Any mode that Pillow's readers give.
     format : str
-        Pillow's name of the file's format: some readers give 16 bits as 32.
+        Pillow's name of the file's format: some readers give 16 bits as 32. Empty for a picture
+        that was made in memory; whole numbers that fit 16 bits are taken for such.
 
     Raises
     ------
@@ -39,7 +42,10 @@ def to_rgb(image: Image.Image, format: str) -> Image.Image:
     >>> to_rgb(Image.new("LA", (1, 1), (0, 128)), "PNG").getpixel((0, 0))
     (127, 127, 127)
     """
-    if image.mode.startswith("I;16") or (image.mode == "I" and format in ("PNG", "PPM")):
+    if image.mode in _UNMULTIPLIED:
+        image = image.convert(_UNMULTIPLIED[image.mode])
+    is_sixteen_bits = format in ("PNG", "PPM") or (not format and _fits_sixteen_bits(image))
+    if image.mode.startswith("I;16") or (image.mode == "I" and is_sixteen_bits):
         return Image.fromarray(_sixteen_bits_to_grey(image)).convert("RGB")
     if image.mode in ("I", "F"):
         return Image.fromarray(_any_range_to_grey(np.asarray(image))).convert("RGB")
@@ -49,6 +55,13 @@ def to_rgb(image: Image.Image, format: str) -> Image.Image:
         page.paste(rgba, mask=rgba.getchannel("A"))
         return page
     return image.convert("RGB")
+
+
+def _fits_sixteen_bits(image: Image.Image) -> bool:
+    if image.mode != "I":
+        return False
+    values = np.asarray(image)
+    return bool(values.min() >= 0 and values.max() < 2**16)
 
 
 def _sixteen_bits_to_grey(image: Image.Image) -> Pixels:

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft import runs
-from regraft.artefact.tensor_file import Stored, TensorFile, TensorFileError
-from regraft.artefact.tensor_file import write as write_tensors
+from regraft.backbones.tensor_file import Stored, TensorFile, TensorFileError
+from regraft.backbones.tensor_file import write as write_tensors
 from regraft.checks.duplicates import Duplicates
 from regraft.checks.finding import Finding
 from regraft.data.splits import Roles
@@ -29,11 +28,13 @@ from regraft.data.table import ImageTable
 from regraft.errors import UsageError
 from regraft.evaluation.label_issues import find_label_issues
 from regraft.evaluation.metrics import unit_rows
-from regraft.features.projection import project
 from regraft.images.facts import FileFacts
+from regraft.machine import atomic
+from regraft.record import run_folder
 from regraft.report.pictures import Album, sprite
+from regraft.report.projection import project
 
-CONTENT, TENSORS = runs.EVIDENCE
+CONTENT, TENSORS = run_folder.EVIDENCE
 # Raised when the meaning of a field changes.
 VERSION = 1
 N_MISTAKES, N_UNSURE, N_NEAREST, N_LABEL_ISSUES = 12, 6, 3, 30
@@ -82,7 +83,7 @@ class Evidence:
         temporary = folder / f".{TENSORS}"
         write_tensors(temporary, {name: Stored.from_array(a) for name, a in arrays.items()})
         temporary.replace(folder / TENSORS)
-        runs.write_json(folder / CONTENT, self.content)
+        atomic.write_json(folder / CONTENT, self.content)
 
     @classmethod
     def load(cls, folder: Path) -> Evidence | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from regraft.training.methods import METHODS
+
 REFERENCES = {
     "efficientnet": "Tan M, Le Q (2019) EfficientNet: rethinking model scaling for convolutional "
     "neural networks. ICML.",
@@ -98,12 +100,7 @@ def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
     if training is None:
         return [f"The network stayed frozen; we fitted {how}.{by}"]
     settings = training["settings"]
-    part = {
-        "head": "only the head learnt",
-        "partial": f"layers from {settings['split_point']} on learnt",
-        "full": "all layers learnt",
-        "scratch": "all layers learnt from random weights",
-    }[metrics["method"]]
+    part = METHODS[metrics["method"]].paper.format(split_point=settings["split_point"])
     start = f" The head began as {how} {cite(LPFT)}.{by}" if training["starts_from_probe"] else ""
     ended = ""
     if training["candidates"]:

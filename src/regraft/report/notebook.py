@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from regraft.runs import REPORT
+from regraft.record.run_folder import REPORT
 from regraft.wording import count, percent, printable, shortened
 
 # Of more classes the weakest are listed.

@@ -7,7 +7,6 @@ page's own policy (Content-Security-Policy) forbids it to load or run anything b
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import os
@@ -22,27 +21,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from regraft import wording
-from regraft.advice import layer_curve, next_step, scenario, trust
+from regraft.choosing import layer_curve, next_step, scenario, trust
 from regraft.errors import UsageError
 from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
 from regraft.evaluation.metrics import reliability_table
+from regraft.machine import atomic
+from regraft.record.run_folder import REPORT, RUN_FILE, UNFINISHED
 from regraft.report import drawings, methods_paragraph
 from regraft.report.chart import plain
 from regraft.report.evidence import Evidence
 from regraft.report.pictures import data_uri
-from regraft.runs import REPORT, RUN_FILE, UNFINISHED
+from regraft.training.methods import METHODS
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_PAIRS_CALLED = 12
 # Accuracies at which a person may want to leave images to the model.
 DEMANDED = (0.99, 0.95)
-METHODS = {
-    "probe": "kept as it was, with a new last layer",
-    "head": "kept as it was, with a new head learnt by gradients",
-    "partial": "its later layers learnt on",
-    "full": "all its layers learnt on",
-    "scratch": "learnt from random weights",
-}
 
 
 def write(folder: str | os.PathLike[str], file: str | os.PathLike[str] | None = None) -> Path:
@@ -81,14 +75,11 @@ def publish(html: str, file: Path) -> Path:
     UsageError
         It cannot be written there.
     """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        # A name that is no UTF-8 carries its bytes as surrogates.
-        temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(file)
+        with atomic.file(file) as part:
+            # A name that is no UTF-8 carries its bytes as surrogates.
+            part.write_text(html, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise UsageError(
             f"the page cannot be written: {error.strerror}",
             place=str(file),
@@ -190,7 +181,8 @@ class FinishedRun:
     @property
     def other_way(self) -> str:
         """Commands that train in another way and compare."""
-        other = "partial" if self.metrics["method"] == "probe" else "probe"
+        is_probe = not METHODS[self.metrics["method"]].trains
+        other = "partial" if is_probe else "probe"
         data = shlex.quote(self.metrics["data"]["source"])
         return (
             f"regraft train {data} --method {other} --run other\n"
@@ -201,7 +193,7 @@ class FinishedRun:
     def method(self) -> str:
         """In words."""
         name = str(self.metrics["method"])
-        return METHODS.get(name, name)
+        return METHODS[name].network if name in METHODS else name
 
     @property
     def evaluation(self) -> dict[str, Any]:

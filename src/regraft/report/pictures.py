@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regraft.errors import DecodeError
-from regraft.features.engines import available_cores
-from regraft.images.decode import decode, read_file
+from regraft.images.pictures import decoded
+from regraft.machine.processor import available_cores
 
 QUALITY = 72
 
@@ -123,7 +123,7 @@ def data_uri(jpeg: bytes) -> str:
 def _read(path: str, min_side_px: int) -> NDArray[np.uint8] | None:
     """Pixels of a file, a JPEG's at the smallest scale that keeps its shorter side so long."""
     try:
-        return decode(read_file(path), min_side_px=min_side_px).pixels
+        return decoded(path, min_side_px=min_side_px).pixels
     except DecodeError:
         return None
 

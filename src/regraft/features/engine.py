@@ -1,0 +1,129 @@
+"""What an engine is: pixels in, pooled activations of every stage out; and what is known of one.
+
+How one is found or built is in ``engines``; these are the words that both sides speak.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.images.geometry import Preprocess
+from regraft.machine.processor import available_cores
+
+# Raised when the graph itself changes meaning: other taps, pooling, normalisation.
+GRAPH_VERSION = 2
+POOLING = ("mean", "max")
+
+
+Sample = Callable[[Preprocess], "Sequence[NDArray[np.uint8]]"]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Columns ``start:stop`` of the feature matrix: one stage's mean and maximum, or the final."""
+
+    name: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What is known of a built engine, as ``engine.json`` holds it.
+
+    Attributes
+    ----------
+    name : str
+        The backbone as the user named it when the engine was built.
+    architecture, weights_digest, licence, origin : str
+    preprocess : Preprocess
+    widths : tuple of (stage, width)
+        In the order of the columns; all but the last give a mean and a maximum.
+    runtime : str
+        'openvino 2026.4.1' or 'torch 2.14.1'.
+    precision : {'bf16', 'fp32'}
+    batch_size : int
+        Images per request (`engine_builder.batch_size`).
+    check : dict
+        How far the engine's numbers were from PyTorch's on real pixels.
+    notes : tuple of str
+        What a user must hear, such as why OpenVINO was not used.
+    config : dict
+        timm's pretrained_cfg, for the artefact.
+    variant : str
+        What was changed of the network's own input (`Source.variant`).
+    """
+
+    name: str
+    architecture: str
+    weights_digest: str
+    licence: str
+    origin: str
+    preprocess: Preprocess
+    widths: tuple[tuple[str, int], ...]
+    runtime: str
+    precision: str
+    batch_size: int = 1
+    check: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)
+    variant: str = ""
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """Every tap with its columns."""
+        found, start = [], 0
+        for name, width in self.widths:
+            stop = start + (width if name == "final" else 2 * width)
+            found.append(Tap(name, start, stop))
+            start = stop
+        return tuple(found)
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the feature matrix."""
+        return self.taps[-1].stop
+
+    def to_json(self) -> str:
+        """As ``engine.json`` holds it."""
+        return json.dumps({**asdict(self), "preprocess": self.preprocess.to_dict()}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> EngineInfo:
+        """The reverse of :meth:`to_json`; ValueError, KeyError or TypeError if damaged."""
+        known = json.loads(text)
+        known["preprocess"] = Preprocess.from_dict(known["preprocess"])
+        known["widths"] = tuple((str(n), int(w)) for n, w in known["widths"])
+        known["notes"] = tuple(known["notes"])
+        return cls(**known)
+
+
+class Engine(Protocol):
+    """Pixels in, pooled activations of all stages out; `run` may be called from many threads."""
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """``(N, H, W, 3)`` uint8 to ``(N, D)`` float32."""
+        ...
+
+
+def run_on_cores(
+    engine: Engine, pixels: NDArray[np.uint8], *, batch_size: int
+) -> NDArray[np.float32]:
+    """``(N, H, W, 3)`` to ``(N, D)``: every core takes the next batch.
+
+    Parameters
+    ----------
+    batch_size : int
+        Images per request (`EngineInfo.batch_size`).
+    """
+    starts = range(0, len(pixels), batch_size)
+    with ThreadPoolExecutor(min(len(starts), available_cores()) or 1) as pool:
+        rows = pool.map(lambda start: engine.run(pixels[start : start + batch_size]), starts)
+        return np.concatenate(list(rows))

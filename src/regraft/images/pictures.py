@@ -1,0 +1,264 @@
+"""One picture, whatever it comes as: a path, bytes, a file, a PIL image or an array.
+
+The pass, training's views, a loaded model and the report all get their pictures here, so that one
+picture is one thing by every door.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from regraft.errors import DecodeError
+from regraft.images.decode import Decoded, decode, decode_opened, read_file
+from regraft.images.geometry import Preprocess
+from regraft.images.modes import Pixels
+
+# A path, bytes, a binary file, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3), (H, W, 4).
+Picture: TypeAlias = Any
+
+_CHANNELS = (1, 3, 4)
+_BYTES = (bytes, bytearray, memoryview)
+
+
+class InMemory(str):
+    """A picture that is no file, where a table of images has a path; as text it is its name.
+
+    Examples
+    --------
+    >>> held = InMemory(b"P5 1 1 255 " + bytes([7]), 4)
+    >>> str(held), content_of(held).decode().pixels.tolist()
+    ('image 5 (bytes)', [[[7, 7, 7]]])
+    """
+
+    picture: Picture
+
+    def __new__(cls, picture: Picture, number: int) -> InMemory:
+        held = super().__new__(cls, called(picture, number))
+        held.picture = picture
+        return held
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:  # its pixels do not travel
+        return str, (str(self),)
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What a picture is made of: something to tell it by, and the way to its pixels.
+
+    Attributes
+    ----------
+    digest : bytes of length 32
+        SHA-256 of the file's bytes, or of the pixels of what is no file.
+    n_bytes : int
+    decode : callable(min_side_px=0) -> Decoded
+        Raises DecodeError where the picture cannot be read whole.
+    is_file : bool
+        Whether it comes as a file's bytes; only these can be scaled while they are decoded.
+    """
+
+    digest: bytes
+    n_bytes: int
+    decode: Callable[..., Decoded]
+    is_file: bool = True
+
+
+def content_of(picture: Picture) -> Content:
+    """The content of a picture of any kind; nothing is decoded yet.
+
+    Raises
+    ------
+    DecodeError
+        The file cannot be read.
+    TypeError, ValueError
+        It is nothing that can be a picture.
+    """
+    if isinstance(picture, InMemory):
+        return content_of(picture.picture)
+    if isinstance(picture, (str, os.PathLike)):
+        return _of_bytes(read_file(picture))
+    if isinstance(picture, _BYTES):
+        return _of_bytes(bytes(picture))
+    if not isinstance(picture, Image.Image):
+        if hasattr(picture, "read"):
+            return _of_bytes(_read_whole(picture))
+        picture = _as_image(_as_array(picture))
+    return _of_image(picture)
+
+
+def decoded(picture: Picture, *, min_side_px: int = 0) -> Decoded:
+    """The pixels of a picture of any kind, upright and as 8-bit RGB.
+
+    Parameters
+    ----------
+    picture : Picture
+    min_side_px : int
+        As in :func:`regraft.images.decode.decode`; only files of JPEG are scaled.
+
+    Raises
+    ------
+    DecodeError
+        The file cannot be read whole.
+    TypeError, ValueError
+        It is nothing that can be a picture.
+
+    Examples
+    --------
+    >>> decoded(np.zeros((2, 3), np.uint8)).pixels.shape
+    (2, 3, 3)
+    """
+    return content_of(picture).decode(min_side_px=min_side_px)
+
+
+def plain(picture: Picture, preprocess: Preprocess) -> Pixels:
+    """A picture as the network sees it in evaluation, ``(*input_px, 3)`` uint8.
+
+    Raises
+    ------
+    DecodeError, TypeError, ValueError
+        As :func:`decoded`.
+    """
+    return preprocess(decoded(picture, min_side_px=preprocess.decode_min_side_px).pixels)
+
+
+def sample(
+    pictures: Sequence[Picture] | NDArray[Any], n: int = 8
+) -> Callable[[Preprocess], Sequence[NDArray[np.uint8]]]:
+    """Gives up to `n` pictures as the network sees them, spread over these, when it is called."""
+
+    def taken(preprocess: Preprocess) -> list[NDArray[np.uint8]]:
+        found: list[NDArray[np.uint8]] = []
+        for picture in pictures[:: max(1, len(pictures) // (2 * n))]:
+            try:
+                found.append(plain(picture, preprocess))
+            except DecodeError:
+                continue
+            if len(found) == n:
+                break
+        return found
+
+    return taken
+
+
+def one_or_many(pictures: Picture | Iterable[Picture]) -> Iterator[Picture]:
+    """The pictures one by one, be it a single one, a sequence, an array of several or a generator.
+
+    An array of three dimensions is one picture if the last is 1, 3 or 4, else N grey ones; one of
+    four is N pictures.
+
+    Raises
+    ------
+    TypeError
+        It is neither a picture nor several.
+
+    Examples
+    --------
+    >>> grey, several = np.zeros((8, 8), np.uint8), np.zeros((5, 8, 8), np.uint8)
+    >>> len(list(one_or_many(grey))), len(list(one_or_many(several))), list(one_or_many("a.jpg"))
+    (1, 5, ['a.jpg'])
+    """
+    if is_one(pictures):
+        return iter([pictures])
+    try:
+        return iter(pictures)
+    except TypeError:
+        raise TypeError(f"neither a picture nor several: {_kind(pictures)}") from None
+
+
+def is_one(pictures: Any) -> bool:
+    """Whether this is a single picture."""
+    if isinstance(pictures, (str, os.PathLike, Image.Image, *_BYTES)) or hasattr(pictures, "read"):
+        return True
+    shape = getattr(pictures, "shape", None)
+    if shape is None or str(getattr(pictures, "dtype", "")) == "object":
+        return False
+    return len(shape) == 2 or (len(shape) == 3 and (shape[-1] in _CHANNELS or shape[0] in (3, 4)))
+
+
+def called(picture: Picture, number: int) -> str:
+    """How an error names it: by its path, else by its place, from 1.
+
+    Examples
+    --------
+    >>> called("ants/1.jpg", 0), called(b"...", 4)
+    ('ants/1.jpg', 'image 5 (bytes)')
+    """
+    if isinstance(picture, (str, os.PathLike)):
+        return os.fsdecode(picture)
+    return f"image {number + 1} ({_kind(picture)})"
+
+
+def _kind(picture: Any) -> str:
+    if isinstance(picture, _BYTES):
+        return "bytes"
+    if isinstance(picture, Image.Image):
+        return f"a PIL image of mode {picture.mode}"
+    if hasattr(picture, "shape") and hasattr(picture, "dtype"):
+        return f"an array of {tuple(picture.shape)}, {picture.dtype}"
+    return f"a {type(picture).__name__}"
+
+
+def _read_whole(file: Any) -> bytes:
+    content = file.read()
+    if not isinstance(content, _BYTES):
+        raise TypeError('a file must be opened for bytes: open(path, "rb")')
+    return bytes(content)
+
+
+def _as_array(picture: Any) -> NDArray[Any]:
+    if picture is None or not hasattr(picture, "__array__"):
+        raise TypeError(
+            "a picture is a path, bytes, a binary file, a PIL image or an array; "
+            f"got {_kind(picture)}"
+        )
+    try:
+        return np.asarray(picture)
+    except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a GPU, or with a gradient
+        raise TypeError(f"{_kind(picture)} gives no array: {error}") from error
+
+
+def _as_image(values: NDArray[Any]) -> Image.Image:
+    if values.ndim == 3 and values.shape[2] not in _CHANNELS and values.shape[0] in _CHANNELS:
+        raise ValueError(
+            f"an array of {values.shape} has its channels first; give (H, W, 3): "
+            "array.transpose(1, 2, 0), or tensor.permute(1, 2, 0)"
+        )
+    is_picture = values.ndim == 2 or (values.ndim == 3 and values.shape[2] in _CHANNELS)
+    if not is_picture or not values.size:
+        raise ValueError(
+            f"an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {values.shape}"
+        )
+    is_grey = values.ndim == 3 and values.shape[2] == 1
+    return Image.fromarray(_as_bytes(values[:, :, 0] if is_grey else values))
+
+
+def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    if np.issubdtype(values.dtype, np.floating) and values.min() >= 0 and values.max() <= 1:
+        return np.round(values * 255).astype(np.uint8)
+    raise ValueError(
+        f"an image array must be uint8, or float in [0, 1]; got {values.dtype} "
+        f"in [{values.min()}, {values.max()}]"
+    )
+
+
+def _of_bytes(data: bytes) -> Content:
+    return Content(hashlib.sha256(data).digest(), len(data), functools.partial(decode, data))
+
+
+def _of_image(image: Image.Image) -> Content:
+    image.load()
+    data = image.tobytes()
+    kind = f"{image.mode} {image.size} {image.getexif().get(0x0112, 1)} ".encode()
+    palette = image.palette.tobytes() if image.palette else b""
+    digest = hashlib.sha256(kind + palette + data).digest()
+    return Content(digest, len(data), lambda min_side_px=0: decode_opened(image), is_file=False)

@@ -1,0 +1,1 @@
+"""The computer: cores, precision, threads, processes, and where things are kept on disk."""

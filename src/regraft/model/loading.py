@@ -1,0 +1,223 @@
+"""A saved model, loaded: everything is checked, nothing is run, nothing but tensors is read.
+
+Array letters: N images, D0 features as the pass leaves them, D represented features, K classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regraft.backbones import catalog
+from regraft.backbones.tensor_file import TensorFile, TensorFileError
+from regraft.errors import ArtefactError
+from regraft.features.engine import EngineInfo
+from regraft.model import config_file
+from regraft.probe.base import Head, Tensors
+from regraft.probe.classifier import Classifier
+from regraft.probe.representation import Representation, blocks_of
+from regraft.probe.source_classifier import SOURCE, SourceClassifier, classifier_in, classifier_of
+
+# Where the class of each kind of head is; imported when a model has one.
+HEADS = {
+    "linear": ("regraft.probe.linear_head", "LinearHead"),
+    "knn": ("regraft.probe.neighbours", "NeighbourHead"),
+    "mlp": ("regraft.probe.mlp_head", "MLPHead"),
+}
+
+
+def _changed(variant: str) -> dict[str, Any]:
+    """The inverse of `Source.variant`; what is no JSON object finds no engine, and builds its own
+    from the config beside it."""
+    try:
+        found = json.loads(variant) if variant else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def load(folder: str | os.PathLike[str]) -> Classifier:
+    """The model that `save` wrote into a folder; its engine is found when the first picture comes.
+
+    Raises
+    ------
+    ArtefactError
+        A file is missing, damaged, changed, foreign or newer, or the parts do not fit together.
+    """
+    folder = Path(folder)
+    config = config_file.read(folder)
+    # The headers first: of a file that was cut off they say so; its digest only says "changed".
+    network, learnt = (_open(folder / name) for name in (config_file.NETWORK, config_file.LEARNT))
+    for path in (network.path, learnt.path):
+        _check_digest(path, config.files[path.name])
+    try:
+        tensors = _learnt_tensors(learnt)
+        source = _source_classifier(config, network, learnt)
+        representation = _representation(config, tensors, source)
+        head = _head(config.head_kind, tensors)
+        check_fit(config.classes, representation, head, config.info)
+        if config.opens_with_timm:
+            _check_replaced(config, network)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        raise ArtefactError(
+            f"the parts of the model do not fit together: {what}",
+            place=str(folder),
+            cure=config_file.ANEW,
+        ) from error
+    return Classifier(
+        config.classes,
+        representation,
+        head,
+        config.temperature,
+        info=config.info,
+        source=_source(folder, config.info),
+        method=config.method,
+        card=config.card,
+        folder=str(folder),
+    )
+
+
+def _source(folder: Path, info: EngineInfo) -> catalog.Source:
+    """The backbone: found built by its digest, or built from this model's own tensors."""
+    return catalog.Source(
+        name=info.name,
+        kind="artefact",
+        architecture=info.architecture,
+        identity=f"digest:{info.weights_digest}",
+        weights_digest=info.weights_digest,
+        path=folder.absolute(),
+        licence=info.licence,
+        origin=info.origin,
+        changed=_changed(info.variant),
+    )
+
+
+def check_fit(
+    classes: tuple[str, ...], representation: Representation, head: Head, info: EngineInfo
+) -> None:
+    """Whether these parts make one classifier; ValueError says which do not, with both sizes."""
+    known = {SOURCE, *(tap.name for tap in info.taps)}
+    if unknown := set(representation.taps) - known:
+        raise ValueError(f"the representation sees {min(unknown)!r}; stages are {sorted(known)}")
+    if representation.blocks != blocks_of(representation.taps, info.taps, representation.source):
+        raise ValueError("the representation's blocks are not those of the backbone's stages")
+    n_features = sum(_width(representation, block) for block in representation.blocks)
+    for name in ("centre", "scale"):
+        shape = getattr(representation, name).shape
+        if shape != (n_features,):
+            raise ValueError(f"representation.{name} is {shape}, expected {(n_features,)}")
+
+    # Asked first where a head says it: of a damaged number of classes it would make an array.
+    n_scores = getattr(head, "n_classes", len(classes))
+    if n_scores == len(classes):
+        n_scores = head.scores(np.zeros((1, n_features), np.float32)).shape[-1]
+    if n_scores != len(classes):
+        raise ValueError(f"the head gives {n_scores} scores for {len(classes)} classes")
+
+
+def head_of(kind: str) -> Any:
+    """The class of a kind of head; ArtefactError if there is no such kind."""
+    if kind not in HEADS:
+        raise ArtefactError(
+            f"no head is of the kind {kind[:60]!r}; known are {', '.join(HEADS)}",
+            cure="pip install --upgrade regraft, if a newer one saved this model",
+        )
+    module, name = HEADS[kind]
+    return getattr(importlib.import_module(module), name)
+
+
+def _open(path: Path) -> TensorFile:
+    try:
+        return TensorFile.open(path)
+    except FileNotFoundError as error:
+        raise ArtefactError(
+            f"{path.name} is missing", place=str(path.parent), cure=config_file.ANEW
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ArtefactError(f"{path.name} cannot be read: {reason}", place=str(path)) from error
+    except TensorFileError as error:
+        raise ArtefactError(
+            f"{path.name} is damaged: {error}", place=str(path), cure=config_file.ANEW
+        ) from error
+
+
+def _check_digest(path: Path, wanted: str) -> None:
+    try:
+        found = catalog.file_digest(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ArtefactError(f"{path.name} cannot be read: {reason}", place=str(path)) from error
+    if found != wanted:
+        raise ArtefactError(
+            f"{path.name} was changed: its sha256 is {found}, saved was {wanted}",
+            place=str(path),
+            cure=config_file.ANEW,
+            found=found,
+            wanted=wanted,
+        )
+
+
+def _learnt_tensors(file: TensorFile) -> Tensors:
+    tensors = {name: file.array(name) for name in file.entries if not name.startswith("network.")}
+    for name, values in tensors.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"tensor {name!r} holds numbers that are not finite")
+    return tensors
+
+
+def _source_classifier(
+    config: config_file.Config, network: TensorFile, learnt: TensorFile
+) -> SourceClassifier | None:
+    """The original network's last layer, where the representation needs it."""
+    name = config.info.config.get("classifier")
+    file, prefix = (learnt, "network.") if config.opens_with_timm else (network, "")
+    if SOURCE not in config.representation["taps"]:
+        return None
+    if problem := classifier_in(file, name, _n_final(config), prefix):
+        raise ValueError(problem)
+    return classifier_of(file, str(name), prefix)
+
+
+def _check_replaced(config: config_file.Config, network: TensorFile) -> None:
+    name, wanted = config.info.config.get("classifier"), (len(config.classes), _n_final(config))
+    entry = network.entries.get(f"{name}.weight")
+    if entry is None or entry.shape != wanted:
+        raise ValueError(
+            f"{config_file.NETWORK}: the classifier {name!r} is {entry and entry.shape}, "
+            f"expected {wanted}"
+        )
+
+
+def _n_final(config: config_file.Config) -> int:
+    return config.info.widths[-1][1]
+
+
+def _representation(
+    config: config_file.Config, tensors: Tensors, source: SourceClassifier | None
+) -> Representation:
+    learnt = {name: tensors[f"representation.{name}"] for name in ("centre", "scale")}
+    for name, values in learnt.items():
+        if values.dtype != np.float64:
+            raise ValueError(f"representation.{name} is {values.dtype}, expected float64")
+    return Representation.from_saved(config.representation, learnt, source)
+
+
+def _head(kind: str, tensors: Tensors) -> Head:
+    prefix = "head."
+    own = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
+    head: Head = head_of(kind).from_tensors(own)
+    return head
+
+
+def _width(representation: Representation, block: Any) -> int:
+    if block.tap != SOURCE:
+        return int(block.stop - block.start)
+    assert representation.source is not None  # blocks_of has refused it otherwise
+    return len(representation.source.bias)

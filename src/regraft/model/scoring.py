@@ -1,0 +1,142 @@
+"""A saved model's score on labelled images, by the decoder, engine and head of training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.data.sources import read_table
+from regraft.data.table import ImageTable, check_known_classes
+from regraft.errors import TableError, UsageError
+from regraft.evaluation import evaluate
+from regraft.features.extract import Extraction
+from regraft.listener import SILENT, Listener
+from regraft.machine import blas
+from regraft.model import learnt_from
+from regraft.model.loading import load
+from regraft.model.predicting import features_of
+from regraft.probe.classifier import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A saved model's score on labelled images.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+    table : ImageTable
+        The images that were scored.
+    n_unlabelled : int
+        Images left out because nothing says their class.
+    n_learnt_from : int
+        Images, told by their content, that the model has learnt from. They are left out of the
+        score unless there are no others, or they were asked for (`split` 'train' or 'all').
+    counts_them : bool
+        Whether they are in the score all the same.
+    """
+
+    model: str
+    data: str
+    evaluation: Any
+    table: ImageTable
+    n_unlabelled: int
+    n_learnt_from: int = 0
+    counts_them: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "schema": 1,
+            "model": self.model,
+            "data": {
+                "source": self.data,
+                "images": len(self.table),
+                "unlabelled": self.n_unlabelled,
+                "learnt_from": self.n_learnt_from,
+                "learnt_from_are_scored": self.counts_them,
+                "rejected": [r._asdict() for r in self.table.rejected],
+            },
+            "evaluation": self.evaluation.to_dict(),
+        }
+
+
+@blas.one_thread
+def evaluate_model(
+    model: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    columns: Mapping[str, Any] | None = None,
+    offline: bool = False,
+    listener: Listener = SILENT,
+) -> Scored:
+    """Score of a saved model on a split of labelled images.
+
+    Raises
+    ------
+    TableError
+        A class that the model does not know, or nothing labelled.
+    """
+    classifier = load(model)
+    table, name = _scored_part(read_table(os.fsdecode(data), **(columns or {})), split)
+    is_labelled = np.array([label is not None for label in table.labels], bool)
+    if not is_labelled.any():
+        raise TableError(
+            f"none of the {len(table)} images in {table.source!r} has a label",
+            cure="one folder per class; `regraft predict` needs no labels",
+        )
+    labelled = table.select(is_labelled)
+    check_known_classes([str(label) for label in labelled.labels], classifier.classes, table.source)
+    extraction = features_of(classifier, labelled, offline=offline, listener=listener)
+    if not len(extraction.table):
+        raise TableError(f"none of the {len(labelled)} images can be read", place=table.source)
+    known = _learnt_from(classifier, extraction)
+    is_wanted = split in ("all", "train") or bool(known.all())
+    counts_them = bool(known.any()) and is_wanted
+    rows = np.ones(len(known), bool) if counts_them else ~known
+    scored = extraction.table.select(rows)
+    code = {label: i for i, label in enumerate(classifier.classes)}
+    evaluation = evaluate(
+        np.array([code[str(label)] for label in scored.labels]),
+        classifier.proba_of(extraction.X[rows]),
+        classes=classifier.classes,
+        split=name,
+        groups=scored.groups,
+    )
+    return Scored(
+        classifier.folder,
+        table.source,
+        evaluation,
+        scored,
+        int((~is_labelled).sum()),
+        int(known.sum()),
+        counts_them,
+    )
+
+
+def _learnt_from(classifier: Classifier, extraction: Extraction) -> NDArray[np.bool_]:
+    """Which images the model has learnt from, by their content."""
+    known = learnt_from.from_text(classifier.card.get("learnt_from"))
+    short = [digest[: learnt_from.DIGEST_BYTES] for digest in extraction.digests]
+    return np.array([digest in known for digest in short], bool)
+
+
+def _scored_part(table: ImageTable, split: str | None) -> tuple[ImageTable, str]:
+    """The part of a table that is scored, and its name."""
+    present = [name for name in ("test", "val", "train") if (table.splits == name).any()]
+    if split == "all" or not present:
+        if split not in (None, "all"):
+            raise UsageError(f"{table.source!r} has no splits, so no {split!r}", cure="--split all")
+        return table, "all"
+    name = split or present[0]
+    if name not in present:
+        raise UsageError(
+            f"{table.source!r} has no {name!r} split", cure=f"--split {' or '.join(present)}"
+        )
+    return table.select(table.splits == name), name

@@ -1,0 +1,1 @@
+"""The network stays: a head learns on its features."""

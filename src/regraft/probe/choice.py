@@ -1,0 +1,220 @@
+"""Which taps the head sees: measured on train, every image left out, the simplest of the best.
+
+Every candidate's exact left-out squared error, and the simplest candidate that is not worse than
+the best by more than two standard errors of the paired difference (after Breiman et al. 1984). No
+single stage, nor all of them, wins everywhere (docs/experiments.md), so nothing is taken for
+granted. What chose is never what reports.
+"""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from regraft.data.splits import carve
+from regraft.features.engine import Tap
+from regraft.machine import blas
+from regraft.machine.processor import available_cores
+from regraft.probe import ridge
+from regraft.probe.base import Codes, Floats
+from regraft.probe.representation import Block, Representation, blocks_of
+from regraft.probe.source_classifier import SOURCE, SourceClassifier
+
+# Taps are compared on at most this many train images: the comparison needs no more, and its cost
+# grows with the cube. Strength, head and temperature always see all of train.
+MAX_ROWS_TO_CHOOSE = 1_280
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A set of taps and its left-out result on train.
+
+    Attributes
+    ----------
+    taps : tuple of str
+    loss, accuracy : float
+        Left out, at the best strength.
+    worse_by, standard_error : float
+        Paired difference of the squared error to the best candidate's.
+    """
+
+    taps: tuple[str, ...]
+    loss: float
+    accuracy: float
+    strength: float
+    n_images: int
+    worse_by: float = 0.0
+    standard_error: float = 0.0
+
+    @property
+    def is_tie(self) -> bool:
+        """Not worse than the best by more than two standard errors."""
+        return self.worse_by <= 2 * self.standard_error
+
+    def to_dict(self) -> dict[str, Any]:
+        """For metrics.json."""
+        return {
+            "taps": list(self.taps),
+            "left_out_loss": round(self.loss, 6),
+            "left_out_accuracy": round(self.accuracy, 6),
+            "strength": self.strength,
+            "n": self.n_images,
+            "worse_by": round(self.worse_by, 6),
+            "standard_error": round(self.standard_error, 6),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What a probe has to know of the network whose features it learns on.
+
+    Attributes
+    ----------
+    taps : tuple of Tap
+        Columns of each tap in X.
+    source : SourceClassifier or None
+        The network's own last layer; enables the tap 'source'.
+    """
+
+    taps: tuple[Tap, ...]
+    source: SourceClassifier | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Everything that can be tapped."""
+        return [tap.name for tap in self.taps] + ([SOURCE] if self.source else [])
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The taps that were chosen.
+
+    Attributes
+    ----------
+    taps : tuple of str
+    candidates : list of Candidate
+        What was compared; empty if nothing was.
+    by : str
+        How.
+    """
+
+    taps: tuple[str, ...]
+    candidates: list[Candidate]
+    by: str
+
+
+def choose_taps(
+    X: Floats,
+    y: Codes,
+    network: Network,
+    *,
+    n_classes: int,
+    units: Codes,
+    weight: Floats,
+    seed: int,
+) -> Choice:
+    """Compare the candidates on train, every unit left out in turn.
+
+    Parameters
+    ----------
+    X : (N, D) float32
+        As the pass leaves them; may be memory-mapped.
+    y : (N,) codes
+    network : Network
+    units : (N,) int
+        Rows of one unit are left out together.
+    weight : (N,) float
+    """
+    rows = rows_to_compare(y, units, seed)
+    X, y, units, weight = X[rows], y[rows], units[rows], weight[rows]
+    candidates = candidate_taps(network.taps, network.source is not None)
+
+    def standardised(block: Block) -> Floats:
+        alone = Representation.of_blocks(
+            X, (block.tap,), (block,), source=network.source, sample_weight=weight
+        )
+        return alone(X)
+
+    def measure(taps: tuple[str, ...]) -> ridge.LeftOut:
+        blocks = blocks_of(taps, network.taps, network.source)
+        return _left_out(taps, [parts[b] for b in blocks], y, n_classes, units, weight)
+
+    # One thread a candidate and one core a thread: matrices this small are not worth sharing.
+    with blas.threads(1), ThreadPoolExecutor(available_cores()) as pool:
+        known = (blocks_of(taps, network.taps, network.source) for taps in candidates)
+        distinct = list(dict.fromkeys(itertools.chain.from_iterable(known)))
+        parts = dict(zip(distinct, pool.map(standardised, distinct), strict=True))
+        results = dict(zip(candidates, pool.map(measure, candidates), strict=True))
+    compared = compare(results, y)
+    how = "leave-one-out" if len(np.unique(units)) == len(units) else "leave-one-unit-out"
+    by = (
+        f"{how} squared error of ridge on {len(rows)} train images: the simplest of "
+        f"{len(results)} sets of taps within two standard errors of the best"
+    )
+    return Choice(next(c for c in compared if c.is_tie).taps, compared, by)
+
+
+def candidate_taps(available: tuple[Tap, ...], has_source: bool) -> list[tuple[str, ...]]:
+    """Sets of taps to compare, the simplest first: final, all, the later half, final and all with
+    the source classes, each stage alone."""
+    names = tuple(tap.name for tap in available)
+    stages = names[:-1]
+    candidates: list[tuple[str, ...]] = [("final",), names]
+    if len(stages) > 3:
+        candidates.append((*stages[len(stages) // 2 :], "final"))
+    if has_source:
+        candidates += [("final", SOURCE), (*names, SOURCE)]
+    candidates += [(name,) for name in stages]
+    return list(dict.fromkeys(candidates))
+
+
+def compare(results: dict[tuple[str, ...], ridge.LeftOut], y: Codes) -> list[Candidate]:
+    """Candidates in the order given, each with its paired difference to the best."""
+    best = min(results.values(), key=lambda result: result.loss)
+    compared = []
+    for taps, result in results.items():
+        difference = result.squared_error - best.squared_error
+        error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
+        compared.append(
+            Candidate(
+                taps,
+                result.loss,
+                result.accuracy(y),
+                result.strength,
+                len(difference),
+                float(difference.mean()),
+                error,
+            )
+        )
+    return compared
+
+
+def rows_to_compare(y: Codes, units: Codes, seed: int) -> Any:
+    """All rows, or a stratified part of whole units, of at most MAX_ROWS_TO_CHOOSE."""
+    if len(y) <= MAX_ROWS_TO_CHOOSE:
+        return np.arange(len(y))
+    # In parts of about a tenth of what is wanted, so that nearly all of it is used.
+    n_parts = min(-(-10 * len(y) // MAX_ROWS_TO_CHOOSE), len(np.unique(units)))
+    part = carve(y, n_parts, units=units, seed=seed)
+    fits = np.cumsum(np.bincount(part, minlength=n_parts)) <= MAX_ROWS_TO_CHOOSE
+    return np.flatnonzero(fits[part])
+
+
+def _left_out(
+    taps: tuple[str, ...],
+    parts: list[Floats],
+    y: Codes,
+    n_classes: int,
+    units: Codes,
+    weight: Floats,
+) -> ridge.LeftOut:
+    """Of the representation by `taps`, whose standardised blocks are `parts`."""
+    Z = np.concatenate(parts, axis=1)
+    Z *= np.float32(1 / np.sqrt(len(parts)))
+    return ridge.RidgeSystem.build(
+        lambda: iter([Z]), y, n_classes=n_classes, folds=units, sample_weight=weight
+    ).left_out()

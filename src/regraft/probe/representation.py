@@ -1,0 +1,196 @@
+"""From the store's columns to what a head sees: which taps, and on which scale.
+
+Each stage's mean and maximum are blocks of their own. A block's rows are brought to unit length
+(what a stage says is a direction; its length is mostly contrast), centred, and scaled so that all
+blocks weigh the same. `final` alone stays as it is, so that its head is linear in the network's
+own final features and can be saved as the network's classifier.
+
+`source` is a block of its own: the square roots of the probabilities that the network's original
+classifier gives to its 1,000 source classes (Hellinger's scale, on which Euclidean distance
+compares distributions). Where the data are like the source it says most of what there is to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from regraft.features.engine import Tap
+from regraft.probe.base import Floats, Tensors
+from regraft.probe.source_classifier import SOURCE, SourceClassifier
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns ``start:stop`` of the feature matrix as one block, or the source classes."""
+
+    tap: str
+    start: int
+    stop: int
+    is_normalised: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Representation:
+    """Blocks with the centre and scale that train gave them.
+
+    Attributes
+    ----------
+    taps : tuple of str
+        As the user names them: stages, 'final', 'source'.
+    blocks : tuple of Block
+    centre : (D,) float64
+    scale : (D,) float64
+        One value per block, repeated over its columns.
+    source : SourceClassifier or None
+        Needed if 'source' is among the taps.
+    """
+
+    taps: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    centre: Floats
+    scale: Floats
+    source: SourceClassifier | None = field(default=None, repr=False)
+
+    @classmethod
+    def fit(
+        cls,
+        X: Floats,
+        taps: tuple[str, ...],
+        available: tuple[Tap, ...],
+        *,
+        source: SourceClassifier | None = None,
+        sample_weight: Floats | None = None,
+    ) -> Representation:
+        """Centre and scale of the blocks of these taps over the rows of X.
+
+        Parameters
+        ----------
+        X : (N, D0) float32
+            Rows as the pass leaves them.
+        taps : tuple of str
+        available : tuple of Tap
+            Where each tap's columns are.
+        """
+        blocks = blocks_of(taps, available, source)
+        return cls.of_blocks(X, taps, blocks, source=source, sample_weight=sample_weight)
+
+    @classmethod
+    def of_blocks(
+        cls,
+        X: Floats,
+        taps: tuple[str, ...],
+        blocks: tuple[Block, ...],
+        *,
+        source: SourceClassifier | None = None,
+        sample_weight: Floats | None = None,
+    ) -> Representation:
+        """As :meth:`fit`, for blocks that are known already."""
+        raw = cls(taps, blocks, np.zeros(0), np.zeros(0), source)
+        centres, scales = [], []
+        for block in blocks:
+            # In chunks: a block of a million rows must not be held twice in memory.
+            mean, mean_square = _moments(raw, X, block, sample_weight)
+            spread = max(float(mean_square.sum() - (mean**2).sum()), 0.0)
+            centres.append(mean)
+            scales.append(np.full(len(mean), 1 / np.sqrt(spread) if spread > 1e-12 else 0.0))
+        share = 1 / np.sqrt(len(blocks))
+        return cls(taps, blocks, np.concatenate(centres), share * np.concatenate(scales), source)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a linear head on this is linear in the final features."""
+        return self.taps == ("final",)
+
+    def unscaled(self, X: Floats) -> Floats:
+        """``(N, D0)`` to ``(N, D)``, blocks normalised but neither centred nor scaled."""
+        return np.concatenate([self._block(X, b) for b in self.blocks], axis=1)
+
+    def __call__(self, X: Floats) -> Floats:
+        """``(N, D0)`` to ``(N, D)``, centred and scaled, float32."""
+        Z: Floats = self.unscaled(X)
+        Z -= self.centre.astype(np.float32)
+        Z *= self.scale.astype(np.float32)
+        return Z
+
+    def _block(self, X: Floats, block: Block) -> Floats:
+        rows: Floats = np.asarray(X[:, block.start : block.stop], np.float32)
+        if block.tap == SOURCE:
+            assert self.source is not None
+            return self.source.root_probabilities(rows)
+        if not block.is_normalised:
+            return rows
+        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+        scaled: Floats = rows / np.maximum(lengths, 1e-12)[:, None].astype(np.float32)
+        return scaled
+
+    def to_config(self) -> dict[str, Any]:
+        """The JSON part."""
+        return {
+            "taps": list(self.taps),
+            "blocks": [[b.tap, b.start, b.stop, b.is_normalised] for b in self.blocks],
+        }
+
+    def to_tensors(self) -> Tensors:
+        """The learnt part; the source classifier is the network's own and saved with it."""
+        return {"centre": self.centre.astype(np.float64), "scale": self.scale.astype(np.float64)}
+
+    @classmethod
+    def from_saved(
+        cls, config: dict[str, Any], tensors: Tensors, source: SourceClassifier | None
+    ) -> Representation:
+        """The inverse of :meth:`to_config` and :meth:`to_tensors`."""
+        blocks = tuple(
+            Block(str(t), int(a), int(b), bool(normalised))
+            for t, a, b, normalised in config["blocks"]
+        )
+        return cls(
+            tuple(map(str, config["taps"])), blocks, tensors["centre"], tensors["scale"], source
+        )
+
+
+def blocks_of(
+    taps: tuple[str, ...], available: tuple[Tap, ...], source: SourceClassifier | None
+) -> tuple[Block, ...]:
+    """The blocks of these taps: two per stage (mean, maximum), one for 'final' and 'source'."""
+    by_name = {tap.name: tap for tap in available}
+    blocks: list[Block] = []
+    for name in taps:
+        if name == SOURCE:
+            if source is None:
+                raise ValueError("this backbone has no source classes")
+            final = by_name["final"]
+            blocks.append(Block(SOURCE, final.start, final.stop, False))
+        elif name == "final":
+            final = by_name["final"]
+            blocks.append(Block("final", final.start, final.stop, len(taps) > 1))
+        else:
+            tap = by_name[name]
+            middle = (tap.start + tap.stop) // 2
+            blocks += [Block(name, tap.start, middle, True), Block(name, middle, tap.stop, True)]
+    return tuple(blocks)
+
+
+def _moments(
+    raw: Representation, X: Floats, block: Block, sample_weight: Floats | None
+) -> tuple[Floats, Floats]:
+    """Weighted mean and mean square of a block's columns, in one pass over chunks of rows."""
+    total = 0.0
+    first: Floats | None = None
+    second: Floats | None = None
+    for start in range(0, len(X), CHUNK_ROWS):
+        rows = raw._block(X[start : start + CHUNK_ROWS], block).astype(np.float64)
+        weight = np.ones(len(rows))
+        if sample_weight is not None:
+            weight = np.asarray(sample_weight[start : start + CHUNK_ROWS], np.float64)
+        total += float(weight.sum())
+        a, b = weight @ rows, weight @ rows**2
+        first, second = (a, b) if first is None or second is None else (first + a, second + b)
+    assert first is not None
+    assert second is not None
+    return first / total, second / total
+
+
+CHUNK_ROWS = 8192

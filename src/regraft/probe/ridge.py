@@ -1,0 +1,385 @@
+"""Ridge regression on one-hot labels, in closed form, with exact leave-fold-out for every strength.
+
+One eigendecomposition, of the Gram matrix (N x N) or the covariance matrix (D x D), whichever is
+smaller, serves all strengths. What a fit without some rows would have predicted for them follows
+from the fit with them: for a fold B with residuals r_B and hat matrix H, the left-out residuals
+are ``(I - H_BB)^-1 r_B`` (for one row the PRESS formula, Allen 1974). Folds are mostly single
+images; near-duplicates and groups are left out together.
+
+    minimise over W, b:  sum_i s_i |W z_i + b - onehot(y_i)|^2  +  strength |W|^2
+
+N images, D features, K classes, r the rank of the decomposition, B a fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.errors import TrainingError
+from regraft.probe.base import Codes, Floats
+from regraft.probe.linear_head import LinearHead
+
+# 28 strengths over 9 decades. Z has unit mean square norm, so 1 means: as strong as one image.
+STRENGTHS = np.logspace(-5, 4, 28)
+# Above this many rows the Gram matrix is not formed even if D is larger still.
+MAX_GRAM_ROWS = 6_000
+# Rows of which the left-out errors are computed, as numbers held (rows x rank).
+MAX_LEFT_OUT_NUMBERS = 20_000_000
+CHUNK_ROWS = 8_192
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Scores of images by fits that did not see their fold, at the best strength.
+
+    Attributes
+    ----------
+    rows : (n,) int
+        Which images: all, or for large data a sample of whole folds.
+    scores : (n, K) float
+    squared_error : (n,) float
+        Of each image's scores against its one-hot label.
+    strength : float
+    curve : list of dict
+        ``{"strength", "loss", "accuracy"}`` for every strength; loss is the mean squared error.
+    """
+
+    rows: NDArray[np.intp]
+    scores: Floats
+    squared_error: Floats
+    strength: float
+    curve: list[dict[str, float]]
+
+    @property
+    def loss(self) -> float:
+        """Mean squared error at the best strength."""
+        return min(point["loss"] for point in self.curve)
+
+    def accuracy(self, y: Codes) -> float:
+        """Share of the left-out images whose highest score is at their own class."""
+        return float((self.scores.argmax(1) == y[self.rows]).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRidge:
+    """A :class:`FittedHead`: the head on all of train, and the evidence for its strength."""
+
+    head: LinearHead
+    strength: float | None
+    curve: list[dict[str, float]]
+    oof_scores: Floats
+    oof_rows: NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeSystem:
+    """The problem after its one decomposition; every strength is cheap from here.
+
+    Attributes
+    ----------
+    eigenvalues : (r,)
+    projected : (r, K)
+        Weighted, centred one-hot labels in the eigenbasis.
+    to_weights : callable
+        (r, K) coefficients to (D, K) weights.
+    U : (n, r)
+        Eigenvectors at the rows that are left out in turn.
+    """
+
+    eigenvalues: Floats
+    projected: Floats
+    to_weights: Callable[[Floats], Floats] = field(repr=False)
+    U: Floats
+    rows: NDArray[np.intp]
+    y: Codes
+    weight: Floats
+    folds: Codes
+    total_weight: float
+    mean_label: Floats
+    mean_feature: Floats
+
+    @classmethod
+    def build(
+        cls,
+        chunks: Callable[[], Iterator[Floats]],
+        y: Codes,
+        *,
+        n_classes: int,
+        folds: Codes | None = None,
+        sample_weight: Floats | None = None,
+        seed: int = 0,
+    ) -> RidgeSystem:
+        """Decompose.
+
+        Parameters
+        ----------
+        chunks : callable giving an iterator of (n_i, D) float32
+            All N rows in order, some at a time; called twice.
+        y : (N,) codes
+        folds : (N,) int, optional
+            Default: every row its own (leave-one-out).
+        sample_weight : (N,), optional
+            A weight of 2 equals the row twice.
+        """
+        N = len(y)
+        weight = np.ones(N) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        folds = np.arange(N) if folds is None else np.asarray(folds)
+        mean_label = np.bincount(y, weight, minlength=n_classes) / weight.sum()
+        first = next(chunks())
+        is_gram = first.shape[1] >= N and N <= MAX_GRAM_ROWS
+        route = _by_gram if is_gram else _by_covariance
+        parts = route(chunks, y, weight, mean_label, folds, seed)
+        return cls(**parts, total_weight=float(weight.sum()), mean_label=mean_label)
+
+    def left_out(self, strengths: Floats = STRENGTHS) -> LeftOut:
+        """Left-out scores at the strength with the least mean squared error."""
+        root = np.sqrt(self.weight)[:, None]
+        target = root * (_one_hot(self.y, len(self.mean_label)) - self.mean_label)
+        solve = _fold_solver(self.folds)
+        curve: list[dict[str, float]] = []
+        best: tuple[float, Floats, Floats] | None = None
+        for strength in strengths:
+            shrink = self.eigenvalues / (self.eigenvalues + strength)
+            residual = target - self.U @ (shrink[:, None] * self.projected)
+            missed = solve(self.U, shrink, root[:, 0] / np.sqrt(self.total_weight), residual) / root
+            squared = np.einsum("nk,nk->n", missed, missed)
+            loss = float(self.weight @ squared / self.weight.sum())
+            scores = _one_hot(self.y, len(self.mean_label)) - missed
+            right = scores.argmax(1) == self.y
+            curve.append(
+                {"strength": float(strength), "loss": loss, "accuracy": float(right.mean())}
+            )
+            if np.isfinite(loss) and (best is None or loss < best[0]):
+                best = (loss, scores, squared)
+        if best is None:
+            raise TrainingError(
+                "no strength gives a finite left-out error",
+                cure="the features are not finite; regraft cache verify",
+            )
+        chosen = min(curve, key=lambda point: point["loss"])["strength"]
+        return LeftOut(self.rows, best[1], best[2], chosen, curve)
+
+    def head(self, strength: float) -> LinearHead:
+        """The solution on all rows."""
+        coefficients = self.projected / (self.eigenvalues + strength)[:, None]
+        coefficients *= np.sqrt(self.eigenvalues)[:, None]
+        weights_DK = self.to_weights(coefficients)
+        bias = self.mean_label - self.mean_feature @ weights_DK
+        if not (np.isfinite(weights_DK).all() and np.isfinite(bias).all()):
+            raise TrainingError("the ridge solution is not finite", cure="regraft cache verify")
+        weight = np.ascontiguousarray(weights_DK.T, np.float32)
+        return LinearHead(weight, bias.astype(np.float32))
+
+
+def fit_ridge(
+    Z: Floats, y: Codes, *, n_classes: int, folds: Codes, sample_weight: Floats
+) -> FittedRidge:
+    """Ridge head on represented features, its strength chosen by exact leave-fold-out.
+
+    Parameters
+    ----------
+    Z : (N, D) float
+    y : (N,) codes
+    n_classes : int
+    folds : (N,) int
+        Rows of one fold are left out together.
+    sample_weight : (N,) float
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.arange(60) % 3
+    >>> Z = np.eye(3)[y] + 0.3 * rng.standard_normal((60, 3))
+    >>> fitted = fit_ridge(Z, y, n_classes=3, folds=np.arange(60), sample_weight=np.ones(60))
+    >>> float((fitted.head.scores(Z).argmax(1) == y).mean())
+    1.0
+    """
+    system = RidgeSystem.build(
+        lambda: rows_in_chunks(Z), y, n_classes=n_classes, folds=folds, sample_weight=sample_weight
+    )
+    return finish(system)
+
+
+def finish(system: RidgeSystem) -> FittedRidge:
+    """Choose the strength and solve."""
+    left_out = system.left_out()
+    return FittedRidge(
+        head=system.head(left_out.strength),
+        strength=left_out.strength,
+        curve=left_out.curve,
+        oof_scores=left_out.scores,
+        oof_rows=left_out.rows,
+    )
+
+
+def rows_in_chunks(Z: Floats) -> Iterator[Floats]:
+    """Some thousand rows at a time."""
+    for start in range(0, max(1, len(Z)), CHUNK_ROWS):
+        yield Z[start : start + CHUNK_ROWS]
+
+
+def _by_gram(
+    chunks: Callable[[], Iterator[Floats]],
+    y: Codes,
+    weight: Floats,
+    mean_label: Floats,
+    folds: Codes,
+    seed: int,
+) -> dict[str, Any]:
+    Z = np.concatenate([np.asarray(chunk, np.float64) for chunk in chunks()])
+    mean_feature = weight @ Z / weight.sum()
+    root = np.sqrt(weight)[:, None]
+    Z -= mean_feature
+    Z *= root
+    values, U = _significant(*_decomposed(Z @ Z.T))
+    projected = U.T @ (root * (_one_hot(y, len(mean_label)) - mean_label))
+
+    def to_weights(coefficients: Floats) -> Floats:
+        weights: Floats = Z.T @ (U @ (coefficients / np.sqrt(values)[:, None]))
+        return weights
+
+    rows = np.arange(len(y))
+    return {
+        "eigenvalues": values, "projected": projected, "to_weights": to_weights, "U": U,
+        "rows": rows, "y": y, "weight": weight, "folds": folds, "mean_feature": mean_feature,
+    }  # fmt: skip
+
+
+def _by_covariance(
+    chunks: Callable[[], Iterator[Floats]],
+    y: Codes,
+    weight: Floats,
+    mean_label: Floats,
+    folds: Codes,
+    seed: int,
+) -> dict[str, Any]:
+    """Two passes over the rows, D x D and D x K numbers held, whatever N is."""
+    second, cross, mean_feature = _accumulate(chunks, y, weight, len(mean_label))
+    values, V = _significant(*_decomposed(second))
+    cross -= (weight.sum() * mean_feature)[:, None] * mean_label
+    projected = (V.T @ cross) / np.sqrt(values)[:, None]
+
+    rows = _rows_to_leave_out(folds, MAX_LEFT_OUT_NUMBERS // max(1, len(values)), seed)
+    U = np.empty((len(rows), len(values)))
+    start = 0
+    for chunk in chunks():
+        low, high = np.searchsorted(rows, (start, start + len(chunk)))
+        picked = np.asarray(chunk[rows[low:high] - start], np.float64) - mean_feature
+        U[low:high] = picked @ V / np.sqrt(values)
+        start += len(chunk)
+    U *= np.sqrt(weight[rows])[:, None]
+
+    def to_weights(coefficients: Floats) -> Floats:
+        weights: Floats = V @ coefficients
+        return weights
+
+    return {
+        "eigenvalues": values, "projected": projected, "to_weights": to_weights, "U": U,
+        "rows": rows, "y": y[rows], "weight": weight[rows], "folds": folds[rows],
+        "mean_feature": mean_feature,
+    }  # fmt: skip
+
+
+def _accumulate(
+    chunks: Callable[[], Iterator[Floats]], y: Codes, weight: Floats, n_classes: int
+) -> tuple[Floats, Floats, Floats]:
+    """Centred weighted second moments (D, D), raw label sums (D, K) and the mean (D,)."""
+    start, second, cross, total = 0, None, None, None
+    for chunk in chunks():
+        rows = np.asarray(chunk, np.float32)
+        s = weight[start : start + len(rows)].astype(np.float32)
+        codes = y[start : start + len(rows)]
+        weighted = rows * s[:, None]
+        if second is None or cross is None or total is None:
+            D = rows.shape[1]
+            second, cross, total = np.zeros((D, D)), np.zeros((D, n_classes)), np.zeros(D)
+        second += rows.T @ weighted
+        total += weighted.sum(0, dtype=np.float64)
+        order = np.argsort(codes, kind="stable")
+        present, starts = np.unique(codes[order], return_index=True)
+        cross[:, present] += np.add.reduceat(weighted[order], starts, axis=0, dtype=np.float64).T
+        start += len(rows)
+    assert second is not None
+    assert cross is not None
+    assert total is not None
+    mean = total / weight.sum()
+    second -= weight.sum() * np.outer(mean, mean)
+    return (second + second.T) / 2, cross, mean
+
+
+def _rows_to_leave_out(folds: Codes, at_most: int, seed: int) -> NDArray[np.intp]:
+    """All rows, or a random sample of whole folds, in order."""
+    N = len(folds)
+    if at_most >= N:
+        return np.arange(N)
+    names, of_row = np.unique(folds, return_inverse=True)
+    share = at_most / N
+    picked = np.random.default_rng(seed).random(len(names)) < share
+    rows = np.flatnonzero(picked[of_row])
+    return rows if len(rows) else np.flatnonzero(of_row == of_row[0])
+
+
+def _fold_solver(folds: Codes) -> Callable[[Floats, Floats, Floats, Floats], Floats]:
+    """A function from residuals to left-out residuals, for this division into folds.
+
+    Folds of one size are solved together. The intercept's part of the hat matrix is the outer
+    product of ``root`` (sqrt(s_i / sum s)) with itself.
+    """
+    _, of_row, sizes = np.unique(folds, return_inverse=True, return_counts=True)
+    order = np.argsort(of_row, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    by_size = {
+        int(size): order[starts[sizes == size][:, None] + np.arange(size)]
+        for size in np.unique(sizes)
+    }
+
+    def solve(U: Floats, shrink: Floats, root: Floats, residual: Floats) -> Floats:
+        missed = np.empty_like(residual)
+        for size, members in by_size.items():
+            if size == 1:
+                rows = members[:, 0]
+                leverage = (U[rows] ** 2) @ shrink + root[rows] ** 2
+                missed[rows] = residual[rows] / np.maximum(1 - leverage, 1e-10)[:, None]
+                continue
+            for part in _parts(members, U.shape[1]):
+                U_B = U[part]
+                hat = (U_B * shrink) @ U_B.transpose(0, 2, 1)
+                hat += root[part][:, :, None] * root[part][:, None, :]
+                ridge = (1 + 1e-10) * np.eye(size)  # a fold that holds a whole class is singular
+                missed[part] = np.linalg.solve(ridge - hat, residual[part])
+        return missed
+
+    return solve
+
+
+def _parts(members: NDArray[np.intp], rank: int) -> Iterator[NDArray[np.intp]]:
+    """Folds of one size, so many at a time that their rows of U stay small."""
+    step = max(1, 4_000_000 // (members.shape[1] * rank))
+    for start in range(0, len(members), step):
+        yield members[start : start + step]
+
+
+def _decomposed(matrix: Floats) -> tuple[Floats, Floats]:
+    if not np.isfinite(matrix).all():  # LAPACK would say that it did not converge
+        raise TrainingError("the features are not finite", cure="regraft cache verify")
+    values, vectors = np.linalg.eigh(matrix)
+    return values, vectors
+
+
+def _significant(values: Floats, vectors: Floats) -> tuple[Floats, Floats]:
+    """Without the directions that rounding made up."""
+    keep = values > max(values[-1], 0.0) * 1e-10
+    if not keep.any():  # constant features: one direction that explains nothing
+        return np.array([1e-30]), vectors[:, -1:]
+    return values[keep], vectors[:, keep]
+
+
+def _one_hot(y: Codes, n_classes: int) -> Floats:
+    hot = np.zeros((len(y), n_classes))
+    hot[np.arange(len(y)), y] = 1.0
+    return hot

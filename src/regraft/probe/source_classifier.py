@@ -1,0 +1,112 @@
+"""The network's own last layer, as a source of features: what its source classes say of a picture.
+
+Array letters: N images, F final features, C source classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.backbones.tensor_file import TensorFile, TensorFileError
+from regraft.errors import WeightsError
+from regraft.features.engines import BuiltEngine
+from regraft.probe.base import Floats
+
+# Names of taps: the source classes, and the final features.
+SOURCE, FINAL = "source", "final"
+# A source classifier of fewer classes says too little of a picture to be a tap.
+MIN_SOURCE_CLASSES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class SourceClassifier:
+    """The network's own last layer: ``(C, F)`` weights and ``(C,)`` bias over C source classes."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def root_probabilities(self, final: Floats) -> Floats:
+        """``(N, F)`` final features to ``(N, C)`` square roots of the source classes' shares."""
+        logits = final @ self.weight.T + self.bias
+        logits -= logits.max(axis=1, keepdims=True)
+        shares: Floats = np.exp(logits / 2, out=logits)  # the square root, before the division
+        shares /= np.sqrt(np.einsum("nc,nc->n", shares, shares))[:, None]
+        return shares
+
+
+def source_classifier(built: BuiltEngine) -> SourceClassifier | None:
+    """That of a built engine's network; None if it has none of at least ten classes."""
+    name = built.info.config.get("classifier")
+    if not isinstance(name, str) or built.source.kind == "random":
+        return None
+    found = read_classifier(built.weights_path, name, built.info.widths[-1][1])
+    return found if found is not None and len(found.bias) >= MIN_SOURCE_CLASSES else None
+
+
+def read_classifier(weights_path: Path, name: str, n_final: int) -> SourceClassifier | None:
+    """The network's layer `name` if it maps the ``n_final`` final features to source classes.
+
+    Raises
+    ------
+    WeightsError
+        The file is damaged.
+    """
+    file = open_network(weights_path)
+    if classifier_in(file, name, n_final):
+        return None
+    try:
+        return classifier_of(file, name)
+    except ValueError as error:
+        raise damaged_network(weights_path, error) from error
+
+
+def classifier_in(file: TensorFile, name: object, n_final: int, prefix: str = "") -> str:
+    """Why the layer `name` is not a linear map of the final features to classes; '' if it is."""
+    if not isinstance(name, str) or not name:
+        return "the network has no classifier, or more than one"
+    weight, bias = (file.entries.get(f"{prefix}{name}.{part}") for part in ("weight", "bias"))
+    if weight is None or bias is None:
+        return f"the network's {name!r} has no weight or no bias"
+    if len(weight.shape) != 2 or bias.shape != weight.shape[:1] or not weight.shape[0]:
+        return f"the network's {name!r} is no linear layer: weight {weight.shape}"
+    if weight.shape[1] != n_final:
+        return (
+            f"the network's {name!r} takes {weight.shape[1]} features, the last stage has {n_final}"
+        )
+    if not {weight.kind, bias.kind} <= {"F32", "F16", "BF16"}:
+        return f"the network's {name!r} is of kind {weight.kind}"
+    parent = name.rpartition(".")[0]
+    if parent and f"{prefix}{parent}.bn.running_mean" in file.entries:
+        return f"the network normalises its final features before {name!r}"
+    return ""
+
+
+def classifier_of(file: TensorFile, name: str, prefix: str = "") -> SourceClassifier:
+    """The layer `name` as float32; ValueError if it is not finite."""
+    weight, bias = (
+        np.asarray(file.array(f"{prefix}{name}.{part}"), np.float32) for part in ("weight", "bias")
+    )
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ValueError(f"the network's {name!r} holds numbers that are not finite")
+    return SourceClassifier(weight, bias)
+
+
+def damaged_network(path: Path, reason: object) -> WeightsError:
+    """The refusal of a built engine's tensors."""
+    return WeightsError(
+        f"the network's tensors cannot be used: {reason}",
+        place=str(path),
+        cure="regraft cache clear --engines   (the engine is then built again)",
+    )
+
+
+def open_network(path: Path) -> TensorFile:
+    """The tensors of a built engine's network; WeightsError if the file is damaged."""
+    try:
+        return TensorFile.open(path)
+    except (OSError, TensorFileError) as error:
+        raise damaged_network(path, error) from error

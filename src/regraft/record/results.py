@@ -1,0 +1,187 @@
+"""What a finished run writes down: metrics.json, predictions.csv, findings.json, run.json.
+
+``metrics`` is the contract with other programs (docs/architecture.md); it only collects, every
+number comes from the rooms.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.evaluation import Estimate, Evaluation
+from regraft.machine import atomic
+from regraft.probe.classifier import Classifier, Learnt
+from regraft.probe.source_classifier import FINAL
+from regraft.record import run_folder
+from regraft.record.configuration import RunConfig
+
+if TYPE_CHECKING:
+    from regraft.workflows.lesson import Lesson
+    from regraft.workflows.preparation import Prepared
+
+# Above this many classes predictions.csv names the five most probable instead of all.
+MAX_CLASS_COLUMNS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """The score on the reported split, without leaked images too, and what stands beside it."""
+
+    evaluation: Evaluation
+    without_leaks: Evaluation | None
+    n_leaked: int
+    baselines: dict[str, Estimate]
+
+
+def metrics(
+    config: RunConfig,
+    folder: Path,
+    prepared: Prepared,
+    classifier: Classifier,
+    tested: Tested,
+    lesson: Lesson,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """The contract of ARCHITECTURE: what ``--json`` prints and metrics.json keeps."""
+    learnt = classifier.learnt
+    assert learnt is not None
+    extraction, info, table = prepared.extraction, prepared.built.info, prepared.table
+    return {
+        "schema": 1,
+        "run": str(folder),
+        "model": str(folder / "model"),
+        "method": config.method,
+        "backbone": {
+            "name": prepared.built.source.name,
+            "architecture": info.architecture,
+            "digest": info.weights_digest,
+            "licence": info.licence,
+            "origin": info.origin,
+        },
+        "data": {
+            "source": config.data,
+            "images": len(table),
+            "classes": lesson.classes,
+            "splits": {
+                name: int((table.splits == name).sum())
+                for name in ("train", "val", "test")
+                if (table.splits == name).any()
+            },
+            "splits_assigned": prepared.assigned,
+            "rejected": len(table.rejected),
+            "skipped": len(table.skipped),
+            "findings": len(prepared.findings),
+        },
+        "evaluation": tested.evaluation.to_dict(),
+        "leaks": {
+            "images": tested.n_leaked,
+            "evaluation_without": tested.without_leaks.to_dict() if tested.without_leaks else None,
+        },
+        "baselines": {name: estimate.to_dict() for name, estimate in tested.baselines.items()},
+        "chosen": {
+            "taps": list(classifier.representation.taps),
+            "head": config.head,
+            "strength": learnt.strength,
+            "temperature": classifier.temperature,
+            "by": learnt.chosen_by,
+            "candidates": [candidate.to_dict() for candidate in learnt.candidates],
+            "strength_curve": learnt.curve,
+        },
+        "layers": layer_curve(learnt),
+        **({"training": dict(learnt.training)} if learnt.training is not None else {}),
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "features": {
+            "computed": extraction.computed,
+            "from_store": extraction.from_store,
+            "engine": f"{info.runtime} {info.precision}",
+            "pass": extraction.report.to_dict(),
+        },
+    }
+
+
+def layer_curve(learnt: Learnt) -> list[dict[str, Any]]:
+    """Left-out accuracy of each stage alone and of the final features, from early to late."""
+    alone = {c.taps[0]: c for c in learnt.candidates if len(c.taps) == 1}
+    stages = [name for name in alone if name != FINAL]  # which were compared in their order
+    return [
+        {"tap": name, "accuracy": alone[name].accuracy, "loss": alone[name].loss}
+        for name in [*stages, *(FINAL,) * (FINAL in alone)]
+    ]
+
+
+def write(
+    room: Path,
+    config: RunConfig,
+    content: dict[str, Any],
+    prepared: Prepared,
+    lesson: Lesson,
+    proba: NDArray[Any],
+) -> None:
+    """The files of a finished run but its model, into the folder that will be the run's."""
+    atomic.write_json(room / "metrics.json", content)
+    table = prepared.table
+    atomic.write_json(
+        room / "findings.json",
+        {
+            "rejected": [r._asdict() for r in table.rejected],
+            "skipped": [s._asdict() for s in table.skipped],
+            "findings": [finding.to_dict() for finding in prepared.findings],
+        },
+    )
+    reported = lesson.roles.reports
+    paths = [table.shown(path) for path in table.paths[reported]]
+    labels = list(table.labels[reported])
+    write_predictions(room / run_folder.PREDICTIONS, paths, proba, lesson.classes, labels=labels)
+    atomic.write_json(
+        room / run_folder.RUN_FILE,
+        {
+            "schema": 1,
+            "config": config.to_dict(),
+            "environment": run_folder.environment(),
+            "recipe": prepared.extraction.recipe.digest,
+            "weights": prepared.built.info.weights_digest,
+            "seconds": content["seconds"],
+        },
+    )
+    (room / run_folder.LOG).touch()
+
+
+def write_predictions(
+    file: Path,
+    paths: list[str],
+    proba: NDArray[Any],
+    classes: list[str],
+    *,
+    labels: list[Any] | None = None,
+    rejected: Any = (),
+) -> None:
+    """A CSV with a row per image: the label, its probability, and all classes (or the first five).
+
+    Rejected files are rows too, with their reason in the column ``error``.
+    """
+    shows_all = len(classes) <= MAX_CLASS_COLUMNS
+    with open(file, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+        writer = csv.writer(stream)
+        known = ["label"] if labels is not None else []
+        extra = [f"p({c})" for c in classes] if shows_all else ["top_5"]
+        writer.writerow(["path", *known, "predicted", "probability", *extra, "error"])
+        for row, path in enumerate(paths):
+            p = proba[row]
+            best = int(p.argmax())
+            values = [f"{v:.5f}" for v in p] if shows_all else [_top_words(p, classes)]
+            given = [labels[row]] if labels is not None else []
+            writer.writerow([path, *given, classes[best], f"{p[best]:.5f}", *values, ""])
+        for bad in rejected:
+            blanks = [""] * (len(known) + 2 + len(extra))
+            writer.writerow([bad.path, *blanks, bad.reason])
+
+
+def _top_words(p: NDArray[Any], classes: list[str]) -> str:
+    order = np.argsort(-p, kind="stable")[:5]
+    return " ".join(f"{classes[i]}={p[i]:.5f}" for i in order)

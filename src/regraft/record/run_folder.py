@@ -1,0 +1,187 @@
+"""The run directory: where a run's files go, and what is in them.
+
+A run is written under a temporary name and renamed when it is whole, so a folder that has a
+``run.json`` is a finished run, whatever killed the ones before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regraft import __version__
+from regraft.errors import UsageError
+from regraft.machine import atomic
+from regraft.record.configuration import RunConfig
+
+RUN_FILE = "run.json"
+# In the folder of a run that trains: its configuration, until run.json takes its place.
+UNFINISHED = "unfinished.json"
+CHECKPOINTS, LOG, TRACKED = "checkpoints", "log.jsonl", "tracked"
+PREDICTIONS = "predictions.csv"
+# The page of a run and what it is drawn from: they stay while a run made again says the same.
+REPORT, EVIDENCE = "report.html", ("evidence.json", "evidence.safetensors")
+
+
+def folder_for(
+    config: RunConfig, *, out: str = "runs", name: str | None = None, resume: bool = False
+) -> Path:
+    """Where this run's files go; refuses a folder that holds something else.
+
+    With `resume` the run that is there may have had another number of epochs.
+
+    Raises
+    ------
+    UsageError
+        The name is no folder name, or the folder holds another configuration or foreign files.
+    """
+    if name is not None and (
+        not name.strip() or name in {".", ".."} or "/" in name or "\\" in name
+    ):
+        raise UsageError(
+            f"--run {name!r} is not a folder's name", cure="--out DIR says where it goes"
+        )
+    folder = Path(out) / (name or config.default_name)
+    if not folder.exists():
+        return folder
+    earlier = _config_in(folder)
+    if earlier is None and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"{str(folder)!r} exists and is not a run of Regraft", cure="another --run or --out"
+        )
+    may_go_on = resume and earlier is not None and config.goes_on_from(earlier)
+    if earlier is not None and earlier != config and not may_go_on:
+        mine, theirs = config.to_dict(), earlier.to_dict()
+        if mine["training"] != theirs["training"]:  # the one setting, not all of them
+            mine, theirs = (found.pop("training") or {} for found in (mine, theirs))
+        changed = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
+        cure = "another --run name, or remove that folder"
+        if config.goes_on_from(earlier):
+            cure = "--resume goes on with the epochs that are there; or " + cure
+        raise UsageError(
+            f"run {folder.name!r} was made with {changed} {_in_words(theirs.get(changed))}, "
+            f"now it is {_in_words(mine.get(changed))}",
+            place=str(folder),
+            cure=cure,
+        )
+    return folder
+
+
+def _in_words(setting: Any) -> str:
+    if isinstance(setting, list):
+        return ",".join(map(str, setting))
+    return "not given" if setting is None else repr(setting)
+
+
+def begin(folder: Path, config: RunConfig) -> None:
+    """Make the folder of a run that leaves something behind even when it is stopped."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / RUN_FILE).exists():
+            atomic.write_json(folder / UNFINISHED, {"schema": 1, "config": config.to_dict()})
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the run: {error.strerror}", place=str(folder), cure="--out DIR"
+        ) from error
+
+
+def forget(folder: Path) -> None:
+    """Take away the folder of a run that learnt nothing, if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        if os.listdir(folder) == [UNFINISHED]:
+            (folder / UNFINISHED).unlink()
+            folder.rmdir()
+
+
+def log_epoch(folder: Path, row: Mapping[str, Any]) -> None:
+    """Add an epoch to ``log.jsonl``; what an interrupted run wrote of later ones goes."""
+    path = folder / LOG
+    with contextlib.suppress(OSError, ValueError):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if json.loads(line)["epoch"] < row["epoch"]]
+        with atomic.file(path) as part:
+            part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder` if the block ends well."""
+    try:
+        with atomic.folder(folder) as made:
+            yield made
+            kept = [CHECKPOINTS, LOG, TRACKED]  # of a run that trained
+            if _says_the_same(folder, made):
+                kept += [REPORT, *EVIDENCE]
+            for name in kept:
+                if (folder / name).exists():
+                    os.replace(folder / name, made / name)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the run: {error.strerror}", place=str(folder.parent), cure="--out DIR"
+        ) from error
+
+
+def _says_the_same(earlier: Path, now: Path) -> bool:
+    """Whether two runs of one configuration gave every image the same probabilities."""
+    try:
+        first, second = ((folder / PREDICTIONS).read_bytes() for folder in (earlier, now))
+    except OSError:
+        return False
+    return first == second
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, without importing what is not loaded anyway."""
+    from importlib.metadata import version
+
+    names = ("numpy", "openvino", "pillow", "simplejpeg")
+    return {
+        "regraft": __version__,
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "command": sys.argv[1:],
+        **{name: version(name) for name in names},
+    }
+
+
+def _config_in(folder: Path) -> RunConfig | None:
+    for name in (RUN_FILE, UNFINISHED):
+        with contextlib.suppress(UsageError, OSError):
+            return RunConfig.from_file(folder / name)
+    return None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that was finished earlier, read back."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    findings: list[dict[str, Any]]
+
+
+def finished(config: RunConfig, *, out: str = "runs", name: str | None = None) -> Finished | None:
+    """The finished run of exactly this configuration, or None if it has still to be made."""
+    folder = folder_for(config, out=out, name=name, resume=True)
+    if _config_in(folder) != config or not (folder / RUN_FILE).exists():
+        return None
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return Finished(folder, metrics, found["findings"])

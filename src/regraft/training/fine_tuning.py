@@ -1,0 +1,192 @@
+"""The story of a network that learns on, whichever method says what of it learns.
+
+A probe comes first. Its head is where the new one starts, its left-out error says how much there
+is to learn, and it is the end of the way on which the result is looked for: from the probe
+(alpha = 0) to the weights that were learnt (alpha = 1), whatever the held-out images like best.
+What moved while the held-out images were held out is then added to the probe of all of train.
+
+Array letters: N images, D features, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.features.engines import BuiltEngine
+from regraft.features.extract import Extraction
+from regraft.machine import blas, processes
+from regraft.machine.processor import available_cores
+from regraft.probe.base import Codes
+from regraft.probe.classifier import Classifier, Learnt
+from regraft.probe.method import Method
+from regraft.probe.probe import Probe, require_two_classes
+from regraft.training.plan import Plan
+from regraft.training.settings import TrainingSettings
+from regraft.training.task import Environment, Task
+from regraft.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    from regraft.training.learning import Outcome
+    from regraft.training.lr_find import RangeTest
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """A network, or its head, that learns on by gradients.
+
+    Parameters
+    ----------
+    method : Method
+        Which says what of the network learns.
+    probe : Probe
+        How a probe is fitted; its taps are what the head sees (None: chosen by the probe).
+    settings : TrainingSettings
+    environment : Environment
+    """
+
+    method: Method
+    probe: Probe = field(default_factory=Probe)
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
+    environment: Environment = field(default_factory=Environment)
+
+    def fit(
+        self,
+        extraction: Extraction,
+        y: Codes,
+        *,
+        built: BuiltEngine,
+        classes: tuple[str, ...],
+        learn: NDArray[np.intp],
+        choose: NDArray[np.intp] | None = None,
+        units: Codes | None = None,
+    ) -> Classifier:
+        """Learn from the images of an extraction.
+
+        Parameters
+        ----------
+        extraction : Extraction of N images
+            By `built`.
+        y : (N,) codes
+        built : BuiltEngine
+            Of the network at its own size.
+        classes : tuple of K str
+            The name of each code.
+        learn : (n,) int
+            Rows that teach.
+        choose : (m,) int, optional
+            Rows that choose; None carves them out of those that teach.
+        units : (n,) int, optional
+            Rows of one unit are not divided.
+
+        Returns
+        -------
+        Classifier
+            Of the network as it is now.
+
+        Raises
+        ------
+        DataError
+            Fewer than two classes.
+        TrainingError
+            The loss is not finite.
+        """
+        from regraft.training import learning
+
+        task = self._task(extraction, y, built, classes, learn, choose, units)
+        plan, trainable = planned(task)
+        with blas.threads(processes.share(available_cores())):
+            outcome = learning.learn(plan, trainable)
+            if plan.settings.refit and plan.rows.n_choose and outcome.alpha > 0:
+                outcome = _again_on_all(plan, outcome)
+        return self._classifier(plan, outcome)
+
+    def try_rates(
+        self,
+        extraction: Extraction,
+        y: Codes,
+        *,
+        built: BuiltEngine,
+        classes: tuple[str, ...],
+        learn: NDArray[np.intp],
+        choose: NDArray[np.intp] | None = None,
+        units: Codes | None = None,
+    ) -> RangeTest:
+        """The loss over a rate that rises, on what `fit` would learn from; keeps nothing.
+
+        The arguments are those of `fit`.
+        """
+        from regraft.training import lr_find
+
+        plan, trainable = planned(self._task(extraction, y, built, classes, learn, choose, units))
+        with blas.threads(available_cores()):
+            return lr_find.range_test(plan, trainable)
+
+    def _task(
+        self,
+        extraction: Extraction,
+        y: Codes,
+        built: BuiltEngine,
+        classes: tuple[str, ...],
+        learn: NDArray[np.intp],
+        choose: NDArray[np.intp] | None,
+        units: Codes | None,
+    ) -> Task:
+        return Task(
+            self.method, self.probe, self.settings, built, extraction, y, tuple(classes),
+            learn, choose, units, self.environment,
+        )  # fmt: skip
+
+    def _classifier(self, plan: Plan, outcome: Outcome) -> Classifier:
+        probe = plan.start.probe.learnt
+        assert probe is not None
+        learnt = Learnt(
+            candidates=probe.candidates,
+            curve=probe.curve,
+            chosen_by=probe.chosen_by,
+            oof_rows=plan.rows.of_extraction[plan.rows.choose],
+            oof_proba=outcome.held_out_proba,
+            training=outcome.record,
+            probe=plan.look.probe,
+            probe_rows=plan.rows.of_extraction,
+        )
+        return replace(outcome.classifier, method=self.method.name, learnt=learnt)
+
+
+def planned(task: Task) -> tuple[Plan, Trainable]:
+    """Everything that training needs, computed by the first process, found by the others."""
+    require_two_classes(task.y[task.learn])
+    assert task.method.trainable is not None
+    with processes.main_first():
+        plan = Plan.of(task)
+        with blas.threads(available_cores()):
+            return plan, task.method.trainable(plan)
+
+
+def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
+    """Learn once more, from those that chose too, with the settings that they chose."""
+    from regraft.training import learning
+
+    plan.listener.say("learning again from all images, those that chose included")
+    environment, rows = plan.task.environment, np.sort(plan.rows.of_extraction)
+    again = replace(
+        plan.task,
+        settings=replace(plan.settings, epochs=max(1, outcome.best_epoch), refit=False),
+        environment=replace(
+            environment, folder=environment.folder and environment.folder / "refit"
+        ),
+        learn=rows,
+        choose=rows[:0],
+        units=None,
+    )
+    second = learning.learn(*planned(again), alpha=outcome.alpha)
+    record = {**second.record, "held_out": plan.rows.n_choose, "chosen_by": outcome.record}
+    return replace(
+        second,
+        classifier=replace(second.classifier, temperature=outcome.classifier.temperature),
+        held_out_proba=outcome.held_out_proba,
+        record=record,
+    )

@@ -1,0 +1,364 @@
+"""Every setting of the methods that learn by gradients, with its default and its words.
+
+One field is one setting: the command line's options, the help and the checks are made from this
+list. A value of None means "chosen for these data" (`defaults.py` says by which rule).
+Each names the mark of the methods that use it; given to another one it would change nothing, and
+is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from regraft.errors import ConfigError
+from regraft.machine import typed
+from regraft.training.methods import METHODS, that
+from regraft.wording import near_names
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("one-cycle", "cosine", "step", "constant")
+LOSSES = ("cross-entropy", "nll", "focal")
+BATCHNORM = ("frozen", "train", "affine-only", "re-estimate")
+AUGMENTATIONS = (
+    "auto", "none", "light", "standard", "strong", "orientation-free", "upright",
+)  # fmt: skip
+KEEPS = ("loss", "accuracy", "balanced-accuracy", "last")
+RECIPES = ("default", "tutorial")
+
+
+def _setting(
+    default: Any,
+    words: str,
+    *,
+    choices: tuple[str, ...] = (),
+    used_by: str = "trains",
+    needs: tuple[str, str] | None = None,
+) -> Any:
+    """A field. `used_by` is the mark that a method has which uses it (`Method`); `needs` names
+    another setting and the value that it must have for this one to matter, in capitals if any
+    will do."""
+    metadata = {"words": words, "choices": choices, "used_by": used_by, "needs": needs}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network learns on. Rates are per step, sizes in pixels.
+
+    Examples
+    --------
+    >>> TrainingSettings.from_dict({"epochs": 4, "optimizer": "adam"}).optimizer
+    'adam'
+    >>> TrainingSettings.from_dict({"epoch": 4})
+    Traceback (most recent call last):
+        ...
+    regraft.errors.ConfigError: training has no setting 'epoch'
+      cure:  did you mean 'epochs'?
+    """
+
+    recipe: str = _setting(
+        "default", "default, or tutorial: SGD 1e-3, StepLR(7, 0.1), batch 4", choices=RECIPES
+    )
+    split_point: str | None = _setting(
+        None, "the first module that learns, e.g. blocks.5 or layer4", used_by="splits"
+    )
+    epochs: int | None = _setting(None, "passes over the images")
+    batch_size: int = _setting(32, "images per step")
+    accumulate: int = _setting(1, "batches whose gradients are added up for one step")
+    optimizer: str = _setting("sgd", "what takes the steps", choices=OPTIMIZERS)
+    learning_rate: float | None = _setting(None, "largest rate of the body")
+    head_rate: float | None = _setting(None, "largest rate of the head")
+    momentum: float = _setting(0.9, "of SGD", needs=("optimizer", "sgd"))
+    weight_decay: float = _setting(0.0, "decoupled, not on biases and norms")
+    l2_sp: float = _setting(
+        0.0, "pull towards the weights at the start (L2-SP)", used_by="moves_network"
+    )
+    layer_decay: float = _setting(
+        1.0, "rate of a stage over that of the next one", used_by="moves_network"
+    )
+    schedule: str = _setting("one-cycle", "of the rate", choices=SCHEDULES)
+    warmup: float = _setting(0.3, "share of the steps with a growing rate")
+    step_epochs: int = _setting(7, "epochs until the rate falls", needs=("schedule", "step"))
+    gamma: float = _setting(0.1, "what the rate is multiplied by", needs=("schedule", "step"))
+    loss: str = _setting("cross-entropy", "what is made small", choices=LOSSES)
+    label_smoothing: float = _setting(0.0, "share of the target spread over all classes")
+    focal_gamma: float = _setting(2.0, "how much sure hits count less", needs=("loss", "focal"))
+    mixup: float = _setting(0.0, "alpha of mixup; 0 is without", used_by="moves_network")
+    cutmix: float = _setting(0.0, "alpha of CutMix; 0 is without", used_by="sees_pictures")
+    ema: float = _setting(0.0, "decay of the weights' moving average; 0 is without")
+    clip: float = _setting(1.0, "largest norm of the gradient; 0 is without")
+    patience: int = _setting(0, "stop after so many epochs without a better one; 0 never")
+    unfreeze: float = _setting(
+        0.0, "epochs in which the head alone learns, before the body does", used_by="moves_network"
+    )
+    batchnorm: str | None = _setting(
+        None, "BatchNorm where layers learn", choices=BATCHNORM, used_by="moves_network"
+    )
+    augment: str = _setting("auto", "auto: by a test on held-out images", choices=AUGMENTATIONS)
+    crop_scale: str | None = _setting(
+        None, "smallest and largest share of the picture in a crop: 0.08,1"
+    )
+    degrees: float | None = _setting(None, "largest rotation")
+    horizontal_flip: float | None = _setting(None, "its probability")
+    vertical_flip: float | None = _setting(None, "its probability")
+    views: int | None = _setting(
+        None, "augmented views per image; computed once", used_by="has_views"
+    )
+    image_size: int | None = _setting(None, "side of the network's input")
+    start_size: int | None = _setting(None, "side in the first two thirds", used_by="sees_pictures")
+    mean: str | None = _setting(None, "of RGB in 0..1, three numbers: 0.5,0.5,0.5")
+    std: str | None = _setting(None, "of RGB in 0..1, three numbers")
+    init_head: str = _setting(
+        "probe",
+        "where the head starts",
+        choices=("probe", "random"),
+        used_by="starts_from_probe",
+    )
+    hidden: str = _setting("", "widths of a hidden layer or more before the last: 256")
+    dropout: float = _setting(0.4, "after each hidden layer", needs=("hidden", "WIDTHS"))
+    keep: str = _setting("last", "what tells the best epoch, on held-out images", choices=KEEPS)
+    select_fraction: float = _setting(0.1, "share of train that is held out to choose")
+    interpolate: bool = _setting(
+        True,
+        "try the way from the start to the learnt weights (WiSE-FT)",
+        used_by="starts_from_probe",
+    )
+    average_last: int = _setting(3, "try the average of so many last epochs")
+    refit: bool = _setting(False, "learn again on all of train with what was chosen")
+    precision: str = _setting("auto", "arithmetic", choices=("auto", "fp32", "bf16", "fp16"))
+    compile: str = _setting(
+        "auto",
+        "torch.compile; auto: on a GPU, if many steps are to come and a trial is faster",
+        choices=("auto", "on", "off"),
+        used_by="moves_network",
+    )
+    workers: int | None = _setting(None, "threads that prepare pictures")
+    budget_gib: float = _setting(4.0, "disk for activations and decoded pictures")
+    tracker: str = _setting("", "tensorboard, wandb, ...: as Accelerate names them")
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value, choices = getattr(self, f.name), f.metadata["choices"]
+            if choices and value is not None and value not in choices:
+                near = near_names(str(value), choices, n=1)
+                cure = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(choices)}"
+                raise ConfigError(f"{f.name} has no choice {value!r}", cure=cure)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{f.name} must be finite, got {value}")
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"{name} must be in {low:g} to {high:g}, got {value:g}")
+        if not all(0 <= value <= 1 for value in self.numbers("mean", 3) or ()):
+            raise ConfigError(f"mean must be of colours in 0..1, got {self.mean!r}")
+        if not all(0 < value <= 1 for value in self.numbers("std", 3) or ()):
+            raise ConfigError(f"std must be of colours in 0..1 and above 0, got {self.std!r}")
+        _ = self.hidden_widths
+        self._refuse_augmentation()
+
+    @classmethod
+    def from_dict(
+        cls, values: Mapping[str, Any], *, method: str = "", place: str = ""
+    ) -> TrainingSettings:
+        """From JSON or options; unknown names are answered with near ones.
+
+        With `method`, a setting that it does not use is refused too, unless it has its default.
+
+        Examples
+        --------
+        >>> TrainingSettings.from_dict({"split_point": "layer4"}, method="full")
+        Traceback (most recent call last):
+            ...
+        regraft.errors.ConfigError: method 'full' does not use --split-point 'layer4'
+          cure:  --method partial; or leave out --split-point
+        """
+        typed.check(values, cls, what="training", place=place)
+        recipe = TUTORIAL if values.get("recipe") == "tutorial" else {}
+        settings = cls(**{**recipe, **values})
+        if method:
+            settings._refuse_unused(values, method, recipe, place)
+        return settings
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @property
+    def hidden_widths(self) -> tuple[int, ...]:
+        """Widths of the head's hidden layers; empty for a linear head."""
+        try:
+            widths = tuple(int(part) for part in self.hidden.split(",") if part.strip())
+        except ValueError as error:
+            raise ConfigError(
+                f"hidden must be widths as 256 or 512,256: {self.hidden!r}"
+            ) from error
+        if any(not 1 <= width <= 65_536 for width in widths):
+            raise ConfigError(f"hidden widths must be 1 to 65536, got {self.hidden!r}")
+        return widths
+
+    @property
+    def augmentation_changes(self) -> dict[str, Any]:
+        """What is changed of the preset, in the words of `regraft.images.augment.Augmentation`."""
+        given = {
+            "scale": self.numbers("crop_scale", 2),
+            "degrees": self.degrees,
+            "horizontal_flip": self.horizontal_flip,
+            "vertical_flip": self.vertical_flip,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _refuse_augmentation(self) -> None:
+        """Before any work, what no view could be made with."""
+        if not self.augmentation_changes:
+            return
+        from regraft.images.augment import Augmentation
+
+        preset = "light" if self.augment == "auto" else self.augment
+        try:
+            Augmentation.preset(preset, **self.augmentation_changes)
+        except ConfigError as error:
+            given = [option(n) for n in _VIEW if getattr(self, n) not in (None, "auto")]
+            raise ConfigError(error.rule, place=", ".join(given), cure=error.cure) from error
+
+    def _refuse_unused(
+        self, given: Mapping[str, Any], method: str, recipe: Mapping[str, Any], place: str
+    ) -> None:
+        """The first setting that would change nothing; one that says what happens anyway may."""
+        for f in fields(self):
+            value, needs = given.get(f.name), f.metadata["needs"]
+            as_it_is = f.default, recipe.get(f.name), METHODS[method].fixed.get(f.name)
+            if value is None or value in as_it_is:
+                continue
+            flag = option(f.name)
+            if not uses(method, f.name):
+                raise ConfigError(
+                    f"method {method!r} does not use {flag} {value!r}",
+                    place=place,
+                    cure=f"--method {_either(users(f.name))}; or leave out {flag}",
+                )
+            sees_it_as_it_is = not METHODS[method].moves_network and (self.views or 1) == 1
+            if sees_it_as_it_is and f.name in _VIEW:
+                raise ConfigError(
+                    f"method {method!r} sees each picture as it is and does not use {flag} "
+                    f"{value!r}",
+                    place=place,
+                    cure=f"--views 8 computes features of eight views; or leave out {flag}",
+                )
+            if needs and not _is_met(getattr(self, needs[0]), needs[1]):
+                raise ConfigError(
+                    f"{flag} {value!r} is used with {option(needs[0])} {needs[1]} only",
+                    place=place,
+                    cure=f"{option(needs[0])} {needs[1]}; or leave out {flag}",
+                )
+
+    def numbers(self, name: str, n: int) -> tuple[float, ...] | None:
+        """A setting of several numbers, such as mean."""
+        text = getattr(self, name)
+        if text is None:
+            return None
+        try:
+            values = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            values = ()
+        if len(values) != n or not all(map(math.isfinite, values)):
+            raise ConfigError(f"{name} must be {n} numbers with commas, got {text!r}")
+        return values
+
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("epochs", 0, 100_000),
+    ("batch_size", 1, 65_536),
+    ("accumulate", 1, 65_536),
+    ("learning_rate", 0, 100),
+    ("head_rate", 0, 100),
+    ("momentum", 0, 0.9999),
+    ("weight_decay", 0, 10),
+    ("l2_sp", 0, 100),
+    ("layer_decay", 0.01, 1),
+    ("warmup", 0, 1),
+    ("step_epochs", 1, 100_000),
+    ("gamma", 0, 1),
+    ("label_smoothing", 0, 0.99),
+    ("focal_gamma", 0, 20),
+    ("mixup", 0, 100),
+    ("cutmix", 0, 100),
+    ("ema", 0, 0.99999),
+    ("clip", 0, 1e6),
+    ("patience", 0, 100_000),
+    ("unfreeze", 0, 100_000),
+    ("degrees", 0, 180),
+    ("horizontal_flip", 0, 1),
+    ("vertical_flip", 0, 1),
+    ("views", 1, 1000),
+    ("image_size", 16, 4096),
+    ("start_size", 16, 4096),
+    ("dropout", 0, 0.99),
+    ("select_fraction", 0.01, 0.5),
+    ("average_last", 1, 50),
+    ("workers", 0, 256),
+    ("budget_gib", 0, 1e6),
+)
+
+# What the tutorials do, line by line (docs/tutorials.md).
+TUTORIAL: dict[str, Any] = {
+    "batch_size": 4,
+    "learning_rate": 1e-3,
+    "head_rate": 1e-3,
+    "schedule": "step",
+    "warmup": 0.0,
+    "step_epochs": 7,
+    "gamma": 0.1,
+    "label_smoothing": 0.0,
+    "clip": 0.0,
+    "layer_decay": 1.0,
+    "batchnorm": "train",
+    "augment": "standard",
+    "init_head": "random",
+    "keep": "accuracy",
+    "interpolate": False,
+    "average_last": 1,
+}
+
+
+_VIEW = ("augment", "crop_scale", "degrees", "horizontal_flip", "vertical_flip")
+
+
+def users(name: str) -> tuple[str, ...]:
+    """The methods that look at a setting.
+
+    Examples
+    --------
+    >>> users("split_point"), users("epochs")
+    (('partial',), ('head', 'partial', 'full', 'scratch'))
+    """
+    (found,) = (f for f in fields(TrainingSettings) if f.name == name)
+    return that(**{found.metadata["used_by"]: True})
+
+
+def uses(method: str, name: str) -> bool:
+    """Whether a method looks at a setting."""
+    return method in users(name)
+
+
+def option(name: str) -> str:
+    """The setting as it is typed.
+
+    Examples
+    --------
+    >>> option("split_point")
+    '--split-point'
+    """
+    return "--" + name.replace("_", "-")
+
+
+def _is_met(value: Any, wanted: str) -> bool:
+    return bool(value) if wanted.isupper() else value == wanted
+
+
+def _either(methods: tuple[str, ...]) -> str:
+    """'head, partial or full'."""
+    *most, last = methods
+    return f"{', '.join(most)} or {last}" if most else last

@@ -1,0 +1,81 @@
+"""What one training is asked for: the images, the method, its settings, and for whom it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.features.engines import BuiltEngine
+from regraft.listener import SILENT, Listener
+from regraft.probe.base import Codes
+from regraft.probe.method import Method
+from regraft.probe.probe import Probe
+from regraft.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from regraft.features.extract import Extraction
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and for whom training runs; nothing here changes the result.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Of the checkpoints; None keeps none.
+    listener : Listener
+    offline : bool
+    """
+
+    folder: Path | None = None
+    listener: Listener = SILENT
+    offline: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A training as it was asked for; nothing is chosen yet.
+
+    Attributes
+    ----------
+    method : Method
+    probe : Probe
+        How a probe is fitted: training begins from one, and is measured against it.
+    settings : TrainingSettings
+        As they were given; None stands for what is chosen.
+    built : BuiltEngine
+        Of the network at its own size.
+    extraction : Extraction
+        Of N images, by that engine.
+    y : (N,) codes
+    classes : tuple of K str
+    learn : (n,) int
+        Rows that teach.
+    choose : (m,) int or None
+        Rows that choose; None carves them out of those that teach.
+    units : (n,) int or None
+        Rows of one unit are not divided.
+    environment : Environment
+    """
+
+    method: Method
+    probe: Probe
+    settings: TrainingSettings
+    built: BuiltEngine
+    extraction: Extraction
+    y: Codes
+    classes: tuple[str, ...]
+    learn: NDArray[np.intp]
+    choose: NDArray[np.intp] | None = None
+    units: Codes | None = None
+    environment: Environment = field(default_factory=Environment)
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is left to chance."""
+        return self.probe.random_state

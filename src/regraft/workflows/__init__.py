@@ -1,0 +1,1 @@
+"""What each command does, told once, without the command line."""

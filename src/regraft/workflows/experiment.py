@@ -1,0 +1,236 @@
+"""The story of a run, told once: data, method, evaluation, model, what is written down."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft import model
+from regraft.checks.duplicates import leaked
+from regraft.errors import ConfigError
+from regraft.evaluation import (
+    Evaluation,
+    evaluate,
+    majority_baseline,
+    nearest_neighbour_baseline,
+)
+from regraft.features import extract
+from regraft.features.store import Store
+from regraft.images import DECODER_VERSION
+from regraft.listener import SILENT, Listener
+from regraft.machine import blas, processes
+from regraft.machine.devices import choose_device
+from regraft.model import learnt_from
+from regraft.probe.classifier import Classifier
+from regraft.record import results, run_folder
+from regraft.record.configuration import RunConfig
+from regraft.training.methods import METHODS
+from regraft.training.task import Environment
+from regraft.training.trackers import require_tracker
+from regraft.workflows import fitting
+from regraft.workflows.lesson import Lesson, lesson_of
+from regraft.workflows.preparation import Clock, Prepared, prepare
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder : Path
+        The run's directory; ``folder / "model"`` is the model.
+    metrics : dict
+        As in metrics.json and ``--json``.
+    evaluation : Evaluation
+    prepared : Prepared
+    classifier : Classifier
+        What was learnt, on the network as it is now.
+    lesson : Lesson
+    proba : (R, K)
+        Of the images of the reported split.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    evaluation: Evaluation
+    prepared: Prepared
+    classifier: Classifier
+    lesson: Lesson
+    proba: NDArray[Any]
+
+    def _repr_html_(self) -> str:
+        from regraft.report import notebook
+
+        return notebook.of_run(self.metrics, self.folder)
+
+
+@blas.one_thread
+def run(
+    config: RunConfig,
+    *,
+    out: str = "runs",
+    name: str | None = None,
+    offline: bool = False,
+    resume: bool = False,
+    listener: Listener = SILENT,
+) -> Result:
+    """From a folder of photographs to a tested classifier on disk.
+
+    Where `torchrun` started several processes, a method that trains does it over all of them; each
+    gets the result, the first one writes it.
+
+    Examples
+    --------
+    ::
+
+        result = run(RunConfig("photos"))
+        result.evaluation.accuracy.value, result.folder / "model"
+    """
+    started = time.perf_counter()
+    fitting.require_linear_head(config)
+    folder = run_folder.folder_for(config, out=out, name=name, resume=resume)
+    listener = _together(config, listener)
+    with processes.main_first():
+        prepared = prepare(config, offline=offline, listener=listener)
+    clock, lesson = Clock(), lesson_of(prepared)
+    environment = _environment(config, folder, offline, listener)
+    try:
+        classifier = fitting.fit(config, prepared, lesson, environment)
+    except ConfigError:
+        run_folder.forget(folder)
+        raise
+    clock.lap("fit")
+    with processes.main_first():
+        proba = classifier.proba_of(_reported_features(prepared, classifier, lesson, listener))
+    tested = _tested(prepared, lesson, proba, config.seed)
+    clock.lap("evaluate")
+    if processes.is_main():
+        with run_folder.writing(folder) as made:
+            card = _card(config, prepared, lesson, tested.evaluation)
+            model.save(classifier, made / "model", card=card)
+            clock.lap("save")
+            spent = {**prepared.seconds, **clock.laps, "total": time.perf_counter() - started}
+            metrics = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
+            results.write(made, config, metrics, prepared, lesson, proba)
+        _draw_training(metrics, folder, listener)
+    else:
+        spent = {**prepared.seconds, **clock.laps}
+        metrics = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
+    return Result(folder, metrics, tested.evaluation, prepared, classifier, lesson, proba)
+
+
+def _together(config: RunConfig, listener: Listener) -> Listener:
+    """Meet the other processes, where there are some; only the first one speaks."""
+    if not METHODS[config.method].trains:
+        return listener
+    require_tracker(config.settings.tracker)
+    processes.meet(choose_device(config.device))
+    return listener if processes.is_main() else SILENT
+
+
+def _environment(config: RunConfig, folder: Path, offline: bool, listener: Listener) -> Environment:
+    """Where a method that trains keeps its checkpoints and its log."""
+    environment = Environment(listener=listener, offline=offline)
+    if not METHODS[config.method].trains:
+        return environment
+    environment = replace(environment, folder=folder / run_folder.CHECKPOINTS)
+    if not processes.is_main():
+        return environment
+    run_folder.begin(folder, config)
+    return replace(environment, listener=_logging(folder, listener))
+
+
+def _logging(folder: Path, listener: Listener) -> Listener:
+    """The same listener, but each epoch goes into the run's log before it is shown."""
+
+    def epoch(done: Any, n_epochs: int) -> None:
+        run_folder.log_epoch(folder, done.to_dict())
+        listener.epoch(done, n_epochs)
+
+    return replace(listener, epoch=epoch)
+
+
+def _reported_features(
+    prepared: Prepared, classifier: Classifier, lesson: Lesson, listener: Listener
+) -> NDArray[np.float32]:
+    """Features of the images that are scored, by the engine of the network as it is now."""
+    built, rows = classifier.built(), lesson.roles.reports
+    if built is prepared.built:
+        return prepared.X[rows]
+    with Store.open(decoder=DECODER_VERSION) as store:
+        return extract.run(
+            prepared.extraction.table.select(rows),
+            built,
+            store,
+            progress=lambda done, n: listener.progress("images", done, n),
+        ).X
+
+
+def _card(
+    config: RunConfig, prepared: Prepared, lesson: Lesson, evaluation: Evaluation
+) -> dict[str, Any]:
+    """What is kept beside the model: its score, and what it has learnt or chosen from."""
+    taught = lesson.roles.train
+    if METHODS[config.method].trains and lesson.roles.chooses is not None:
+        taught = taught | lesson.roles.chooses
+    digests = prepared.extraction.digests
+    return {
+        "accuracy": evaluation.accuracy.to_dict(),
+        "n": evaluation.n,
+        "source": config.data,
+        "learnt_from": learnt_from.to_text([digests[row] for row in np.flatnonzero(taught)]),
+    }
+
+
+def _tested(prepared: Prepared, lesson: Lesson, proba: NDArray[Any], seed: int) -> results.Tested:
+    """The score on the reported split, without leaked images too, and what stands beside it."""
+    table, roles, y, classes = prepared.table, lesson.roles, lesson.y, lesson.classes
+    rows = roles.reports
+    groups = None if table.groups is None else table.groups[rows]
+    scored = evaluate(
+        y[rows], proba, classes=classes, split=roles.reported, groups=groups, seed=seed
+    )
+    is_leaked = leaked(prepared.duplicates, table.splits, roles.reported)[rows]
+    clean = None
+    if is_leaked.any() and not is_leaked.all():
+        clean = evaluate(
+            y[rows][~is_leaked],
+            proba[~is_leaked],
+            classes=classes,
+            split=roles.reported,
+            groups=None if groups is None else groups[~is_leaked],
+            seed=seed,
+        )
+    final = prepared.built.info.taps[-1]
+    X = prepared.X[:, final.start : final.stop]
+    baselines = {
+        "majority class": majority_baseline(y[roles.train], y[rows], len(classes)),
+        "nearest neighbour": nearest_neighbour_baseline(
+            X[roles.train], y[roles.train], X[rows], y[rows]
+        ),
+    }
+    return results.Tested(scored, clean, int(is_leaked.sum()), baselines)
+
+
+def _draw_training(metrics: dict[str, Any], folder: Path, listener: Listener) -> None:
+    """The picture of the training beside the model, which is there whatever becomes of this."""
+    training = metrics.get("training")
+    if training is None:
+        return
+    from regraft.report import figures
+
+    try:
+        figures.training_curves(
+            training["epochs"],
+            folder / figures.TRAINING,
+            n_learnt_from=training["learnt_from"],
+            n_held_out=training["held_out"],
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        listener.say(f"{figures.TRAINING} could not be drawn: {error}")

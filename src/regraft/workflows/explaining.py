@@ -1,0 +1,57 @@
+"""`regraft explain`: where a saved model looks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from regraft.explain import explanations
+from regraft.listener import SILENT, Listener
+from regraft.machine import blas
+from regraft.model import load, predicting
+
+
+@blas.one_thread
+def explain(
+    model: str | os.PathLike[str],
+    images: Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str] = "explained",
+    method: str = "auto",
+    label: str | None = None,
+    top: int = 3,
+    offline: bool = False,
+    listener: Listener = SILENT,
+) -> explanations.Explanations:
+    """Where a saved model looks: for each image a map, drawn into a folder and in numbers.
+
+    Parameters
+    ----------
+    model : path
+    images : sequence of paths
+        Files, folders, manifests or archives.
+    out : path
+        Folder of the pictures and ``maps.json``.
+    method : {'auto', 'cam', 'gradcam', 'occlusion'}
+        See :mod:`regraft.explain`.
+    label : str, optional
+        The class asked about; the predicted one of each image if not given.
+    top : int
+        Nearest images of train that are named.
+
+    Raises
+    ------
+    ArtefactError
+        The model is damaged, foreign or newer.
+    TableError
+        There is nothing to explain.
+    UsageError
+        No such class, or the model does not allow this method.
+    """
+    classifier = load(model)
+    code = explanations.code_of(label, classifier.classes)
+    table = predicting.all_images([os.fsdecode(image) for image in images])
+    extraction = predicting.features_of(classifier, table, offline=offline, listener=listener)
+    return explanations.explain(
+        classifier, extraction, out=out, method=method, code=code, top=top, listener=listener
+    )

@@ -1,0 +1,288 @@
+"""The data of a run, looked at once, in three steps: read the table, see the pictures, divide them.
+
+Dividing knows no network: the content of the pictures and their thumbnails alone decide who is
+tested and who stays together, so the test set is the same for every backbone, precision and
+processor. Copies that only features show are reported, as everything else that is wrong.
+Everything that answers about data stands on `prepare`: training, `check`, `layers`, `lr-find`.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.backbones import catalog
+from regraft.checks.duplicates import Compared, Duplicates, compare
+from regraft.checks.finding import Finding
+from regraft.checks.findings import find_problems
+from regraft.data import splits
+from regraft.data.sources import read_table
+from regraft.data.table import ImageTable
+from regraft.errors import TableError
+from regraft.features import engines, extract
+from regraft.features.store import Store
+from regraft.images import DECODER_VERSION, pictures
+from regraft.images.facts import FileFacts
+from regraft.listener import SILENT, Listener
+from regraft.machine import blas
+from regraft.record.configuration import RunConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the pass of one backbone left.
+
+    Attributes
+    ----------
+    extraction : Extraction
+        Of the N readable images.
+    built : BuiltEngine
+        That gave these features.
+    """
+
+    extraction: extract.Extraction
+    built: engines.BuiltEngine
+
+    @property
+    def final(self) -> NDArray[np.float32]:
+        """``(N, F)`` final features, a view."""
+        tap = self.built.info.taps[-1]
+        return self.extraction.X[:, tap.start : tap.stop]
+
+
+@dataclass(frozen=True, eq=False)
+class Divided:
+    """Who teaches, who is tested, and who stays together.
+
+    Attributes
+    ----------
+    table : ImageTable
+        The N readable images, with the splits that were given or made.
+    compared : Compared
+        The pictures held against each other.
+    copies : Duplicates
+        By content and thumbnails.
+    assigned : bool
+        Whether the splits were made here.
+    """
+
+    table: ImageTable
+    compared: Compared
+    copies: Duplicates
+    assigned: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The data, looked at once: readable images with facts, features, splits and findings.
+
+    Attributes
+    ----------
+    table : ImageTable
+        The N readable images, with the splits that were given or made.
+    extraction : Extraction
+    built : BuiltEngine
+        That gave these features.
+    copies : Duplicates
+        By content and thumbnails: who stays together.
+    duplicates : Duplicates
+        Those, and the ones that only features show: what is reported.
+    findings : list of Finding
+    assigned : bool
+        Whether the splits were made here.
+    seconds : dict
+        Of each part of the preparation.
+    """
+
+    table: ImageTable
+    extraction: extract.Extraction
+    built: engines.BuiltEngine
+    copies: Duplicates
+    duplicates: Duplicates
+    findings: list[Finding]
+    assigned: bool
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def X(self) -> NDArray[np.float32]:  # noqa: N802
+        """``(N, D)`` features; mapped from a file if large."""
+        return self.extraction.X
+
+
+@blas.one_thread
+def prepare(
+    config: RunConfig,
+    *,
+    offline: bool = False,
+    listener: Listener = SILENT,
+    needs_splits: bool = True,
+) -> Prepared:
+    """Read the table, run the one pass, divide, and look for what is wrong.
+
+    Raises
+    ------
+    TableError, SplitError
+        Nothing readable, or a division that cannot be used.
+    BackboneError, WeightsError
+        See :mod:`regraft.backbones`.
+    """
+    clock = Clock()
+    table = read(config)
+    if needs_splits:
+        _refuse_one_class(table)
+    clock.lap("table")
+    seen = see(config, table, clock=clock, offline=offline, listener=listener)
+    divided = divide(config, seen.extraction.table, seen.extraction.facts, needs_splits)
+    duplicates = divided.compared.copies(seen.final)
+    findings = find_problems(divided.table, seen.extraction.facts, duplicates, seen.final)
+    clock.lap("check")
+    return Prepared(
+        divided.table, seen.extraction, seen.built, divided.copies, duplicates, findings,
+        divided.assigned, clock.laps,
+    )  # fmt: skip
+
+
+def read(config: RunConfig) -> ImageTable:
+    """The table of a run's data, with at least one image."""
+    table = read_table(
+        config.data,
+        path_column=config.path_column,
+        label_column=config.label_column,
+        split_column=config.split_column,
+        group_column=config.group_column,
+    )
+    if not len(table):
+        raise TableError(
+            f"no images in {config.data!r}" + _what_was_there(table),
+            cure="one folder per class: DATA/<class>/*.jpg, or DATA/train/<class>/*.jpg; "
+            "or a CSV with the columns path and label",
+        )
+    return table
+
+
+def see(
+    config: RunConfig,
+    table: ImageTable,
+    *,
+    clock: Clock,
+    offline: bool = False,
+    listener: Listener = SILENT,
+) -> Seen:
+    """The one pass of the configured backbone over a table, through the store."""
+    built = engines.locate(
+        catalog.resolve(config.backbone, weights=config.weights),
+        sample=pictures.sample(table.paths),
+        device=config.device,
+        offline=offline,
+        say=listener.say,
+    )
+    for note in built.info.notes:
+        listener.say(note)
+    clock.lap("engine")
+    with Store.open(decoder=DECODER_VERSION) as store:
+        progress = functools.partial(listener.progress, "images")
+        extraction = extract.run(table, built, store, progress=progress)
+    for note in store.notes:
+        listener.say(note)
+    if not len(extraction.table):
+        raise _nothing_readable(config, table, extraction.table)
+    clock.lap("features")
+    return Seen(extraction, built)
+
+
+def divide(
+    config: RunConfig, table: ImageTable, facts: list[FileFacts], needs_splits: bool = True
+) -> Divided:
+    """Train and test, by what the pictures are; near-copies go by the smallest digest among them,
+    so that the division made here cannot leak by itself."""
+    compared = compared_of(facts)
+    copies = compared.copies()
+    if table.has_splits or not needs_splits:
+        return Divided(table, compared, copies, False)
+    return Divided(_with_splits(config, table, facts, copies), compared, copies, True)
+
+
+def compared_of(facts: list[FileFacts]) -> Compared:
+    """The pictures held against each other, by their content and thumbnails alone."""
+    thumbs = np.array([np.frombuffer(fact.thumb, np.uint8) for fact in facts])
+    return compare([fact.digest for fact in facts], thumbs)
+
+
+class Clock:
+    """Seconds of each part of the story."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """What passed since the last one is called `name`."""
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+def _with_splits(
+    config: RunConfig, table: ImageTable, facts: list[FileFacts], copies: Duplicates
+) -> ImageTable:
+    labelled = np.array([label is not None for label in table.labels])
+    if not labelled.any():
+        return table
+    digests = _of_first_copy([fact.digest for fact in facts], copies)
+    assigned = splits.assign(
+        table.labels[labelled],
+        [digest for digest, keep in zip(digests, labelled, strict=True) if keep],
+        groups=None if table.groups is None else table.groups[labelled],
+        seed=config.seed,
+        test_fraction=config.test_fraction,
+    )
+    made = np.full(len(table), None, object)
+    made[labelled] = assigned
+    return table.with_splits(made)
+
+
+def _of_first_copy(digests: list[bytes], copies: Duplicates) -> list[bytes]:
+    """For each image the smallest content digest among its near-copies, mostly its own."""
+    smallest: dict[int, bytes] = {}
+    units = copies.unit.tolist()
+    for unit, digest in zip(units, digests, strict=True):
+        smallest[unit] = min(digest, smallest.get(unit, digest))
+    return [smallest[unit] for unit in units]
+
+
+def _refuse_one_class(table: ImageTable) -> None:
+    """Before any picture is read; the method looks again at those that can be."""
+    classes = {label for label in table.labels if label is not None}
+    if len(classes) == 1:
+        raise TableError(
+            f"training needs images of at least 2 classes, got 1: {classes.pop()!r}",
+            place=table.source,
+            cure="one folder per class: DATA/<class>/... or DATA/train/<class>/...",
+        )
+
+
+def _nothing_readable(config: RunConfig, given: ImageTable, table: ImageTable) -> TableError:
+    first = table.rejected[0] if table.rejected else None
+    return TableError(
+        f"none of the {len(given)} images in {config.data!r} can be read",
+        place=f"{first.path}: {first.reason}" if first else "",
+        cure=(first.mend if first else "") or "regraft check lists every file with its reason",
+    )
+
+
+def _what_was_there(table: ImageTable) -> str:
+    if table.rejected:
+        first = table.rejected[0]
+        return (
+            f": {len(table.rejected)} files cannot be opened, first {first.path!r} ({first.reason})"
+        )
+    if table.skipped:
+        left_out = table.skipped[0]
+        return (
+            f": {len(table.skipped)} entries left out, first {left_out.path!r} ({left_out.reason})"
+        )
+    return ""

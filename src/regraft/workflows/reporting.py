@@ -1,0 +1,191 @@
+"""The report of a run, from the run just finished or from its folder: what a page needs, gathered.
+
+The rooms compute, ``regraft.report`` draws; this file brings a run's parts to both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.errors import DecodeError, RegraftError, TableError, UsageError
+from regraft.explain.drawing import overlay
+from regraft.explain.explainer import explainer_for
+from regraft.features import extract
+from regraft.features.store import Store
+from regraft.images import DECODER_VERSION, pictures
+from regraft.listener import SILENT, Listener
+from regraft.machine import blas
+from regraft.model import load
+from regraft.probe.classifier import Classifier
+from regraft.record.configuration import RunConfig
+from regraft.record.run_folder import RUN_FILE
+from regraft.report import comparison, evidence, page
+from regraft.report.comparison import Comparison
+from regraft.workflows import fitting
+from regraft.workflows.experiment import Result
+from regraft.workflows.lesson import Lesson, lesson_of
+from regraft.workflows.preparation import Prepared, prepare
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+@blas.one_thread
+def report_on(result: Result, *, listener: Listener = SILENT) -> Path:
+    """Gather what the page of a run just finished needs, and draw it into the run's folder.
+
+    Examples
+    --------
+    ::
+
+        result = experiment.run(RunConfig("photos"))
+        report_on(result)  # runs/photos-probe-1a2b3c4d/report.html
+    """
+    classifier, learnt = result.classifier, result.classifier.learnt
+    assert learnt is not None
+    probe = learnt.probe or classifier
+    taught = result.lesson.learn if learnt.probe_rows is None else learnt.probe_rows
+    sources = _sources(
+        result.prepared, result.lesson, probe, taught, result.proba, classifier, listener
+    )
+    evidence.gather(sources).save(result.folder)
+    return page.write(result.folder)
+
+
+@blas.one_thread
+def report_again(
+    folder: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    listener: Listener = SILENT,
+) -> Path:
+    """Draw the report of a finished run anew, from its folder alone; a run that was made without
+    a report is looked at once more, through the store.
+
+    Raises
+    ------
+    UsageError
+        The folder holds no finished run.
+    DataError
+        Evidence has to be gathered, and the data are gone.
+    """
+    _require_evidence(Path(folder), offline, listener)
+    return page.write(folder, out)
+
+
+@blas.one_thread
+def compare(
+    folders: Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str],
+    offline: bool = False,
+    listener: Listener = SILENT,
+) -> tuple[Comparison, Path]:
+    """Two or more finished runs, held against each other on the images that all have scored.
+
+    Raises
+    ------
+    UsageError
+        A folder holds no finished run, or the runs share no images or no classes.
+    """
+    places = [os.path.realpath(folder) for folder in folders]
+    twice = next((folder for folder, place in zip(folders, places, strict=True)
+                  if places.count(place) > 1), None)  # fmt: skip
+    if twice is not None:
+        raise UsageError(f"{os.fspath(twice)!r} is given twice", cure="name each run once")
+    for folder in folders:
+        _require_evidence(Path(folder), offline, listener)
+    compared = Comparison([Path(folder) for folder in folders])
+    return compared, comparison.write(compared, Path(out))
+
+
+def _require_evidence(folder: Path, offline: bool, listener: Listener) -> None:
+    page.require_finished(folder)
+    if evidence.Evidence.load(folder) is None:
+        _gather_again(folder, offline, listener)
+
+
+def _gather_again(folder: Path, offline: bool, listener: Listener) -> None:
+    config = RunConfig.from_file(folder / RUN_FILE)
+    if not os.path.exists(config.data):
+        raise TableError(
+            f"run {folder.name!r} kept nothing to draw from (--no-report), and its images are no "
+            f"longer at {config.data!r}",
+            place=str(folder),
+            cure=f"put them back there (paths begin at {os.getcwd()!r}), or train again",
+        )
+    prepared = prepare(config, offline=offline, listener=listener)
+    lesson = lesson_of(prepared)
+    classifier = load(folder / "model")
+    built = classifier.built(offline=offline, say=listener.say)
+    with Store.open(decoder=DECODER_VERSION) as store:
+        reported = extract.run(prepared.table.select(lesson.roles.reports), built, store)
+    probe = fitting.fit_probe(config, prepared, lesson)
+    proba = classifier.proba_of(reported.X)
+    sources = _sources(prepared, lesson, probe, lesson.learn, proba, classifier, listener)
+    evidence.gather(sources).save(folder)
+
+
+def _sources(
+    prepared: Prepared,
+    lesson: Lesson,
+    probe: Classifier,
+    taught: NDArray[np.intp],
+    proba: NDArray[Any],
+    classifier: Classifier,
+    listener: Listener,
+) -> evidence.Sources:
+    learnt = probe.learnt
+    assert learnt is not None
+
+    def features(rows: NDArray[np.intp]) -> NDArray[Any]:
+        return probe.representation(prepared.X[rows])
+
+    def heat(paths: Sequence[str], codes: NDArray[np.intp]) -> list[Pair | None]:
+        return _heat(classifier, paths, codes, listener)
+
+    return evidence.Sources(
+        table=prepared.table,
+        facts=prepared.extraction.facts,
+        duplicates=prepared.duplicates,
+        findings=prepared.findings,
+        features=features,
+        roles=lesson.roles,
+        y=lesson.y,
+        classes=lesson.classes,
+        proba=proba,
+        oof_rows=taught[learnt.oof_rows],
+        oof_proba=learnt.oof_proba,
+        heat=heat,
+    )
+
+
+def _heat(
+    classifier: Classifier, paths: Sequence[str], codes: NDArray[np.intp], listener: Listener
+) -> list[Pair | None]:
+    """The pictures as the network sees them, and with what it looked at laid over them."""
+    pixels: dict[int, NDArray[np.uint8]] = {}
+    for place, path in enumerate(paths):
+        with contextlib.suppress(DecodeError):
+            pixels[place] = pictures.plain(path, classifier.built().info.preprocess)
+    if not pixels:
+        return [None] * len(paths)
+    shown = np.stack(list(pixels.values()))
+    try:
+        explainer = explainer_for(classifier, example=shown[:4], say=listener.say)
+        heat = explainer.explain(shown, codes[list(pixels)])
+    except (RegraftError, ImportError) as error:  # PyTorch may be missing once engines are built
+        listener.say(f"the report has no heat maps: {error}")
+        return [None] * len(paths)
+    drawn = {
+        place: (picture, overlay(picture, one))
+        for (place, picture), one in zip(pixels.items(), heat.maps, strict=True)
+    }
+    return [drawn.get(place) for place in range(len(paths))]

@@ -1,0 +1,146 @@
+"""What is found out without leaving a model: `check`, `layers`, `lr-find`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from regraft.checks.finding import Finding, in_order
+from regraft.checks.findings import find_table_problems
+from regraft.choosing import layer_curve as layer_curve_reading
+from regraft.data.table import ImageTable
+from regraft.errors import ConfigError, DataError
+from regraft.listener import SILENT, Listener
+from regraft.machine import blas
+from regraft.record import results
+from regraft.record.configuration import RunConfig
+from regraft.training.methods import METHODS, TRAINED
+from regraft.training.task import Environment
+from regraft.workflows import fitting
+from regraft.workflows.lesson import labelled_roles, lesson_of
+from regraft.workflows.preparation import prepare, read
+
+if TYPE_CHECKING:
+    from regraft.training.lr_find import RangeTest
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What `check` found."""
+
+    table: ImageTable
+    findings: list[Finding]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether something would make a result wrong."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``check --json``."""
+        counts = {str(split or "all"): n for split, n in self.table.counts().items()}
+        return {
+            "schema": 1,
+            "source": self.table.source,
+            "images": len(self.table),
+            "classes": self.table.classes,
+            "counts": counts,
+            "rejected": [r._asdict() for r in self.table.rejected],
+            "skipped": [s._asdict() for s in self.table.skipped],
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def check(
+    config: RunConfig, *, quick: bool = False, offline: bool = False, listener: Listener = SILENT
+) -> Checked:
+    """What is in the data and what is wrong with it; `quick` reads no pixels."""
+    if quick:
+        table = read(config)
+        found = find_table_problems(table)
+    else:
+        prepared = prepare(config, offline=offline, listener=listener, needs_splits=False)
+        table, found = prepared.table, prepared.findings
+    return Checked(table, in_order([*found, *_refusals(table, found)]))
+
+
+def _refusals(table: ImageTable, found: list[Finding]) -> list[Finding]:
+    """What `train` would refuse about the whole of the data, as findings."""
+    if any(finding.severity == "error" for finding in found):
+        return []
+    try:
+        if not table.has_splits:
+            table = table.with_splits(
+                ["train", "test", *["train"] * (len(table) - 2)][: len(table)]
+            )
+        roles = labelled_roles(table)
+        n_classes = len({str(label) for label in table.labels[roles.train]})
+    except DataError as error:
+        return [Finding("cannot-train", "error", error.rule, "train refuses it", error.cure)]
+    if n_classes > 1:
+        return []
+    return [
+        Finding(
+            "one-class",
+            "error",
+            f"there {'is only one class' if n_classes else 'is no class'} to learn from",
+            "a classifier needs something to tell apart",
+            "give the folder above, which has one folder per class",
+        )
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCurve:
+    """Left-out accuracy of each stage alone, on train."""
+
+    points: list[dict[str, Any]]
+    n_images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``layers --json``."""
+        reading = layer_curve_reading.read(self.points, self.n_images)
+        return {
+            "schema": 1,
+            "n": self.n_images,
+            "layers": self.points,
+            "peak": reading.peak,
+            "peaks_before_end": reading.is_before_end,
+            "reading": reading.words,
+        }
+
+
+@blas.one_thread
+def layers(config: RunConfig, *, offline: bool = False, listener: Listener = SILENT) -> LayerCurve:
+    """The layer curve of the data, measured inside train."""
+    prepared = prepare(config, offline=offline, listener=listener)
+    probe = fitting.fit_probe(config, prepared, lesson_of(prepared))
+    assert probe.learnt is not None
+    return LayerCurve(results.layer_curve(probe.learnt), probe.learnt.candidates[0].n_images)
+
+
+@blas.one_thread
+def try_rates(
+    config: RunConfig, *, offline: bool = False, listener: Listener = SILENT
+) -> RangeTest:
+    """How the loss of a method that trains answers to a rising rate; saves no model.
+
+    Raises
+    ------
+    ConfigError
+        The method is the probe, which has no rate.
+    """
+    if not METHODS[config.method].trains:
+        raise ConfigError(
+            f"the {config.method} is solved in closed form and has no learning rate",
+            cure=f"--method {', '.join(TRAINED[:-1])} or {TRAINED[-1]}",
+        )
+    prepared = prepare(config, offline=offline, listener=listener)
+    environment = Environment(listener=listener, offline=offline)
+    lesson = lesson_of(prepared)
+    tuning = fitting.tuning_of(config, prepared.built.info, environment)
+    found: RangeTest = tuning.try_rates(
+        prepared.extraction, lesson.y, built=prepared.built, classes=tuple(lesson.classes),
+        learn=lesson.learn, choose=lesson.choose, units=lesson.units,
+    )  # fmt: skip
+    return found
