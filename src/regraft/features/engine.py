@@ -51,6 +51,8 @@ class EngineInfo:
     precision : {'bf16', 'fp32'}
     batch_size : int
         Images per request (`engine_builder.batch_size`).
+    takes_singles : bool
+        Its graph, made for one picture at a time, gives the same numbers.
     check : dict
         How far the engine's numbers were from PyTorch's on real pixels.
     notes : tuple of str
@@ -71,6 +73,7 @@ class EngineInfo:
     runtime: str
     precision: str
     batch_size: int = 1
+    takes_singles: bool = False
     check: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
@@ -107,6 +110,10 @@ class EngineInfo:
 
 class Engine(Protocol):
     """Pixels in, pooled activations of all stages out; `run` may be called from many threads."""
+
+    def prepare(self) -> None:
+        """Do what takes time now, and not when the first picture comes."""
+        ...
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, H, W, 3)`` uint8 to ``(N, D)`` float32."""

@@ -66,8 +66,24 @@ def _as_openvino(
     info = replace(info, runtime=f"openvino {openvino_version()}", precision=precision())
     weights_bytes = (folder / "weights.safetensors").stat().st_size
     info = replace(info, batch_size=batch_size(info, weights_bytes))
-    check = agreeing_graph(tapped, folder, info, info.taps, pictures(info, sample))
-    return replace(info, check=check)
+    shown = pictures(info, sample)
+    check = agreeing_graph(tapped, folder, info, info.taps, shown)
+    return replace(info, check=check, takes_singles=_takes_singles(folder, info, shown))
+
+
+def _takes_singles(folder: Path, info: EngineInfo, pixels: NDArray[np.uint8]) -> bool:
+    """Whether the graph, made for one picture at a time, says what it says of a batch: PyTorch's
+    trace may have written the size of the batch into it."""
+    if info.batch_size == 1:
+        return True
+    whole = OpenVINOEngine(folder, info)
+    singly = OpenVINOEngine(folder, replace(info, takes_singles=True))
+    try:
+        alone = np.concatenate([singly.run(one[None]) for one in pixels[:2]])
+    except Exception:  # the answer to any failure is to fill batches up
+        return False
+    wanted = whole.run(pixels[:2])
+    return alone.shape == wanted.shape and np.allclose(alone, wanted, rtol=1e-3, atol=1e-3)
 
 
 def agreeing_graph(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,9 @@ def find(built: BuiltEngine, name: str) -> Part | None:
     from regraft.features.openvino_engine import OpenVINOEngine
 
     with contextlib.suppress(Exception):  # a damaged graph; the answer is as if there were none
-        runner = OpenVINOEngine(folder, info, n_threads=processor.available_cores())
+        whole = replace(info, takes_singles=False)  # of the part, that was not looked at
+        runner = OpenVINOEngine(folder, whole, n_threads=processor.available_cores())
+        runner.prepare()
         return Part(runner, folder.name, info.runtime, info.batch_size, facts)
     return None
 

@@ -180,7 +180,12 @@ def is_one(pictures: Any) -> bool:
     shape = getattr(pictures, "shape", None)
     if shape is None or str(getattr(pictures, "dtype", "")) == "object":
         return False
-    return len(shape) == 2 or (len(shape) == 3 and (shape[-1] in _CHANNELS or shape[0] in (3, 4)))
+    is_one_of_three = len(shape) == 3 and shape[-1] in _CHANNELS
+    return len(shape) == 2 or is_one_of_three or _may_have_channels_first(shape)
+
+
+def _may_have_channels_first(shape: Sequence[int]) -> bool:
+    return len(shape) == 3 and shape[0] in (3, 4) and min(shape[1:]) > max(_CHANNELS)
 
 
 def called(picture: Picture, number: int) -> str:
@@ -226,10 +231,11 @@ def _as_array(picture: Any) -> NDArray[Any]:
 
 
 def _as_image(values: NDArray[Any]) -> Image.Image:
-    if values.ndim == 3 and values.shape[2] not in _CHANNELS and values.shape[0] in _CHANNELS:
+    if _may_have_channels_first(values.shape):
         raise ValueError(
-            f"an array of {values.shape} has its channels first; give (H, W, 3): "
-            "array.transpose(1, 2, 0), or tensor.permute(1, 2, 0)"
+            f"an array of {values.shape} has its channels first, or is {values.shape[0]} grey "
+            "pictures; give (H, W, 3): array.transpose(1, 2, 0), or tensor.permute(1, 2, 0); or a "
+            "list of pictures: list(array)"
         )
     is_picture = values.ndim == 2 or (values.ndim == 3 and values.shape[2] in _CHANNELS)
     if not is_picture or not values.size:
