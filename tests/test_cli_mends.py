@@ -143,7 +143,7 @@ def test_train_survives_an_old_encoding_and_repeats_the_columns(
     assert some.returncode == 0, some.stderr
     assert "1 image labelled, 2 rejected: a.csv" in some.stdout
     assert "2 of 3 could not be read" in some.stderr
-    assert "nope.jpg,,,,,,,no such file" in (tmp_path / "a.csv").read_text()
+    assert "nope.jpg,,,,,no such file" in (tmp_path / "a.csv").read_text()
     none = run_cli("predict", model, "bad.jpg")
     assert none.returncode == 3
     assert "1 of 1 could not be read" in none.stderr

@@ -176,8 +176,8 @@ def test_the_command_line_says_the_same(
         assert row["label"] == classes[int(expected.argmax())]
     with open(tmp_path / "a.csv", encoding="utf-8") as stream:
         for written, row in zip(csv.DictReader(stream), rows, strict=True):
-            assert (written["path"], written["label"]) == (row["path"], row["label"])
-            assert float(written["probability"]) == row["probability"]
+            assert (written["path"], written["predicted"]) == (row["path"], row["label"])
+            assert float(written["probability"]) == pytest.approx(row["probability"], abs=6e-6)
     done = run_cli("evaluate", warm.model(way), warm.room / "photos", "--json", env=env)
     scored = json.loads(done.stdout)["evaluation"]
     assert scored["accuracy"] == warm.results[way].metrics["evaluation"]["accuracy"]

@@ -40,6 +40,8 @@ class CountingEngine(BuiltEngine):
         self.n_started.append(1)
         return self
 
+    def prepare(self) -> None: ...
+
     def run(self, pixels: np.ndarray) -> np.ndarray:
         assert self.n_run is not None
         self.n_run.append(len(pixels))
@@ -161,7 +163,7 @@ def test_renaming_relabelling_and_copying_cost_nothing(photos: Path) -> None:
     shutil.copytree(photos / "squares", photos / "copies")
     built = engine()
     after = run(photos, built)
-    assert (after.computed, after.from_store) == (0, 24)
+    assert (after.computed, after.known, after.from_store) == (0, 12, 12)
     assert (built.n_started, built.n_run) == ([], [])
     for digest, row in zip(after.digests, after.X, strict=True):
         assert np.array_equal(by_digest[digest], row)
@@ -172,11 +174,13 @@ def test_copies_within_a_run_are_computed_once(photos: Path) -> None:
     built = engine()
     done = run(photos, built, n_threads=2)
     assert (done.computed, sum(built.n_run or []), len(done.table)) == (18, 18, 24)
+    assert (done.known, done.from_store) == (6, 0), "copies were read"
     at = dict(zip(done.table.paths, done.X, strict=True))
     for path in (photos / "copies").iterdir():
         assert np.array_equal(at[str(path)], at[str(photos / "squares" / path.name)])
     again = engine()
-    assert run(photos, again).computed == 0
+    warm = run(photos, again)
+    assert (warm.computed, warm.known, warm.from_store) == (0, 0, 24)
 
 
 def test_a_changed_file_is_computed_again(photos: Path) -> None:

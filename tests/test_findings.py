@@ -8,6 +8,7 @@ import pytest
 from regraft.checks import find_duplicates, find_outliers, find_problems, find_table_problems
 from regraft.data.table import ImageTable, Rejected, Skipped, column
 from regraft.images.facts import FileFacts
+from regraft.images.facts_table import FactsTable
 
 N = 60  # images: 20 of each class in train, 10 in val
 
@@ -46,7 +47,7 @@ def clean_features():
 def problems(table, facts, final=None):
     thumbs = np.stack([np.frombuffer(fact.thumb, np.uint8) for fact in facts])
     found = find_duplicates([fact.digest for fact in facts], thumbs, final)
-    return find_problems(table, facts, found, final)
+    return find_problems(table, FactsTable.of(facts), found, final)
 
 
 def kinds(findings):
@@ -251,4 +252,4 @@ def test_rows_that_do_not_fit_together_are_refused():
     table, facts = clean_table(), clean_facts()
     found = find_duplicates([b"a"], np.zeros((1, 256), np.uint8))
     with pytest.raises(ValueError, match="60 images, 60 facts, 1 units"):
-        find_problems(table, facts, found)
+        find_problems(table, FactsTable.of(facts), found)

@@ -169,15 +169,24 @@ def test_lines_fit_any_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert "bad\\udcff.jpg: not read: empty" in shown.err
 
 
-@pytest.mark.parametrize("top", [1, 2, 5])
-def test_the_csv_has_a_row_an_image_and_reads_back(tmp_path: Path, top: int) -> None:
+def test_the_csv_has_a_row_an_image_and_reads_back(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
-    show_predictions(PREDICTIONS, out=str(file), as_json=False, top=top)
+    show_predictions(PREDICTIONS, out=str(file), as_json=False, top=3)
     with open(file, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["path"] for row in rows] == ["a.jpg", "new\nline.jpg", "bad\\udcff.jpg"]
-    assert [row["label"] for row in rows] == ["x", "z", ""]
+    assert [row["predicted"] for row in rows] == ["x", "z", ""]
+    assert [row["p(x)"] for row in rows] == ["0.50000", "0.10000", ""]
     assert rows[2]["error"] == "empty"
     assert all(None not in row and None not in row.values() for row in rows), "columns line up"
-    if top == 2:
-        assert (rows[0]["label_2"], float(rows[0]["probability_2"])) == ("y", 0.3)
+
+
+def test_of_many_classes_the_csv_names_five(tmp_path: Path) -> None:
+    classes = tuple(f"c{i:02}" for i in range(60))
+    proba = np.full((1, 60), 1 / 60)
+    found = Predictions(["a.jpg"], classes, proba, ())
+    show_predictions(found, out=str(tmp_path / "a.csv"), as_json=False, top=3)
+    with open(tmp_path / "a.csv", newline="", encoding="utf-8") as stream:
+        (row,) = csv.DictReader(stream)
+    assert list(row) == ["path", "predicted", "probability", "top_5", "error"]
+    assert row["top_5"].split()[0] == "c00=0.01667"

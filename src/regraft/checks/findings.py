@@ -8,7 +8,6 @@ that makes a result worse or too flattering is a warning, the rest a note.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +21,7 @@ from regraft.checks.table_problems import TABLE_CHECKS, TableCase
 from regraft.data.table import ImageTable
 
 if TYPE_CHECKING:
-    from regraft.images.facts import FileFacts
+    from regraft.images.facts_table import FactsTable
 
 
 def find_table_problems(table: ImageTable) -> list[Finding]:
@@ -53,7 +52,7 @@ def find_table_problems(table: ImageTable) -> list[Finding]:
 
 def find_problems(
     table: ImageTable,
-    facts: Sequence[FileFacts],
+    facts: FactsTable,
     duplicates: Duplicates,
     final: npt.NDArray[np.float32] | None = None,
 ) -> list[Finding]:
@@ -63,7 +62,7 @@ def find_problems(
     ----------
     table : ImageTable of N images
         Readable images only; the others are in ``table.rejected``.
-    facts : sequence of N FileFacts
+    facts : FactsTable of N rows
     duplicates : Duplicates
         Of the same rows.
     final : float array of shape (N, F), optional

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,15 @@ from regraft.data.table import first_few, quoted
 from regraft.wording import count
 
 if TYPE_CHECKING:
-    from regraft.images.facts import FileFacts
+    from regraft.images.facts_table import FactsTable
 
 TINY_PX, HUGE_MPX, LONG_ASPECT = 32, 50, 4
 BLANK_CONTRAST, DARK, BRIGHT = 2.0, 16, 245  # grey levels of 255
 FLAT_SHARE, FLAT_IS_USUAL = 0.6, 0.05  # of a thumbnail in one tone; of the images that are so
 ALMOST_ALL, ALMOST_NONE, MIN_CLASS = 0.9, 0.1, 5  # of a class, of the others; images of it
 SEPARATED = 0.95  # probability that an image of the class is larger than one of another
+
+CHUNK_ROWS = 8192  # thumbnails that are counted at once
 
 Mask = npt.NDArray[np.bool_]
 
@@ -35,13 +37,13 @@ Mask = npt.NDArray[np.bool_]
 class PictureCase(TableCase):
     """A table whose images have been read: facts, copies and features, row by row."""
 
-    facts: Sequence[FileFacts]
+    facts: FactsTable
     duplicates: Duplicates
     final: npt.NDArray[np.float32] | None = None
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """One attribute of the facts, (N,)."""
-        return np.array([getattr(fact, name) for fact in self.facts])
+        return self.facts.column(name)
 
     @cached_property
     def codes(self) -> npt.NDArray[np.intp]:
@@ -57,11 +59,10 @@ class PictureCase(TableCase):
     @cached_property
     def one_tone(self) -> npt.NDArray[np.float64]:
         """Share of each thumbnail within 5 neighbouring grey levels, (N,)."""
-        thumbs = np.stack([np.frombuffer(fact.thumb, np.uint8) for fact in self.facts])
-        cells = np.arange(len(thumbs))[:, None] * 256 + thumbs
-        levels = np.bincount(cells.ravel(), minlength=len(thumbs) * 256).reshape(-1, 256)
-        below = np.pad(levels.cumsum(axis=1), ((0, 0), (1, 0)))
-        return np.asarray((below[:, 5:] - below[:, :-5]).max(axis=1) / thumbs.shape[1])
+        thumbs = self.facts.thumbs
+        starts = range(0, len(thumbs), CHUNK_ROWS)
+        parts = [_share_in_one_tone(thumbs[start : start + CHUNK_ROWS]) for start in starts]
+        return np.concatenate(parts)
 
     @cached_property
     def is_blank(self) -> Mask:
@@ -85,6 +86,13 @@ class PictureCase(TableCase):
         return np.asarray(is_flat & ((named >= 1) | is_palette | is_repeated) & ~self.is_blank)
 
 
+def _share_in_one_tone(thumbs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    cells = np.arange(len(thumbs))[:, None] * 256 + thumbs
+    levels = np.bincount(cells.ravel(), minlength=len(thumbs) * 256).reshape(-1, 256)
+    below = np.pad(levels.cumsum(axis=1), ((0, 0), (1, 0)))
+    return np.asarray((below[:, 5:] - below[:, :-5]).max(axis=1) / thumbs.shape[1])
+
+
 # ---- single pictures ------------------------------------------------------------------------
 
 # Endings that promise a format, and Pillow's names for what keeps the promise.
@@ -100,16 +108,15 @@ _FORMATS = {
 
 def mistyped(case: PictureCase) -> Iterator[Finding]:
     """Files whose ending says another format than they have."""
+    formats = case.column("format").tolist()
     rows = [
         row
-        for row, (path, fact) in enumerate(zip(case.table.paths, case.facts, strict=True))
-        if fact.format not in _FORMATS.get(os.path.splitext(path)[1].lower(), (fact.format,))
+        for row, (path, found) in enumerate(zip(case.table.paths, formats, strict=True))
+        if found not in _FORMATS.get(os.path.splitext(path)[1].lower(), (found,))
     ]
     if rows:
         paths = case.paths(np.array(rows))
-        each = (
-            f"{path!r} is {case.facts[row].format}" for row, path in zip(rows, paths, strict=True)
-        )
+        each = (f"{path!r} is {formats[row]}" for row, path in zip(rows, paths, strict=True))
         yield Finding(
             "wrong-extension",
             "note",

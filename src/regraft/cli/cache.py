@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
+
+from regraft.machine import cache
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(
@@ -31,7 +38,6 @@ def list_recipes() -> None:
 def size() -> None:
     """Bytes on disk, by kind."""
     from regraft.console.cache import show_cache_sizes
-    from regraft.machine import cache
 
     show_cache_sizes(cache.sizes())
 
@@ -42,23 +48,24 @@ def prune(limit: str | None) -> None:
     """Drop the features that were not used for longest, down to a size."""
     from regraft.console.cache import show_pruned
     from regraft.features import upkeep
-    from regraft.machine import cache
 
     n_bytes = upkeep.prune(limit)
     now = next(size for kind, _, size, _ in cache.sizes() if kind == "features")
     show_pruned(n_bytes, now=now, limit=cache.size_limit(limit))
 
 
+def _kinds(function: F) -> F:
+    """Decorator: a flag for each kind of content."""
+    for kind, words in reversed(cache.KINDS.items()):
+        function = click.option(f"--{kind}", is_flag=True, help=f"{words.capitalize()}.")(function)
+    return function
+
+
 @command.command(short_help="remove all that is kept, or the kinds that are named")
-@click.option("--features", is_flag=True, help="Features and facts of images.")
-@click.option("--pixels", is_flag=True, help="Images decoded for training.")
-@click.option("--engines", is_flag=True, help="Built engines.")
-@click.option("--weights", is_flag=True, help="Downloaded weights.")
-@click.option("--archives", is_flag=True, help="Unpacked archives.")
+@_kinds
 def clear(**kinds: bool) -> None:
     """Remove what is kept: all, or only the kinds that are named."""
     from regraft.console.cache import show_freed
-    from regraft.machine import cache
 
     chosen = [kind for kind, wanted in kinds.items() if wanted] or list(kinds)
     show_freed(cache.clear(chosen))

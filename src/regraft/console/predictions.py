@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 
 from regraft.errors import UsageError
+from regraft.model import predictions_file
 from regraft.model.predicting import Predictions
 from regraft.wording import percent, printable
 
@@ -14,7 +14,7 @@ from regraft.wording import percent, printable
 def show_predictions(found: Predictions, *, out: str | None, as_json: bool, top: int) -> None:
     """To a CSV file if one is named, and to stdout."""
     if out is not None:
-        _write_csv(found, out, top)
+        _write_csv(found, out)
     if as_json:
         for row in found.rows(top):
             print(json.dumps(row))
@@ -42,19 +42,10 @@ def _print_lines(found: Predictions, top: int) -> None:
         print(f"{printable(bad.path)}: not read: {bad.reason}", file=sys.stderr)
 
 
-def _write_csv(found: Predictions, out: str, top: int) -> None:
+def _write_csv(found: Predictions, out: str) -> None:
     try:
-        stream = open(out, "w", newline="", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        predictions_file.write(
+            out, found.paths, found.proba, found.classes, rejected=found.rejected
+        )
     except OSError as error:
         raise UsageError(f"cannot write {out!r}: {error.strerror}", cure="--out FILE") from error
-    with stream:
-        writer = csv.writer(stream)
-        ranks = [name for i in range(2, top + 1) for name in (f"label_{i}", f"probability_{i}")]
-        writer.writerow(["path", "label", "probability", *ranks, "error"])
-        for row in found.rows(top):
-            if "error" in row:
-                writer.writerow([row["path"], "", "", *[""] * len(ranks), row["error"]])
-                continue
-            others = [value for pair in row["top"][1:] for value in pair]
-            padding = [""] * (len(ranks) - len(others))
-            writer.writerow([row["path"], row["label"], row["probability"], *others, *padding, ""])

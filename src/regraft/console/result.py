@@ -105,5 +105,10 @@ def _time(screen: Console, metrics: Mapping[str, Any]) -> None:
             f"{whole_percent(speed['share_of_limit'])} of what these cores can do; "
             f"{escape(features['engine'])}",
         )
+    if n_known := features.get("known"):
+        words = (
+            f"{count(n_known, 'image')} read but not computed: copies, or known by their content"
+        )
+        hang(screen, "", words)
     if features["from_store"]:
         hang(screen, "", f"{count(features['from_store'], 'image')} from the store, not read again")

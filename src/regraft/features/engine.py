@@ -51,8 +51,6 @@ class EngineInfo:
     precision : {'bf16', 'fp32'}
     batch_size : int
         Images per request (`engine_builder.batch_size`).
-    takes_singles : bool
-        Its graph, made for one picture at a time, gives the same numbers.
     check : dict
         How far the engine's numbers were from PyTorch's on real pixels.
     notes : tuple of str
@@ -61,6 +59,8 @@ class EngineInfo:
         timm's pretrained_cfg, for the artefact.
     variant : str
         What was changed of the network's own input (`Source.variant`).
+    takes_singles : bool
+        Its graph, made for one picture at a time, gives the same numbers.
     """
 
     name: str
@@ -73,11 +73,11 @@ class EngineInfo:
     runtime: str
     precision: str
     batch_size: int = 1
-    takes_singles: bool = False
     check: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
+    takes_singles: bool = False
 
     @property
     def taps(self) -> tuple[Tap, ...]:

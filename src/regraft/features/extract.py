@@ -8,14 +8,13 @@ is opened and no engine started.
 
 from __future__ import annotations
 
-import itertools
 import os
 import queue
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,14 @@ from regraft.features.recipe import Recipe
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
 from regraft.images.facts import FileFacts, facts_of, rejected_facts
+from regraft.images.facts_table import FactsTable
 from regraft.images.pictures import InMemory, content_of
 from regraft.machine.processor import available_cores
 
 # A matrix above this is kept in a file and mapped, so that memory stays bounded (R13).
-MAX_BYTES_IN_MEMORY = 2**30
+MAX_BYTES_IN_MEMORY = 2**28
+# Rows that the store is asked about at once.
+ROWS_ASKED = 16_384
 # Rows that wait for the store: few enough that a kill loses little, enough for one transaction.
 ROWS_PER_WRITE = 512
 
@@ -99,29 +101,31 @@ class Extraction:
     table : ImageTable
         The N readable rows, in the order of the table that was given; its ``rejected`` holds
         every file that cannot be used, with its reason.
-    facts : list of N FileFacts
+    facts : FactsTable of N rows
     X : float32 array of shape (N, D)
         Memory-mapped if large.
     info : EngineInfo
     recipe : Recipe
-    computed, from_store : int
-        Images that went through the network, and those that did not have to.
+    computed, known, from_store : int
+        Images that went through the network; that were read but need not, because their content
+        was known (copies, files under a new name); and that were not even read.
     report : PassReport
     """
 
     table: ImageTable
-    facts: list[FileFacts]
+    facts: FactsTable
     X: NDArray[np.float32]
     info: EngineInfo
     recipe: Recipe
     computed: int
+    known: int
     from_store: int
     report: PassReport
 
     @property
     def digests(self) -> list[bytes]:
         """Content digest of each readable image."""
-        return [fact.digest for fact in self.facts]
+        return self.facts.digests
 
 
 def recipe_for(info: EngineInfo) -> Recipe:
@@ -173,21 +177,54 @@ def run(
     """
     recipe, N = recipe_for(built.info), len(table)
     store.put_recipe(recipe)
-    X = _matrix(N, built.info.n_features)
-    on_disk = ["" if isinstance(path, InMemory) else path for path in table.paths]
-    digests = store.digests_of(on_disk)
-    known = store.facts(digests)
-    facts: list[FileFacts | None] = [known.get(d) if d else None for d in digests]
-    found, _ = store.features(digests, recipe.digest, X.shape[1], out=X)
-
-    missing = [i for i in range(N) if not _is_settled(facts[i], found[i])]
-    work = _Pass(table, built, store, recipe, X, facts, progress)
+    seen = _Seen(_matrix(N, built.info.n_features), FactsTable(N))
+    missing: list[int] = []
+    for start in range(0, N, ROWS_ASKED):
+        missing += _ask(store, table, slice(start, start + ROWS_ASKED), recipe, seen)
+    work = _Pass(table, built, store, recipe, seen, progress)
     report = work.run(missing, n_threads) if missing else PassReport()
-    return _gather(table, X, facts, work.refused, built.info, recipe, report)
+    return _gather(table, seen, built.info, recipe, report, missing)
 
 
-def _is_settled(fact: FileFacts | None, has_features: np.bool_) -> bool:
-    return fact is not None and (fact.rejected is not None or bool(has_features))
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What is known of each of the N images so far.
+
+    Attributes
+    ----------
+    X : (N, D) float32
+    facts : FactsTable of N rows
+        Of the good ones.
+    rejected : dict
+        From the row of a file that cannot be used to its facts, which say why.
+    """
+
+    X: NDArray[np.float32]
+    facts: FactsTable
+    rejected: dict[int, FileFacts] = field(default_factory=dict)
+
+    def put(self, row: int, fact: FileFacts) -> None:
+        """Facts of a good file, or of a rejected one."""
+        if fact.rejected is None:
+            self.facts[row] = fact
+        else:
+            self.rejected[row] = fact
+
+
+def _ask(store: Store, table: ImageTable, rows: slice, recipe: Recipe, seen: _Seen) -> list[int]:
+    """Take over what the store has of some rows; those that have to be read are returned."""
+    on_disk = ["" if isinstance(path, InMemory) else path for path in table.paths[rows]]
+    digests = store.digests_of(on_disk)
+    facts = store.facts(digests)
+    found, _ = store.features(digests, recipe.digest, seen.X.shape[1], out=seen.X[rows])
+    missing = []
+    for row, (digest, has_features) in enumerate(zip(digests, found, strict=True), rows.start):
+        fact = facts.get(digest) if digest else None
+        if fact is None or (fact.rejected is None and not has_features):
+            missing.append(row)
+        else:
+            seen.put(row, fact)
+    return missing
 
 
 def _matrix(n_rows: int, n_columns: int) -> NDArray[np.float32]:
@@ -219,15 +256,13 @@ class _Pass:
         built: BuiltEngine,
         store: Store,
         recipe: Recipe,
-        X: NDArray[np.float32],
-        facts: list[FileFacts | None],
+        seen: _Seen,
         progress: Progress,
     ) -> None:
         self.paths, self.built, self.store, self.recipe = table.paths, built, store, recipe
-        self.X, self.facts, self.progress = X, facts, progress
+        self.seen, self.progress = seen, progress
         self.preprocess = built.info.preprocess
         self.store_may_know = store.counts().get("facts", 0) > 0
-        self.refused: dict[int, DecodeError] = {}
         self._row_of: dict[bytes, int] = {}
         self.waiting: list[_Done] = []
         self.decode_s = self.model_s = 0.0
@@ -326,7 +361,7 @@ class _Pass:
         facts = self.store.facts([digest]).get(digest)
         if facts is None or facts.rejected is not None:
             return None if facts is None else _Done(row, facts, stat)
-        found, X = self.store.features([digest], self.recipe.digest, self.X.shape[1])
+        found, X = self.store.features([digest], self.recipe.digest, self.seen.X.shape[1])
         return _Done(row, facts, stat, X[0]) if found[0] else None
 
     def _collect(self, total: int) -> None:
@@ -336,21 +371,24 @@ class _Pass:
             if isinstance(result, BaseException):
                 raise result
             if result.refused is not None:
-                self.refused[result.row] = result.refused
+                self.seen.put(result.row, rejected_facts(0, b"", result.refused))
             elif result.copy_of is not None:
                 copies.append(result)
             else:
-                self.facts[result.row] = result.facts
+                assert result.facts is not None
+                self.seen.put(result.row, result.facts)
                 if result.features is not None:
-                    self.X[result.row] = result.features
+                    self.seen.X[result.row] = result.features
                 self.waiting.append(result)
                 if len(self.waiting) >= ROWS_PER_WRITE:
                     self._write()
             self.progress(n_done, total)
         for copy in copies:
             assert copy.copy_of is not None
-            self.facts[copy.row] = copy.facts = self.facts[copy.copy_of]
-            self.X[copy.row] = self.X[copy.copy_of]
+            first = copy.copy_of
+            copy.facts = self.seen.rejected.get(first) or self.seen.facts[first]
+            self.seen.put(copy.row, copy.facts)
+            self.seen.X[copy.row] = self.seen.X[first]
             self.waiting.append(copy)
 
     def _write(self) -> None:
@@ -361,7 +399,7 @@ class _Pass:
         if good:
             rows = [d.row for d in good]
             digests = [d.facts.digest for d in good if d.facts is not None]
-            self.store.put_features(digests, self.recipe.digest, self.X[rows])
+            self.store.put_features(digests, self.recipe.digest, self.seen.X[rows])
         self.store.remember_files(
             (self.paths[d.row], d.stat, d.facts.digest) for d in waiting if d.stat and d.facts
         )
@@ -369,30 +407,31 @@ class _Pass:
 
 def _gather(
     table: ImageTable,
-    X: NDArray[np.float32],
-    facts: list[FileFacts | None],
-    refused: dict[int, DecodeError],
+    seen: _Seen,
     info: EngineInfo,
     recipe: Recipe,
     report: PassReport,
+    missing: list[int],
 ) -> Extraction:
     """Only the readable rows; the others become `rejected`, each with its reason."""
-    good = np.array([f is not None and f.rejected is None for f in facts], bool)
-    rejected = []
-    for row in np.flatnonzero(~good):
-        fact, error = facts[row], refused.get(int(row))
-        reason, mend = (error.rule, error.cure) if error else (fact.rejected or "", fact.mend)  # type: ignore[union-attr]
-        rejected.append(Rejected(table.paths[row], reason, mend))
+    rejected = [
+        Rejected(table.paths[row], fact.rejected or "", fact.mend)
+        for row, fact in sorted(seen.rejected.items())
+    ]
+    good = np.ones(len(table), bool)
+    good[list(seen.rejected)] = False
     kept = table if good.all() else table.select(good)
     kept = replace(kept, rejected=(*table.rejected, *rejected))
+    n_good_read = int(good[missing].sum())
     return Extraction(
         table=kept,
-        facts=list(itertools.compress(facts, good)),  # type: ignore[arg-type]
-        X=X if good.all() else _rows_of(X, good),
+        facts=seen.facts if good.all() else seen.facts.select(good),
+        X=seen.X if good.all() else _rows_of(seen.X, good),
         info=info,
         recipe=recipe,
         computed=report.n_images,
-        from_store=int(good.sum()) - report.n_images,
+        known=n_good_read - report.n_images,
+        from_store=int(good.sum()) - n_good_read,
         report=report,
     )
 

@@ -1,4 +1,4 @@
-"""Where Regraft keeps on disk what it can make again: one folder, five kinds of content.
+"""Where Regraft keeps on disk what it can make again: one folder, a sub-folder for each kind.
 
 Nothing here is precious: every kind may be deleted at any time and costs only time. Importing
 this module or asking for a path creates nothing.
@@ -16,11 +16,10 @@ from pathlib import Path
 from regraft.errors import UsageError
 
 KINDS = {
-    "features": "activations and facts of images already seen",
+    "features": "features and facts of images already seen",
     "pixels": "decoded images at training resolution",
     "activations": "what a frozen prefix makes of augmented views",
     "engines": "compiled graphs of backbones",
-    "weights": "downloaded weights",
     "archives": "unpacked archives",
 }
 

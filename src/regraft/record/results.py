@@ -6,16 +6,15 @@ number comes from the rooms.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from regraft.evaluation import Estimate, Evaluation
 from regraft.machine import atomic
+from regraft.model import predictions_file
 from regraft.probe.classifier import Classifier, Learnt
 from regraft.probe.source_classifier import FINAL
 from regraft.record import run_folder
@@ -24,9 +23,6 @@ from regraft.record.configuration import RunConfig
 if TYPE_CHECKING:
     from regraft.workflows.lesson import Lesson
     from regraft.workflows.preparation import Prepared
-
-# Above this many classes predictions.csv names the five most probable instead of all.
-MAX_CLASS_COLUMNS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +94,7 @@ def metrics(
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "features": {
             "computed": extraction.computed,
+            "known": extraction.known,
             "from_store": extraction.from_store,
             "engine": f"{info.runtime} {info.precision}",
             "pass": extraction.report.to_dict(),
@@ -137,7 +134,9 @@ def write(
     reported = lesson.roles.reports
     paths = [table.shown(path) for path in table.paths[reported]]
     labels = list(table.labels[reported])
-    write_predictions(room / run_folder.PREDICTIONS, paths, proba, lesson.classes, labels=labels)
+    predictions_file.write(
+        room / run_folder.PREDICTIONS, paths, proba, lesson.classes, labels=labels
+    )
     atomic.write_json(
         room / run_folder.RUN_FILE,
         {
@@ -150,38 +149,3 @@ def write(
         },
     )
     (room / run_folder.LOG).touch()
-
-
-def write_predictions(
-    file: Path,
-    paths: list[str],
-    proba: NDArray[Any],
-    classes: list[str],
-    *,
-    labels: list[Any] | None = None,
-    rejected: Any = (),
-) -> None:
-    """A CSV with a row per image: the label, its probability, and all classes (or the first five).
-
-    Rejected files are rows too, with their reason in the column ``error``.
-    """
-    shows_all = len(classes) <= MAX_CLASS_COLUMNS
-    with open(file, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.writer(stream)
-        known = ["label"] if labels is not None else []
-        extra = [f"p({c})" for c in classes] if shows_all else ["top_5"]
-        writer.writerow(["path", *known, "predicted", "probability", *extra, "error"])
-        for row, path in enumerate(paths):
-            p = proba[row]
-            best = int(p.argmax())
-            values = [f"{v:.5f}" for v in p] if shows_all else [_top_words(p, classes)]
-            given = [labels[row]] if labels is not None else []
-            writer.writerow([path, *given, classes[best], f"{p[best]:.5f}", *values, ""])
-        for bad in rejected:
-            blanks = [""] * (len(known) + 2 + len(extra))
-            writer.writerow([bad.path, *blanks, bad.reason])
-
-
-def _top_words(p: NDArray[Any], classes: list[str]) -> str:
-    order = np.argsort(-p, kind="stable")[:5]
-    return " ".join(f"{classes[i]}={p[i]:.5f}" for i in order)

@@ -28,7 +28,7 @@ from regraft.data.table import ImageTable
 from regraft.errors import UsageError
 from regraft.evaluation.label_issues import find_label_issues
 from regraft.evaluation.metrics import unit_rows
-from regraft.images.facts import FileFacts
+from regraft.images.facts_table import FactsTable
 from regraft.machine import atomic
 from regraft.record import run_folder
 from regraft.report.pictures import Album, sprite
@@ -120,7 +120,7 @@ class Sources:
     Attributes
     ----------
     table : ImageTable of N images
-    facts : list of N FileFacts
+    facts : FactsTable of N rows
     duplicates : Duplicates
     findings : list of Finding
     features : callable(rows) -> (n, D)
@@ -138,7 +138,7 @@ class Sources:
     """
 
     table: ImageTable
-    facts: Sequence[FileFacts]
+    facts: FactsTable
     duplicates: Duplicates
     findings: Sequence[Finding]
     features: Callable[[NDArray[np.intp]], NDArray[Any]]
@@ -179,12 +179,13 @@ def gather(sources: Sources) -> Evidence:
         album.develop()
         content["map"] = placed.result()
     content["map"]["sprite"] = _sprite(sources, content["map"].pop("rows"), album)
-    digests = [np.frombuffer(sources.facts[row].digest[:8], np.uint8) for row in reported.tolist()]
+    digests = sources.facts.select(reported).column("digest")
+    first_bytes = np.frombuffer(digests.tobytes(), np.uint8).reshape(-1, 32)[:, :8]
     return Evidence(
         content,
         sources.y[reported],
         np.asarray(sources.proba, np.float32),
-        np.stack(digests) if digests else np.zeros((0, 8), np.uint8),
+        first_bytes,
         album,
     )
 

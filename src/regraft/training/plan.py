@@ -23,9 +23,10 @@ from regraft.errors import ConfigError
 from regraft.features import engines, extract
 from regraft.features.engine import Tap
 from regraft.features.engines import BuiltEngine
+from regraft.features.rows import rows_of
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
-from regraft.images.facts import FileFacts
+from regraft.images.facts_table import FactsTable
 from regraft.listener import Listener
 from regraft.probe.base import Codes, Floats
 from regraft.probe.classifier import Classifier
@@ -138,29 +139,29 @@ class Look:
     Attributes
     ----------
     table : ImageTable of N rows
-    facts : list of N FileFacts
+    facts : FactsTable of N rows
     X : (N, D) float32
     probe : Classifier
         With the taps measured, even where some were given: the curve says what data these are.
     """
 
     table: ImageTable
-    facts: list[FileFacts]
-    X: NDArray[np.float32]
+    facts: FactsTable
+    X: Any
     probe: Classifier
 
     @property
     def digests(self) -> list[bytes]:
         """Of the pictures' contents."""
-        return [fact.digest for fact in self.facts]
+        return self.facts.digests
 
 
 def looked(task: Task, rows: Rows) -> Look:
     """The probe at the network's own size says what kind of data these are."""
     places = rows.of_extraction
-    X = task.extraction.X[places]
+    X = rows_of(task.extraction.X, places)
     probe = fitted_probe(task, rows, X, task.built, None, rows.all)
-    facts = [task.extraction.facts[row] for row in places]
+    facts = task.extraction.facts.select(places)
     return Look(task.extraction.table.select(places), facts, X, probe)
 
 
@@ -174,7 +175,11 @@ def fitted_probe(
 ) -> Classifier:
     """The task's probe on some of the rows, by the features of an engine."""
     return replace(task.probe, taps=taps).fit(
-        X[places], rows.y[places], network=built, classes=task.classes, units=rows.units[places]
+        rows_of(X, places),
+        rows.y[places],
+        network=built,
+        classes=task.classes,
+        units=rows.units[places],
     )
 
 
@@ -207,7 +212,7 @@ def _situation(task: Task, rows: Rows, look: Look, loaded: LoadedNetwork) -> def
     from regraft.backbones import network
 
     info = task.built.info
-    sides = [min(fact.width, fact.height) for fact in look.facts]
+    sides = np.minimum(look.facts.column("width"), look.facts.column("height"))
     return defaults.Situation(
         n_images=rows.n_learn,
         n_classes=len(task.classes),

@@ -20,6 +20,7 @@ from regraft.evaluation import (
     nearest_neighbour_baseline,
 )
 from regraft.features import extract
+from regraft.features.rows import rows_of
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
 from regraft.listener import SILENT, Listener
@@ -158,11 +159,11 @@ def _logging(folder: Path, listener: Listener) -> Listener:
 
 def _reported_features(
     prepared: Prepared, classifier: Classifier, lesson: Lesson, listener: Listener
-) -> NDArray[np.float32]:
+) -> Any:
     """Features of the images that are scored, by the engine of the network as it is now."""
     built, rows = classifier.built(), lesson.roles.reports
     if built is prepared.built:
-        return prepared.X[rows]
+        return rows_of(prepared.X, rows)
     with Store.open(decoder=DECODER_VERSION) as store:
         return extract.run(
             prepared.extraction.table.select(rows),
@@ -208,11 +209,14 @@ def _tested(prepared: Prepared, lesson: Lesson, proba: NDArray[Any], seed: int) 
             seed=seed,
         )
     final = prepared.built.info.taps[-1]
-    X = prepared.X[:, final.start : final.stop]
+    columns = slice(final.start, final.stop)
     baselines = {
         "majority class": majority_baseline(y[roles.train], y[rows], len(classes)),
         "nearest neighbour": nearest_neighbour_baseline(
-            X[roles.train], y[roles.train], X[rows], y[rows]
+            rows_of(prepared.X, roles.train, columns),
+            y[roles.train],
+            rows_of(prepared.X, rows, columns),
+            y[rows],
         ),
     }
     return results.Tested(scored, clean, int(is_leaked.sum()), baselines)

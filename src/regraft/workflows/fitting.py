@@ -12,6 +12,7 @@ from regraft.errors import ConfigError
 from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine
 from regraft.features.extract import Extraction
+from regraft.features.rows import rows_of
 from regraft.machine import blas
 from regraft.probe.classifier import Classifier
 from regraft.probe.probe import LINEAR_HEADS, Probe
@@ -35,7 +36,7 @@ def fit(
 def fit_probe(config: RunConfig, prepared: Prepared, lesson: Lesson) -> Classifier:
     """The probe that a run's method is, or began from."""
     return probe_of(config, prepared.built.info).fit(
-        prepared.X[lesson.learn],
+        rows_of(prepared.X, lesson.learn),
         lesson.y[lesson.learn],
         network=prepared.built,
         classes=lesson.classes,
@@ -109,7 +110,7 @@ def _fitted(
         )  # fmt: skip
         return found
     return probe_of(config, built.info).fit(
-        extraction.X[learn], y[learn], network=built, classes=classes, units=units
+        rows_of(extraction.X, learn), y[learn], network=built, classes=classes, units=units
     )
 
 

@@ -26,7 +26,7 @@ from regraft.errors import TableError
 from regraft.features import engines, extract
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
-from regraft.images.facts import FileFacts
+from regraft.images.facts_table import FactsTable
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.record.configuration import RunConfig
@@ -195,7 +195,7 @@ def see(
 
 
 def divide(
-    config: RunConfig, table: ImageTable, facts: list[FileFacts], needs_splits: bool = True
+    config: RunConfig, table: ImageTable, facts: FactsTable, needs_splits: bool = True
 ) -> Divided:
     """Train and test, by what the pictures are; near-copies go by the smallest digest among them,
     so that the division made here cannot leak by itself."""
@@ -206,10 +206,9 @@ def divide(
     return Divided(_with_splits(config, table, facts, copies), compared, copies, True)
 
 
-def compared_of(facts: list[FileFacts]) -> Compared:
+def compared_of(facts: FactsTable) -> Compared:
     """The pictures held against each other, by their content and thumbnails alone."""
-    thumbs = np.array([np.frombuffer(fact.thumb, np.uint8) for fact in facts])
-    return compare([fact.digest for fact in facts], thumbs)
+    return compare(facts.digests, facts.thumbs)
 
 
 class Clock:
@@ -227,12 +226,12 @@ class Clock:
 
 
 def _with_splits(
-    config: RunConfig, table: ImageTable, facts: list[FileFacts], copies: Duplicates
+    config: RunConfig, table: ImageTable, facts: FactsTable, copies: Duplicates
 ) -> ImageTable:
     labelled = np.array([label is not None for label in table.labels])
     if not labelled.any():
         return table
-    digests = _of_first_copy([fact.digest for fact in facts], copies)
+    digests = _of_first_copy(facts.digests, copies)
     assigned = splits.assign(
         table.labels[labelled],
         [digest for digest, keep in zip(digests, labelled, strict=True) if keep],

@@ -281,7 +281,8 @@ def _seen(
     top, left, bottom, right = preprocess.shown_part(height, width)
     as_network_sees = content.decode(min_side_px=preprocess.decode_min_side_px).pixels
     shown = [_thumbnail(decoded.pixels), preprocess(as_network_sees)]
-    shown += _views(content, preprocess, columns[len(shown) :], seed, row)
+    if table.splits[row] in (None, "train"):  # the others are never augmented
+        shown += _views(content, preprocess, columns[len(shown) :], seed, row)
     return PreviewedImage(
         path=table.shown(table.paths[row]),
         label=table.labels[row],

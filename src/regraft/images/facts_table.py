@@ -1,0 +1,133 @@
+"""Facts of many images as columns: a third of a kilobyte each, mapped from a file where many.
+
+It reads like a list of `FileFacts`; what looks at all images takes a column.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.images.facts import THUMB_PX, FileFacts
+
+# Above this a table is kept in a file without a name and mapped, so that memory stays bounded.
+MAX_BYTES_IN_MEMORY = 2**26
+
+_WORDS = ("format", "mode")  # few different ones: kept as numbers
+_ROW = np.dtype(
+    [
+        ("digest", "V32"), ("n_bytes", "<i8"), ("format", "<u2"), ("mode", "<u2"),
+        ("width", "<i4"), ("height", "<i4"), ("orientation", "u1"), ("n_frames", "<i4"),
+        ("brightness", "<f8"), ("contrast", "<f8"), ("thumb", "u1", (THUMB_PX**2,)),
+    ]
+)  # fmt: skip
+
+
+class FactsTable(Sequence[FileFacts]):
+    """Facts of N good images; a row that was never set has no digest.
+
+    Examples
+    --------
+    >>> table = FactsTable(2)
+    >>> table[1] = FileFacts(bytes(range(32)), 7, "PNG", "L", 3, 4, thumb=bytes(256))
+    >>> table[1].format, table.column("width").tolist()
+    ('PNG', [0, 3])
+    """
+
+    def __init__(self, n_rows: int) -> None:
+        self._rows = _mapped(n_rows)
+        self._words: list[str] = [""]
+        self._number_of = {"": 0}
+
+    @classmethod
+    def of(cls, facts: Iterable[FileFacts]) -> FactsTable:
+        """A table of these; itself if it is one."""
+        if isinstance(facts, FactsTable):
+            return facts
+        listed = list(facts)
+        table = cls(len(listed))
+        for row, fact in enumerate(listed):
+            table[row] = fact
+        return table
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __setitem__(self, row: int, fact: FileFacts) -> None:
+        thumb = fact.thumb or bytes(THUMB_PX**2)
+        self._rows[row] = (
+            fact.digest, fact.n_bytes, self._number(fact.format), self._number(fact.mode),
+            fact.width, fact.height, fact.orientation, fact.n_frames,
+            fact.brightness, fact.contrast, np.frombuffer(thumb, np.uint8),
+        )  # fmt: skip
+
+    @overload
+    def __getitem__(self, row: int) -> FileFacts: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[FileFacts]: ...
+    def __getitem__(self, row: int | slice) -> FileFacts | list[FileFacts]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        found = self._rows[row]
+        return FileFacts(
+            digest=found["digest"].tobytes(),
+            n_bytes=int(found["n_bytes"]),
+            format=self._words[found["format"]],
+            mode=self._words[found["mode"]],
+            width=int(found["width"]),
+            height=int(found["height"]),
+            orientation=int(found["orientation"]),
+            n_frames=int(found["n_frames"]),
+            brightness=float(found["brightness"]),
+            contrast=float(found["contrast"]),
+            thumb=found["thumb"].tobytes(),
+        )
+
+    def __iter__(self) -> Iterator[FileFacts]:
+        return (self[row] for row in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FactsTable) and list(self) == list(other)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One attribute of all, ``(N,)``; of the words, an array of str."""
+        values = self._rows[name]
+        return np.array(self._words)[values] if name in _WORDS else np.asarray(values)
+
+    @property
+    def digests(self) -> list[bytes]:
+        """Content digest of each image."""
+        return [digest.tobytes() for digest in self._rows["digest"]]
+
+    @property
+    def thumbs(self) -> NDArray[np.uint8]:
+        """``(N, 256)`` luma thumbnails, a view."""
+        return np.asarray(self._rows["thumb"])
+
+    def select(self, rows: NDArray[Any]) -> FactsTable:
+        """The table of some rows: a boolean mask or indices."""
+        chosen = object.__new__(FactsTable)
+        picked = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
+        chosen._rows = _mapped(len(picked))
+        for start in range(0, len(picked), 4096):
+            part = slice(start, start + 4096)
+            chosen._rows[part] = self._rows[picked[part]]
+        chosen._words, chosen._number_of = self._words, self._number_of
+        return chosen
+
+    def _number(self, word: str) -> int:
+        if word not in self._number_of:
+            self._number_of[word] = len(self._words)
+            self._words.append(word)
+        return self._number_of[word]
+
+
+def _mapped(n_rows: int) -> NDArray[Any]:
+    if n_rows * _ROW.itemsize <= MAX_BYTES_IN_MEMORY:
+        return np.zeros(n_rows, _ROW)
+    with tempfile.TemporaryFile(prefix="regraft-") as file:  # the map keeps it until it is freed
+        return np.memmap(file, _ROW, "w+", shape=(n_rows,))

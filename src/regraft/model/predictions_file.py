@@ -1,0 +1,69 @@
+"""Predictions as a CSV file, the same whoever writes them: a run, or `regraft predict --out`.
+
+The columns: ``path``; ``label``, what the image is, where that is known; ``predicted`` and its
+``probability``; ``p(CLASS)`` of every class, or, of more than fifty, ``top_5`` with the five most
+probable; ``error``, why a file could not be read.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.data.table import Rejected
+
+# Above this many classes the five most probable are named instead of all.
+MAX_CLASS_COLUMNS = 50
+
+
+def write(
+    file: str | os.PathLike[str],
+    paths: list[str],
+    proba: NDArray[Any],
+    classes: Sequence[str],
+    *,
+    labels: Sequence[Any] | None = None,
+    rejected: Iterable[Rejected] = (),
+) -> None:
+    """A row for each image, then one for each file that could not be read.
+
+    Parameters
+    ----------
+    file : path
+    paths : list of N str
+    proba : (N, K)
+    classes : sequence of K str
+    labels : sequence of N, optional
+        What the images are, where that is known.
+    rejected : iterable of Rejected
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    shows_all = len(classes) <= MAX_CLASS_COLUMNS
+    with open(file, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+        writer = csv.writer(stream)
+        known = ["label"] if labels is not None else []
+        extra = [f"p({c})" for c in classes] if shows_all else ["top_5"]
+        writer.writerow(["path", *known, "predicted", "probability", *extra, "error"])
+        for row, path in enumerate(paths):
+            p = proba[row]
+            best = int(p.argmax())
+            values = [f"{v:.5f}" for v in p] if shows_all else [_top_words(p, classes)]
+            given = [labels[row]] if labels is not None else []
+            writer.writerow([path, *given, classes[best], f"{p[best]:.5f}", *values, ""])
+        for bad in rejected:
+            blanks = [""] * (len(known) + 2 + len(extra))
+            writer.writerow([bad.path, *blanks, bad.reason])
+
+
+def _top_words(p: NDArray[Any], classes: Sequence[str]) -> str:
+    order = np.argsort(-p, kind="stable")[:5]
+    return " ".join(f"{classes[i]}={p[i]:.5f}" for i in order)
