@@ -17,6 +17,7 @@ import pytest
 from regraft.backbones import catalog
 from regraft.errors import BackboneError
 from regraft.features import engines, upkeep
+from regraft.features.agreement import MOST_ERROR, Agreement, agreement, made_up_pictures
 from regraft.features.engine import EngineInfo, Tap
 from regraft.features.engines import BuiltEngine, locate
 from regraft.images.geometry import Preprocess
@@ -50,20 +51,7 @@ def small(small_engines: Path, cache: Path) -> Path:
 
 
 def pixels_for(info: EngineInfo, n: int = 3) -> np.ndarray:
-    rng = np.random.default_rng(4)
-    height, width = info.preprocess.input_px
-    coarse = rng.integers(0, 256, (n, 8, 8, 3)).astype(np.uint8)
-    rows, columns = np.arange(height) * 8 // height, np.arange(width) * 8 // width
-    return np.ascontiguousarray(coarse[:, rows][:, :, columns])
-
-
-def worst_cosine(a: np.ndarray, b: np.ndarray, info: EngineInfo) -> float:
-    worst = 1.0
-    for tap in info.taps:
-        x, y = a[:, tap.start : tap.stop].astype(float), b[:, tap.start : tap.stop].astype(float)
-        lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-        worst = min(worst, float(((x * y).sum(1) / np.maximum(lengths, 1e-30)).min()))
-    return worst
+    return made_up_pictures(*info.preprocess.input_px, n)
 
 
 def assert_agrees_with_torch(name: str) -> None:
@@ -81,9 +69,9 @@ def assert_agrees_with_torch(name: str) -> None:
     state = reference._module.network.state_dict()
     before = weights.digest_of_tensors(state)
     wanted = reference.run(pixels)
-    least = 0.9999 if built.info.precision == "fp32" else 0.98
-    assert worst_cosine(found, wanted, built.info) > least
-    assert worst_cosine(found, wanted[[1, 2, 0]], built.info) < least, "pictures must differ"
+    assert agreement(found, wanted, built.info.taps).problem(built.info.precision) == ""
+    turned = agreement(found, wanted[[1, 2, 0]], built.info.taps)
+    assert turned.problem(built.info.precision), "pictures must differ"
     # Frozen is frozen: parameters and statistics as they were, and as the file's digest says.
     assert weights.digest_of_tensors(state) == before == built.info.weights_digest
     saved = weights.read_tensors(built.weights_path)
@@ -113,12 +101,12 @@ def test_the_default_backbone_agrees_with_pytorch(engine_cache: Path) -> None:
     assert_agrees = locate(catalog.resolve("default"), offline=True)
     from regraft.features.torch_engine import TorchEngine
 
-    pixels = pixels_for(assert_agrees.info)
+    pixels = pixels_for(assert_agrees.info, 8)
     found = assert_agrees.start().run(pixels)
     wanted = TorchEngine.load(assert_agrees.folder, assert_agrees.info, device="cpu").run(pixels)
-    least = 0.9999 if assert_agrees.info.precision == "fp32" else 0.98
-    assert worst_cosine(found, wanted, assert_agrees.info) > least
-    assert assert_agrees.info.check["worst_cosine"] >= least
+    info = assert_agrees.info
+    assert agreement(found, wanted, info.taps).problem(info.precision) == ""
+    assert Agreement(**info.check).problem(info.precision) == ""
 
 
 def test_the_mean_and_maximum_of_a_tap_are_those_of_the_map(cache: Path) -> None:
@@ -213,7 +201,7 @@ def test_a_graph_that_disagrees_is_refused_and_pytorch_runs(
     config = RunConfig(str(folder), backbone="random:test_resnet", device="cpu")
     prepared = prepare(config, listener=Listener(say=said.append), needs_splits=False)
     info = prepared.built.info
-    assert any("OpenVINO does not run test_resnet (cosine" in line for line in said)
+    assert any("OpenVINO does not run test_resnet (it disagrees" in line for line in said)
     assert any("PyTorch does" in note for note in info.notes)
     assert info.runtime.startswith("torch")
     assert isinstance(prepared.built.start(), TorchEngine)
@@ -222,7 +210,8 @@ def test_a_graph_that_disagrees_is_refused_and_pytorch_runs(
     monkeypatch.setenv("REGRAFT_CACHE", str(small_engines))
     other = prepare(config, needs_splits=False)
     assert other.built.info.runtime.startswith("openvino")
-    assert worst_cosine(prepared.X, other.X, info) > 0.9999
+    found = agreement(other.X, prepared.X, info.taps)
+    assert found.error < MOST_ERROR[other.built.info.precision]
     assert prepared.extraction.recipe.digest != other.extraction.recipe.digest
 
 

@@ -40,8 +40,6 @@ class CountingEngine(BuiltEngine):
         self.n_started.append(1)
         return self
 
-    def prepare(self) -> None: ...
-
     def run(self, pixels: np.ndarray) -> np.ndarray:
         assert self.n_run is not None
         self.n_run.append(len(pixels))

@@ -18,7 +18,7 @@ from regraft.images.geometry import Preprocess
 from regraft.machine.processor import available_cores
 
 # Raised when the graph itself changes meaning: other taps, pooling, normalisation.
-GRAPH_VERSION = 2
+GRAPH_VERSION = 3
 POOLING = ("mean", "max")
 
 
@@ -50,7 +50,7 @@ class EngineInfo:
         'openvino 2026.4.1' or 'torch 2.14.1'.
     precision : {'bf16', 'fp32'}
     batch_size : int
-        Images per request (`engine_builder.batch_size`).
+        Images per request: 1 on a CPU, more where PyTorch runs the network.
     check : dict
         How far the engine's numbers were from PyTorch's on real pixels.
     notes : tuple of str
@@ -59,8 +59,6 @@ class EngineInfo:
         timm's pretrained_cfg, for the artefact.
     variant : str
         What was changed of the network's own input (`Source.variant`).
-    takes_singles : bool
-        Its graph, made for one picture at a time, gives the same numbers.
     """
 
     name: str
@@ -77,7 +75,6 @@ class EngineInfo:
     notes: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
-    takes_singles: bool = False
 
     @property
     def taps(self) -> tuple[Tap, ...]:
@@ -110,10 +107,6 @@ class EngineInfo:
 
 class Engine(Protocol):
     """Pixels in, pooled activations of all stages out; `run` may be called from many threads."""
-
-    def prepare(self) -> None:
-        """Do what takes time now, and not when the first picture comes."""
-        ...
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, H, W, 3)`` uint8 to ``(N, D)`` float32."""

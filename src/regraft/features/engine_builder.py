@@ -19,15 +19,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from regraft.backbones import catalog, network
+from regraft.features.agreement import agreement, made_up_pictures
 from regraft.features.engine import EngineInfo, Sample, Tap
 from regraft.features.openvino_engine import GRAPH, OpenVINOEngine, openvino
 from regraft.features.torch_engine import describe
 from regraft.machine.processor import available_cores, precision
 
-# Worst allowed cosine between the engine's and PyTorch's numbers, per image and tap.
-# MEASUREMENTS: bf16 reaches 0.9949 and better for nine architectures, fp32 1.00000.
-WORST_COSINE = {"fp32": 0.9999, "bf16": 0.98}
-SMALL_WEIGHTS_BYTES = 32_000_000
+# Real pictures beside the made-up ones; more would only make the first run longer.
+MOST_REAL_PICTURES = 4
 
 
 def build_into(
@@ -64,26 +63,8 @@ def _as_openvino(
     folder: Path, tapped: network.TappedNetwork, info: EngineInfo, sample: Sample | None
 ) -> EngineInfo:
     info = replace(info, runtime=f"openvino {openvino_version()}", precision=precision())
-    weights_bytes = (folder / "weights.safetensors").stat().st_size
-    info = replace(info, batch_size=batch_size(info, weights_bytes))
-    shown = pictures(info, sample)
-    check = agreeing_graph(tapped, folder, info, info.taps, shown)
-    return replace(info, check=check, takes_singles=_takes_singles(folder, info, shown))
-
-
-def _takes_singles(folder: Path, info: EngineInfo, pixels: NDArray[np.uint8]) -> bool:
-    """Whether the graph, made for one picture at a time, says what it says of a batch: PyTorch's
-    trace may have written the size of the batch into it."""
-    if info.batch_size == 1:
-        return True
-    whole = OpenVINOEngine(folder, info)
-    singly = OpenVINOEngine(folder, replace(info, takes_singles=True))
-    try:
-        alone = np.concatenate([singly.run(one[None]) for one in pixels[:2]])
-    except Exception:  # the answer to any failure is to fill batches up
-        return False
-    wanted = whole.run(pixels[:2])
-    return alone.shape == wanted.shape and np.allclose(alone, wanted, rtol=1e-3, atol=1e-3)
+    check = agreeing_graph(tapped, folder, info, info.taps, pictures(info, sample))
+    return replace(info, batch_size=1, check=check)
 
 
 def agreeing_graph(
@@ -92,6 +73,8 @@ def agreeing_graph(
     info: EngineInfo,
     columns: Sequence[Tap],
     pixels: NDArray[np.uint8],
+    *,
+    is_pooled: bool = True,
 ) -> dict[str, Any]:
     """Write a module as a graph into `folder`; how far it is from PyTorch is returned.
 
@@ -104,17 +87,22 @@ def agreeing_graph(
     columns : sequence of Tap
         Of the D columns; each is compared for itself.
     pixels : (n, H, W, 3) uint8
+    is_pooled : bool
+        See `agreement`.
 
     Raises
     ------
     Exception
-        Whatever PyTorch and OpenVINO raise on what cannot be put in a graph, or a cosine too low.
+        Whatever PyTorch and OpenVINO raise on what cannot be put in a graph, or a disagreement.
     """
     height, width = info.preprocess.input_px
-    example = torch.zeros(info.batch_size, height, width, 3, dtype=torch.uint8)
-    to_graph(module, example, folder / GRAPH)
+    to_graph(module, torch.zeros(1, height, width, 3, dtype=torch.uint8), folder / GRAPH)
     engine = OpenVINOEngine(folder, info, n_threads=available_cores())
-    return _compare(engine.run(pixels), _reference(module, pixels), columns, info.precision)
+    wanted = _reference(module, pixels)
+    found = agreement(engine.run(pixels), wanted, columns, is_pooled=is_pooled)
+    if problem := found.problem(info.precision):
+        raise _DisagreementError(f"it disagrees with PyTorch: {problem}")
+    return found.to_dict()
 
 
 def to_graph(module: nn.Module, example: torch.Tensor, path: Path) -> None:
@@ -169,53 +157,14 @@ def openvino_version() -> str:
 
 
 def pictures(info: EngineInfo, sample: Sample | None = None) -> NDArray[np.uint8]:
-    """Up to eight preprocessed pictures; made-up ones (noise on soft shapes) if there are none."""
-    found = list(sample(info.preprocess))[:8] if sample else []
-    if found:
-        return np.stack(found)
-    height, width = info.preprocess.input_px
-    random = np.random.default_rng(0)
-    coarse = random.integers(0, 256, (4, 7, 7, 3)).astype(np.uint8)
-    rows, columns = np.arange(height) * 7 // height, np.arange(width) * 7 // width
-    noise = random.integers(-20, 21, (4, height, width, 3))
-    pixels: NDArray[np.uint8] = np.clip(coarse[:, rows][:, :, columns] + noise, 0, 255).astype(
-        np.uint8
+    """A few real pictures, where there are some, and made-up ones, which differ for certain."""
+    real = list(sample(info.preprocess))[:MOST_REAL_PICTURES] if sample else []
+    return np.concatenate(
+        [*(one[None] for one in real), made_up_pictures(*info.preprocess.input_px)]
     )
-    return pixels
 
 
 def _reference(module: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     with torch.inference_mode():
         features: NDArray[np.float32] = module(torch.from_numpy(pixels)).numpy()
     return features
-
-
-def _compare(
-    found: NDArray[np.float32],
-    wanted: NDArray[np.float32],
-    columns: Sequence[Tap],
-    precision: str,
-) -> dict[str, Any]:
-    """The worst cosine over images and taps; raises if it is too low."""
-    worst = {tap.name: _cosines(found, wanted, tap).min().item() for tap in columns}
-    name = min(worst, key=lambda tap: worst[tap])
-    if not worst[name] >= WORST_COSINE[precision]:
-        raise _DisagreementError(f"cosine {worst[name]:.4f} with PyTorch at {name}")
-    return {"images": len(found), "worst_cosine": round(worst[name], 7), "worst_tap": name}
-
-
-def _cosines(found: NDArray[np.float32], wanted: NDArray[np.float32], tap: Tap) -> NDArray[Any]:
-    a = found[:, tap.start : tap.stop].astype(np.float64)
-    b = wanted[:, tap.start : tap.stop].astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.where(lengths > 0, (a * b).sum(1) / np.maximum(lengths, 1e-30), 1.0)
-
-
-def batch_size(info: EngineInfo, weights_bytes: int) -> int:
-    """Images per request: one where weights and maps of one image stay in the core's cache.
-
-    Core-milliseconds an image at batches of 1, 4, 8, 16 in fp32: EfficientNet-Lite0 (19 MB of
-    weights) 9.9, 12.1, 12.1, 13.0; ResNet-50 (102 MB) 77, 66, 64, 75. bf16 tiles want more rows.
-    A rule and not a timing, so that a busy moment cannot change what is kept for good.
-    """
-    return 1 if info.precision == "fp32" and weights_bytes <= SMALL_WEIGHTS_BYTES else 8

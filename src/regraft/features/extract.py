@@ -274,7 +274,7 @@ class _Pass:
     def run(self, rows: list[int], n_threads: int | None) -> PassReport:
         n_threads = n_threads or available_cores()
         if not self.store_may_know:
-            self.built.engine().prepare()  # its start is no part of the pass
+            self.built.engine()  # its start is no part of the pass
         start = time.perf_counter()
         batch = max(1, self.built.info.batch_size)
         batches = iter([rows[i : i + batch] for i in range(0, len(rows), batch)])

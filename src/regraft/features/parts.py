@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +73,7 @@ def find(built: BuiltEngine, name: str) -> Part | None:
     from regraft.features.openvino_engine import OpenVINOEngine
 
     with contextlib.suppress(Exception):  # a damaged graph; the answer is as if there were none
-        whole = replace(info, takes_singles=False)  # of the part, that was not looked at
-        runner = OpenVINOEngine(folder, whole, n_threads=processor.available_cores())
-        runner.prepare()
+        runner = OpenVINOEngine(folder, info, n_threads=processor.available_cores())
         return Part(runner, folder.name, info.runtime, info.batch_size, facts)
     return None
 
@@ -130,7 +128,8 @@ def _build(
     from regraft.features import engine_builder
 
     with engines.working_folder() as made:
-        check = engine_builder.agreeing_graph(module, made, info, columns, example)
+        shown = engine_builder.pictures(info, lambda preprocess: list(example))
+        check = engine_builder.agreeing_graph(module, made, info, columns, shown, is_pooled=False)
         text = json.dumps({"facts": dict(facts), "check": check})
         (made / _FACTS).write_text(text, encoding="utf-8")
         atomic.publish(made, folder, is_whole=lambda: _read_facts(folder) is not None)

@@ -31,9 +31,6 @@ class TorchEngine:
         loaded = network.rebuild(folder / "weights.safetensors", info.architecture, info.config)
         return cls(network.tap(loaded)[0], device)
 
-    def prepare(self) -> None:
-        """Nothing is left to do."""
-
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, H, W, 3)`` uint8 to ``(N, D)`` float32."""
         with self._lock, torch.inference_mode(), warnings.catch_warnings():
