@@ -473,8 +473,8 @@ def test_settings_refuse_what_they_do_not_know() -> None:
         ({"epoch": 3}, "no setting 'epoch'"),
         ({"optimizer": "sdg"}, "no choice 'sdg'"),
         ({"epochs": "three"}, "must be int"),
-        ({"label_smoothing": 1.5}, "in 0 to 0.99"),
-        ({"learning_rate": float("nan")}, "finite"),
+        ({"label_smoothing": 1.5}, "must be float <= 0.99, got 1.5"),
+        ({"learning_rate": float("nan")}, "must be float >= 0.0, got nan"),
         ({"hidden": "a"}, "hidden"),
         ({"mean": "0.5,0.5"}, "3 numbers"),
     ]:
