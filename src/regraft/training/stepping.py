@@ -77,7 +77,7 @@ class Stepper:
         self.micro_batch = settings.batch_size
         self.compiled, self.notes = "", list[str]()
         self._pull = optim.L2SP(groups, settings.l2_sp) if settings.l2_sp else None
-        self._criterion = losses.Criterion(
+        self._criterion = losses.criterion(
             settings.loss, label_smoothing=settings.label_smoothing, gamma=settings.focal_gamma
         )
         self._compiled: Any = None
