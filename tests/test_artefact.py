@@ -28,6 +28,7 @@ from regraft import model as models
 from regraft.backbones import catalog, tensor_file
 from regraft.backbones.tensor_file import Stored, TensorFileError
 from regraft.errors import ArtefactError, WeightsError
+from regraft.evaluation.metrics import unit_rows
 from regraft.features import engines
 from regraft.features.engine import EngineInfo
 from regraft.images.geometry import Preprocess
@@ -36,7 +37,7 @@ from regraft.probe import source_classifier
 from regraft.probe.base import Head
 from regraft.probe.classifier import Classifier
 from regraft.probe.linear_head import LinearHead
-from regraft.probe.neighbours import NeighbourHead, unit_rows
+from regraft.probe.neighbours import NeighbourHead
 from regraft.probe.representation import Representation
 
 FILES = ("config.json", "model.safetensors", "regraft.safetensors")
