@@ -260,7 +260,11 @@ class Trainer:
             checkpoint.write(self.folder / checkpoint.BEST, {"model": self._state()}, meta)
         tensors, meta["optimizer"] = optim.optimizer_state(self.stepper.optimizer)
         meta["recent"] = len(self.recent)
-        parts = {"model": self.model.state_dict(), "optimizer": tensors, "ema": self._averaged()}
+        parts = {
+            "model": self.model.state_dict(),
+            "optimizer": tensors,
+            "average": self._averaged(),
+        }
         parts |= {f"recent.{i}": state for i, state in enumerate(self.recent)}
         checkpoint.write(self.folder / checkpoint.LAST, parts, meta)
 
@@ -269,6 +273,9 @@ class Trainer:
         saved = checkpoint.read(self.folder / checkpoint.LAST) if self.folder else None
         if saved is None or saved.meta.get("identity") != self.identity:
             return None
+        averaged = saved.part("average")
+        if self._average is not None and not averaged:
+            return None  # an older Regraft kept it in another way
         if len(saved.meta["epochs"]) > self.n_epochs:
             raise UsageError(
                 f"this run has gone through {len(saved.meta['epochs'])} epochs already, "
@@ -279,7 +286,7 @@ class Trainer:
         self.model.load_state_dict(saved.part("model"))
         self._restore_optimizer(saved.part("optimizer"), saved.meta["optimizer"])
         if self._average is not None:
-            self._average.load_state_dict(saved.part("ema"))
+            self._average.load_state_dict(averaged)
         self.recent = [saved.part(f"recent.{i}") for i in range(saved.meta["recent"])]
         self.history.epochs = [Epoch(**epoch) for epoch in saved.meta["epochs"]]
         self.history.notes[:] = saved.meta["notes"]
