@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 
 import numpy as np
@@ -95,47 +94,6 @@ def test_roc_rises_from_one_corner_to_the_other(case):
             assert np.isnan(rate).all()
 
 
-@settings(max_examples=60, deadline=None)
-@given(predicted())
-def test_macro_roc_has_the_mean_of_the_areas_and_the_mean_heights(case):
-    y, p = case
-    curve = c.macro_roc(y, p, max_points=None)
-    areas = metrics.auroc_one_vs_rest(y, p)
-    if np.isnan(areas).all():
-        assert np.isnan(curve.true_positive_rate).all()
-        return
-    assert area(curve) == pytest.approx(np.nanmean(areas))
-    for rate in (curve.false_positive_rate, curve.true_positive_rate):
-        assert (rate[0], rate[-1]) == (0, 1)
-        assert (np.diff(rate) >= 0).all()
-
-
-def test_macro_roc_is_the_vertical_mean_of_the_curves_of_the_classes():
-    rng = np.random.default_rng(3)
-    y = rng.integers(0, 4, 200)
-    p = softmax(rng.normal(size=(200, 4)) + np.eye(4)[y])  # no ties
-    curve = c.macro_roc(y, p, max_points=None)
-    at = rng.random(50)
-
-    def height(roc):
-        return roc.true_positive_rate[np.searchsorted(roc.false_positive_rate, at, "right") - 1]
-
-    each = [height(c.roc_curve(y == k, p[:, k], max_points=None)) for k in range(4)]
-    assert_allclose(height(curve), np.mean(each, axis=0))
-
-
-def test_macro_roc_of_a_thousand_classes_is_quick():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 1000, 4000)
-    p = rng.random((4000, 1000), dtype=np.float32)
-    p[np.arange(4000), y] += 0.5
-    start = time.perf_counter()
-    curve = c.macro_roc(y, p)
-    assert time.perf_counter() - start < 5
-    assert len(curve.true_positive_rate) <= c.MAX_POINTS
-    assert area(curve) == pytest.approx(np.nanmean(metrics.auroc_one_vs_rest(y, p)), abs=2e-3)
-
-
 # -- Precision and recall --
 
 
@@ -146,20 +104,10 @@ def test_precision_and_recall_agree_with_scikit_learn(case):
     curve = c.precision_recall_curve(is_class, score, max_points=None)
     if not is_class.any():
         assert np.isnan(curve.recall).all()
-        assert np.isnan(c.average_precision(is_class, score))
         return
     precision, recall, _ = sk.precision_recall_curve(is_class, score)
     assert_allclose(curve.precision, precision[::-1])
     assert_allclose(curve.recall, recall[::-1])
-    assert c.average_precision(is_class, score) == pytest.approx(
-        sk.average_precision_score(is_class, score)
-    )
-
-
-def test_average_precision_of_guessing_is_the_share_of_the_class():
-    is_class = np.arange(100) < 30
-    assert c.average_precision(is_class, np.zeros(100)) == pytest.approx(0.3)
-    assert c.average_precision(is_class, is_class.astype(float)) == 1
 
 
 # -- Coverage --
@@ -299,6 +247,6 @@ def test_without_temperature_leaves_a_zero_a_zero():
     ],
 )
 def test_bad_input_is_refused_with_what_is_wrong(is_class, score, match):
-    for function in (c.roc_curve, c.precision_recall_curve, c.average_precision):
+    for function in (c.roc_curve, c.precision_recall_curve):
         with pytest.raises(ValueError, match=match):
             function(is_class, score)

@@ -134,8 +134,7 @@ def test_no_pictures_and_one_picture(n):
 
 
 def test_a_chain_of_copies_is_one_unit():
-    unit = duplicates._connected(6, [duplicates.Pair(*ends, "near", 1.0) for ends in
-                                     [(4, 5), (3, 4), (2, 3), (0, 2)]])  # fmt: skip
+    unit = duplicates.connected(6, np.array([(4, 5), (3, 4), (2, 3), (0, 2)]))
     assert unit.tolist() == [0, 1, 0, 0, 0, 0]
 
 

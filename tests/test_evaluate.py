@@ -49,7 +49,7 @@ def _all_estimates(result):
 
 def _assert_sound(result):
     for name, estimate in _all_estimates(result):
-        if not estimate.is_defined:
+        if np.isnan(estimate.value):
             assert math.isnan(estimate.low)
             assert math.isnan(estimate.high)
             continue
@@ -132,7 +132,7 @@ def test_one_image():
     result = evaluate(np.array([1]), np.array([[0.2, 0.8]]), classes=["a", "b"])
     _assert_sound(result)
     assert (result.accuracy.low, result.accuracy.high) == pytest.approx(wilson_interval(1, 1))
-    assert not result.auroc.is_defined
+    assert np.isnan(result.auroc.value)
     assert result.brier.high == 2.0
 
 

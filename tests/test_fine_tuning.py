@@ -413,15 +413,16 @@ def test_where_training_sees_another_size_the_probe_at_its_own_is_a_candidate(
 # -- settings --
 
 
-def test_more_epochs_go_on_from_where_the_run_ended(room: Path) -> None:
-    constant = {"schedule": "constant", "warmup": 0.0, "views": 2, "patience": 0}
-    straight = run("partial", run_name="straight", **{**constant, "epochs": 4})
-    run("partial", run_name="longer", **{**constant, "epochs": 2})
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_more_epochs_go_on_from_where_the_run_ended(room: Path, ema: float) -> None:
+    constant = {"ema": ema, "schedule": "constant", "warmup": 0.0, "views": 2, "patience": 0}
+    straight = run("partial", run_name=f"straight-{ema}", **{**constant, "epochs": 4})
+    run("partial", run_name=f"longer-{ema}", **{**constant, "epochs": 2})
     config = RunConfig(
         "photos", method="partial", backbone=BACKBONE,
         training={**FAST, **constant, "epochs": 4},
     )  # fmt: skip
-    longer = experiment.run(config, out="runs", name="longer", resume=True)
+    longer = experiment.run(config, out="runs", name=f"longer-{ema}", resume=True)
     assert longer.metrics["training"]["resumed_at"] == 2
     first = load_file(straight.folder / "model" / "model.safetensors")
     second = load_file(longer.folder / "model" / "model.safetensors")
@@ -473,8 +474,8 @@ def test_settings_refuse_what_they_do_not_know() -> None:
         ({"epoch": 3}, "no setting 'epoch'"),
         ({"optimizer": "sdg"}, "no choice 'sdg'"),
         ({"epochs": "three"}, "must be int"),
-        ({"label_smoothing": 1.5}, "in 0 to 0.99"),
-        ({"learning_rate": float("nan")}, "finite"),
+        ({"label_smoothing": 1.5}, "must be float <= 0.99, got 1.5"),
+        ({"learning_rate": float("nan")}, "must be float >= 0.0, got nan"),
         ({"hidden": "a"}, "hidden"),
         ({"mean": "0.5,0.5"}, "3 numbers"),
     ]:

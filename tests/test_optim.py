@@ -24,7 +24,7 @@ from regraft.training.optim import (
     set_rates,
 )
 from regraft.training.schedules import SCHEDULES, cosine, one_cycle, rate, step_decay
-from regraft.training.weight_average import MovingAverage, mean_of
+from regraft.training.weight_average import mean_of, moving_average
 
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
@@ -357,67 +357,37 @@ def test_the_moving_average_by_hand():
     """Factors 1/10, 2/11, 3/12 on the old one, then at most the decay."""
     layer = nn.Linear(1, 1, bias=False).double()
     layer.weight.data.fill_(0.0)
-    average = MovingAverage(layer, 0.2)
+    average = moving_average(layer, 0.2)
     expected = 0.0
     for i, keep in enumerate([1 / 10, 2 / 11, 0.2, 0.2], 1):
         layer.weight.data.fill_(float(i))
-        average.update(layer)
+        average.update_parameters(layer)
         expected = keep * expected + (1 - keep) * i
-        assert average.state()["weight"].item() == pytest.approx(expected, rel=1e-12)
+        assert average.module.weight.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_after_many_updates_it_is_torchs():
+def test_buffers_of_the_average_are_the_networks_own():
     net = network()
-    average = MovingAverage(net, 0.9)
-    average.n_updates = 10_000
-    reference = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
-    )
-    reference.update_parameters(net)
-    optimizer = build_optimizer("sgd", parameter_groups(net, rate=0.1))
-    for step in range(4):
-        learn(net, optimizer, [step])
-        average.update(net)
-        reference.update_parameters(net)
-    expected = {n: p.detach() for n, p in reference.module.named_parameters()}
-    state = average.state()
-    torch.testing.assert_close({n: state[n] for n in expected}, expected)
+    average = moving_average(net, 0.9)
+    learn(net, build_optimizer("sgd", parameter_groups(net, rate=0.1)), [0])
+    average.update_parameters(net)
     for name, buffer in net.named_buffers():
-        assert torch.equal(state[name], buffer), "buffers are the network's own"
+        assert torch.equal(average.module.get_buffer(name), buffer)
 
 
 def test_the_average_goes_on_to_the_bit_and_into_the_network():
     net, optimizer = (n := network()), build_optimizer("sgd", parameter_groups(n, rate=0.1))
-    average, again = MovingAverage(net, 0.99), MovingAverage(network(1), 0.99)
+    average, again = moving_average(net, 0.99), moving_average(network(1), 0.99)
     learn(net, optimizer, [0])
-    average.update(net)
-    again.load(load(save(average.state())), n_updates=average.n_updates)
+    average.update_parameters(net)
+    again.load_state_dict(load(save(average.state_dict())))
     learn(net, optimizer, [1])
     for one in (average, again):
-        one.update(net)
-    for name, value in average.state().items():
-        assert torch.equal(value, again.state()[name])
-    net.load_state_dict(average.state())
-    assert torch.equal(net[0].weight, average.state()["0.weight"])
-    with pytest.raises(ValueError, match=r"differ in '4\.bias'"):
-        again.load({k: v for k, v in again.state().items() if k != "4.bias"}, n_updates=1)
-    with pytest.raises(ValueError, match=r"'4\.bias' is torch\.float64 \(3,\), expected"):
-        again.load({**again.state(), "4.bias": torch.zeros(3).double()}, n_updates=1)
-    with pytest.raises(ValueError, match=r"decay must be in \[0, 1\), got 1"):
-        MovingAverage(net, 1.0)
-
-
-def test_half_precision_is_averaged_in_float32():
-    layer = nn.Linear(1, 1, bias=False).bfloat16()
-    layer.weight.data.fill_(1.0)
-    average = MovingAverage(layer, 0.999)
-    average.n_updates = 10**6
-    layer.weight.data.fill_(2.0)
-    for _ in range(10):
-        average.update(layer)
-    assert average.state()["weight"].item() == pytest.approx(2 - 0.999**10, rel=1e-5)
-    layer.load_state_dict(average.state())
-    assert layer.weight.dtype == torch.bfloat16
+        one.update_parameters(net)
+    for name, value in average.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    net.load_state_dict(average.module.state_dict())
+    assert torch.equal(net[0].weight, average.module[0].weight)
 
 
 def test_the_even_mean_is_that_of_the_tensors():

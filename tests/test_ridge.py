@@ -7,6 +7,7 @@ row written twice, rows in another order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from sklearn.linear_model import Ridge
 
 from regraft.errors import TrainingError
 from regraft.probe import ridge
-from regraft.probe.ridge import RidgeSystem, fit_ridge
+from regraft.probe.ridge import FittedRidge, RidgeSystem, finish, rows_in_chunks
 
 Array = np.ndarray
 WIDE, TALL = (24, 40), (90, 12)  # N < D goes by the Gram matrix, N > D by the covariance
@@ -55,6 +56,10 @@ def refitted(Z: Array, y: Array, folds: Array, weight: Array, strength: float, K
 
 def single(n: int) -> Array:
     return np.arange(n)
+
+
+def fit_ridge(Z: Array, y: Array, **more: Any) -> FittedRidge:
+    return finish(RidgeSystem.build(lambda: rows_in_chunks(Z), y, **more))
 
 
 def units_of_two_to_five(n: int) -> Array:

@@ -30,7 +30,7 @@ def test_a_configuration_survives_json() -> None:
         ({"data": "x", "seed": 1.5}, ["'seed'", "int", "1.5"]),
         ({"data": "x", "seed": True}, ["'seed'", "int", "True"]),
         ({"data": "x", "taps": "final"}, ["'taps'", "'final'"]),
-        ({"data": "x", "taps": [1]}, ["'taps'", "[1]"]),
+        ({"data": "x", "taps": [1]}, ["'taps[0]'", "str", "got 1"]),
         ({"data": "x", "test_fraction": "0.2"}, ["'test_fraction'", "float", "'0.2'"]),
         ({"data": None}, ["'data'", "None"]),
     ],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from regraft.cli import training_options
 from regraft.errors import ConfigError
-from regraft.machine import typed
+from regraft.machine import json_values
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS, TRAINED
 from regraft.training.settings import (
@@ -173,7 +173,7 @@ def test_a_method_that_is_none_is_refused_before_its_settings() -> None:
         ({"crop_scale": "0.5,2"}, ["<= 1", "--crop-scale"]),
         ({"crop_scale": "0.5"}, ["crop_scale", "2 numbers"]),
         ({"augment": "none", "degrees": 10.0}, ["'none'", "takes no settings", "--degrees"]),
-        ({"vertical_flip": 2.0}, ["vertical_flip", "0 to 1"]),
+        ({"vertical_flip": 2.0}, ["vertical_flip", "<= 1.0", "2.0"]),
         ({"mean": "123,117,104"}, ["mean", "0..1", "123"]),
         ({"std": "0,0.2,0.2"}, ["std", "above 0"]),
         ({"batch_size": None}, ["'batch_size'", "int", "None"]),
@@ -246,4 +246,9 @@ def test_the_help_says_it_too() -> None:
     ],
 )  # fmt: skip
 def test_values_are_of_the_kind_that_is_written(value: Any, kind: Any, is_right: bool) -> None:
-    assert typed.is_of(value, kind) is is_right
+    if is_right:
+        assert json_values.fitted(value, kind) == value
+        return
+    with pytest.raises(json_values.MisfitError, match=r"'x(\[1\])?' must be") as caught:
+        json_values.fitted(value, kind, "x")
+    assert "got" in str(caught.value)

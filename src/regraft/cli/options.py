@@ -112,9 +112,6 @@ output = _together(
 
 def require_usable(config: RunConfig) -> None:
     """Refuse, before any work, what can be written in a configuration but not be done here."""
-    if config.seed < 0:
-        raise UsageError(f"the seed must be 0 or more, got {config.seed}", cure="--seed 0")
-
     devices.require_device(config.device)
     if METHODS[config.method].trains:
         from regraft.training.trackers import require_tracker

@@ -1,7 +1,7 @@
 """A manifest as a table: a CSV, TSV or Parquet file that lists images, one per row.
 
 Text manifests are read by the csv module, not by polars: it keeps the line numbers that messages
-need and names that are not UTF-8, and it streams. polars reads Parquet.
+need and names that are not UTF-8, and it streams. polars reads Parquet, where it is installed.
 """
 
 from __future__ import annotations
@@ -173,7 +173,14 @@ def _collect(source: str, reader: Any, header: list[str], chosen: dict[str, str]
 
 
 def _read_parquet(source: str, columns: dict[str, str | None]) -> _Rows:
-    import polars as pl
+    try:
+        import polars as pl
+    except ImportError as error:
+        raise TableError(
+            "a Parquet manifest needs the package polars, which is not installed",
+            place=source,
+            cure="pip install 'regraft[parquet]'; or save the table as CSV",
+        ) from error
 
     path = os.path.abspath(source)
     _require_that_reading_ends(path)

@@ -2,7 +2,7 @@
 
 Every curve is exact where it is computed (images with one score come together, never one after the
 other) and then thinned: the points go that no eye would miss. Numbers are never read off a thinned
-curve; `metrics.auroc` and `average_precision` see all images.
+curve; `metrics.auroc` sees all images.
 
 N images, K classes, P points. Undefined is NaN, as in `metrics`: without images of the class there
 is no share of them.
@@ -17,7 +17,7 @@ import numpy as np
 
 from regraft.evaluation.calibration import softmax
 from regraft.evaluation.intervals import score_interval
-from regraft.evaluation.metrics import Array, divide, iterate_columns
+from regraft.evaluation.metrics import Array, divide
 
 MAX_POINTS = 200
 SMALLEST_SHARE = 0.5  # of the images that `keep_at_accuracy` keeps
@@ -117,45 +117,6 @@ def roc_curve(is_class: Array, score: Array, *, max_points: int | None = MAX_POI
     return Roc(x[rows], y[rows])
 
 
-def macro_roc(y_true: Array, proba: Array, *, max_points: int | None = MAX_POINTS) -> Roc:
-    """Mean over the classes of the share found, at every rate of false alarms.
-
-    Of each image only one thing counts: which share of the other classes' images scores above it
-    on its own class. That is the false alarm rate from which on the image is found, so the macro
-    curve is the distribution of these shares, every class weighing the same, and the area under it
-    is exactly the macro AUROC. Of equal scores each stands in the middle of the tie.
-
-    Parameters
-    ----------
-    y_true : int array of shape (N,)
-    proba : array of shape (N, K)
-        Classes with no images, or with all of them, are left out of the mean.
-
-    Examples
-    --------
-    >>> y, p = np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
-    >>> curve = macro_roc(y, p)
-    >>> curve.false_positive_rate, curve.true_positive_rate
-    (array([0. , 0. , 0.5, 0.5, 1. , 1. ]), array([0.  , 0.25, 0.25, 0.75, 0.75, 1.  ]))
-    """
-    found_at, weight = [], []
-    for k, column in iterate_columns(proba):
-        above = _share_above(column, y_true == k)
-        if above.size:
-            found_at.append(above)
-            weight.append(np.full(above.size, 1 / above.size))
-    if not found_at:
-        return Roc(np.full(1, np.nan), np.full(1, np.nan))
-    at, of_image = np.unique(np.concatenate(found_at).round(12), return_inverse=True)
-    found = np.cumsum(np.bincount(of_image, np.concatenate(weight))) / len(found_at)
-    found /= found[-1]
-    # A staircase: along to where images are found, then up.
-    x = np.concatenate([[0.0], np.repeat(at, 2), [1.0]])
-    y = np.concatenate([[0.0, 0.0], np.repeat(found, 2)])
-    rows = _thinned(x, y, max_points)
-    return Roc(x[rows], y[rows])
-
-
 def precision_recall_curve(
     is_class: Array, score: Array, *, max_points: int | None = MAX_POINTS
 ) -> PrecisionRecall:
@@ -176,28 +137,6 @@ def precision_recall_curve(
     recall, precision = _shares(np.append(0, hits)), np.append(1.0, hits / called)
     rows = _thinned(recall, precision, max_points)
     return PrecisionRecall(recall[rows], precision[rows])
-
-
-def average_precision(is_class: Array, score: Array) -> float:
-    """Mean precision over the images of the class, each at the threshold that finds it.
-
-    The sum of precision times the gain of recall, without interpolation, which would flatter.
-    NaN without images of the class; their share among all is what guessing reaches.
-
-    References
-    ----------
-    Zhu (2004), Recall, precision and average precision, University of Waterloo. Davis, Goadrich
-    (2006), ICML, for why not to interpolate.
-
-    Examples
-    --------
-    >>> round(average_precision(np.array([True, True, False]), np.array([0.9, 0.4, 0.6])), 4)
-    0.8333
-    """
-    hits, called, _ = _counts(is_class, score)
-    if not hits[-1]:
-        return float("nan")
-    return float(np.diff(hits, prepend=0) @ (hits / called) / hits[-1])
 
 
 def coverage_curve(
@@ -311,23 +250,6 @@ def _counts(is_class: Array, score: Array) -> tuple[Array, Array, Array]:
     ordered = score[order]
     last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(score) - 1)
     return np.cumsum(is_class[order])[last], last + 1, ordered[last]
-
-
-def _share_above(score: Array, is_class: Array) -> Array:
-    """For each image of the class, which share of the others scores above it; ties count half.
-
-    Empty without others. One quick sort of all scores takes a quarter of the time that
-    `metrics.placements` needs for both sides.
-    """
-    own, n_others = np.sort(score[is_class]), np.count_nonzero(~is_class)
-    if not n_others:
-        return np.empty(0)
-    ordered = np.sort(score)
-    at_most, less = (
-        np.searchsorted(ordered, own, side) - np.searchsorted(own, own, side)
-        for side in ("right", "left")
-    )
-    return 1 - (at_most + less) / (2 * n_others)
 
 
 def _shares(counts: Array) -> Array:

@@ -56,10 +56,6 @@ class Estimate:
         value, low, high = (None if math.isnan(x) else x for x in (self.value, self.low, self.high))
         return {"value": value, "low": low, "high": high, "level": self.level}
 
-    @property
-    def is_defined(self) -> bool:
-        return not math.isnan(self.value)
-
 
 def wilson_interval(n_correct: int, n_images: int, *, level: float = 0.95) -> tuple[float, float]:
     """Interval for a proportion such as accuracy, by Wilson's score method.

@@ -152,25 +152,6 @@ def auroc(is_positive: Array, scores: Array) -> float:
     return float(above.mean()) if above.size else float("nan")
 
 
-def auroc_one_vs_rest(y_true: Array, proba: Array) -> Array:
-    """AUROC of each class against all others, shape (K,); NaN for a class with no images."""
-    values = (auroc(y_true == k, column) for k, column in iterate_columns(proba))
-    return np.fromiter(values, float, count=proba.shape[1])
-
-
-def top_k_accuracy(y_true: Array, proba: Array, k: int) -> float:
-    """Fraction of images whose true class is among the ``k`` most probable.
-
-    Of equal probabilities the class with the lower code ranks first, as in ``argmax``.
-
-    Examples
-    --------
-    >>> top_k_accuracy(np.array([1, 2]), np.array([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]]), 2)
-    0.5
-    """
-    return float(np.mean(true_ranks(y_true, proba) < k))
-
-
 def log_loss(y_true: Array, proba: Array, *, sample_weight: Array | None = None) -> float:
     """Mean of minus the natural logarithm of the probability given to the true class; 0 is best.
 
@@ -183,24 +164,6 @@ def log_loss(y_true: Array, proba: Array, *, sample_weight: Array | None = None)
     0.4581
     """
     return float(np.average(log_losses(y_true, proba), weights=sample_weight))
-
-
-def brier_score(y_true: Array, proba: Array, *, sample_weight: Array | None = None) -> float:
-    """Mean squared distance of the row of probabilities from the truth; 0 is best, 2 is worst.
-
-    The sum runs over all K classes, as Brier wrote it. For two classes this is twice the form that
-    looks at the positive class only.
-
-    References
-    ----------
-    Brier (1950), Monthly Weather Review 78(1).
-
-    Examples
-    --------
-    >>> round(brier_score(np.array([1]), np.array([[0.2, 0.8]])), 4)
-    0.08
-    """
-    return float(np.average(brier_scores(y_true, proba), weights=sample_weight))
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,21 +219,6 @@ def reliability_table(
         confidence=divide(np.bincount(bins, weights=weight * confidence, minlength=n_bins), n),
         accuracy=divide(np.bincount(bins, weights=weight * is_right, minlength=n_bins), n),
     )
-
-
-def expected_calibration_error(
-    y_true: Array, proba: Array, *, n_bins: int = 15, sample_weight: Array | None = None
-) -> float:
-    """How far confidence and accuracy lie apart, on average over images; 0 is best.
-
-    The estimate is biased upwards on small sets: even perfect probabilities give more than 0,
-    since the accuracy in each bin is a noisy count (Kumar, Liang, Ma 2019).
-
-    References
-    ----------
-    Guo, Pleiss, Sun, Weinberger (2017), ICML.
-    """
-    return reliability_table(y_true, proba, n_bins=n_bins, sample_weight=sample_weight).ece
 
 
 # -- One value per image, from which the means above and their intervals are made --

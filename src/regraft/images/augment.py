@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from regraft.errors import ConfigError
-from regraft.images.geometry import Preprocess
+from regraft.images.geometry import Preprocess, as_tuple
 from regraft.images.modes import Pixels
 from regraft.wording import near_names
 
@@ -199,7 +199,7 @@ class Augmentation:
         settings = [field.name for field in fields(cls)][1:]
         for given in overrides:
             _known("augmentation setting", given, settings)
-        changed = {name: _frozen(value) for name, value in overrides.items()}
+        changed = {name: as_tuple(value) for name, value in overrides.items()}
         return cls(name, **{**PRESETS[name][1], **changed})
 
     @classmethod
@@ -210,7 +210,7 @@ class Augmentation:
             _known("augmentation setting", given, names)
         if missing := sorted(set(names) - set(values)):
             raise ConfigError(f"augmentation without {missing}")
-        return cls(**{name: _frozen(value) for name, value in values.items()})
+        return cls(**{name: as_tuple(value) for name, value in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Values for JSON."""
@@ -553,7 +553,3 @@ def _is_range(value: object, most: float) -> bool:
 def _refuse(name: str, value: object, is_valid: bool, rule: str) -> None:
     if not is_valid:
         raise ConfigError(f"{name} must be {rule}; got {value!r}")
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

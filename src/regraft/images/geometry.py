@@ -121,7 +121,7 @@ class Preprocess:
             raise ConfigError(f"unknown preprocessing {unknown}; known are {sorted(names)}")
         if missing := sorted(names - set(values)):
             raise ConfigError(f"preprocessing without {missing}")
-        given: dict[str, Any] = {k: _frozen(v) for k, v in values.items()}
+        given: dict[str, Any] = {k: as_tuple(v) for k, v in values.items()}
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:
@@ -227,7 +227,8 @@ def _span(n_source: int, n_resized: int, n_wanted: int) -> _Span:
     return _Span(first * scale, stop, n_source, n_out, (n_wanted - n_out) // 2)
 
 
-def _frozen(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
+    """JSON's lists as tuples, all else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from msgspec import Meta, Struct, field
 
 from regraft.errors import ArtefactError, RegraftError
 from regraft.features.engine import EngineInfo
 from regraft.images.geometry import Preprocess
+from regraft.machine import json_values
 
 # Raised when an older Regraft would misread the file; new keys alone do not.
 FORMAT = 1
@@ -25,9 +26,94 @@ CONFIG, NETWORK, LEARNT = "config.json", "model.safetensors", "regraft.safetenso
 ANEW = "copy the folder again from where it was saved, or train the model again"
 
 _MAX_CONFIG_BYTES = 32 * 2**20
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+T = TypeVar("T")
+Text = Annotated[str, Meta(min_length=1)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Count = Annotated[int, Meta(ge=0, lt=2**31)]
 # Far above what any network takes; below what would exhaust the memory.
-_MAX_SIDE_PX = 16_384
+Side = Annotated[int, Meta(ge=1, le=16_384)]
+Byte = Annotated[int, Meta(ge=0, le=255)]
+# What is no number in float's range would fail later, where nobody expects it.
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Triple = tuple[Number, Number, Number]
+
+
+class _Files(Struct):
+    config: Sha256 = field(name=CONFIG)
+    network: Sha256 = field(name=NETWORK)
+    learnt: Sha256 = field(name=LEARNT)
+
+
+class _Versioned(Struct):
+    format: Annotated[int, Meta(ge=1)]
+    files: _Files
+
+
+class _Envelope(Struct):
+    """What is asked first, of any format."""
+
+    regraft: _Versioned
+
+
+class _Head(Struct):
+    kind: Text
+
+
+class _Representation(Struct):
+    taps: Annotated[list[Text], Meta(min_length=1)]
+    blocks: list[tuple[str, int, int, bool]]  # tap, start, stop, is_normalised
+
+
+class _Preprocess(Struct):
+    """The numbers; their meaning is checked by `Preprocess` itself."""
+
+    input_px: tuple[Side, Side]
+    resize_px: Side
+    fill: tuple[Byte, Byte, Byte]
+    mean: Triple
+    std: Triple
+    interpolation: Text
+    crop_mode: Text
+
+
+class _Backbone(Struct):
+    name: Text
+    digest: Sha256
+    licence: str
+    origin: str
+    num_classes: Count
+    variant: str = ""  # what was changed of its own input; older models have no such key
+
+
+class _Engine(Struct):
+    runtime: Text
+    precision: Annotated[str, Meta(pattern=r"^(bf16|fp32)\Z")]
+
+
+class _Ours(_Versioned):
+    classes: Annotated[list[Text], Meta(min_length=2)]
+    method: Text
+    head: _Head
+    representation: _Representation
+    temperature: Annotated[float, Meta(gt=0, le=1e300)]
+    widths: list[tuple[str, Annotated[int, Meta(ge=1, lt=2**31)]]]  # stage, width
+    preprocess: _Preprocess
+    backbone: _Backbone
+    engine: _Engine
+    timm: bool
+
+
+class _Pretrained(Struct):
+    input_size: tuple[Count, Side, Side]
+    mean: Triple
+    std: Triple
+
+
+class _File(Struct):
+    architecture: Text
+    pretrained_cfg: _Pretrained
+    regraft: _Ours
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,32 +163,26 @@ def read(folder: Path) -> Config:
     """
     path = folder / CONFIG
     raw = _parse(path)
-    top = _Object(raw, "", path)
     if "regraft" not in raw:
         raise ArtefactError(
             "config.json has no 'regraft' object, so this is no model of Regraft",
             place=str(path),
             cure=f"to use it as a backbone: --backbone local-dir:{folder}",
         )
-    ours = top.object("regraft")
-    _check_format(ours, path)
-    files = ours.object("files")
-    found = digest_of(raw)
-    if found != files.sha256(CONFIG):
-        files.refuse(
-            f"config.json was changed: the sha256 of its content is {found}, "
-            f"saved was {files.values[CONFIG]}"
-        )
+    _check_whole(raw, path)
+    file = _fitted(raw, _File, path)
+    ours = file.regraft
+    _check_names(ours, path)
     return Config(
         raw=raw,
-        classes=_classes(ours),
-        method=ours.text("method"),
-        head_kind=ours.object("head").text("kind"),
-        representation=_representation(ours.object("representation")),
-        temperature=_temperature(ours),
-        info=_info(top, ours),
-        opens_with_timm=ours.truth("timm"),
-        files={name: files.sha256(name) for name in (NETWORK, LEARNT)},
+        classes=tuple(ours.classes),
+        method=ours.method,
+        head_kind=ours.head.kind,
+        representation={"taps": ours.representation.taps, "blocks": ours.representation.blocks},
+        temperature=ours.temperature,
+        info=_info(raw, file, path),
+        opens_with_timm=ours.timm,
+        files={NETWORK: ours.files.network, LEARNT: ours.files.learnt},
     )
 
 
@@ -153,11 +233,7 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ArtefactError(
             f"config.json is not JSON: {str(error)[:120]}", place=str(path), cure=ANEW
         ) from error
-    if not isinstance(raw, dict):
-        raise ArtefactError(
-            f"config.json must hold an object, found {_shown(raw)}", place=str(path), cure=ANEW
-        )
-    return raw
+    return _fitted(raw, dict[str, Any], path)
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -171,171 +247,72 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _check_format(ours: _Object, path: Path) -> None:
-    version = ours.count("format")
-    if version > FORMAT:
+def _check_whole(raw: dict[str, Any], path: Path) -> None:
+    """Whether the file is of a format that is known, and as it was saved."""
+    ours = _fitted(raw, _Envelope, path).regraft
+    if ours.format > FORMAT:
         raise ArtefactError(
-            f"the model is of format {version}, this Regraft reads up to format {FORMAT}",
+            f"the model is of format {ours.format}, this Regraft reads up to format {FORMAT}",
             place=str(path),
             cure="pip install --upgrade regraft",
-            found=version,
+            found=ours.format,
             known=FORMAT,
+        )
+    found = digest_of(raw)
+    if found != ours.files.config:
+        raise _refusal(
+            f"config.json was changed: the sha256 of its content is {found}, "
+            f"saved was {ours.files.config}",
+            path,
+            "regraft.files",
         )
 
 
-def _classes(ours: _Object) -> tuple[str, ...]:
-    classes = ours.items("classes")
-    if not all(isinstance(name, str) and name for name in classes):
-        ours.refuse("'classes' must be names, none of them empty", "classes")
-    if len(classes) < 2:
-        ours.refuse(f"'classes' must be at least 2, found {len(classes)}", "classes")
-    if len(set(classes)) < len(classes):
-        twin = next(name for name in classes if classes.count(name) > 1)
-        ours.refuse(f"class {twin!r} stands {classes.count(twin)} times", "classes")
-    return tuple(classes)
+def _check_names(ours: _Ours, path: Path) -> None:
+    """That no name stands twice, and that the last stage is the last."""
+    stages = [stage for stage, _ in ours.widths]
+    for key, names in (
+        ("classes", ours.classes),
+        ("representation.taps", ours.representation.taps),
+        ("widths", stages),
+    ):
+        if twin := next((name for name in names if names.count(name) > 1), None):
+            rule = f"names must be different, {twin!r} stands {names.count(twin)} times"
+            raise _refusal(rule, path, f"regraft.{key}")
+    if stages[-1:] != ["final"]:
+        rule = f"'final' must be the last stage, found {json_values.shown(stages)}"
+        raise _refusal(rule, path, "regraft.widths")
 
 
-def _temperature(ours: _Object) -> float:
-    temperature = float(ours.number("temperature"))
-    if not temperature > 0:
-        ours.refuse(f"'temperature' must be above 0, found {temperature}", "temperature")
-    return temperature
-
-
-def _representation(ours: _Object) -> dict[str, Any]:
-    taps, blocks = ours.items("taps"), ours.items("blocks")
-    if not taps or not all(isinstance(tap, str) for tap in taps) or len(set(taps)) < len(taps):
-        ours.refuse(f"'taps' must be different names of stages, found {_shown(taps)}", "taps")
-    kinds = [str, int, int, bool]
-    if not all(isinstance(b, list) and [type(part) for part in b] == kinds for b in blocks):
-        ours.refuse("'blocks' must be [tap, start, stop, is_normalised] each", "blocks")
-    return {"taps": taps, "blocks": blocks}
-
-
-def _info(top: _Object, ours: _Object) -> EngineInfo:
-    backbone, engine = ours.object("backbone"), ours.object("engine")
-    architecture = top.text("architecture")
-    if engine.text("precision") not in ("bf16", "fp32"):
-        engine.refuse("'precision' must be bf16 or fp32", "precision")
+def _info(raw: dict[str, Any], file: _File, path: Path) -> EngineInfo:
+    ours, backbone = file.regraft, file.regraft.backbone
+    try:
+        preprocess = Preprocess.from_dict(raw["regraft"]["preprocess"])
+    except RegraftError as error:
+        raise _refusal(error.rule, path, "regraft.preprocess") from error
     return EngineInfo(
-        name=backbone.text("name"),
-        architecture=architecture,
-        weights_digest=backbone.sha256("digest"),
-        licence=backbone.text("licence", may_be_empty=True),
-        origin=backbone.text("origin", may_be_empty=True),
-        preprocess=_preprocess(ours.object("preprocess")),
-        widths=_widths(ours),
-        runtime=engine.text("runtime"),
-        precision=engine.text("precision"),
-        config=_timm_config(top, backbone),
-        variant=_variant(backbone),
+        name=backbone.name,
+        architecture=file.architecture,
+        weights_digest=backbone.digest,
+        licence=backbone.licence,
+        origin=backbone.origin,
+        preprocess=preprocess,
+        widths=tuple(ours.widths),
+        runtime=ours.engine.runtime,
+        precision=ours.engine.precision,
+        # timm's pretrained_cfg as the original network had it: its number of source classes.
+        config={**raw["pretrained_cfg"], "num_classes": backbone.num_classes},
+        variant=backbone.variant,
     )
 
 
-def _variant(backbone: _Object) -> str:
-    """What was changed of the network's own input; older models have no such key."""
-    return backbone.text("variant", may_be_empty=True) if "variant" in backbone.values else ""
-
-
-def _widths(ours: _Object) -> tuple[tuple[str, int], ...]:
-    widths = ours.items("widths")
-    for pair in widths:
-        if not isinstance(pair, list) or [type(part) for part in pair] != [str, int]:
-            ours.refuse(f"'widths' must be [stage, width] each, found {_shown(pair)}", "widths")
-        if not 1 <= pair[1] < 2**31:
-            ours.refuse(f"the width of stage {pair[0]!r} is {pair[1]}", "widths")
-    names = [name for name, _ in widths]
-    if len(set(names)) < len(names) or names[-1:] != ["final"]:
-        ours.refuse(f"'widths' must be different stages, 'final' the last; found {names}", "widths")
-    return tuple((name, width) for name, width in widths)
-
-
-def _preprocess(ours: _Object) -> Preprocess:
-    """The numbers are checked here, their meaning by `Preprocess` itself."""
-    sides = [*ours.numbers("input_px", 2), ours.number("resize_px"), *ours.numbers("fill", 3)]
-    if not all(type(side) is int and 0 <= side <= _MAX_SIDE_PX for side in sides):
-        ours.refuse(f"'input_px', 'resize_px', 'fill' must be whole numbers, found {sides}")
-    ours.numbers("mean", 3), ours.numbers("std", 3)
-    ours.text("interpolation"), ours.text("crop_mode")
+def _fitted(raw: Any, kind: type[T], path: Path) -> T:
     try:
-        return Preprocess.from_dict(ours.values)
-    except RegraftError as error:
-        ours.refuse(error.rule)
+        return json_values.fitted(raw, kind)
+    except json_values.MisfitError as error:
+        raise _refusal(error.rule, path, error.key) from error
 
 
-def _timm_config(top: _Object, backbone: _Object) -> dict[str, Any]:
-    """timm's pretrained_cfg as the original network had it: its number of source classes."""
-    config = top.object("pretrained_cfg")
-    _, height, width = config.numbers("input_size", 3)
-    if not all(type(s) is int and 1 <= s <= _MAX_SIDE_PX for s in (height, width)):
-        config.refuse(f"'input_size' must be channels, height, width; found {height}, {width}")
-    config.numbers("mean", 3), config.numbers("std", 3)
-    n_source = backbone.count("num_classes", least=0)
-    return {**config.values, "num_classes": n_source}
-
-
-@dataclass(frozen=True)
-class _Object:
-    """A JSON object and its place, so that each refusal names the key and what was found."""
-
-    values: dict[str, Any]
-    name: str
-    path: Path
-
-    def refuse(self, rule: str, key: str = "") -> NoReturn:
-        at = ".".join(part for part in (self.name, key) if part)
-        place = f"{self.path}, key {at!r}" if at else str(self.path)
-        raise ArtefactError(rule, place=place, cure=ANEW)
-
-    def _get(self, key: str, what: str, fits: Callable[[Any], bool]) -> Any:
-        if key not in self.values:
-            self.refuse("the key is missing", key)
-        value = self.values[key]
-        if not fits(value):
-            self.refuse(f"{key!r} must be {what}, found {_shown(value)}", key)
-        return value
-
-    def object(self, key: str) -> _Object:
-        found = self._get(key, "an object", lambda v: isinstance(v, dict))
-        return _Object(found, f"{self.name}.{key}".lstrip("."), self.path)
-
-    def items(self, key: str) -> list[Any]:
-        found: list[Any] = self._get(key, "a list", lambda v: isinstance(v, list))
-        return found
-
-    def text(self, key: str, *, may_be_empty: bool = False) -> str:
-        what = "a text" if may_be_empty else "a text that is not empty"
-        fits = lambda v: isinstance(v, str) and (may_be_empty or bool(v))  # noqa: E731
-        return str(self._get(key, what, fits))
-
-    def sha256(self, key: str) -> str:
-        fits = lambda v: isinstance(v, str) and bool(_SHA256.fullmatch(v))  # noqa: E731
-        return str(self._get(key, "64 hexadecimal digits", fits))
-
-    def truth(self, key: str) -> bool:
-        return bool(self._get(key, "true or false", lambda v: isinstance(v, bool)))
-
-    def count(self, key: str, *, least: int = 1) -> int:
-        what = f"a whole number of at least {least}"
-        return int(self._get(key, what, lambda v: type(v) is int and least <= v < 2**31))
-
-    def number(self, key: str) -> Any:
-        return self._get(key, "a finite number", _is_number)
-
-    def numbers(self, key: str, n: int) -> list[Any]:
-        found = self.items(key)
-        if len(found) != n or not all(map(_is_number, found)):
-            self.refuse(f"{key!r} must be {n} finite numbers, found {_shown(found)}", key)
-        return found
-
-
-def _is_number(value: object) -> bool:
-    # An int beyond float's range would fail later, where nobody expects it.
-    if type(value) is int:
-        return abs(value) < 2**63
-    return type(value) is float and math.isfinite(value)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _refusal(rule: str, path: Path, key: str) -> ArtefactError:
+    place = f"{path}, key {key!r}" if key else str(path)
+    return ArtefactError(rule, place=place, cure=ANEW)

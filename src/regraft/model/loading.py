@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from regraft.backbones import catalog
-from regraft.backbones.tensor_file import TensorFile, TensorFileError
+from regraft.backbones import catalog, tensor_file
+from regraft.backbones.tensor_file import Stored, TensorFileError
 from regraft.errors import ArtefactError
 from regraft.features.engine import EngineInfo
 from regraft.model import config_file
@@ -53,8 +54,8 @@ def load(folder: str | os.PathLike[str]) -> Classifier:
     config = config_file.read(folder)
     # The headers first: of a file that was cut off they say so; its digest only says "changed".
     network, learnt = (_open(folder / name) for name in (config_file.NETWORK, config_file.LEARNT))
-    for path in (network.path, learnt.path):
-        _check_digest(path, config.files[path.name])
+    for name in (config_file.NETWORK, config_file.LEARNT):
+        _check_digest(folder / name, config.files[name])
     try:
         tensors = _learnt_tensors(learnt)
         source = _source_classifier(config, network, learnt)
@@ -132,9 +133,9 @@ def head_of(kind: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _open(path: Path) -> TensorFile:
+def _open(path: Path) -> Mapping[str, Stored]:
     try:
-        return TensorFile.open(path)
+        return tensor_file.read(path)
     except FileNotFoundError as error:
         raise ArtefactError(
             f"{path.name} is missing", place=str(path.parent), cure=config_file.ANEW
@@ -164,8 +165,8 @@ def _check_digest(path: Path, wanted: str) -> None:
         )
 
 
-def _learnt_tensors(file: TensorFile) -> Tensors:
-    tensors = {name: file.array(name) for name in file.entries if not name.startswith("network.")}
+def _learnt_tensors(file: Mapping[str, Stored]) -> Tensors:
+    tensors = {n: t.to_array() for n, t in file.items() if not n.startswith("network.")}
     for name, values in tensors.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"tensor {name!r} holds numbers that are not finite")
@@ -173,7 +174,7 @@ def _learnt_tensors(file: TensorFile) -> Tensors:
 
 
 def _source_classifier(
-    config: config_file.Config, network: TensorFile, learnt: TensorFile
+    config: config_file.Config, network: Mapping[str, Stored], learnt: Mapping[str, Stored]
 ) -> SourceClassifier | None:
     """The original network's last layer, where the representation needs it."""
     name = config.info.config.get("classifier")
@@ -185,12 +186,12 @@ def _source_classifier(
     return classifier_of(file, str(name), prefix)
 
 
-def _check_replaced(config: config_file.Config, network: TensorFile) -> None:
+def _check_replaced(config: config_file.Config, network: Mapping[str, Stored]) -> None:
     name, wanted = config.info.config.get("classifier"), (len(config.classes), _n_final(config))
-    entry = network.entries.get(f"{name}.weight")
-    if entry is None or entry.shape != wanted:
+    found = network.get(f"{name}.weight")
+    if found is None or found.shape != wanted:
         raise ValueError(
-            f"{config_file.NETWORK}: the classifier {name!r} is {entry and entry.shape}, "
+            f"{config_file.NETWORK}: the classifier {name!r} is {found and found.shape}, "
             f"expected {wanted}"
         )
 

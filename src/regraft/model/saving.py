@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import regraft
-from regraft.backbones.tensor_file import Stored, TensorFile, digest_of, write
+from regraft.backbones.tensor_file import Stored, digest_of, write
 from regraft.errors import ArtefactError
 from regraft.features.engine import EngineInfo
 from regraft.machine import atomic
@@ -78,21 +78,21 @@ def save(
     info = check_parts(classifier)
     _refuse_foreign(target)
     weights_path = classifier.built().weights_path
-    file = open_network(weights_path)
+    network = open_network(weights_path)
+    _check_network(network, info, weights_path)
     name = info.config.get("classifier")
-    reason = _why_not_timm(file, classifier, info)
+    reason = _why_not_timm(network, classifier, info)
     raw = _config(classifier, info, reason)
     raw["regraft"]["extra"] = dict(classifier.card if card is None else card)
 
     learnt = {f"head.{n}": Stored.from_array(v) for n, v in classifier.head.to_tensors().items()}
     for n, v in classifier.representation.to_tensors().items():
         learnt[f"representation.{n}"] = Stored.from_array(v)
-    with _written(target) as made, file.mapped() as network:
-        _check_network(network, info, weights_path)
-        if not reason:
-            for part, folded in _folded(classifier).items():
-                learnt[f"network.{name}.{part}"] = network[f"{name}.{part}"]
-                network[f"{name}.{part}"] = folded
+    if not reason:
+        for part, folded in _folded(classifier).items():
+            learnt[f"network.{name}.{part}"] = network[f"{name}.{part}"]
+            network[f"{name}.{part}"] = folded
+    with _written(target) as made:
         files = raw["regraft"]["files"]
         files[config_file.NETWORK] = write(made / config_file.NETWORK, network)
         files[config_file.LEARNT] = write(made / config_file.LEARNT, learnt)
@@ -119,14 +119,14 @@ def check_parts(classifier: Classifier) -> EngineInfo:
     return info
 
 
-def _why_not_timm(file: TensorFile, classifier: Classifier, info: EngineInfo) -> str:
+def _why_not_timm(network: Mapping[str, Stored], classifier: Classifier, info: EngineInfo) -> str:
     """Why the network's own classifier cannot be the learnt one; '' if it can."""
     head, representation = classifier.head, classifier.representation
     if not isinstance(head, LinearHead):
         return f"the head is of the kind {head.kind!r}, not linear"
     if not representation.is_linear:
         return f"the head sees {', '.join(representation.taps)}, not the final features alone"
-    return classifier_in(file, info.config.get("classifier"), info.widths[-1][1])
+    return classifier_in(network, info.config.get("classifier"), info.widths[-1][1])
 
 
 def _folded(classifier: Classifier) -> dict[str, Stored]:

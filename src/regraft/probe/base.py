@@ -1,8 +1,7 @@
-"""What every method and every head keeps to, and the registry's types.
+"""What every head keeps to, and what learns one.
 
-A *head* turns features into scores; a *method* (`probe`, later `head`, `partial`, `full`,
-`scratch`) learns one from labelled images. Inside the methods a class is its code, an integer in
-``0..K-1``; names exist only outside.
+A *head* turns features into scores; what learns one hands it on with the evidence for its settings.
+In here a class is its code, an integer in ``0..K-1``; names exist only outside.
 
 Array letters: N images, D features, K classes.
 """
@@ -40,25 +39,6 @@ class Head(Protocol):
     def from_tensors(cls, tensors: Tensors) -> Head:
         """The inverse of :meth:`to_tensors`; ValueError or KeyError if something is missing."""
         ...
-
-
-class HeadFit(Protocol):
-    """Learns a head and says how good its settings were on images it did not see.
-
-    Called as ``fit(Z, y, n_classes=K, folds=folds, sample_weight=weights)`` with
-
-    Z : (N, D) float
-        Represented features of train (centred, blocks scaled to unit mean square norm).
-    y : (N,) codes
-    folds : (N,) int
-        Rows of one fold are left out together; near-duplicates and groups share one.
-    sample_weight : (N,) float
-        Mean 1.
-    """
-
-    def __call__(
-        self, Z: Floats, y: Codes, *, n_classes: int, folds: Codes, sample_weight: Floats
-    ) -> FittedHead: ...
 
 
 class FittedHead(Protocol):

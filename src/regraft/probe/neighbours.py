@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.evaluation.metrics import unit_rows
 from regraft.probe.base import Codes, Floats, Tensors
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.out_of_fold import ChosenHead, curve_point, log_losses
@@ -188,7 +189,11 @@ def fit_knn(
     weight = np.asarray(sample_weight, np.float32)
     n_asked = _numbers_to_try(folds)
     bank = NeighbourHead(
-        unit_rows(Z).astype(np.float16), y.astype(np.int32), weight, max(n_asked), n_classes
+        unit_rows(np.asarray(Z, np.float32)).astype(np.float16),
+        y.astype(np.int32),
+        weight,
+        max(n_asked),
+        n_classes,
     )
     scores = {k: np.empty((len(y), n_classes), np.float32) for k in n_asked}
     for rows, similarity in bank.similarities(Z):
@@ -245,7 +250,7 @@ class NeighbourHead:
         step = max(1, min(CHUNK_ROWS, MAX_NUMBERS // len(self.rows)))
         for start in range(0, len(Z), step):
             rows = slice(start, min(start + step, len(Z)))
-            asked = unit_rows(Z[rows])
+            asked = unit_rows(np.asarray(Z[rows], np.float32))
             similarity = np.empty((len(asked), len(self.rows)), np.float32)
             for low in range(0, len(self.rows), CHUNK_ROWS):
                 part = slice(low, low + CHUNK_ROWS)
@@ -295,14 +300,6 @@ class NeighbourHead:
                 f"codes must be in 0..{n_classes - 1}, got {codes.min()} to {codes.max()}"
             )
         return cls(rows, codes, weight, k, n_classes)
-
-
-def unit_rows(Z: Floats) -> Floats:
-    """``(N, D)`` float32 rows of length 1; a row of zeros stays."""
-    Z = np.asarray(Z, np.float32)
-    lengths = np.sqrt(np.einsum("nd,nd->n", Z, Z))
-    rows: Floats = Z / np.maximum(lengths, np.float32(1e-12))[:, None]
-    return rows
 
 
 def nearest(similarity: Floats, k: int) -> tuple[NDArray[np.intp], Floats]:

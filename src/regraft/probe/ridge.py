@@ -176,35 +176,6 @@ class RidgeSystem:
         return LinearHead(weight, bias.astype(np.float32))
 
 
-def fit_ridge(
-    Z: Floats, y: Codes, *, n_classes: int, folds: Codes, sample_weight: Floats
-) -> FittedRidge:
-    """Ridge head on represented features, its strength chosen by exact leave-fold-out.
-
-    Parameters
-    ----------
-    Z : (N, D) float
-    y : (N,) codes
-    n_classes : int
-    folds : (N,) int
-        Rows of one fold are left out together.
-    sample_weight : (N,) float
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> y = np.arange(60) % 3
-    >>> Z = np.eye(3)[y] + 0.3 * rng.standard_normal((60, 3))
-    >>> fitted = fit_ridge(Z, y, n_classes=3, folds=np.arange(60), sample_weight=np.ones(60))
-    >>> float((fitted.head.scores(Z).argmax(1) == y).mean())
-    1.0
-    """
-    system = RidgeSystem.build(
-        lambda: rows_in_chunks(Z), y, n_classes=n_classes, folds=folds, sample_weight=sample_weight
-    )
-    return finish(system)
-
-
 def finish(system: RidgeSystem) -> FittedRidge:
     """Choose the strength and solve."""
     left_out = system.left_out()

@@ -5,13 +5,15 @@ Array letters: N images, F final features, C source classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.backbones.tensor_file import TensorFile, TensorFileError
+from regraft.backbones import tensor_file
+from regraft.backbones.tensor_file import Stored, TensorFileError
 from regraft.errors import WeightsError
 from regraft.features.engines import BuiltEngine
 from regraft.probe.base import Floats
@@ -55,20 +57,22 @@ def read_classifier(weights_path: Path, name: str, n_final: int) -> SourceClassi
     WeightsError
         The file is damaged.
     """
-    file = open_network(weights_path)
-    if classifier_in(file, name, n_final):
+    network = open_network(weights_path)
+    if classifier_in(network, name, n_final):
         return None
     try:
-        return classifier_of(file, name)
+        return classifier_of(network, name)
     except ValueError as error:
         raise damaged_network(weights_path, error) from error
 
 
-def classifier_in(file: TensorFile, name: object, n_final: int, prefix: str = "") -> str:
+def classifier_in(
+    network: Mapping[str, Stored], name: object, n_final: int, prefix: str = ""
+) -> str:
     """Why the layer `name` is not a linear map of the final features to classes; '' if it is."""
     if not isinstance(name, str) or not name:
         return "the network has no classifier, or more than one"
-    weight, bias = (file.entries.get(f"{prefix}{name}.{part}") for part in ("weight", "bias"))
+    weight, bias = (network.get(f"{prefix}{name}.{part}") for part in ("weight", "bias"))
     if weight is None or bias is None:
         return f"the network's {name!r} has no weight or no bias"
     if len(weight.shape) != 2 or bias.shape != weight.shape[:1] or not weight.shape[0]:
@@ -80,15 +84,16 @@ def classifier_in(file: TensorFile, name: object, n_final: int, prefix: str = ""
     if not {weight.kind, bias.kind} <= {"F32", "F16", "BF16"}:
         return f"the network's {name!r} is of kind {weight.kind}"
     parent = name.rpartition(".")[0]
-    if parent and f"{prefix}{parent}.bn.running_mean" in file.entries:
+    if parent and f"{prefix}{parent}.bn.running_mean" in network:
         return f"the network normalises its final features before {name!r}"
     return ""
 
 
-def classifier_of(file: TensorFile, name: str, prefix: str = "") -> SourceClassifier:
+def classifier_of(network: Mapping[str, Stored], name: str, prefix: str = "") -> SourceClassifier:
     """The layer `name` as float32; ValueError if it is not finite."""
     weight, bias = (
-        np.asarray(file.array(f"{prefix}{name}.{part}"), np.float32) for part in ("weight", "bias")
+        network[f"{prefix}{name}.{part}"].to_array().astype(np.float32)
+        for part in ("weight", "bias")
     )
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise ValueError(f"the network's {name!r} holds numbers that are not finite")
@@ -104,9 +109,9 @@ def damaged_network(path: Path, reason: object) -> WeightsError:
     )
 
 
-def open_network(path: Path) -> TensorFile:
+def open_network(path: Path) -> dict[str, Stored]:
     """The tensors of a built engine's network; WeightsError if the file is damaged."""
     try:
-        return TensorFile.open(path)
+        return tensor_file.read(path)
     except (OSError, TensorFileError) as error:
         raise damaged_network(path, error) from error

@@ -9,10 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from regraft.errors import ConfigError, UsageError
-from regraft.machine import typed
+from regraft.machine import json_values
 from regraft.training.methods import METHODS, method_named
 from regraft.training.settings import TrainingSettings
 
@@ -56,7 +58,7 @@ class RunConfig:
     split_column: str | None = None
     group_column: str | None = None
     test_fraction: float = 0.2
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0)] = 0
     device: str = "auto"
     training: dict[str, Any] | None = None
 
@@ -87,7 +89,7 @@ class RunConfig:
         regraft.errors.ConfigError: a run has no setting 'backbon'
           cure:  did you mean 'backbone'?
         """
-        typed.check(values, cls, what="a run", place=place)
+        json_values.check(values, cls, what="a run", place=place)
         if "data" not in values:
             raise ConfigError("a run needs 'data'", place=place, cure='"data": "photos/"')
         try:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.backbones.tensor_file import Stored, TensorFile, TensorFileError
-from regraft.backbones.tensor_file import write as write_tensors
+from regraft.backbones import tensor_file
+from regraft.backbones.tensor_file import Stored
 from regraft.checks.duplicates import Duplicates
 from regraft.checks.finding import Finding
 from regraft.data.splits import Roles
@@ -81,7 +81,7 @@ class Evidence:
             "picture_ends": ends,
         }
         temporary = folder / f".{TENSORS}"
-        write_tensors(temporary, {name: Stored.from_array(a) for name, a in arrays.items()})
+        tensor_file.write(temporary, {name: Stored.from_array(a) for name, a in arrays.items()})
         temporary.replace(folder / TENSORS)
         atomic.write_json(folder / CONTENT, self.content)
 
@@ -100,12 +100,12 @@ class Evidence:
             content = json.loads((folder / CONTENT).read_text(encoding="utf-8"))
             if content["version"] != VERSION:
                 return None
-            tensors = TensorFile.open(folder / TENSORS)
-            arrays = {name: tensors.array(name) for name in tensors.entries}
+            tensors = tensor_file.read(folder / TENSORS)
+            arrays = {name: stored.to_array() for name, stored in tensors.items()}
             album = Album.from_arrays(arrays["pictures"], arrays["picture_ends"])
             y = arrays["y"].astype(np.intp)
             return cls(content, y, arrays["proba"], arrays["digests"], album)
-        except (OSError, ValueError, KeyError, TypeError, TensorFileError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"what the report is drawn from is damaged: {error}",
                 place=str(folder),

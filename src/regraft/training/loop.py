@@ -18,7 +18,7 @@ from regraft.training import acceleration, checkpoint, optim, schedules
 from regraft.training.examples import Labelled, Rows
 from regraft.training.history import Epoch, History, State, copied, measured
 from regraft.training.stepping import NotFiniteError, Stepper
-from regraft.training.weight_average import MovingAverage, mean_of
+from regraft.training.weight_average import mean_of
 
 # After a loss that is no number: once more from the last good epoch, with rates times this.
 GENTLER = 0.1
@@ -197,26 +197,29 @@ class Trainer:
     # -- states ------------------------------------------------------------------------------
 
     @property
-    def _average(self) -> MovingAverage | None:
+    def _average(self) -> Any:
         return self.stepper.moving_average
 
     def _state(self) -> State:
         """Of the model, or of its moving average where there is one."""
-        return self._average.state() if self._average else copied(self.model.state_dict())
+        averaged = self.model if self._average is None else self._average.module
+        return copied(averaged.state_dict())
 
     def _swap_in_average(self) -> State | None:
         if self._average is None:
             return None
         own = copied(self.model.state_dict())
-        self.model.load_state_dict(self._average.state())
+        self.model.load_state_dict(self._average.module.state_dict())
         return own
 
     def _remember_good(self) -> None:
         """The state to go back to after a loss that is no number."""
-        average = (self._average.state(), self._average.n_updates) if self._average else None
-        self._good = (
-            copied(self.model.state_dict()), optim.optimizer_state(self.stepper.optimizer), average
-        )  # fmt: skip
+        own = optim.optimizer_state(self.stepper.optimizer)
+        self._good = copied(self.model.state_dict()), own, self._averaged()
+
+    def _averaged(self) -> State:
+        """All that the moving average needs to go on."""
+        return {} if self._average is None else copied(self._average.state_dict())
 
     def _go_back(self, error: NotFiniteError) -> None:
         epoch, step, loss, rate = error.args
@@ -231,8 +234,8 @@ class Trainer:
         state, own, average = self._good
         self.model.load_state_dict(state)
         self._restore_optimizer(*own)
-        if self._average is not None and average is not None:
-            self._average.load(average[0], n_updates=average[1])
+        if self._average is not None:
+            self._average.load_state_dict(average)
         self.history.notes.append(
             f"the loss became {loss} in epoch {epoch + 1}, step {step + 1}; went back to the end "
             f"of epoch {epoch} and on with a tenth of the rate"
@@ -256,10 +259,12 @@ class Trainer:
         if is_best:
             checkpoint.write(self.folder / checkpoint.BEST, {"model": self._state()}, meta)
         tensors, meta["optimizer"] = optim.optimizer_state(self.stepper.optimizer)
-        averaged = self._average.state() if self._average else {}
-        meta["ema"] = self._average.n_updates if self._average else 0
         meta["recent"] = len(self.recent)
-        parts = {"model": self.model.state_dict(), "optimizer": tensors, "ema": averaged}
+        parts = {
+            "model": self.model.state_dict(),
+            "optimizer": tensors,
+            "average": self._averaged(),
+        }
         parts |= {f"recent.{i}": state for i, state in enumerate(self.recent)}
         checkpoint.write(self.folder / checkpoint.LAST, parts, meta)
 
@@ -268,6 +273,9 @@ class Trainer:
         saved = checkpoint.read(self.folder / checkpoint.LAST) if self.folder else None
         if saved is None or saved.meta.get("identity") != self.identity:
             return None
+        averaged = saved.part("average")
+        if self._average is not None and not averaged:
+            return None  # an older Regraft kept it in another way
         if len(saved.meta["epochs"]) > self.n_epochs:
             raise UsageError(
                 f"this run has gone through {len(saved.meta['epochs'])} epochs already, "
@@ -278,7 +286,7 @@ class Trainer:
         self.model.load_state_dict(saved.part("model"))
         self._restore_optimizer(saved.part("optimizer"), saved.meta["optimizer"])
         if self._average is not None:
-            self._average.load(saved.part("ema"), n_updates=int(saved.meta["ema"]))
+            self._average.load_state_dict(averaged)
         self.recent = [saved.part(f"recent.{i}") for i in range(saved.meta["recent"])]
         self.history.epochs = [Epoch(**epoch) for epoch in saved.meta["epochs"]]
         self.history.notes[:] = saved.meta["notes"]

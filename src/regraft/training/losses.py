@@ -1,4 +1,4 @@
-"""Losses per image, and the two ways to mix images; every target is a row of class shares.
+"""Losses per image, and the two ways to mix images.
 
 A loss stays one number per image until :func:`weighted_mean`, whose denominator the caller gives:
 a batch done in parts, or on several devices, then has exactly the gradient of the whole batch.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,17 +20,18 @@ FOCUS = 2.0
 
 
 def cross_entropy(
-    scores: torch.Tensor, targets: torch.Tensor, *, class_weight: torch.Tensor | None = None
+    scores: torch.Tensor, targets: torch.Tensor, *, label_smoothing: float = 0.0
 ) -> torch.Tensor:
-    """``-sum_k w_k t_k log softmax(scores)_k`` for each image.
+    """torch's, one number for each image.
 
     Parameters
     ----------
     scores : (N, K) float
         Reckoned in float32, also under autocast.
-    targets : (N, K) float
-        Shares of the classes: one-hot, smoothed or mixed.
-    class_weight : (K,) float, optional
+    targets : (N,) int or (N, K) float
+        Codes, or shares of the classes, as mixing gives them.
+    label_smoothing : float in [0, 1)
+        Share of the target that is spread evenly over all classes.
 
     Returns
     -------
@@ -38,33 +39,24 @@ def cross_entropy(
 
     Examples
     --------
-    >>> cross_entropy(torch.zeros(1, 4), torch.eye(4)[:1])  # the logarithm of 4
+    >>> cross_entropy(torch.zeros(1, 4), torch.tensor([2]))  # the logarithm of 4
     tensor([1.3863])
     """
-    return -_by_class(_log_softmax(scores), targets, class_weight)
-
-
-def nll(
-    log_proba: torch.Tensor, targets: torch.Tensor, *, class_weight: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Negative log-likelihood for networks that end in a log-softmax, ``(N,)`` from ``(N, K)``.
-
-    Log-softmax twice is log-softmax once, so it is taken again: scores that are no
-    log-probabilities yet then give the numbers of :func:`cross_entropy`, not nonsense.
-    """
-    return -_by_class(_log_softmax(log_proba), targets, class_weight)
+    return functional.cross_entropy(
+        _wide(scores), targets, label_smoothing=label_smoothing, reduction="none"
+    )
 
 
 def focal(
     scores: torch.Tensor,
     targets: torch.Tensor,
     *,
-    class_weight: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
     gamma: float = FOCUS,
 ) -> torch.Tensor:
     """Cross-entropy that cares less for images which are right already: times ``(1 - p)^gamma``.
 
-    ``gamma = 0`` is cross-entropy. The paper's alpha is `class_weight`.
+    ``gamma = 0`` is cross-entropy.
 
     References
     ----------
@@ -73,80 +65,46 @@ def focal(
 
     Examples
     --------
-    >>> focal(torch.zeros(1, 2), torch.eye(2)[:1])  # a quarter of log 2
+    >>> focal(torch.zeros(1, 2), torch.tensor([0]))  # a quarter of log 2
     tensor([0.1733])
     """
-    log_proba = _log_softmax(scores)
+    log_proba = functional.log_softmax(_wide(scores), dim=1)
+    n_classes = scores.shape[1]
+    shares = targets if targets.ndim == 2 else one_hot(targets, n_classes)
+    shares = shares * (1 - label_smoothing) + label_smoothing / n_classes
     # From 1 - p = -expm1(log p): exact where p is nearly 1. Clamped, because the slope of x^gamma
     # with gamma < 1 is infinite at 0.
     miss = (-torch.expm1(log_proba)).clamp(min=1e-12)
-    return -_by_class(miss**gamma * log_proba, targets, class_weight)
+    return -(shares * miss**gamma * log_proba).sum(dim=1)
 
 
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "cross-entropy": cross_entropy,
     "focal": focal,
-    "nll": nll,
+    # For networks that end in a log-softmax, of which a second one changes nothing.
+    "nll": cross_entropy,
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Criterion:
-    """A loss with its settings: scores and targets to one number per image.
-
-    Attributes
-    ----------
-    loss : {'cross-entropy', 'nll', 'focal'}
-    label_smoothing : float in [0, 1)
-        Of targets that are codes; mixed ones are smoothed alike.
-    gamma : float
-        For 'focal'.
-    class_weight : (K,) float tensor, optional
+def criterion(
+    loss: str, *, label_smoothing: float = 0.0, gamma: float = FOCUS
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A loss with its settings: ``(N, K)`` scores and targets to ``(N,)``; `gamma` is focal's.
 
     Examples
     --------
-    >>> Criterion("cross-entropy")(torch.zeros(1, 4), torch.tensor([2]))
+    >>> criterion("cross-entropy", label_smoothing=0.1)(torch.zeros(1, 4), torch.tensor([2]))
     tensor([1.3863])
     """
-
-    loss: str
-    label_smoothing: float = 0.0
-    gamma: float = FOCUS
-    class_weight: torch.Tensor | None = None
-
-    def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {self.loss!r}")
-
-    def __call__(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """``(N, K)`` scores and ``(N,)`` codes or ``(N, K)`` shares to ``(N,)``."""
-        shares = targets if targets.ndim == 2 else one_hot(targets, scores.shape[1])
-        shares = smoothed(shares, self.label_smoothing)
-        own = {"gamma": self.gamma} if self.loss == "focal" else {}
-        weight = None if self.class_weight is None else self.class_weight.to(scores.device)
-        return LOSSES[self.loss](scores, shares, class_weight=weight, **own)
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
+    own = {"gamma": gamma} if loss == "focal" else {}
+    return partial(LOSSES[loss], label_smoothing=label_smoothing, **own)
 
 
 def one_hot(codes: torch.Tensor, n_classes: int) -> torch.Tensor:
     """``(N,)`` codes to ``(N, K)`` float32 shares."""
     return functional.one_hot(codes, n_classes).float()
-
-
-def smoothed(targets: torch.Tensor, amount: float) -> torch.Tensor:
-    """Targets ``(N, K)`` with `amount` of each spread evenly over all classes.
-
-    References
-    ----------
-    Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2016), CVPR, arXiv:1512.00567, section 7.
-
-    Examples
-    --------
-    >>> smoothed(torch.tensor([[1.0, 0.0]]), 0.5)
-    tensor([[0.7500, 0.2500]])
-    """
-    if not 0 <= amount < 1:
-        raise ValueError(f"label smoothing must be in [0, 1), got {amount}")
-    return targets * (1 - amount) + amount / targets.shape[1]
 
 
 def weighted_mean(
@@ -287,20 +245,6 @@ def _interval(length: int, size: int, centre: int) -> slice:
 _MIXES = {"mixup": _blended, "cutmix": _cut}
 
 
-def _log_softmax(scores: torch.Tensor) -> torch.Tensor:
-    at_least_32 = torch.promote_types(scores.dtype, torch.float32)
-    return functional.log_softmax(scores.to(at_least_32), dim=1)
-
-
-def _by_class(
-    values: torch.Tensor, targets: torch.Tensor, class_weight: torch.Tensor | None
-) -> torch.Tensor:
-    """Sum over classes of targets times values ``(N, K)``, weighted."""
-    if targets.shape != values.shape:
-        raise ValueError(
-            f"targets must be shares (N, K) like the scores {tuple(values.shape)}, "
-            f"got {tuple(targets.shape)}"
-        )
-    shares = targets if class_weight is None else targets * class_weight
-    # A class without any share adds nothing, however impossible the network finds it.
-    return torch.where(shares == 0, 0.0, shares * values).sum(dim=1)
+def _wide(scores: torch.Tensor) -> torch.Tensor:
+    """At least float32."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))

@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from regraft.errors import ConfigError
-from regraft.machine import typed
+from regraft.machine import json_values
 from regraft.training.methods import METHODS, that
 from regraft.wording import near_names
 
@@ -27,6 +29,13 @@ AUGMENTATIONS = (
 )  # fmt: skip
 KEEPS = ("loss", "accuracy", "balanced-accuracy", "last")
 RECIPES = ("default", "tutorial")
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Below1 = Annotated[float, Meta(ge=0, le=0.99)]
+UpTo100 = Annotated[float, Meta(ge=0, le=100)]
+Epochs = Annotated[int, Meta(ge=0, le=100_000)]
+Images = Annotated[int, Meta(ge=1, le=65_536)]
+Side = Annotated[int, Meta(ge=16, le=4096)]
 
 
 def _setting(
@@ -65,33 +74,45 @@ class TrainingSettings:
     split_point: str | None = _setting(
         None, "the first module that learns, e.g. blocks.5 or layer4", used_by="splits"
     )
-    epochs: int | None = _setting(None, "passes over the images")
-    batch_size: int = _setting(32, "images per step")
-    accumulate: int = _setting(1, "batches whose gradients are added up for one step")
+    epochs: Epochs | None = _setting(None, "passes over the images")
+    batch_size: Images = _setting(32, "images per step")
+    accumulate: Images = _setting(1, "batches whose gradients are added up for one step")
     optimizer: str = _setting("sgd", "what takes the steps", choices=OPTIMIZERS)
-    learning_rate: float | None = _setting(None, "largest rate of the body")
-    head_rate: float | None = _setting(None, "largest rate of the head")
-    momentum: float = _setting(0.9, "of SGD", needs=("optimizer", "sgd"))
-    weight_decay: float = _setting(0.0, "decoupled, not on biases and norms")
-    l2_sp: float = _setting(
+    learning_rate: UpTo100 | None = _setting(None, "largest rate of the body")
+    head_rate: UpTo100 | None = _setting(None, "largest rate of the head")
+    momentum: Annotated[float, Meta(ge=0, le=0.9999)] = _setting(
+        0.9, "of SGD", needs=("optimizer", "sgd")
+    )
+    weight_decay: Annotated[float, Meta(ge=0, le=10)] = _setting(
+        0.0, "decoupled, not on biases and norms"
+    )
+    l2_sp: UpTo100 = _setting(
         0.0, "pull towards the weights at the start (L2-SP)", used_by="moves_network"
     )
-    layer_decay: float = _setting(
+    layer_decay: Annotated[float, Meta(ge=0.01, le=1)] = _setting(
         1.0, "rate of a stage over that of the next one", used_by="moves_network"
     )
     schedule: str = _setting("one-cycle", "of the rate", choices=SCHEDULES)
-    warmup: float = _setting(0.3, "share of the steps with a growing rate")
-    step_epochs: int = _setting(7, "epochs until the rate falls", needs=("schedule", "step"))
-    gamma: float = _setting(0.1, "what the rate is multiplied by", needs=("schedule", "step"))
+    warmup: Share = _setting(0.3, "share of the steps with a growing rate")
+    step_epochs: Annotated[int, Meta(ge=1, le=100_000)] = _setting(
+        7, "epochs until the rate falls", needs=("schedule", "step")
+    )
+    gamma: Share = _setting(0.1, "what the rate is multiplied by", needs=("schedule", "step"))
     loss: str = _setting("cross-entropy", "what is made small", choices=LOSSES)
-    label_smoothing: float = _setting(0.0, "share of the target spread over all classes")
-    focal_gamma: float = _setting(2.0, "how much sure hits count less", needs=("loss", "focal"))
-    mixup: float = _setting(0.0, "alpha of mixup; 0 is without", used_by="moves_network")
-    cutmix: float = _setting(0.0, "alpha of CutMix; 0 is without", used_by="sees_pictures")
-    ema: float = _setting(0.0, "decay of the weights' moving average; 0 is without")
-    clip: float = _setting(1.0, "largest norm of the gradient; 0 is without")
-    patience: int = _setting(0, "stop after so many epochs without a better one; 0 never")
-    unfreeze: float = _setting(
+    label_smoothing: Below1 = _setting(0.0, "share of the target spread over all classes")
+    focal_gamma: Annotated[float, Meta(ge=0, le=20)] = _setting(
+        2.0, "how much sure hits count less", needs=("loss", "focal")
+    )
+    mixup: UpTo100 = _setting(0.0, "alpha of mixup; 0 is without", used_by="moves_network")
+    cutmix: UpTo100 = _setting(0.0, "alpha of CutMix; 0 is without", used_by="sees_pictures")
+    ema: Annotated[float, Meta(ge=0, le=0.99999)] = _setting(
+        0.0, "decay of the weights' moving average; 0 is without"
+    )
+    clip: Annotated[float, Meta(ge=0, le=1e6)] = _setting(
+        1.0, "largest norm of the gradient; 0 is without"
+    )
+    patience: Epochs = _setting(0, "stop after so many epochs without a better one; 0 never")
+    unfreeze: Annotated[float, Meta(ge=0, le=100_000)] = _setting(
         0.0, "epochs in which the head alone learns, before the body does", used_by="moves_network"
     )
     batchnorm: str | None = _setting(
@@ -101,14 +122,16 @@ class TrainingSettings:
     crop_scale: str | None = _setting(
         None, "smallest and largest share of the picture in a crop: 0.08,1"
     )
-    degrees: float | None = _setting(None, "largest rotation")
-    horizontal_flip: float | None = _setting(None, "its probability")
-    vertical_flip: float | None = _setting(None, "its probability")
-    views: int | None = _setting(
+    degrees: Annotated[float, Meta(ge=0, le=180)] | None = _setting(None, "largest rotation")
+    horizontal_flip: Share | None = _setting(None, "its probability")
+    vertical_flip: Share | None = _setting(None, "its probability")
+    views: Annotated[int, Meta(ge=1, le=1000)] | None = _setting(
         None, "augmented views per image; computed once", used_by="has_views"
     )
-    image_size: int | None = _setting(None, "side of the network's input")
-    start_size: int | None = _setting(None, "side in the first two thirds", used_by="sees_pictures")
+    image_size: Side | None = _setting(None, "side of the network's input")
+    start_size: Side | None = _setting(
+        None, "side in the first two thirds", used_by="sees_pictures"
+    )
     mean: str | None = _setting(None, "of RGB in 0..1, three numbers: 0.5,0.5,0.5")
     std: str | None = _setting(None, "of RGB in 0..1, three numbers")
     init_head: str = _setting(
@@ -118,15 +141,19 @@ class TrainingSettings:
         used_by="starts_from_probe",
     )
     hidden: str = _setting("", "widths of a hidden layer or more before the last: 256")
-    dropout: float = _setting(0.4, "after each hidden layer", needs=("hidden", "WIDTHS"))
+    dropout: Below1 = _setting(0.4, "after each hidden layer", needs=("hidden", "WIDTHS"))
     keep: str = _setting("last", "what tells the best epoch, on held-out images", choices=KEEPS)
-    select_fraction: float = _setting(0.1, "share of train that is held out to choose")
+    select_fraction: Annotated[float, Meta(ge=0.01, le=0.5)] = _setting(
+        0.1, "share of train that is held out to choose"
+    )
     interpolate: bool = _setting(
         True,
         "try the way from the start to the learnt weights (WiSE-FT)",
         used_by="starts_from_probe",
     )
-    average_last: int = _setting(3, "try the average of so many last epochs")
+    average_last: Annotated[int, Meta(ge=1, le=50)] = _setting(
+        3, "try the average of so many last epochs"
+    )
     refit: bool = _setting(False, "learn again on all of train with what was chosen")
     precision: str = _setting("auto", "arithmetic", choices=("auto", "fp32", "bf16", "fp16"))
     compile: str = _setting(
@@ -135,23 +162,22 @@ class TrainingSettings:
         choices=("auto", "on", "off"),
         used_by="moves_network",
     )
-    workers: int | None = _setting(None, "threads that prepare pictures")
-    budget_gib: float = _setting(4.0, "disk for activations and decoded pictures")
+    workers: Annotated[int, Meta(ge=0, le=256)] | None = _setting(
+        None, "threads that prepare pictures"
+    )
+    budget_gib: Annotated[float, Meta(ge=0, le=1e6)] = _setting(
+        4.0, "disk for activations and decoded pictures"
+    )
     tracker: str = _setting("", "tensorboard, wandb, ...: as Accelerate names them")
 
     def __post_init__(self) -> None:
+        json_values.check(vars(self), TrainingSettings, what="training")
         for f in fields(self):
             value, choices = getattr(self, f.name), f.metadata["choices"]
             if choices and value is not None and value not in choices:
                 near = near_names(str(value), choices, n=1)
                 cure = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(choices)}"
                 raise ConfigError(f"{f.name} has no choice {value!r}", cure=cure)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"{f.name} must be finite, got {value}")
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ConfigError(f"{name} must be in {low:g} to {high:g}, got {value:g}")
         if not all(0 <= value <= 1 for value in self.numbers("mean", 3) or ()):
             raise ConfigError(f"mean must be of colours in 0..1, got {self.mean!r}")
         if not all(0 < value <= 1 for value in self.numbers("std", 3) or ()):
@@ -175,7 +201,7 @@ class TrainingSettings:
         regraft.errors.ConfigError: method 'full' does not use --split-point 'layer4'
           cure:  --method partial; or leave out --split-point
         """
-        typed.check(values, cls, what="training", place=place)
+        json_values.check(values, cls, what="training", place=place)
         recipe = TUTORIAL if values.get("recipe") == "tutorial" else {}
         settings = cls(**{**recipe, **values})
         if method:
@@ -267,40 +293,6 @@ class TrainingSettings:
             raise ConfigError(f"{name} must be {n} numbers with commas, got {text!r}")
         return values
 
-
-_RANGES: tuple[tuple[str, float, float], ...] = (
-    ("epochs", 0, 100_000),
-    ("batch_size", 1, 65_536),
-    ("accumulate", 1, 65_536),
-    ("learning_rate", 0, 100),
-    ("head_rate", 0, 100),
-    ("momentum", 0, 0.9999),
-    ("weight_decay", 0, 10),
-    ("l2_sp", 0, 100),
-    ("layer_decay", 0.01, 1),
-    ("warmup", 0, 1),
-    ("step_epochs", 1, 100_000),
-    ("gamma", 0, 1),
-    ("label_smoothing", 0, 0.99),
-    ("focal_gamma", 0, 20),
-    ("mixup", 0, 100),
-    ("cutmix", 0, 100),
-    ("ema", 0, 0.99999),
-    ("clip", 0, 1e6),
-    ("patience", 0, 100_000),
-    ("unfreeze", 0, 100_000),
-    ("degrees", 0, 180),
-    ("horizontal_flip", 0, 1),
-    ("vertical_flip", 0, 1),
-    ("views", 1, 1000),
-    ("image_size", 16, 4096),
-    ("start_size", 16, 4096),
-    ("dropout", 0, 0.99),
-    ("select_fraction", 0.01, 0.5),
-    ("average_last", 1, 50),
-    ("workers", 0, 256),
-    ("budget_gib", 0, 1e6),
-)
 
 # What the tutorials do, line by line (docs/tutorials.md).
 TUTORIAL: dict[str, Any] = {

@@ -22,7 +22,7 @@ from regraft.probe.base import Floats
 from regraft.training import acceleration, compiling, losses, optim
 from regraft.training.examples import Examples, Labelled, Rows, prefetched
 from regraft.training.settings import TrainingSettings
-from regraft.training.weight_average import MovingAverage
+from regraft.training.weight_average import moving_average
 
 
 class NotFiniteError(Exception):
@@ -48,7 +48,7 @@ class Stepper:
     ----------
     micro_batch : int
         Images in one part; smaller after memory ran out.
-    moving_average : MovingAverage or None
+    moving_average : AveragedModel or None
     compiled : str
         Whether the steps are compiled, and why.
     notes : list of str
@@ -73,11 +73,11 @@ class Stepper:
         self.optimizer = optim.build_optimizer(
             settings.optimizer, groups, momentum=settings.momentum
         )
-        self.moving_average = MovingAverage(model, settings.ema) if settings.ema else None
+        self.moving_average = moving_average(model, settings.ema) if settings.ema else None
         self.micro_batch = settings.batch_size
         self.compiled, self.notes = "", list[str]()
         self._pull = optim.L2SP(groups, settings.l2_sp) if settings.l2_sp else None
-        self._criterion = losses.Criterion(
+        self._criterion = losses.criterion(
             settings.loss, label_smoothing=settings.label_smoothing, gamma=settings.focal_gamma
         )
         self._compiled: Any = None
@@ -196,7 +196,7 @@ class Stepper:
             self._pull.step(self.optimizer)
         self.optimizer.step()
         if self.moving_average is not None:
-            self.moving_average.update(self.model)
+            self.moving_average.update_parameters(self.model)
         return loss, right
 
     def require_finite_weights(self, epoch: int, step: int, *, factor: float) -> None:

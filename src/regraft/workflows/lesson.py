@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.checks.duplicates import connected
 from regraft.data.splits import Roles, roles
 from regraft.data.table import ImageTable, check_known_classes
 from regraft.errors import TableError
@@ -92,17 +94,14 @@ def units_of(
 
 
 def _joined(units: NDArray[Any], groups: NDArray[np.object_]) -> NDArray[np.intp]:
-    """The coarsest numbering in which rows of one unit, and rows of one group, are together."""
-    parent: dict[Any, Any] = {}
+    """The numbering in which rows of one unit, and rows of one group, are together."""
+    ends = [*_chained(units), *_chained(groups)]
+    return connected(len(units), np.array(ends, np.intp).reshape(-1, 2))
 
-    def root(key: Any) -> Any:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            parent[key] = key = parent[parent[key]]
-        return key
 
-    for unit, group in zip(units.tolist(), groups, strict=True):
-        if group is not None:
-            parent[root(("unit", unit))] = root(("group", group))
-    names = [str(root(("unit", unit))) for unit in units.tolist()]
-    return np.unique(names, return_inverse=True)[1]
+def _chained(names: NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Each row with the first of its name; None is no name."""
+    first: dict[Any, int] = {}
+    for row, name in enumerate(names.tolist()):
+        if name is not None:
+            yield first.setdefault(name, row), row
