@@ -730,12 +730,12 @@ def test_cache_counts_and_clears_under_a_running_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "cache" / "weights" / "deep").mkdir(parents=True)
-    (tmp_path / "cache" / "weights" / "deep" / "w").write_bytes(bytes(1000))
+    (tmp_path / "cache" / "archives" / "deep").mkdir(parents=True)
+    (tmp_path / "cache" / "archives" / "deep" / "w").write_bytes(bytes(1000))
     with Store.open() as s:
         s.put_features(DIGESTS, "r", vectors(DIGESTS, "r"))
         sizes = {kind: (n_bytes, n_entries) for kind, _, n_bytes, n_entries in cache.sizes()}
-        assert sizes["weights"] == (1000, 1)
+        assert sizes["archives"] == (1000, 1)
         assert sizes["features"][0] >= s.size() > 0
         assert cache.clear(["features"]) > 0
         assert s.features(DIGESTS, "r", D)[0].all()

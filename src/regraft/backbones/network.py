@@ -1,7 +1,7 @@
 """Networks as timm builds them: loaded with their weights, and wrapped so that one forward pass
 gives the pooled activations of every stage.
 
-The only room, with `stages` and the engines' builders, that imports torch and timm.
+One of the few files that import torch and timm.
 """
 
 from __future__ import annotations

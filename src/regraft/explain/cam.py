@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from regraft.errors import UsageError
 from regraft.explain.base import Heat
 from regraft.explain.decomposition import PositionMap, decompose
-from regraft.features import engine, parts
+from regraft.features import engine, subgraphs
 from regraft.probe.base import Codes
 from regraft.probe.classifier import Classifier
 from regraft.probe.linear_head import LinearHead
@@ -59,7 +59,7 @@ class ClassActivation:
                 cure="--method auto",
             )
         self.head, self.representation = head, classifier.representation
-        found = parts.find(built, MAPS)
+        found = subgraphs.find(built, MAPS)
         if found is None:
             from regraft.features import maps  # torch and timm live behind this import
 

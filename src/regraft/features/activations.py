@@ -21,7 +21,7 @@ from torch import nn
 
 from regraft.backbones.splitting import Split
 from regraft.backbones.taps import Normalised, StageTaps
-from regraft.features import parts
+from regraft.features import subgraphs
 from regraft.features.engine import Engine, Tap
 from regraft.features.engines import BuiltEngine
 from regraft.machine import atomic, cache
@@ -115,7 +115,7 @@ def prefix_engine(
     with torch.inference_mode():
         width = module(torch.from_numpy(example)).shape[1]  # it also says its shape
     n_earlier = max((tap.stop for tap in taps if tap.name in module.stages), default=0)
-    part = parts.find_or_build(
+    part = subgraphs.find_or_build(
         module,
         built,
         f"prefix {PREFIX_VERSION} {cut}",

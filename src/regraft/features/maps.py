@@ -17,7 +17,7 @@ from torch import nn
 from regraft.backbones import network
 from regraft.backbones.taps import Normalised, StageTaps
 from regraft.errors import UsageError
-from regraft.features import parts
+from regraft.features import subgraphs
 from regraft.features.engine import Tap
 from regraft.features.engines import BuiltEngine
 
@@ -94,7 +94,9 @@ def grid_of(
     )
 
 
-def find_or_build(built: BuiltEngine, part: str, *, example: NDArray[np.uint8]) -> parts.Part:
+def find_or_build(
+    built: BuiltEngine, part: str, *, example: NDArray[np.uint8]
+) -> subgraphs.Subgraph:
     """The maps of all stages as a part of a built engine: one graph, whatever a head sees.
 
     Its facts: ``maps``, the `shapes` of each stage and of 'final', the last map; and ``pooling``,
@@ -128,7 +130,7 @@ def find_or_build(built: BuiltEngine, part: str, *, example: NDArray[np.uint8]) 
         columns.append(Tap(name, start, stop))
         start = stop
     facts = {"maps": {name: list(shape) for name, shape in module.shapes.items()}}
-    return parts.find_or_build(
+    return subgraphs.find_or_build(
         module, built, part, columns=columns, example=example, facts={**facts, "pooling": pooling}
     )
 

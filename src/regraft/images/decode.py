@@ -42,7 +42,7 @@ MAX_JPEG_PIXELS = 2**29  # of a sequential JPEG that is scaled down while it is 
 LARGE_PIXELS = 2**24  # pictures above this are decoded one at a time, whatever the threads
 
 
-Part = tuple[slice, slice]  # rows, columns
+Region = tuple[slice, slice]  # rows, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +311,7 @@ def _refuse_preview(data: bytes, image: ImageFile.ImageFile) -> None:
         raise DecodeError("a camera raw picture: its first page is a preview", cure=CONVERT)
 
 
-def _refuse_missing_rows(data: bytes, image: ImageFile.ImageFile, part: Part, name: str) -> None:
+def _refuse_missing_rows(data: bytes, image: ImageFile.ImageFile, part: Region, name: str) -> None:
     """Refuse coded data that come to their end mark too soon, which Pillow does not report.
 
     Rows that were never written are zero. If one of the last two is (two, because of interlacing),
@@ -329,7 +329,7 @@ def _refuse_missing_rows(data: bytes, image: ImageFile.ImageFile, part: Part, na
         raise DecodeError(f"the file ends early ({name}: rows are missing)", cure=TRUNCATED)
 
 
-def _last_rows(image: ImageFile.ImageFile) -> Part:
+def _last_rows(image: ImageFile.ImageFile) -> Region:
     # A GIF's first frame may cover only a part of its canvas.
     left, _, right, bottom = (image.tile and image.tile[-1][1]) or (0, 0, *image.size)
     return slice(max(0, bottom - 2), bottom), slice(left, right)

@@ -113,7 +113,7 @@ def layer_curve(learnt: Learnt) -> list[dict[str, Any]]:
 
 
 def write(
-    room: Path,
+    folder: Path,
     config: RunConfig,
     content: dict[str, Any],
     prepared: Prepared,
@@ -121,10 +121,10 @@ def write(
     proba: NDArray[Any],
 ) -> None:
     """The files of a finished run but its model, into the folder that will be the run's."""
-    atomic.write_json(room / "metrics.json", content)
+    atomic.write_json(folder / "metrics.json", content)
     table = prepared.table
     atomic.write_json(
-        room / "findings.json",
+        folder / "findings.json",
         {
             "rejected": [r._asdict() for r in table.rejected],
             "skipped": [s._asdict() for s in table.skipped],
@@ -135,10 +135,10 @@ def write(
     paths = [table.shown(path) for path in table.paths[reported]]
     labels = list(table.labels[reported])
     predictions_file.write(
-        room / run_folder.PREDICTIONS, paths, proba, lesson.classes, labels=labels
+        folder / run_folder.PREDICTIONS, paths, proba, lesson.classes, labels=labels
     )
     atomic.write_json(
-        room / run_folder.RUN_FILE,
+        folder / run_folder.RUN_FILE,
         {
             "schema": 1,
             "config": config.to_dict(),
@@ -148,4 +148,4 @@ def write(
             "seconds": content["seconds"],
         },
     )
-    (room / run_folder.LOG).touch()
+    (folder / run_folder.LOG).touch()

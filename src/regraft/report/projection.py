@@ -161,10 +161,10 @@ def _unfolded(shares: Floats, start: Floats) -> NDArray[np.float32]:
     rate = max(len(Y) / EARLY_PULL / 4, min(50.0, len(Y) / 8))
     step: Floats = np.zeros_like(Y)
     pace: Floats = np.ones_like(Y)
-    room = np.empty((2, min(_ROWS, len(Y)), len(Y)), np.float32)
+    scratch = np.empty((2, min(_ROWS, len(Y)), len(Y)), np.float32)
     for i in range(N_STEPS):
         is_early = i < N_EARLY_STEPS
-        slope = _slope(shares, Y, EARLY_PULL if is_early else 1.0, room)
+        slope = _slope(shares, Y, EARLY_PULL if is_early else 1.0, scratch)
         # Faster where the slope has kept its side, slower where it has changed (Jacobs 1988).
         pace = np.maximum(np.where(step * slope < 0, pace + 0.2, pace * 0.8), 0.01)
         step = (0.5 if is_early else 0.8) * step - rate * pace * slope
@@ -173,11 +173,11 @@ def _unfolded(shares: Floats, start: Floats) -> NDArray[np.float32]:
     return Y
 
 
-def _slope(shares: Floats, Y: Floats, pull: float, room: Floats) -> Floats:
+def _slope(shares: Floats, Y: Floats, pull: float, scratch: Floats) -> Floats:
     """``(N, 2)`` gradient of the Kullback-Leibler divergence, in rows that fit in the cache.
 
     With ``q = 1 / (1 + |y_i - y_j|^2)`` and Z its sum over all pairs, a point is pulled by
-    ``shares * q`` and pushed by ``q^2 / Z``, each times ``y_i - y_j``. `room` is used again in
+    ``shares * q`` and pushed by ``q^2 / Z``, each times ``y_i - y_j``. `scratch` is used again in
     every step, for memory that is new each time costs more than the sums.
     """
     n = len(Y)
@@ -189,7 +189,7 @@ def _slope(shares: Floats, Y: Floats, pull: float, room: Floats) -> Floats:
     pulled, pushed, total = np.empty_like(Y1), np.empty_like(Y1), -float(n)
     for at in range(0, n, _ROWS):
         rows = slice(at, at + _ROWS)
-        q, pull_of = room[:, : len(Y[rows])]
+        q, pull_of = scratch[:, : len(Y[rows])]
         np.matmul(left[rows], right, out=q)
         np.maximum(q, 1, out=q)  # rounding, where the points are far out
         np.divide(1, q, out=q)

@@ -30,7 +30,7 @@ _TORCH_BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Subgraph:
     """A part, ready to run.
 
     Attributes
@@ -56,7 +56,7 @@ class Part:
     note: str = ""
 
 
-def find(built: BuiltEngine, name: str) -> Part | None:
+def find(built: BuiltEngine, name: str) -> Subgraph | None:
     """The part `name` of a network, if its graph was built here and can be run.
 
     Parameters
@@ -74,7 +74,7 @@ def find(built: BuiltEngine, name: str) -> Part | None:
 
     with contextlib.suppress(Exception):  # a damaged graph; the answer is as if there were none
         runner = OpenVINOEngine(folder, info, n_threads=processor.available_cores())
-        return Part(runner, folder.name, info.runtime, info.batch_size, facts)
+        return Subgraph(runner, folder.name, info.runtime, info.batch_size, facts)
     return None
 
 
@@ -86,7 +86,7 @@ def find_or_build(
     columns: Sequence[Tap],
     example: NDArray[np.uint8],
     facts: Mapping[str, Any],
-) -> Part:
+) -> Subgraph:
     """The part that this module is, on the engine that the pass uses; else PyTorch runs it.
 
     Parameters
@@ -114,7 +114,7 @@ def find_or_build(
     is_known = info.runtime.startswith("torch")
     note = "" if is_known else f"OpenVINO does not run the {name.split()[0]}; PyTorch does"
     runner = TorchEngine(module, built.device)
-    return Part(runner, f"{folder.name}-torch", "torch", _TORCH_BATCH, dict(facts), note)
+    return Subgraph(runner, f"{folder.name}-torch", "torch", _TORCH_BATCH, dict(facts), note)
 
 
 def _build(
