@@ -23,8 +23,9 @@ from regraft.training.examples import FeatureExamples, PixelExamples, prefetched
 from regraft.training.learning import Candidate, between, preferred
 from regraft.training.methods import METHODS
 from regraft.training.plan import held_out
-from regraft.training.settings import TrainingSettings, uses
+from regraft.training.settings import TrainingSettings
 from regraft.training.tunable import TunableClassifier, head_module
+from regraft.training.usage import users
 from regraft.workflows import experiment
 from regraft.workflows.experiment import Result
 
@@ -58,7 +59,7 @@ def run(
     taps: list[str] | None = None,
     **settings: Any,
 ) -> Result:
-    fast = {setting: value for setting, value in FAST.items() if uses(name, setting)}
+    fast = {setting: value for setting, value in FAST.items() if name in users(setting)}
     config = RunConfig(
         "photos", method=name, backbone=backbone, taps=taps, training={**fast, **settings} or None
     )

@@ -21,9 +21,8 @@ from regraft.training.settings import (
     TUTORIAL,
     TrainingSettings,
     option,
-    users,
-    uses,
 )
+from regraft.training.usage import users
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOM = ROOT / "src" / "regraft" / "training"
@@ -97,7 +96,7 @@ def test_every_setting_names_its_methods_and_has_an_example_here() -> None:
 def test_a_setting_passes_where_it_is_used_and_is_refused_elsewhere(name: str, method: str) -> None:
     values = usable(name, method)
     is_as_it_is = METHODS[method].fixed.get(name) == OTHER[name]
-    if uses(method, name) or is_as_it_is:
+    if method in users(name) or is_as_it_is:
         RunConfig("photos", method=method, training=values)
         return
     with pytest.raises(ConfigError, match=f"'{method}' does not use {option(name)}") as caught:

@@ -10,7 +10,8 @@ import click
 
 from regraft.record import configuration
 from regraft.training.methods import TRAINED
-from regraft.training.settings import TrainingSettings, option, users
+from regraft.training.settings import TrainingSettings, option
+from regraft.training.usage import users
 
 if TYPE_CHECKING:
     from regraft.record.configuration import RunConfig

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from regraft.training.plan import Plan
-    from regraft.training.trainable import Trainable
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class Method:
     starts_anew: bool = False
     fixed: Mapping[str, Any] = field(default_factory=dict)
     images_seen: Mapping[bool, tuple[int, int, int]] = field(default_factory=dict)
-    trainable: Callable[[Plan], Trainable] | None = None
+    trainable: Callable[[Any], Any] | None = None
 
     @property
     def starts_from_probe(self) -> bool:

@@ -17,6 +17,7 @@ from regraft.errors import ConfigError, UsageError
 from regraft.machine import json_values
 from regraft.training.methods import METHODS, method_named
 from regraft.training.settings import TrainingSettings
+from regraft.training.usage import settings_for
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class RunConfig:
         ConfigError
             One is unknown, of another type, out of range, or not used by this method.
         """
-        return TrainingSettings.from_dict(self.training or {}, method=self.method)
+        return settings_for(self.method, self.training or {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, place: str = "") -> RunConfig:

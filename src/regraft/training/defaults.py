@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from regraft.probe.method import Method
-from regraft.training.settings import TrainingSettings, uses
+from regraft.training.settings import TrainingSettings, is_used
 
 # Pictures smaller than the network's input gain nothing from its size; below this too much goes.
 SMALLEST_PX = 128
@@ -85,7 +85,7 @@ def resolved(
         "batchnorm": "train" if method.starts_anew else "frozen",
     }
     chosen["split_point"] = split_point(situation, split_points)
-    chosen = {name: value for name, value in chosen.items() if uses(method.name, name)}
+    chosen = {name: value for name, value in chosen.items() if is_used(name, method)}
     if method.starts_anew:  # there is nothing to go back to, and no head to start from
         settings = replace(settings, **method.fixed)
     given = {name: getattr(settings, name) for name in chosen}

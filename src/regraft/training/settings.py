@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from regraft.errors import ConfigError
 from regraft.machine import json_values
-from regraft.training.methods import METHODS, that
+from regraft.probe.method import Method
 from regraft.wording import near_names
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -186,27 +186,19 @@ class TrainingSettings:
         self._refuse_augmentation()
 
     @classmethod
-    def from_dict(
-        cls, values: Mapping[str, Any], *, method: str = "", place: str = ""
-    ) -> TrainingSettings:
+    def from_dict(cls, values: Mapping[str, Any], *, place: str = "") -> TrainingSettings:
         """From JSON or options; unknown names are answered with near ones.
-
-        With `method`, a setting that it does not use is refused too, unless it has its default.
 
         Examples
         --------
-        >>> TrainingSettings.from_dict({"split_point": "layer4"}, method="full")
+        >>> TrainingSettings.from_dict({"warm_up": 0.1})
         Traceback (most recent call last):
             ...
-        regraft.errors.ConfigError: method 'full' does not use --split-point 'layer4'
-          cure:  --method partial; or leave out --split-point
+        regraft.errors.ConfigError: training has no setting 'warm_up'
+          cure:  did you mean 'warmup'?
         """
         json_values.check(values, cls, what="training", place=place)
-        recipe = TUTORIAL if values.get("recipe") == "tutorial" else {}
-        settings = cls(**{**recipe, **values})
-        if method:
-            settings._refuse_unused(values, method, recipe, place)
-        return settings
+        return cls(**{**recipe_of(values), **values})
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -246,39 +238,8 @@ class TrainingSettings:
         try:
             Augmentation.preset(preset, **self.augmentation_changes)
         except ConfigError as error:
-            given = [option(n) for n in _VIEW if getattr(self, n) not in (None, "auto")]
+            given = [option(n) for n in VIEW if getattr(self, n) not in (None, "auto")]
             raise ConfigError(error.rule, place=", ".join(given), cure=error.cure) from error
-
-    def _refuse_unused(
-        self, given: Mapping[str, Any], method: str, recipe: Mapping[str, Any], place: str
-    ) -> None:
-        """The first setting that would change nothing; one that says what happens anyway may."""
-        for f in fields(self):
-            value, needs = given.get(f.name), f.metadata["needs"]
-            as_it_is = f.default, recipe.get(f.name), METHODS[method].fixed.get(f.name)
-            if value is None or value in as_it_is:
-                continue
-            flag = option(f.name)
-            if not uses(method, f.name):
-                raise ConfigError(
-                    f"method {method!r} does not use {flag} {value!r}",
-                    place=place,
-                    cure=f"--method {_either(users(f.name))}; or leave out {flag}",
-                )
-            sees_it_as_it_is = not METHODS[method].moves_network and (self.views or 1) == 1
-            if sees_it_as_it_is and f.name in _VIEW:
-                raise ConfigError(
-                    f"method {method!r} sees each picture as it is and does not use {flag} "
-                    f"{value!r}",
-                    place=place,
-                    cure=f"--views 8 computes features of eight views; or leave out {flag}",
-                )
-            if needs and not _is_met(getattr(self, needs[0]), needs[1]):
-                raise ConfigError(
-                    f"{flag} {value!r} is used with {option(needs[0])} {needs[1]} only",
-                    place=place,
-                    cure=f"{option(needs[0])} {needs[1]}; or leave out {flag}",
-                )
 
     def numbers(self, name: str, n: int) -> tuple[float, ...] | None:
         """A setting of several numbers, such as mean."""
@@ -315,24 +276,26 @@ TUTORIAL: dict[str, Any] = {
 }
 
 
-_VIEW = ("augment", "crop_scale", "degrees", "horizontal_flip", "vertical_flip")
+# Those of a view; nothing changes without one.
+VIEW = ("augment", "crop_scale", "degrees", "horizontal_flip", "vertical_flip")
 
 
-def users(name: str) -> tuple[str, ...]:
-    """The methods that look at a setting.
+def recipe_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the recipe among these stands for."""
+    return TUTORIAL if values.get("recipe") == "tutorial" else {}
+
+
+def is_used(name: str, method: Method) -> bool:
+    """Whether a method looks at a setting.
 
     Examples
     --------
-    >>> users("split_point"), users("epochs")
-    (('partial',), ('head', 'partial', 'full', 'scratch'))
+    >>> from regraft.training.partial import PARTIAL
+    >>> is_used("split_point", PARTIAL), is_used("start_size", PARTIAL)
+    (True, False)
     """
     (found,) = (f for f in fields(TrainingSettings) if f.name == name)
-    return that(**{found.metadata["used_by"]: True})
-
-
-def uses(method: str, name: str) -> bool:
-    """Whether a method looks at a setting."""
-    return method in users(name)
+    return bool(getattr(method, found.metadata["used_by"]))
 
 
 def option(name: str) -> str:
@@ -344,13 +307,3 @@ def option(name: str) -> str:
     '--split-point'
     """
     return "--" + name.replace("_", "-")
-
-
-def _is_met(value: Any, wanted: str) -> bool:
-    return bool(value) if wanted.isupper() else value == wanted
-
-
-def _either(methods: tuple[str, ...]) -> str:
-    """'head, partial or full'."""
-    *most, last = methods
-    return f"{', '.join(most)} or {last}" if most else last
