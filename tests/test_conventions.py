@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import graphlib
 import importlib
 import importlib.util
 import json
@@ -102,6 +103,40 @@ def test_rooms_import_only_the_rooms_below_them() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+
+
+def imports_of(path: Path) -> set[str]:
+    """Files of ours that a file imports, those that only types need included."""
+    found = set()
+    names = {module_of(source): source for source in SOURCES}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("regraft"):
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in names else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name in names}
+    return {name for name in found if name in names} - {"regraft", module_of(path)}
+
+
+def test_no_files_import_each_other_in_a_circle_even_for_types() -> None:
+    graph = {module_of(path): imports_of(path) for path in SOURCES if module_of(path) != "regraft"}
+    # A package's own names come from its files.
+    graph["regraft.model"] -= {"regraft.model.loading", "regraft.model.saving"}
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names them
+
+
+def test_the_house_has_few_loose_files_and_no_room_too_large() -> None:
+    loose = sorted(path.name for path in SOURCES if path.parent.name == "regraft")
+    assert loose == [
+        "__init__.py", "__main__.py", "errors.py", "estimator.py", "listener.py", "wording.py",
+    ]  # fmt: skip
+    rooms: Counter[str] = Counter()
+    for path in SOURCES:
+        room = path.relative_to(ROOT / "src" / "regraft").parts[0]
+        rooms[room] += len(path.read_text(encoding="utf-8").splitlines())
+    (largest, n_lines) = rooms.most_common(1)[0]
+    assert n_lines <= rooms.total() / 6, f"{largest} has {n_lines} of {rooms.total()} lines"
 
 
 LOADED = """
