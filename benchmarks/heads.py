@@ -35,11 +35,11 @@ for data in sets:
             start = time.perf_counter()
             probe = fitting.fit_probe(config, prepared, lesson)
             seconds = time.perf_counter() - start
-            proba = probe.predict_proba(prepared.X[lesson.roles.reports])
+            proba = probe.proba_of(prepared.X[lesson.roles.reports])
             truth = lesson.y[lesson.roles.reports]
             right = (proba.argmax(1) == truth).mean()
             loss = -np.log(np.maximum(proba[np.arange(len(truth)), truth], 1e-12)).mean()
-            chosen = "+".join(probe.representation_.taps) if taps is None else ""
+            chosen = "+".join(probe.representation.taps) if taps is None else ""
             label = "+".join(taps) if taps else "measured"
             short = data.name[:17]
             print(

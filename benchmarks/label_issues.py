@@ -26,7 +26,8 @@ from measure import SHARED, needs_shared
 from regraft.evaluation.label_issues import find_label_issues
 from regraft.record.configuration import RunConfig
 from regraft.workflows import fitting
-from regraft.workflows.preparation import Prepared, lesson_of, prepare
+from regraft.workflows.lesson import lesson_of
+from regraft.workflows.preparation import Prepared, prepare
 
 PLANTED = {"hymenoptera_data": 20}
 SHARE = 0.05
@@ -48,11 +49,11 @@ def plant(prepared: Prepared, n: int, seed: int) -> tuple[Prepared, set[int]]:
 def suspects(config: RunConfig, prepared: Prepared) -> tuple[list[int], float]:
     """Rows of the table on the list, in its order; and the left-out accuracy."""
     lesson = lesson_of(prepared)
-    probe = fitting.fit_probe(config, prepared, lesson)
+    learnt = fitting.fit_probe(config, prepared, lesson).learnt
     y = lesson.y
-    rows = np.flatnonzero(lesson.roles.train)[probe.oof_rows_]
-    accuracy = float((probe.oof_proba_.argmax(axis=1) == y[rows]).mean())
-    return [int(rows[i.row]) for i in find_label_issues(probe.oof_proba_, y[rows])], accuracy
+    rows = np.flatnonzero(lesson.roles.train)[learnt.oof_rows]
+    accuracy = float((learnt.oof_proba.argmax(axis=1) == y[rows]).mean())
+    return [int(rows[i.row]) for i in find_label_issues(learnt.oof_proba, y[rows])], accuracy
 
 
 def measure(data: Path, *, n_seeds: int, head: str) -> None:

@@ -68,6 +68,7 @@ def one_probe(n_rows: int, n_features: int, n_classes: int) -> None:
     import resource
 
     from regraft.features.engine import Tap
+    from regraft.probe.choice import Network
     from regraft.probe.probe import Probe
 
     file = Path(fresh()) / "features"
@@ -83,17 +84,19 @@ def one_probe(n_rows: int, n_features: int, n_classes: int) -> None:
     del X
     X = np.memmap(file, np.float32, "r", shape=(n_rows, n_features))
     start_s = time.perf_counter()
-    fitted = Probe((Tap("final", 0, n_features),), taps=("final",)).fit(X, y, n_classes=n_classes)
+    network = Network((Tap("final", 0, n_features),))
+    classes = [*map(str, range(n_classes))]
+    fitted = Probe(taps=("final",)).fit(X, y, network=network, classes=classes)
     seconds = time.perf_counter() - start_s
     sample = slice(0, 5_000)
-    right = (fitted.predict_proba(X[sample]).argmax(1) == y[sample]).mean()
+    right = (fitted.proba_of(X[sample]).argmax(1) == y[sample]).mean()
     status = Path("/proc/self/status").read_text()
     anonymous = int(status.split("RssAnon:")[1].split()[0]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({
         "rows": n_rows, "features": n_features, "classes": n_classes, "seconds": round(seconds, 1),
         "peak_mib_with_mapped_pages": round(peak), "anonymous_mib_at_end": round(anonymous),
-        "strength": fitted.strength_, "train_accuracy_of_5000": round(float(right), 3),
+        "strength": fitted.learnt.strength, "train_accuracy_of_5000": round(float(right), 3),
     }))  # fmt: skip
 
 

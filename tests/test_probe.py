@@ -301,3 +301,11 @@ def test_a_candidate_is_a_tie_up_to_two_standard_errors() -> None:
     )
     assert make(0.2).is_tie
     assert not make(0.2000001).is_tie
+
+
+def test_so_many_images_that_parts_are_many_are_compared_on_one_of_them() -> None:
+    """One part of 127 was once the smallest; 20,000 images then ended in an error."""
+    y = np.arange(30_000) % 3
+    rows = choice.rows_to_compare(y, np.arange(30_000), 0)
+    assert 0.8 * choice.MAX_ROWS_TO_CHOOSE < len(rows) <= choice.MAX_ROWS_TO_CHOOSE
+    assert np.ptp(np.bincount(y[rows])) <= 30

@@ -133,7 +133,7 @@ def test_groups_across_splits_are_found():
 )
 def test_folds_are_stratified_to_one_image(y, n_folds, seed):
     folds = carve(y, n_folds, seed=seed)
-    assert folds.dtype == np.int8
+    assert folds.dtype == np.int32
     assert np.ptp(np.bincount(folds, minlength=n_folds)) <= 1
     for code in set(y):
         assert np.ptp(np.bincount(folds[np.array(y) == code], minlength=n_folds)) <= 1

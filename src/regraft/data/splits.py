@@ -169,7 +169,7 @@ def check_groups_across(splits: ObjectArray, groups: ObjectArray | None) -> list
 
 def carve(
     y: npt.ArrayLike, n_folds: int, *, units: npt.ArrayLike | None = None, seed: int = 0
-) -> npt.NDArray[np.int8]:
+) -> npt.NDArray[np.int32]:
     """Folds for cross-validation: stratified by class, and no unit in two of them.
 
     Units are put in a row, class after class, within a class from large to small and at random
@@ -181,14 +181,14 @@ def carve(
     ----------
     y : array of shape (N,), of int
         Class codes.
-    n_folds : int, 2 <= n_folds <= 127
+    n_folds : int, n_folds >= 2
     units : array of shape (N,), of int, optional
         Rows with the same number stay together: groups, clusters of near-duplicates.
     seed : int
 
     Returns
     -------
-    folds : ndarray of shape (N,), of int8
+    folds : ndarray of shape (N,), of int32
         For each row the fold in 0 .. n_folds - 1 that it is held out in.
 
     Raises
@@ -199,12 +199,12 @@ def carve(
     Examples
     --------
     >>> carve([0, 0, 0, 1, 1, 1], 3, seed=0)
-    array([1, 0, 2, 2, 0, 1], dtype=int8)
+    array([1, 0, 2, 2, 0, 1], dtype=int32)
     >>> carve([0, 0, 0, 1, 1, 1], 2, units=[5, 5, 6, 7, 7, 8])
-    array([0, 0, 1, 0, 0, 1], dtype=int8)
+    array([0, 0, 1, 0, 0, 1], dtype=int32)
     """
-    if not 2 <= n_folds <= 127:
-        raise ValueError(f"need 2 <= n_folds <= 127, got {n_folds}")
+    if n_folds < 2:
+        raise ValueError(f"need n_folds >= 2, got {n_folds}")
     y = np.asarray(y, dtype=np.intp)
     if units is None:
         unit_of_row = np.arange(len(y))
@@ -223,7 +223,7 @@ def carve(
         )
     chance = np.random.default_rng(seed).permutation(len(sizes))
     order = np.lexsort((chance, -sizes, _class_of_unit(y, unit_of_row)))
-    fold_of_unit = np.empty(len(sizes), dtype=np.int8)
+    fold_of_unit = np.empty(len(sizes), dtype=np.int32)
     fold_of_unit[order] = np.arange(len(sizes)) % n_folds
     return fold_of_unit[unit_of_row]
 

@@ -1,0 +1,157 @@
+"""Memory of `regraft train` end to end, on many pictures and on many stored features.
+
+    python benchmarks/memory.py pictures [--rows 100000]   # made-up JPEGs, default backbone
+    python benchmarks/memory.py stored [--rows 1000000]     # features put into the store before
+
+Anonymous memory (RssAnon: what lies in no file) is looked at every half second, from outside, for
+a tenth of the rows and for all of them. Pages of mapped files are not in it: the system drops them
+when it needs room.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from measure import REGRAFT, fresh, last_json
+
+N_CLASSES = 10
+# Small, so that a million rows of its features are some gigabytes.
+SMALL = "random:test_efficientnet"
+LINKS = 50_000  # of one file; more are not allowed everywhere
+
+
+def pictures(n_rows: int) -> None:
+    """Pictures whose class is a colour."""
+    folder, random = fresh() / "photos", np.random.default_rng(0)
+    write_pictures(folder, n_rows, random)
+    report(train(folder, fresh()), n_rows, "made-up pictures, read and computed")
+
+
+def write_pictures(folder: Path, n_rows: int, random: np.random.Generator) -> None:
+    import simplejpeg
+
+    inks = random.integers(40, 216, (N_CLASSES, 3))
+    for code in range(N_CLASSES):
+        (folder / f"class{code}").mkdir(parents=True)
+    for row in range(n_rows):
+        code = row % N_CLASSES
+        coarse = random.integers(-60, 60, (8, 8, 3)) + inks[code]
+        pixels = np.clip(coarse, 0, 255).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+        data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=90)
+        (folder / f"class{code}" / f"{row:07}.jpg").write_bytes(data)
+
+
+def stored(n_rows: int) -> None:
+    """Rows whose facts and features the store has already: no file is opened."""
+    room = fresh()
+    write_store(room, n_rows)
+    run = train(room / "photos", room / "cache", "--backbone", SMALL)
+    assert run["metrics"]["features"]["from_store"] == n_rows
+    report(run, n_rows, "rows from the store")
+
+
+def write_store(room: Path, n_rows: int) -> None:
+    os.environ["REGRAFT_CACHE"] = str(room / "cache")
+    os.environ["REGRAFT_CACHE_LIMIT"] = "100G"
+    from regraft.backbones import catalog
+    from regraft.features import engines, extract
+    from regraft.features.store import Store
+    from regraft.images import DECODER_VERSION
+    from regraft.images.facts import FileFacts
+
+    built = engines.locate(catalog.resolve(SMALL), device="cpu", offline=True)
+    recipe, n_features = extract.recipe_for(built.info), built.info.n_features
+    random = np.random.default_rng(0)
+    means = random.standard_normal((N_CLASSES, n_features)).astype(np.float32)
+    paths = linked_files(room / "photos", n_rows)
+    with Store.open(decoder=DECODER_VERSION) as store:
+        store.put_recipe(recipe)
+        for start in range(0, n_rows, 10_000):
+            part = paths[start : start + 10_000]
+            digests = [random.bytes(32) for _ in part]
+            thumbs = random.integers(0, 256, (len(part), 256)).astype(np.uint8)
+            store.put_facts(
+                FileFacts(digest, 900, "JPEG", "RGB", 64, 64, 1, 1, 128.0, 40.0, thumb.tobytes())
+                for digest, thumb in zip(digests, thumbs, strict=True)
+            )
+            codes = [int(path.parent.name.removeprefix("class")) for path in part]
+            noise = random.standard_normal((len(part), n_features)).astype(np.float32)
+            store.put_features(digests, recipe.digest, np.abs(0.3 * means[codes] + noise))
+            store.remember_files(
+                (str(path), os.stat(path), digest)
+                for path, digest in zip(part, digests, strict=True)
+            )
+
+
+def linked_files(folder: Path, n_rows: int) -> list[Path]:
+    """Paths of old small files, many of them the same one: nothing opens them."""
+    found = []
+    for code in range(N_CLASSES):
+        (folder / f"class{code}").mkdir(parents=True)
+    for row in range(n_rows):
+        path = folder / f"class{row % N_CLASSES}" / f"{row:07}.jpg"
+        if row % LINKS == 0:
+            first = path
+            path.write_bytes(f"not opened {row}".encode())
+            os.utime(path, (1e9, 1e9))
+        else:
+            os.link(first, path)
+        found.append(path)
+    return found
+
+
+def train(data: Path, cache: Path, *options: str) -> dict:
+    """One whole run; its result and the most anonymous memory it had, in MiB."""
+    command = [*REGRAFT, "train", str(data), "--json", "--no-report", "-q", *options]
+    env = dict(os.environ, REGRAFT_CACHE=str(cache), REGRAFT_CACHE_LIMIT="100G")
+    start, most = time.perf_counter(), 0.0
+    with subprocess.Popen(command, env=env, cwd=fresh(), stdout=subprocess.PIPE, text=True) as run:
+        while run.poll() is None:
+            most = max(most, anonymous_mib(run.pid))
+            time.sleep(0.5)
+        out = run.stdout.read() if run.stdout else ""
+    if run.returncode:
+        sys.exit(f"exit {run.returncode}")
+    return {"mib": most, "seconds": time.perf_counter() - start, "metrics": last_json(out)}
+
+
+def anonymous_mib(process: int) -> float:
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    found = status.partition("RssAnon:")[2].split()
+    return int(found[0]) / 1024 if found else 0.0
+
+
+def report(run: dict, n_rows: int, what: str) -> None:
+    metrics = run["metrics"]
+    print(
+        f"{n_rows:,} {what}: {run['seconds']:.0f} s, "
+        f"anonymous memory at most {run['mib']:.0f} MiB; accuracy "
+        f"{metrics['evaluation']['accuracy']['value']:.3f}; seconds {metrics['seconds']}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["pictures", "stored"], nargs="?", default="pictures")
+    parser.add_argument("--rows", type=int, help="default: 100,000 pictures, 1,000,000 stored rows")
+    parser.add_argument("--one", action="store_true", help="this number of rows only")
+    args = parser.parse_args()
+    rows = args.rows or {"pictures": 100_000, "stored": 1_000_000}[args.what]
+    for size in [rows] if args.one else [rows // 10, rows]:
+        # In a process of its own: what is made up here must not stay in memory.
+        if args.one:
+            {"pictures": pictures, "stored": stored}[args.what](size)
+        else:
+            subprocess.run(
+                [sys.executable, __file__, args.what, "--rows", str(size), "--one"], check=True
+            )
