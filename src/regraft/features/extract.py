@@ -33,7 +33,7 @@ from regraft.images.pictures import InMemory, content_of
 from regraft.machine.processor import available_cores
 
 # A matrix above this is kept in a file and mapped, so that memory stays bounded (R13).
-MAX_BYTES_IN_MEMORY = 2**28
+MAX_BYTES_IN_MEMORY = 2**26
 # Rows that the store is asked about at once.
 ROWS_ASKED = 16_384
 # Rows that wait for the store: few enough that a kill loses little, enough for one transaction.
