@@ -232,6 +232,42 @@ def test_nearest_neighbour_agrees_with_scikit_learn(monkeypatch, block):
     assert estimate.value == pytest.approx(model.score(X, y))
 
 
+def test_nearest_neighbour_of_many_images_is_that_of_an_even_part(monkeypatch):
+    module = importlib.import_module("regraft.evaluation.evaluate")
+    monkeypatch.setattr(module, "MOST_SCORED", 15)
+    monkeypatch.setattr(module, "MOST_PAIRS", 11 * 20)  # every third of 57
+    rng = np.random.default_rng(0)
+    X_train, X = rng.normal(size=(57, 8)), rng.normal(size=(31, 8))
+    y_train, y = rng.integers(0, 3, 57), rng.integers(0, 3, 31)
+    model = KNeighborsClassifier(1, metric="cosine").fit(X_train[::3], y_train[::3])
+    estimate = nearest_neighbour_baseline(X_train, y_train, X, y)
+    assert estimate.value == pytest.approx(model.score(X[::3], y[::3]))
+
+
+class _Read:
+    """A matrix on disk that knows how many rows were asked for at once."""
+
+    def __init__(self, X):
+        self.X, self.shape, self.most = X, X.shape, 0
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, rows):
+        found = self.X[rows]
+        self.most = max(self.most, len(found))
+        return found
+
+
+def test_nearest_neighbour_never_copies_what_lies_on_disk(monkeypatch):
+    module = importlib.import_module("regraft.evaluation.evaluate")
+    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 64)
+    rng = np.random.default_rng(0)
+    X_train, X = _Read(rng.normal(size=(57, 8))), _Read(rng.normal(size=(31, 8)))
+    nearest_neighbour_baseline(X_train, rng.integers(0, 3, 57), X, rng.integers(0, 3, 31))
+    assert (X_train.most, X.most) == (8, 8)
+
+
 def test_nearest_neighbour_bears_rows_of_zeros_and_refuses_other_widths():
     X = np.zeros((2, 3))
     y = np.array([0, 1])

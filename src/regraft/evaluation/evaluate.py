@@ -244,9 +244,9 @@ def nearest_neighbour_baseline(
             f"got shapes {X_train.shape} and {X.shape}"
         )
     scored = _evenly(len(X), MOST_SCORED)
-    taught = _evenly(len(X_train), MOST_PAIRS // max(1, len(X[scored])))
-    nearest = _nearest(X_train[taught], X[scored])
-    is_right = np.asarray(y_train)[taught][nearest] == np.asarray(y)[scored]
+    taught = _evenly(len(X_train), MOST_PAIRS // max(1, len(scored)))
+    nearest = _nearest(X_train, taught, X, scored)
+    is_right = np.asarray(y_train)[nearest] == np.asarray(y)[scored]
     codes = group_codes(groups, len(X))
     return _estimate_accuracy(is_right, None if codes is None else codes[scored], level)
 
@@ -323,24 +323,25 @@ def _reliability_rows(table: Reliability) -> list[dict[str, Any]]:
     ]
 
 
-def _evenly(n: int, most: int) -> slice:
+def _evenly(n: int, most: int) -> Array:
     """At most so many of n rows, evenly taken."""
-    return slice(None, None, max(1, -(-n // most)))
+    return np.arange(0, n, max(1, -(-n // most)))
 
 
-def _nearest(X_train: Array, X: Array) -> Array:
-    """Row of ``X_train`` with the largest cosine to each row of ``X``; the first, if several."""
+def _nearest(X_train: Array, taught: Array, X: Array, scored: Array) -> Array:
+    """Row of ``X_train``, of those `taught`, with the largest cosine to each of the rows `scored`
+    of ``X``; the first, if several. Rows are read by blocks."""
     step = max(1, math.isqrt(_BLOCK_ELEMENTS))
-    best, nearest = np.full(len(X), -np.inf), np.zeros(len(X), dtype=np.int64)
-    for start in range(0, len(X_train), step):
-        block = unit_rows(X_train[start : start + step])
-        for at in range(0, len(X), step):
-            similarity = unit_rows(X[at : at + step]) @ block.T
+    best, nearest = np.full(len(scored), -np.inf), np.zeros(len(scored), dtype=np.int64)
+    for start in range(0, len(taught), step):
+        block = unit_rows(X_train[taught[start : start + step]])
+        for at in range(0, len(scored), step):
+            similarity = unit_rows(X[scored[at : at + step]]) @ block.T
             column = similarity.argmax(axis=1)
             highest = similarity[np.arange(len(column)), column]
             is_nearer = highest > best[at : at + step]
             best[at : at + step][is_nearer] = highest[is_nearer]
-            nearest[at : at + step][is_nearer] = start + column[is_nearer]
+            nearest[at : at + step][is_nearer] = taught[start + column[is_nearer]]
     return nearest
 
 
