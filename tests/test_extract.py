@@ -22,6 +22,7 @@ from regraft.features.extract import Extraction
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
 from regraft.images.geometry import Preprocess
+from regraft.machine import arrays
 
 LONG_AGO_NS = 10**18
 Write = Callable[..., Path]
@@ -222,7 +223,7 @@ def test_large_matrices_are_mapped_and_hold_the_same_rows(
     (photos / "aaa_bad.jpg").write_bytes(b"no picture")
     in_memory = run(photos, engine())
     assert not isinstance(in_memory.X, np.memmap)
-    monkeypatch.setattr(extract, "MAX_BYTES_IN_MEMORY", 100)
+    monkeypatch.setattr(arrays, "MAX_BYTES_IN_MEMORY", 100)
     for cache in (None, tmp_path / "cold"):
         if cache:
             monkeypatch.setenv("REGRAFT_CACHE", str(cache))

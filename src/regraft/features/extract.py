@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import queue
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -30,10 +29,9 @@ from regraft.images import DECODER_VERSION
 from regraft.images.facts import FileFacts, facts_of, rejected_facts
 from regraft.images.facts_table import FactsTable
 from regraft.images.pictures import InMemory, content_of
+from regraft.machine import arrays
 from regraft.machine.processor import available_cores
 
-# A matrix above this is kept in a file and mapped, so that memory stays bounded (R13).
-MAX_BYTES_IN_MEMORY = 2**26
 # Rows that the store is asked about at once.
 ROWS_ASKED = 16_384
 # Rows that wait for the store: few enough that a kill loses little, enough for one transaction.
@@ -177,7 +175,7 @@ def run(
     """
     recipe, N = recipe_for(built.info), len(table)
     store.put_recipe(recipe)
-    seen = _Seen(_matrix(N, built.info.n_features), FactsTable(N))
+    seen = _Seen(arrays.zeros((N, built.info.n_features), np.float32), FactsTable(N))
     missing: list[int] = []
     for start in range(0, N, ROWS_ASKED):
         missing += _ask(store, table, slice(start, start + ROWS_ASKED), recipe, seen)
@@ -225,13 +223,6 @@ def _ask(store: Store, table: ImageTable, rows: slice, recipe: Recipe, seen: _Se
         else:
             seen.put(row, fact)
     return missing
-
-
-def _matrix(n_rows: int, n_columns: int) -> NDArray[np.float32]:
-    if n_rows * n_columns * 4 <= MAX_BYTES_IN_MEMORY:
-        return np.empty((n_rows, n_columns), np.float32)
-    with tempfile.TemporaryFile(prefix="regraft-") as file:  # the map keeps it until it is freed
-        return np.memmap(file, np.float32, "w+", shape=(n_rows, n_columns))
 
 
 @dataclass

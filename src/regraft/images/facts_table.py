@@ -5,7 +5,6 @@ It reads like a list of `FileFacts`; what looks at all images takes a column.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -13,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.images.facts import THUMB_PX, FileFacts
-
-# Above this a table is kept in a file without a name and mapped, so that memory stays bounded.
-MAX_BYTES_IN_MEMORY = 2**26
+from regraft.machine import arrays
 
 _WORDS = ("format", "mode")  # few different ones: kept as numbers
 _ROW = np.dtype(
@@ -39,7 +36,7 @@ class FactsTable(Sequence[FileFacts]):
     """
 
     def __init__(self, n_rows: int) -> None:
-        self._rows = _mapped(n_rows)
+        self._rows = arrays.zeros((n_rows,), _ROW)
         self._words: list[str] = [""]
         self._number_of = {"": 0}
 
@@ -112,7 +109,7 @@ class FactsTable(Sequence[FileFacts]):
         """The table of some rows: a boolean mask or indices."""
         chosen = object.__new__(FactsTable)
         picked = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
-        chosen._rows = _mapped(len(picked))
+        chosen._rows = arrays.zeros((len(picked),), _ROW)
         for start in range(0, len(picked), 4096):
             part = slice(start, start + 4096)
             chosen._rows[part] = self._rows[picked[part]]
@@ -124,10 +121,3 @@ class FactsTable(Sequence[FileFacts]):
             self._number_of[word] = len(self._words)
             self._words.append(word)
         return self._number_of[word]
-
-
-def _mapped(n_rows: int) -> NDArray[Any]:
-    if n_rows * _ROW.itemsize <= MAX_BYTES_IN_MEMORY:
-        return np.zeros(n_rows, _ROW)
-    with tempfile.TemporaryFile(prefix="regraft-") as file:  # the map keeps it until it is freed
-        return np.memmap(file, _ROW, "w+", shape=(n_rows,))

@@ -1,0 +1,28 @@
+"""Arrays that may be larger than memory should hold."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+# An array above this is kept in a file without a name and mapped, so that memory stays bounded
+# (R13).
+MAX_BYTES_IN_MEMORY = 2**26
+
+
+def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """NumPy's, but an array of many bytes lies on disk until it is freed.
+
+    Examples
+    --------
+    >>> zeros((2, 3), np.uint8).tolist()
+    [[0, 0, 0], [0, 0, 0]]
+    """
+    kind = np.dtype(dtype)
+    if int(np.prod(shape, dtype=np.int64)) * kind.itemsize <= MAX_BYTES_IN_MEMORY:
+        return np.zeros(shape, kind)
+    with tempfile.TemporaryFile(prefix="regraft-") as file:  # the map keeps it until it is freed
+        return np.memmap(file, kind, "w+", shape=shape)
