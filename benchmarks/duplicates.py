@@ -32,8 +32,7 @@ from regraft.backbones import catalog
 from regraft.checks.duplicates import Duplicates, find_duplicates
 from regraft.data.table import ImageTable
 from regraft.features import engines, extract
-from regraft.features.store import Store
-from regraft.images import DECODER_VERSION, pictures
+from regraft.images import pictures
 
 
 class Columns(NamedTuple):
@@ -49,12 +48,13 @@ def make_columns(paths: list[str]) -> Columns:
     """Digests, thumbnails and final features of the readable images among the paths."""
     table = ImageTable.from_paths(paths)
     built = engines.locate(catalog.resolve("default"), sample=pictures.sample(table.paths))
-    with Store.open(decoder=DECODER_VERSION) as store:
-        found = extract.run(table, built, store)
+    found = extract.through_store(table, built)
     final = built.info.taps[-1]
-    thumbs = np.stack([np.frombuffer(fact.thumb, np.uint8) for fact in found.facts])
     return Columns(
-        list(found.table.paths), found.digests, thumbs, found.X[:, final.start : final.stop]
+        list(found.table.paths),
+        found.digests,
+        found.facts.thumbs,
+        found.X[:, final.start : final.stop],
     )
 
 

@@ -16,8 +16,7 @@ from regraft import model
 from regraft.backbones import catalog
 from regraft.data.table import ImageTable
 from regraft.features import engines, extract
-from regraft.features.store import Store
-from regraft.images import DECODER_VERSION, pictures
+from regraft.images import pictures
 from regraft.machine import devices
 from regraft.probe.classifier import unreadable
 from regraft.record.configuration import RunConfig
@@ -213,8 +212,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _features(table: ImageTable, built: engines.BuiltEngine) -> extract.Extraction:
     """Of every image; one that cannot be read is an error, because rows must stay in line."""
-    with Store.open(decoder=DECODER_VERSION) as store:
-        extraction = extract.run(table, built, store)
+    extraction = extract.through_store(table, built)
     if rejected := extraction.table.rejected:
         raise unreadable(rejected, len(table))
     return extraction

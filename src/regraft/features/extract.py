@@ -8,6 +8,7 @@ is opened and no engine started.
 
 from __future__ import annotations
 
+import functools
 import os
 import queue
 import threading
@@ -29,6 +30,7 @@ from regraft.images import DECODER_VERSION
 from regraft.images.facts import FileFacts, facts_of, rejected_facts
 from regraft.images.facts_table import FactsTable
 from regraft.images.pictures import InMemory, content_of
+from regraft.listener import SILENT, Listener
 from regraft.machine import arrays
 from regraft.machine.processor import available_cores
 
@@ -182,6 +184,22 @@ def run(
     work = _Pass(table, built, store, recipe, seen, progress)
     report = work.run(missing, n_threads) if missing else PassReport()
     return _gather(table, seen, built.info, recipe, report, missing)
+
+
+def through_store(
+    table: ImageTable,
+    built: BuiltEngine,
+    *,
+    listener: Listener = SILENT,
+    say: Callable[[str], None] = lambda note: None,
+) -> Extraction:
+    """`run` with the user's store, opened for it; `say` hears what was wrong with the store."""
+    with Store.open(decoder=DECODER_VERSION) as store:
+        progress = functools.partial(listener.progress, "images")
+        extraction = run(table, built, store, progress=progress)
+    for note in store.notes:
+        say(note)
+    return extraction
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ With the engine built, nothing here imports torch, timm or scikit-learn.
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +17,7 @@ from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, Rejected
 from regraft.errors import TableError
 from regraft.features import extract
-from regraft.features.store import Store
-from regraft.images import DECODER_VERSION, pictures
+from regraft.images import pictures
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model.loading import load
@@ -104,9 +102,7 @@ def features_of(
 ) -> extract.Extraction:
     """Features of a table's images for a classifier, through the store."""
     built = classifier.built(sample=pictures.sample(table.paths), offline=offline, say=listener.say)
-    progress = functools.partial(listener.progress, "images")
-    with Store.open(decoder=DECODER_VERSION) as store:
-        return extract.run(table, built, store, progress=progress)
+    return extract.through_store(table, built, listener=listener)
 
 
 def all_images(sources: list[str]) -> ImageTable:

@@ -24,8 +24,7 @@ from regraft.features import engines, extract
 from regraft.features.engine import Tap
 from regraft.features.engines import BuiltEngine
 from regraft.features.rows import rows_of
-from regraft.features.store import Store
-from regraft.images import DECODER_VERSION, pictures
+from regraft.images import pictures
 from regraft.images.facts_table import FactsTable
 from regraft.listener import Listener
 from regraft.probe.base import Codes, Floats
@@ -312,16 +311,10 @@ def prepared_input(
         say=listener.say,
     )
     loaded = replace(loaded, config=dict(built.info.config))
-    X = look.X if task.method.starts_anew else _features(look.table, built, listener)
+    X = look.X
+    if not task.method.starts_anew:
+        X = extract.through_store(look.table, built, listener=listener).X
     return Input(built, loaded, X, task.method.starts_anew)
-
-
-def _features(table: ImageTable, built: BuiltEngine, listener: Listener) -> NDArray[np.float32]:
-    """Of the pass, through the store."""
-    with Store.open(decoder=DECODER_VERSION) as store:
-        return extract.run(
-            table, built, store, progress=functools.partial(listener.progress, "images")
-        ).X
 
 
 # -- Start -----------------------------------------------------------------------------------

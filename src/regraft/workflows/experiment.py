@@ -21,8 +21,6 @@ from regraft.evaluation import (
 )
 from regraft.features import extract
 from regraft.features.rows import rows_of
-from regraft.features.store import Store
-from regraft.images import DECODER_VERSION
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas, processes
 from regraft.machine.devices import choose_device
@@ -164,13 +162,8 @@ def _reported_features(
     built, rows = classifier.built(), lesson.roles.reports
     if built is prepared.built:
         return rows_of(prepared.X, rows)
-    with Store.open(decoder=DECODER_VERSION) as store:
-        return extract.run(
-            prepared.extraction.table.select(rows),
-            built,
-            store,
-            progress=lambda done, n: listener.progress("images", done, n),
-        ).X
+    table = prepared.extraction.table.select(rows)
+    return extract.through_store(table, built, listener=listener).X
 
 
 def _card(

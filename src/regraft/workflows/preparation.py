@@ -8,7 +8,6 @@ Everything that answers about data stands on `prepare`: training, `check`, `laye
 
 from __future__ import annotations
 
-import functools
 import time
 from dataclasses import dataclass, field
 
@@ -24,8 +23,7 @@ from regraft.data.sources import read_table
 from regraft.data.table import ImageTable
 from regraft.errors import TableError
 from regraft.features import engines, extract
-from regraft.features.store import Store
-from regraft.images import DECODER_VERSION, pictures
+from regraft.images import pictures
 from regraft.images.facts_table import FactsTable
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
@@ -183,11 +181,7 @@ def see(
     for note in built.info.notes:
         listener.say(note)
     clock.lap("engine")
-    with Store.open(decoder=DECODER_VERSION) as store:
-        progress = functools.partial(listener.progress, "images")
-        extraction = extract.run(table, built, store, progress=progress)
-    for note in store.notes:
-        listener.say(note)
+    extraction = extract.through_store(table, built, listener=listener, say=listener.say)
     if not len(extraction.table):
         raise _nothing_readable(config, table, extraction.table)
     clock.lap("features")

@@ -18,8 +18,7 @@ from regraft.errors import DecodeError, RegraftError, TableError, UsageError
 from regraft.explain.drawing import overlay
 from regraft.explain.explainer import explainer_for
 from regraft.features import extract
-from regraft.features.store import Store
-from regraft.images import DECODER_VERSION, pictures
+from regraft.images import pictures
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model import load
@@ -125,8 +124,7 @@ def _gather_again(folder: Path, offline: bool, listener: Listener) -> None:
     lesson = lesson_of(prepared)
     classifier = load(folder / "model")
     built = classifier.built(offline=offline, say=listener.say)
-    with Store.open(decoder=DECODER_VERSION) as store:
-        reported = extract.run(prepared.table.select(lesson.roles.reports), built, store)
+    reported = extract.through_store(prepared.table.select(lesson.roles.reports), built)
     probe = fitting.fit_probe(config, prepared, lesson)
     proba = classifier.proba_of(reported.X)
     sources = _sources(prepared, lesson, probe, lesson.learn, proba, classifier, listener)
