@@ -49,7 +49,7 @@ def plant(prepared: Prepared, n: int, seed: int) -> tuple[Prepared, set[int]]:
 def suspects(config: RunConfig, prepared: Prepared) -> tuple[list[int], float]:
     """Rows of the table on the list, in its order; and the left-out accuracy."""
     lesson = lesson_of(prepared)
-    learnt = fitting.fit_probe(config, prepared, lesson).learnt
+    learnt = fitting.fit_probe(fitting.task_of(config, prepared, lesson)).learnt
     y = lesson.y
     rows = np.flatnonzero(lesson.roles.train)[learnt.oof_rows]
     accuracy = float((learnt.oof_proba.argmax(axis=1) == y[rows]).mean())

@@ -4,29 +4,21 @@ A probe comes first. Its head is where the new one starts, its left-out error sa
 is to learn, and it is the end of the way on which the result is looked for: from the probe
 (alpha = 0) to the weights that were learnt (alpha = 1), whatever the held-out images like best.
 What moved while the held-out images were held out is then added to the probe of all of train.
-
-Array letters: N images, D features, K classes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from regraft.features.engines import BuiltEngine
-from regraft.features.extract import Extraction
 from regraft.machine import blas, processes
 from regraft.machine.processor import available_cores
-from regraft.probe.base import Codes
 from regraft.probe.classifier import Classifier, Learnt
-from regraft.probe.method import Method
-from regraft.probe.probe import Probe, require_two_classes
+from regraft.probe.probe import require_two_classes
 from regraft.training.plan import Plan
-from regraft.training.settings import TrainingSettings
-from regraft.training.task import Environment, Task
+from regraft.training.task import Task
 from regraft.training.trainable import Trainable
 
 if TYPE_CHECKING:
@@ -34,126 +26,38 @@ if TYPE_CHECKING:
     from regraft.training.lr_find import RangeTest
 
 
-@dataclass(frozen=True)
-class FineTuning:
-    """A network, or its head, that learns on by gradients.
+def fit(task: Task) -> Classifier:
+    """Learn from the images of a task, by a method that trains.
 
-    Parameters
-    ----------
-    method : Method
-        Which says what of the network learns.
-    probe : Probe
-        How a probe is fitted; its taps are what the head sees (None: chosen by the probe).
-    settings : TrainingSettings
-    environment : Environment
+    Returns
+    -------
+    Classifier
+        Of the network as it is now.
+
+    Raises
+    ------
+    DataError
+        Fewer than two classes.
+    TrainingError
+        The loss is not finite.
     """
+    from regraft.training import learning
 
-    method: Method
-    probe: Probe = field(default_factory=Probe)
-    settings: TrainingSettings = field(default_factory=TrainingSettings)
-    environment: Environment = field(default_factory=Environment)
+    plan, trainable = planned(task)
+    with blas.threads(processes.share(available_cores())):
+        outcome = learning.learn(plan, trainable)
+        if plan.settings.refit and plan.rows.n_choose and outcome.alpha > 0:
+            outcome = _again_on_all(plan, outcome)
+    return _classifier(plan, outcome)
 
-    def fit(
-        self,
-        extraction: Extraction,
-        y: Codes,
-        *,
-        built: BuiltEngine,
-        classes: tuple[str, ...],
-        learn: NDArray[np.intp],
-        choose: NDArray[np.intp] | None = None,
-        units: Codes | None = None,
-    ) -> Classifier:
-        """Learn from the images of an extraction.
 
-        Parameters
-        ----------
-        extraction : Extraction of N images
-            By `built`.
-        y : (N,) codes
-        built : BuiltEngine
-            Of the network at its own size.
-        classes : tuple of K str
-            The name of each code.
-        learn : (n,) int
-            Rows that teach.
-        choose : (m,) int, optional
-            Rows that choose; None carves them out of those that teach.
-        units : (n,) int, optional
-            Rows of one unit are not divided.
+def try_rates(task: Task) -> RangeTest:
+    """The loss over a rate that rises, on what `fit` would learn from; keeps nothing."""
+    from regraft.training import lr_find
 
-        Returns
-        -------
-        Classifier
-            Of the network as it is now.
-
-        Raises
-        ------
-        DataError
-            Fewer than two classes.
-        TrainingError
-            The loss is not finite.
-        """
-        from regraft.training import learning
-
-        task = self._task(extraction, y, built, classes, learn, choose, units)
-        plan, trainable = planned(task)
-        with blas.threads(processes.share(available_cores())):
-            outcome = learning.learn(plan, trainable)
-            if plan.settings.refit and plan.rows.n_choose and outcome.alpha > 0:
-                outcome = _again_on_all(plan, outcome)
-        return self._classifier(plan, outcome)
-
-    def try_rates(
-        self,
-        extraction: Extraction,
-        y: Codes,
-        *,
-        built: BuiltEngine,
-        classes: tuple[str, ...],
-        learn: NDArray[np.intp],
-        choose: NDArray[np.intp] | None = None,
-        units: Codes | None = None,
-    ) -> RangeTest:
-        """The loss over a rate that rises, on what `fit` would learn from; keeps nothing.
-
-        The arguments are those of `fit`.
-        """
-        from regraft.training import lr_find
-
-        plan, trainable = planned(self._task(extraction, y, built, classes, learn, choose, units))
-        with blas.threads(available_cores()):
-            return lr_find.range_test(plan, trainable)
-
-    def _task(
-        self,
-        extraction: Extraction,
-        y: Codes,
-        built: BuiltEngine,
-        classes: tuple[str, ...],
-        learn: NDArray[np.intp],
-        choose: NDArray[np.intp] | None,
-        units: Codes | None,
-    ) -> Task:
-        return Task(
-            self.method, self.probe, self.settings, built, extraction, y, tuple(classes),
-            learn, choose, units, self.environment,
-        )  # fmt: skip
-
-    def _classifier(self, plan: Plan, outcome: Outcome) -> Classifier:
-        probe = plan.start.probe.learnt
-        assert probe is not None
-        learnt = Learnt(
-            candidates=probe.candidates,
-            curve=probe.curve,
-            chosen_by=probe.chosen_by,
-            oof_rows=plan.rows.of_extraction[plan.rows.choose],
-            oof_proba=outcome.held_out_proba,
-            training=outcome.record,
-            probe=plan.look.probe,
-            probe_rows=plan.rows.of_extraction,
-        )
-        return replace(outcome.classifier, method=self.method.name, learnt=learnt)
+    plan, trainable = planned(task)
+    with blas.threads(available_cores()):
+        return lr_find.range_test(plan, trainable)
 
 
 def planned(task: Task) -> tuple[Plan, Trainable]:
@@ -164,6 +68,22 @@ def planned(task: Task) -> tuple[Plan, Trainable]:
         plan = Plan.of(task)
         with blas.threads(available_cores()):
             return plan, task.method.trainable(plan)
+
+
+def _classifier(plan: Plan, outcome: Outcome) -> Classifier:
+    probe = plan.start.probe.learnt
+    assert probe is not None
+    learnt = Learnt(
+        candidates=probe.candidates,
+        curve=probe.curve,
+        chosen_by=probe.chosen_by,
+        oof_rows=plan.rows.of_extraction[plan.rows.choose],
+        oof_proba=outcome.held_out_proba,
+        training=outcome.record,
+        probe=plan.look.probe,
+        probe_rows=plan.rows.of_extraction,
+    )
+    return replace(outcome.classifier, method=plan.task.method.name, learnt=learnt)
 
 
 def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:

@@ -1,4 +1,7 @@
-"""What one training is asked for: the images, the method, its settings, and for whom it runs."""
+"""What one fit is asked for: the images, the method, its settings, and for whom it runs.
+
+Array letters: N images, K classes.
+"""
 
 from __future__ import annotations
 
@@ -39,13 +42,14 @@ class Environment:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A training as it was asked for; nothing is chosen yet.
+    """A fit as it was asked for; nothing is chosen yet.
 
     Attributes
     ----------
     method : Method
     probe : Probe
-        How a probe is fitted: training begins from one, and is measured against it.
+        How a probe is fitted: the whole of that method; training begins from one, and is measured
+        against it. Its taps are what the head sees (None: chosen by the probe).
     settings : TrainingSettings
         As they were given; None stands for what is chosen.
     built : BuiltEngine

@@ -100,7 +100,7 @@ def run(
     clock, lesson = Clock(), lesson_of(prepared)
     environment = _environment(config, folder, offline, listener)
     try:
-        classifier = fitting.fit(config, prepared, lesson, environment)
+        classifier = fitting.fit(fitting.task_of(config, prepared, lesson, environment))
     except ConfigError:
         run_folder.forget(folder)
         raise

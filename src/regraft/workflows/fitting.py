@@ -1,4 +1,4 @@
-"""The configured method, fitted: from settings by name to a `Classifier`."""
+"""The configured method, fitted: from settings by name to a `Task` to a `Classifier`."""
 
 from __future__ import annotations
 
@@ -18,29 +18,46 @@ from regraft.probe.classifier import Classifier
 from regraft.probe.probe import LINEAR_HEADS, Probe
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS
-from regraft.training.task import Environment
+from regraft.training.task import Environment, Task
 from regraft.workflows.lesson import Lesson, units_of
 from regraft.workflows.preparation import Prepared, compared_of
 
 
-def fit(
-    config: RunConfig, prepared: Prepared, lesson: Lesson, environment: Environment
-) -> Classifier:
-    """The configured method on a run's data."""
-    return _fitted(
-        config, prepared.extraction, prepared.built, lesson.y, environment,
-        classes=lesson.classes, learn=lesson.learn, choose=lesson.choose, units=lesson.units,
+def task_of(
+    config: RunConfig, prepared: Prepared, lesson: Lesson, environment: Environment | None = None
+) -> Task:
+    """What a run's configuration asks for, of its data.
+
+    Raises
+    ------
+    ConfigError
+        The method cannot go on from this head.
+    """
+    require_linear_head(config)
+    return Task(
+        METHODS[config.method], probe_of(config, prepared.built.info), config.settings,
+        prepared.built, prepared.extraction, lesson.y, tuple(lesson.classes),
+        lesson.learn, lesson.choose, lesson.units, environment or Environment(),
     )  # fmt: skip
 
 
-def fit_probe(config: RunConfig, prepared: Prepared, lesson: Lesson) -> Classifier:
-    """The probe that a run's method is, or began from."""
-    return probe_of(config, prepared.built.info).fit(
-        rows_of(prepared.X, lesson.learn),
-        lesson.y[lesson.learn],
-        network=prepared.built,
-        classes=lesson.classes,
-        units=lesson.units,
+def fit(task: Task) -> Classifier:
+    """What the task's method learns."""
+    if not task.method.trains:
+        return fit_probe(task)
+    from regraft.training import fine_tuning
+
+    return fine_tuning.fit(task)
+
+
+def fit_probe(task: Task) -> Classifier:
+    """The probe that a task's method is, or begins from."""
+    return task.probe.fit(
+        rows_of(task.extraction.X, task.learn),
+        task.y[task.learn],
+        network=task.built,
+        classes=task.classes,
+        units=task.units,
     )
 
 
@@ -53,14 +70,16 @@ def fit_all(
     *,
     classes: Sequence[str],
     groups: Any = None,
-    environment: Environment | None = None,
 ) -> Classifier:
     """The method on all images of an extraction, near-duplicates and groups kept together."""
+    require_linear_head(config)
     named = None if groups is None else np.array([str(group) for group in groups], object)
     units = units_of(compared_of(extraction.facts).copies().unit, named, np.ones(len(y), bool))
-    return _fitted(
-        config, extraction, built, y, environment or Environment(),
-        classes=classes, learn=np.arange(len(y)), choose=None, units=units,
+    return fit(
+        Task(
+            METHODS[config.method], probe_of(config, built.info), config.settings,
+            built, extraction, y, tuple(classes), np.arange(len(y)), units=units,
+        )
     )  # fmt: skip
 
 
@@ -74,14 +93,6 @@ def probe_of(config: RunConfig, info: EngineInfo) -> Probe:
     )
 
 
-def tuning_of(config: RunConfig, info: EngineInfo, environment: Environment) -> Any:
-    """The configured method that trains, ready to fit; a `FineTuning`."""
-    require_linear_head(config)
-    from regraft.training.fine_tuning import FineTuning
-
-    return FineTuning(METHODS[config.method], probe_of(config, info), config.settings, environment)
-
-
 def require_linear_head(config: RunConfig) -> None:
     """Refuse a head from which training by gradients cannot go on."""
     if METHODS[config.method].trains and config.head not in LINEAR_HEADS:
@@ -89,29 +100,6 @@ def require_linear_head(config: RunConfig) -> None:
             f"method {config.method!r} goes on from a linear head, {config.head!r} is none",
             cure=f"--head {' or '.join(LINEAR_HEADS)}; --hidden 256 for hidden layers",
         )
-
-
-def _fitted(
-    config: RunConfig,
-    extraction: Extraction,
-    built: BuiltEngine,
-    y: NDArray[np.intp],
-    environment: Environment,
-    *,
-    classes: Sequence[str],
-    learn: NDArray[np.intp],
-    choose: NDArray[np.intp] | None,
-    units: NDArray[np.intp],
-) -> Classifier:
-    if METHODS[config.method].trains:
-        found: Classifier = tuning_of(config, built.info, environment).fit(
-            extraction, y, built=built, classes=tuple(classes),
-            learn=learn, choose=choose, units=units,
-        )  # fmt: skip
-        return found
-    return probe_of(config, built.info).fit(
-        rows_of(extraction.X, learn), y[learn], network=built, classes=classes, units=units
-    )
 
 
 def _taps(names: list[str] | None, info: EngineInfo) -> tuple[str, ...] | None:

@@ -114,7 +114,7 @@ class LayerCurve:
 def layers(config: RunConfig, *, offline: bool = False, listener: Listener = SILENT) -> LayerCurve:
     """The layer curve of the data, measured inside train."""
     prepared = prepare(config, offline=offline, listener=listener)
-    probe = fitting.fit_probe(config, prepared, lesson_of(prepared))
+    probe = fitting.fit_probe(fitting.task_of(config, prepared, lesson_of(prepared)))
     assert probe.learnt is not None
     return LayerCurve(results.layer_curve(probe.learnt), probe.learnt.candidates[0].n_images)
 
@@ -137,10 +137,7 @@ def try_rates(
         )
     prepared = prepare(config, offline=offline, listener=listener)
     environment = Environment(listener=listener, offline=offline)
-    lesson = lesson_of(prepared)
-    tuning = fitting.tuning_of(config, prepared.built.info, environment)
-    found: RangeTest = tuning.try_rates(
-        prepared.extraction, lesson.y, built=prepared.built, classes=tuple(lesson.classes),
-        learn=lesson.learn, choose=lesson.choose, units=lesson.units,
-    )  # fmt: skip
-    return found
+    task = fitting.task_of(config, prepared, lesson_of(prepared), environment)
+    from regraft.training import fine_tuning
+
+    return fine_tuning.try_rates(task)
