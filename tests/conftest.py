@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from regraft.machine import processor
+
 # As the command does: threads of OpenMP that spin stand in the way of everything else.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
@@ -76,6 +78,40 @@ LONGEST = ("test_processes.py", "test_training_kills.py")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    if processor.precision() == "bf16" and not HAS_BF16:
+        for item in items:
+            if item.get_closest_marker("numerics"):
+                item.add_marker(NO_BF16)
+
+
+# -- Arithmetic --
+
+# How far an answer may be from the same answer by another way: probabilities, from 0 to 1.
+TOLERANCE = {"fp32": 1e-6, "bf16": 1e-4}
+# How far OpenVINO's answer may be from PyTorch's in full precision, relative and absolute.
+FROM_TORCH = {"fp32": 1e-3, "bf16": 5e-2}
+# OpenVINO computes bf16 on AVX-512, if slowly, and on what has instructions for it.
+HAS_BF16 = bool({"avx512bw", "amx_bf16", "bf16"} & processor._flags())
+NO_BF16 = pytest.mark.skip(reason="this processor has no bf16")
+
+
+@pytest.fixture
+def force_precision(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """``force_precision("bf16")``: engines of this test compute in it, whatever the machine's."""
+
+    def force(precision: str) -> None:
+        if precision == "bf16" and not HAS_BF16:
+            pytest.skip("this processor has no bf16")
+        monkeypatch.setenv("REGRAFT_PRECISION", precision)
+
+    return force
+
+
+@pytest.fixture(params=processor.PRECISIONS)
+def precision(request: pytest.FixtureRequest, force_precision: Callable[[str], None]) -> str:
+    """The test runs in fp32, and in bf16."""
+    force_precision(request.param)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
