@@ -1,4 +1,7 @@
-"""The check of an engine: planted faults are refused in both precisions, sound engines are not."""
+"""The check of an engine: planted faults are refused in both precisions, sound engines are not.
+
+Not marked `numerics`: each test asks for its precisions itself.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,6 @@ from regraft.features.engine import Tap
 from regraft.features.openvino_engine import OpenVINOEngine
 from regraft.images.geometry import Preprocess
 
-pytestmark = pytest.mark.numerics
 FAST = ["random:test_resnet", "random:test_vit"]
 MORE = [
     "resnet18", "resnet50", "vgg11", "mobilenetv3_large_100", "mobilenetv2_100", "convnext_atto",
@@ -143,8 +145,11 @@ def test_each_precision_has_an_engine_of_its_own(
     assert len(upkeep.contents().engines) == 2
 
 
-def test_blobs_of_two_precisions_do_not_mix(tmp_path: Path) -> None:
+def test_blobs_of_two_precisions_do_not_mix(
+    tmp_path: Path, force_precision: Callable[[str], None]
+) -> None:
     """OpenVINO by itself takes the blob of the other precision, and answers NaN."""
+    force_precision("bf16")
     known = known_of("random:test_vit")
     folder = write_graph(known, sound(known), tmp_path / "both")
     for precision in ("fp32", "bf16", "fp32", "bf16"):

@@ -23,6 +23,8 @@ from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
 from regraft.images.geometry import Preprocess
 
+pytestmark = pytest.mark.numerics
+
 LONG_AGO_NS = 10**18
 Write = Callable[..., Path]
 
