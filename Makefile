@@ -8,10 +8,10 @@ ON_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast check bench docs build
+.PHONY: help setup demo test test-fast test-other-precision check bench docs build
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## .venv with Regraft and what its development needs (once; some minutes)
 
@@ -31,6 +31,11 @@ test: $(STAMP)  ## all tests and the examples in the docstrings
 
 test-fast: $(STAMP)  ## the same without the slow ones
 	$(BIN)/python -m pytest $(ON_TWO) -m 'not slow'
+
+OTHER_PRECISION = $(BIN)/python -c 'from regraft.machine.processor import PRECISIONS, precision; print(*set(PRECISIONS) - {precision()})'
+
+test-other-precision: $(STAMP)  ## what depends on the engine's arithmetic, in the one that this machine would not choose
+	REGRAFT_PRECISION=$$($(OTHER_PRECISION)) $(BIN)/python -m pytest $(ON_TWO) -m 'numerics and not slow' tests
 
 check: $(STAMP)  ## format, lint, types, and who imports whom
 	$(BIN)/ruff format --check .

@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from regraft.machine import processor
+
 # As the command does: threads of OpenMP that spin stand in the way of everything else.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
@@ -76,6 +78,43 @@ LONGEST = ("test_processes.py", "test_training_kills.py")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    if processor.precision() == "bf16" and not HAS_BF16:
+        for item in items:
+            if item.get_closest_marker("numerics"):
+                item.add_marker(NO_BF16)
+
+
+# -- Arithmetic --
+
+# One picture, one answer: probabilities by another door, or in other company, in either arithmetic.
+# The same graph gives them, one picture at a time.
+ONE_ANSWER = 1e-6
+# Another graph of the same network, or PyTorch in full precision: probabilities, and scores
+# (absolute and relative).
+PROBABILITY = {"fp32": 1e-4, "bf16": 2e-2}
+SCORE = {"fp32": 1e-3, "bf16": 5e-2}
+# OpenVINO computes bf16 on AVX-512, if slowly, and on what has instructions for it.
+HAS_BF16 = bool({"avx512bw", "amx_bf16", "bf16"} & processor._flags())
+NO_BF16 = pytest.mark.skip(reason="this processor has no bf16")
+
+
+@pytest.fixture
+def force_precision(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """``force_precision("bf16")``: engines of this test compute in it, whatever the machine's."""
+
+    def force(precision: str) -> None:
+        if precision == "bf16" and not HAS_BF16:
+            pytest.skip("this processor has no bf16")
+        monkeypatch.setenv("REGRAFT_PRECISION", precision)
+
+    return force
+
+
+@pytest.fixture(params=processor.PRECISIONS)
+def precision(request: pytest.FixtureRequest, force_precision: Callable[[str], None]) -> str:
+    """The test runs in fp32, and in bf16."""
+    force_precision(request.param)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

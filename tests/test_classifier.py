@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import ONE_ANSWER
 from regraft import Classifier, load, save
 from regraft.errors import BackboneError, DataError
 from regraft.features import engines
@@ -29,8 +30,9 @@ from regraft.record.configuration import RunConfig
 from regraft.workflows import experiment
 from regraft.workflows.experiment import Result
 
+pytestmark = pytest.mark.numerics
+
 Write = Callable[..., Path]
-TOLERANCE = {"fp32": 1e-6, "bf16": 1e-4}
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +63,6 @@ def model(result: Result, monkeypatch: pytest.MonkeyPatch) -> Classifier:
     return load(result.folder / "model")
 
 
-def tolerance(model: Classifier) -> float:
-    return TOLERANCE[model.built().info.precision]
-
-
 # -- One picture, one answer (R2) --
 
 DOORS: dict[str, Callable[[str], Any]] = {
@@ -90,10 +88,10 @@ def test_every_door_gives_the_runs_own_answer(
     result: Result, model: Classifier, files: list[str], door: str
 ) -> None:
     many = model.predict_proba([DOORS[door](file) for file in files])
-    np.testing.assert_allclose(many, result.proba, atol=tolerance(model))
+    np.testing.assert_allclose(many, result.proba, atol=ONE_ANSWER)
     for file, wanted in zip(files[:3], result.proba, strict=False):
         (alone,) = model.predict_proba(DOORS[door](file))
-        np.testing.assert_allclose(alone, wanted, atol=tolerance(model))
+        np.testing.assert_allclose(alone, wanted, atol=ONE_ANSWER)
         (label,) = model.predict(DOORS[door](file))
         assert label == model.classes[int(wanted.argmax())]
 
@@ -106,7 +104,7 @@ def test_grey_pictures_of_two_and_three_dimensions_are_one_picture(model: Classi
     for several in (grey[:, :, None], rgb, np.stack([grey, grey]), np.stack([rgb] * 3)):
         found = model.predict_proba(several)
         assert len(found) == (len(several) if several.shape[0] < 4 else 1)
-        np.testing.assert_allclose(found, flat.repeat(len(found), 0), atol=tolerance(model))
+        np.testing.assert_allclose(found, flat.repeat(len(found), 0), atol=ONE_ANSWER)
 
 
 def test_a_generator_is_read_in_chunks(
@@ -129,7 +127,7 @@ def test_a_generator_is_read_in_chunks(
 
     found = model.predict_proba(coming())
     wanted = model.predict_proba(files)
-    np.testing.assert_allclose(found, np.tile(wanted, (3, 1)), atol=tolerance(model))
+    np.testing.assert_allclose(found, np.tile(wanted, (3, 1)), atol=ONE_ANSWER)
     assert most <= 2 * 5 + 2, "pictures are let go of after their chunk"
 
 
@@ -234,9 +232,9 @@ def test_it_is_what_fit_gives_save_takes_and_load_gives(
     again = load(save(result.classifier, tmp_path / "model"))
     assert isinstance(again, Classifier)
     assert again.classes == result.classifier.classes == ("discs", "squares", "stripes")
-    np.testing.assert_allclose(again.predict_proba(files), result.proba, atol=tolerance(again))
+    np.testing.assert_allclose(again.predict_proba(files), result.proba, atol=ONE_ANSWER)
     served = predicting.predict(again, files)
-    np.testing.assert_allclose(served.proba, result.proba, atol=tolerance(again))
+    np.testing.assert_allclose(served.proba, result.proba, atol=ONE_ANSWER)
 
 
 def test_it_travels_by_pickle(model: Classifier, files: list[str]) -> None:

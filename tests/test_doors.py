@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import ONE_ANSWER, PROBABILITY
 from regraft.data.table import ImageTable
 from regraft.estimator import ImageClassifier
 from regraft.features import extract
@@ -29,8 +30,9 @@ from regraft.record.configuration import RunConfig
 from regraft.workflows import experiment
 from regraft.workflows.experiment import Result
 
+pytestmark = pytest.mark.numerics
+
 Write = Callable[..., Path]
-TOLERANCE = {"fp32": 1e-6, "bf16": 1e-4}
 WAYS = [("probe", head, taps) for head in HEADS for taps in (None,)]
 WAYS += [("probe", "ridge", ("final",)), ("probe", "logistic", ("final",))]
 
@@ -89,8 +91,8 @@ def cold(house: House, engine_cache: Path) -> House:
     return house
 
 
-def tolerance(house: House) -> float:
-    return TOLERANCE[next(iter(house.results.values())).prepared.built.info.precision]
+def precision_of(house: House) -> str:
+    return next(iter(house.results.values())).prepared.built.info.precision
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -108,9 +110,9 @@ def test_serving_and_the_estimator_say_what_the_run_said(warm: House, way: Any) 
     wanted = warm.proba(way)
     served = predicting.predict(warm.model(way), warm.val)
     assert list(served.classes) == ["discs", "squares", "stripes"]
-    np.testing.assert_allclose(served.proba, wanted, atol=tolerance(warm))
+    np.testing.assert_allclose(served.proba, wanted, atol=ONE_ANSWER)
     loaded = ImageClassifier.load(warm.model(way))
-    np.testing.assert_allclose(loaded.predict_proba(warm.val), wanted, atol=tolerance(warm))
+    np.testing.assert_allclose(loaded.predict_proba(warm.val), wanted, atol=ONE_ANSWER)
     assert list(loaded.predict(warm.val)) == served.labels
     assert len({tuple(row) for row in wanted.round(9)}) > 1, "all the same answer proves nothing"
 
@@ -134,7 +136,7 @@ def test_without_stored_features_the_answers_are_the_same(cold: House, way: Any)
     wanted = cold.proba(way)
     order = np.random.default_rng(0).permutation(len(cold.val))
     served = predicting.predict(cold.model(way), [cold.val[i] for i in order])
-    np.testing.assert_allclose(served.proba, wanted[order], atol=tolerance(cold))
+    np.testing.assert_allclose(served.proba, wanted[order], atol=ONE_ANSWER)
 
 
 def test_place_in_a_batch_batch_size_and_threads_change_nothing(
@@ -153,7 +155,7 @@ def test_place_in_a_batch_batch_size_and_threads_change_nothing(
             done = extract.run(table, other, nothing, n_threads=n_threads)
         assert done.computed == len(house.val)
         proba = loaded.proba_of(done.X)
-        np.testing.assert_allclose(proba, wanted, atol=tolerance(house))
+        np.testing.assert_allclose(proba, wanted, atol=ONE_ANSWER)
 
 
 @pytest.mark.parametrize("way", FEW)
@@ -218,4 +220,4 @@ def test_timm_says_the_same_where_the_head_is_linear(warm: House, way: Any) -> N
         proba = model(x).softmax(1).numpy()
     wanted = warm.proba(way)[: len(pixels)]
     assert len(pixels) == len(warm.val)
-    np.testing.assert_allclose(proba, wanted, atol=1e-4 if tolerance(warm) == 1e-6 else 2e-2)
+    np.testing.assert_allclose(proba, wanted, atol=PROBABILITY[precision_of(warm)])

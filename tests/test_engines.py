@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from regraft.backbones import catalog
-from regraft.errors import BackboneError
+from regraft.errors import BackboneError, UsageError
 from regraft.features import engines, upkeep
 from regraft.features.agreement import MOST_ERROR, Agreement, agreement, made_up_pictures
 from regraft.features.engine import EngineInfo, Tap
@@ -23,6 +23,7 @@ from regraft.features.engines import BuiltEngine, locate
 from regraft.images.geometry import Preprocess
 from regraft.machine import processor
 
+pytestmark = pytest.mark.numerics
 Write = Callable[..., Path]
 SMALL = catalog.resolve("random:test_resnet")
 FAST = ["test_vit", "test_convnext"]
@@ -69,9 +70,9 @@ def assert_agrees_with_torch(name: str) -> None:
     state = reference._module.network.state_dict()
     before = weights.digest_of_tensors(state)
     wanted = reference.run(pixels)
-    assert agreement(found, wanted, built.info.taps).problem(built.info.precision) == ""
-    turned = agreement(found, wanted[[1, 2, 0]], built.info.taps)
-    assert turned.problem(built.info.precision), "pictures must differ"
+    assert agreement(found, wanted, built.info.taps, built.info.precision).problem() == ""
+    turned = agreement(found, wanted[[1, 2, 0]], built.info.taps, built.info.precision)
+    assert turned.problem(), "pictures must differ"
     # Frozen is frozen: parameters and statistics as they were, and as the file's digest says.
     assert weights.digest_of_tensors(state) == before == built.info.weights_digest
     saved = weights.read_tensors(built.weights_path)
@@ -105,8 +106,9 @@ def test_the_default_backbone_agrees_with_pytorch(engine_cache: Path) -> None:
     found = assert_agrees.start().run(pixels)
     wanted = TorchEngine.load(assert_agrees.folder, assert_agrees.info, device="cpu").run(pixels)
     info = assert_agrees.info
-    assert agreement(found, wanted, info.taps).problem(info.precision) == ""
-    assert Agreement(**info.check).problem(info.precision) == ""
+    assert agreement(found, wanted, info.taps, info.precision).problem() == ""
+    for check in info.check.values():
+        assert Agreement(**check).problem() == ""
 
 
 def test_the_mean_and_maximum_of_a_tap_are_those_of_the_map(cache: Path) -> None:
@@ -210,7 +212,7 @@ def test_a_graph_that_disagrees_is_refused_and_pytorch_runs(
     monkeypatch.setenv("REGRAFT_CACHE", str(small_engines))
     other = prepare(config, needs_splits=False)
     assert other.built.info.runtime.startswith("openvino")
-    found = agreement(other.X, prepared.X, info.taps)
+    found = agreement(other.X, prepared.X, info.taps, other.built.info.precision)
     assert found.error < MOST_ERROR[other.built.info.precision]
     assert prepared.extraction.recipe.digest != other.extraction.recipe.digest
 
@@ -280,8 +282,37 @@ def test_the_folder_depends_on_weights_device_and_processor(
 def test_precision_follows_the_processor(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], wanted: str
 ) -> None:
+    monkeypatch.delenv("REGRAFT_PRECISION", raising=False)
     monkeypatch.setattr(processor, "_flags", lambda: frozenset(flags))
     assert processor.precision() == wanted
+
+
+@pytest.mark.parametrize("forced", processor.PRECISIONS)
+def test_the_environment_forces_a_precision(monkeypatch: pytest.MonkeyPatch, forced: str) -> None:
+    import torch
+
+    from regraft.training.acceleration import precision_for
+
+    monkeypatch.setenv("REGRAFT_PRECISION", forced)
+    assert processor.precision() == forced
+    assert precision_for("cpu", torch.nn.Conv2d(3, 8, 3)) == forced
+    assert precision_for("cpu", torch.nn.Conv2d(8, 8, 3, groups=8)) == "fp32"
+    folder = engines.folder_for("ab")
+    other = next(name for name in processor.PRECISIONS if name != forced)
+    monkeypatch.setenv("REGRAFT_PRECISION", other)
+    assert engines.folder_for("ab") != folder
+
+
+@pytest.mark.parametrize("slip", ["BF16", "fp16", "auto", "1"])
+def test_a_precision_that_does_not_exist_is_refused(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, slip: str
+) -> None:
+    monkeypatch.setenv("REGRAFT_PRECISION", slip)
+    with pytest.raises(UsageError, match="fp32 or bf16") as caught:
+        locate(SMALL, device="cpu")
+    assert "REGRAFT_PRECISION" in str(caught.value)
+    assert repr(slip) in str(caught.value)
+    assert not (cache / "engines").exists() or not engines.list_built()
 
 
 def test_known_backbones_are_listed_with_their_engine(engine_cache: Path) -> None:

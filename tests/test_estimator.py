@@ -15,8 +15,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_score
 
+from conftest import ONE_ANSWER
 from regraft.errors import BackboneError, ConfigError, DataError
 from regraft.estimator import ImageClassifier
+
+pytestmark = pytest.mark.numerics
 
 Write = Callable[..., Path]
 
@@ -106,7 +109,7 @@ def test_paths_pictures_and_arrays_teach_and_are_answered_alike(data: Any) -> No
     wanted = from_paths.predict_proba(X)
     for classifier in (from_paths, from_arrays):
         for images in (X, [Path(p) for p in X], pictures, arrays, [a / 255 for a in arrays]):
-            np.testing.assert_allclose(classifier.predict_proba(images), wanted, atol=1e-6)
+            np.testing.assert_allclose(classifier.predict_proba(images), wanted, atol=ONE_ANSWER)
     assert np.ptp(wanted[:, 0]) > 0.1
 
 
@@ -116,13 +119,13 @@ def test_grey_and_transparent_arrays_are_pictures_too(data: Any) -> None:
     rgb = np.asarray(Image.open(X[0]))
     opaque = np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
     np.testing.assert_allclose(
-        classifier.predict_proba([opaque]), classifier.predict_proba([rgb]), atol=1e-6
+        classifier.predict_proba([opaque]), classifier.predict_proba([rgb]), atol=ONE_ANSWER
     )
     grey = rgb[..., 0]
     np.testing.assert_allclose(
         classifier.predict_proba([grey]),
         classifier.predict_proba([np.dstack([grey] * 3)]),
-        atol=1e-6,
+        atol=ONE_ANSWER,
     )
 
 
@@ -182,7 +185,9 @@ def test_a_saved_model_comes_back(data: Any, tmp_path: Path) -> None:
     folder = classifier.save(tmp_path / "model")
     assert folder == tmp_path / "model"
     loaded = ImageClassifier.load(folder)
-    np.testing.assert_allclose(loaded.predict_proba(X), classifier.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(
+        loaded.predict_proba(X), classifier.predict_proba(X), atol=ONE_ANSWER
+    )
     assert list(loaded.classes_) == ["discs", "stripes"]
     assert loaded.score(X, y) > 0.9
     loaded.save(tmp_path / "again")
@@ -200,5 +205,5 @@ def test_pictures_turned_by_exif_are_turned(data: Any, tmp_path: Path) -> None:
     upright.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif.tobytes())
     np.testing.assert_allclose(
         classifier.predict_proba([str(turned), Image.open(turned)]),
-        np.tile(classifier.predict_proba([X[0]]), (2, 1)), atol=1e-6,
+        np.tile(classifier.predict_proba([X[0]]), (2, 1)), atol=ONE_ANSWER,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from conftest import INK, SHAPES
+from conftest import INK, ONE_ANSWER, SCORE, SHAPES
 from regraft import load
 from regraft.backbones import catalog
 from regraft.errors import UsageError
@@ -40,6 +40,8 @@ from regraft.probe.representation import Representation
 from regraft.probe.source_classifier import SourceClassifier, read_classifier
 from regraft.record.configuration import RunConfig
 from regraft.workflows import experiment, explaining
+
+pytestmark = pytest.mark.numerics
 
 N_CLASSES = 4
 
@@ -278,8 +280,8 @@ def network(
 
 def close(built: engines.BuiltEngine) -> dict[str, float]:
     """Tolerances between two graphs of one network."""
-    rough = built.info.precision == "bf16"
-    return {"rtol": 5e-2, "atol": 5e-2} if rough else {"rtol": 1e-3, "atol": 1e-3}
+    most = SCORE[built.info.precision]
+    return {"rtol": most, "atol": most}
 
 
 @pytest.mark.parametrize(
@@ -618,7 +620,9 @@ def test_the_command_draws_and_tells(
     assert kept["images"] == rows
     assert (kept["method"], kept["notes"]) == ("cam", [])
     predicted = predicting.predict(planted.classifier, [discs])
-    assert [r["probability"] for r in rows[:4]] == pytest.approx(predicted.proba.max(1), abs=1e-6)
+    assert [r["probability"] for r in rows[:4]] == pytest.approx(
+        predicted.proba.max(1), abs=ONE_ANSWER
+    )
 
     told = run_cli("explain", planted.classifier.folder, planted.files[0], "--label", "stripes",
                    "--top", 0, env=env)  # fmt: skip

@@ -24,6 +24,8 @@ from regraft.images import DECODER_VERSION, pictures
 from regraft.images.geometry import Preprocess
 from regraft.machine import arrays
 
+pytestmark = pytest.mark.numerics
+
 LONG_AGO_NS = 10**18
 Write = Callable[..., Path]
 

@@ -19,6 +19,8 @@ from regraft.model.predicting import Predictions
 from regraft.record.configuration import RunConfig
 from regraft.workflows import experiment
 
+pytestmark = pytest.mark.numerics
+
 Write = Callable[..., Path]
 
 

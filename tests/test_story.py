@@ -20,6 +20,8 @@ from regraft.record.configuration import RunConfig
 from regraft.workflows import experiment
 from regraft.workflows.experiment import Result
 
+pytestmark = pytest.mark.numerics
+
 Write = Callable[..., Path]
 
 

@@ -19,6 +19,8 @@ from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
 from regraft.machine import cache as caches
 
+pytestmark = pytest.mark.numerics
+
 Write = Callable[..., Path]
 
 

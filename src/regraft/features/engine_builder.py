@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from regraft.backbones import catalog, network
-from regraft.features.agreement import agreement, made_up_pictures
-from regraft.features.engine import EngineInfo, Sample, Tap
+from regraft.features.agreement import Agreement, agreement, made_up_pictures
+from regraft.features.engine import EngineInfo, Sample, Tap, run_on_cores
 from regraft.features.openvino_engine import GRAPH, OpenVINOEngine, openvino
 from regraft.features.torch_engine import describe
-from regraft.machine.processor import available_cores, precision
+from regraft.machine.processor import precision
 
 # Real pictures beside the made-up ones; more would only make the first run longer.
 MOST_REAL_PICTURES = 4
@@ -39,6 +39,7 @@ def build_into(
     loaded: network.LoadedNetwork | None = None,
 ) -> EngineInfo:
     """Write graph, blob and tensors of a backbone into `folder`; what it became is returned."""
+    arithmetic = precision()  # a setting that cannot be is refused before anything is loaded
     loaded = loaded or network.load(source, offline=offline)
     tapped, widths = network.tap(loaded)
     info = describe(source, loaded, widths)
@@ -48,7 +49,7 @@ def build_into(
     if device != "cpu":
         return info
     try:
-        return _as_openvino(folder, tapped, info, sample)
+        return _as_openvino(folder, tapped, replace(info, precision=arithmetic), sample)
     except Exception as error:  # any failure to convert has the same answer: PyTorch runs it
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         note = f"OpenVINO does not run {info.architecture} ({reason}); PyTorch does, slower"
@@ -59,12 +60,24 @@ class _DisagreementError(Exception):
     """The graph's numbers are not PyTorch's."""
 
 
+class _OnlyInFullPrecisionError(Exception):
+    """The graph is PyTorch's, but what bf16 makes of it is not."""
+
+    def __init__(self, reason: str, check: dict[str, Any]) -> None:
+        super().__init__(reason)
+        self.check = check
+
+
 def _as_openvino(
     folder: Path, tapped: network.TappedNetwork, info: EngineInfo, sample: Sample | None
 ) -> EngineInfo:
-    info = replace(info, runtime=f"openvino {openvino_version()}", precision=precision())
-    check = agreeing_graph(tapped, folder, info, info.taps, pictures(info, sample))
-    return replace(info, batch_size=1, check=check)
+    info = replace(info, runtime=f"openvino {openvino_version()}", batch_size=1)
+    try:
+        check = agreeing_graph(tapped, folder, info, info.taps, pictures(info, sample))
+    except _OnlyInFullPrecisionError as error:
+        note = f"{info.architecture} runs in fp32, slower than in bf16 ({error})"
+        return replace(info, precision="fp32", check=error.check, notes=(note,))
+    return replace(info, check=check)
 
 
 def agreeing_graph(
@@ -73,8 +86,6 @@ def agreeing_graph(
     info: EngineInfo,
     columns: Sequence[Tap],
     pixels: NDArray[np.uint8],
-    *,
-    is_pooled: bool = True,
 ) -> dict[str, Any]:
     """Write a module as a graph into `folder`; how far it is from PyTorch is returned.
 
@@ -83,12 +94,10 @@ def agreeing_graph(
     module : nn.Module
         ``(N, H, W, 3)`` uint8 to ``(N, D)`` float32.
     info : EngineInfo
-        Of the whole network: size, precision, batch.
+        Of the whole network: size and precision.
     columns : sequence of Tap
         Of the D columns; each is compared for itself.
     pixels : (n, H, W, 3) uint8
-    is_pooled : bool
-        See `agreement`.
 
     Raises
     ------
@@ -97,12 +106,54 @@ def agreeing_graph(
     """
     height, width = info.preprocess.input_px
     to_graph(module, torch.zeros(1, height, width, 3, dtype=torch.uint8), folder / GRAPH)
-    engine = OpenVINOEngine(folder, info, n_threads=available_cores())
-    wanted = _reference(module, pixels)
-    found = agreement(engine.run(pixels), wanted, columns, is_pooled=is_pooled)
-    if problem := found.problem(info.precision):
-        raise _DisagreementError(f"it disagrees with PyTorch: {problem}")
-    return found.to_dict()
+    return check_graph(folder, info, columns, pixels, _reference(module, pixels))
+
+
+def check_graph(
+    folder: Path,
+    info: EngineInfo,
+    columns: Sequence[Tap],
+    pixels: NDArray[np.uint8],
+    wanted: NDArray[np.float32],
+) -> dict[str, Any]:
+    """Whether the graph in `folder` says of these pictures what is wanted; how far it is from that.
+
+    It runs in fp32 first, whatever the engine's precision: there a wrong weight, channel or tap
+    stands out by a factor of a hundred, while bf16 would hide it in its rounding. What bf16 itself
+    does wrong is large, and told as well.
+
+    Returns
+    -------
+    dict
+        `Agreement` as a dict, by precision.
+    """
+    check = {"fp32": asdict(_agreement_in("fp32", folder, info, columns, pixels, wanted))}
+    if info.precision != "fp32":
+        try:
+            rough = _agreement_in(info.precision, folder, info, columns, pixels, wanted)
+        except Exception as error:  # a processor that cannot, or a kernel that is missing
+            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+            raise _OnlyInFullPrecisionError(reason[0][:160], check) from error
+        check[info.precision] = asdict(rough)
+    return check
+
+
+def _agreement_in(
+    precision: str,
+    folder: Path,
+    info: EngineInfo,
+    columns: Sequence[Tap],
+    pixels: NDArray[np.uint8],
+    wanted: NDArray[np.float32],
+) -> Agreement:
+    # No blob is kept: it would not be found again once the folder has its name.
+    engine = OpenVINOEngine(folder, replace(info, precision=precision), keeps_blob=False)
+    if engine.precision != precision:
+        raise _DisagreementError(f"OpenVINO computes in {engine.precision} on this processor")
+    found = agreement(run_on_cores(engine, pixels, batch_size=1), wanted, columns, precision)
+    if problem := found.problem():
+        raise _DisagreementError(f"it disagrees with PyTorch in {precision}: {problem}")
+    return found
 
 
 def to_graph(module: nn.Module, example: torch.Tensor, path: Path) -> None:

@@ -37,13 +37,30 @@ class OpenVINOEngine:
     info : EngineInfo
     n_threads : int, optional
         Requests that run at once; as many as cores by default.
+    keeps_blob : bool
+        The compiled graph stays beside the graph, and the next start is quick.
     """
 
-    def __init__(self, folder: Path, info: EngineInfo, *, n_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        info: EngineInfo,
+        *,
+        n_threads: int | None = None,
+        keeps_blob: bool = True,
+    ) -> None:
         self.folder, self.info = folder, info
         self.n_threads = n_threads or available_cores()
-        self._compiled = compile_graph(folder, info.precision, self.n_threads)
+        self._compiled = compile_graph(
+            folder, info.precision, self.n_threads, keeps_blob=keeps_blob
+        )
         self._requests = threading.local()
+
+    @property
+    def precision(self) -> str:
+        """In which it computes: 'fp32' where bf16 was asked of a processor that has none."""
+        kind = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+        return {hint: name for name, hint in _HINTS.items()}.get(kind, kind)
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, H, W, 3)`` uint8 to ``(N, D)`` float32."""
@@ -59,15 +76,20 @@ class OpenVINOEngine:
         return np.concatenate(rows)
 
 
-def compile_graph(folder: Path, precision: str, n_threads: int) -> Any:
-    """The graph of a built engine, compiled; the blob is kept beside it for the next time."""
+def compile_graph(folder: Path, precision: str, n_threads: int, *, keeps_blob: bool = True) -> Any:
+    """The graph of a built engine, compiled; its blob is kept beside it for the next time.
+
+    Each precision has blobs of its own: OpenVINO (2026.4) would find one of fp32 for bf16 as well,
+    and answers NaN or ends the process.
+    """
     core = openvino.Core()
     options = {
-        "CACHE_DIR": str(folder / "blob"),
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "NUM_STREAMS": n_threads,
         "INFERENCE_NUM_THREADS": n_threads,
         "PERFORMANCE_HINT": "THROUGHPUT",
         "ENABLE_CPU_PINNING": False,
     }
+    if keeps_blob:
+        options["CACHE_DIR"] = str(folder / "blob" / precision)
     return core.compile_model(str(folder / GRAPH), "CPU", options)

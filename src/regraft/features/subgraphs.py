@@ -129,7 +129,7 @@ def _build(
 
     with engines.working_folder() as made:
         shown = engine_builder.pictures(info, lambda preprocess: list(example))
-        check = engine_builder.agreeing_graph(module, made, info, columns, shown, is_pooled=False)
+        check = engine_builder.agreeing_graph(module, made, info, columns, shown)
         text = json.dumps({"facts": dict(facts), "check": check})
         (made / _FACTS).write_text(text, encoding="utf-8")
         atomic.publish(made, folder, is_whole=lambda: _read_facts(folder) is not None)

@@ -6,14 +6,37 @@ import hashlib
 import os
 import platform
 
+from regraft.errors import UsageError
+
+PRECISIONS = ("fp32", "bf16")
+
 
 def precision() -> str:
-    """'bf16' where the processor multiplies it in tiles (AMX), else 'fp32'.
+    """Arithmetic of engines on the CPU, and of training that chooses by itself.
 
-    AVX-512's bf16 instructions alone do not pay: 14.1 core-milliseconds an image for the default
-    backbone, against 9.4 in fp32 (docs/experiments.md).
+    'bf16' where the processor multiplies it in tiles (AMX), else 'fp32', unless
+    ``REGRAFT_PRECISION`` says which. AVX-512's bf16 instructions alone do not pay: 14.1
+    core-milliseconds an image for the default backbone, against 9.4 in fp32
+    (docs/experiments.md). A processor without AVX-512 may have no bf16 at all: OpenVINO then
+    computes in fp32, and the engine's notes say so.
+
+    Examples
+    --------
+    >>> os.environ["REGRAFT_PRECISION"] = "fp32"
+    >>> precision()
+    'fp32'
+    >>> del os.environ["REGRAFT_PRECISION"]
     """
-    return "bf16" if "amx_bf16" in _flags() else "fp32"
+    forced = os.environ.get("REGRAFT_PRECISION", "").strip()
+    if not forced:
+        return "bf16" if "amx_bf16" in _flags() else "fp32"
+    if forced not in PRECISIONS:
+        raise UsageError(
+            f"the precision must be {' or '.join(PRECISIONS)}, got {forced!r}",
+            place="environment variable REGRAFT_PRECISION",
+            cure="REGRAFT_PRECISION=fp32, or leave it unset: the processor then decides",
+        )
+    return forced
 
 
 def available_cores() -> int:

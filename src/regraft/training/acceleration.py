@@ -117,7 +117,8 @@ def stop_tracking(accelerator: Any) -> None:
 
 
 def precision_for(device: str, network: nn.Module) -> str:
-    """bf16 on GPUs; on CPUs where tiles (AMX) multiply it and no convolution is depthwise.
+    """bf16 on GPUs; on CPUs where engines compute in it (`processor.precision`: tiles multiply it,
+    or REGRAFT_PRECISION says so) and no convolution is depthwise.
 
     Measured on two cores with AMX: ResNet-18 77.6 images/s against 24.2 in fp32, EfficientNet-Lite0
     20.7 against 28.3, because the backward pass of a depthwise convolution is slow in bf16.
