@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.features.engine import EngineInfo
-from regraft.features.openvino_runtime import import_openvino
+from regraft.features.openvino_runtime import graph_work, import_openvino
 from regraft.machine.processor import available_cores
 
 openvino = import_openvino()
@@ -101,9 +101,10 @@ def compile_graph(folder: Path, precision: str, n_threads: int, size: int) -> An
         "PERFORMANCE_HINT": "THROUGHPUT",
         "ENABLE_CPU_PINNING": False,
     }
-    graph = core.read_model(folder / GRAPH)
-    shape = graph.input(0).shape
-    if shape[0] == size:
-        return core.compile_model(str(folder / GRAPH), "CPU", options)
-    graph.reshape([size, *list(shape)[1:]])
-    return core.compile_model(graph, "CPU", options)
+    with graph_work:
+        graph = core.read_model(folder / GRAPH)
+        shape = graph.input(0).shape
+        if shape[0] == size:
+            return core.compile_model(str(folder / GRAPH), "CPU", options)
+        graph.reshape([size, *list(shape)[1:]])
+        return core.compile_model(graph, "CPU", options)
