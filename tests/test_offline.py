@@ -50,9 +50,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 def test_a_name_server_that_never_answers_is_not_waited_for(
     asked: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from regraft.backbones import network
+    from regraft.backbones import hub, network
 
-    monkeypatch.setattr(network, "HUB_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(hub, "TIMEOUT_S", 0.2)
     released = threading.Event()
 
     def never(*args: object) -> None:

@@ -183,11 +183,17 @@ def test_without_labels_and_splits_there_are_pictures_all_the_same(
 
 @pytest.fixture
 def figure(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """The figure that was drawn, kept open to be looked into."""
-    import matplotlib.pyplot as plt
+    """The figure that was drawn, kept to be looked into."""
+    from matplotlib.figure import Figure
 
     kept: list[Any] = []
-    monkeypatch.setattr(plt, "close", kept.append)
+    save = Figure.savefig
+
+    def saved(figure: Figure, *args: Any, **options: Any) -> None:
+        kept.append(figure)
+        save(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", saved)
     return lambda: kept[-1]
 
 

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from regraft.errors import BackboneError
+from regraft.machine.held import Held
 
 # Kind of a row that is no module: a tensor of the network's own, such as a position embedding.
 PARAMETER = "Parameter"
@@ -168,14 +169,17 @@ def _on_meta(
         ) from error
 
 
+# Attention as plain matrix products: the fused ways are not all counted.
+_plain_attention = Held(lambda: sdpa_kernel(SDPBackend.MATH))
+
+
 def _counted(network: nn.Module, picture: torch.Tensor) -> Cost:
     notes: dict[str, _Note] = {}
     outputs = _Kept()
     network.requires_grad_(False)
     counter = FlopCounterMode(display=False)
-    # Attention as plain matrix products: the fused ways are not all counted.
     noting = _noting(network, notes, outputs, counter)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter, noting:
+    with torch.no_grad(), _plain_attention(), counter, noting:
         network(picture)
     layers = tuple(_layers(network, notes))
     held = [*network.parameters(), *network.buffers()]

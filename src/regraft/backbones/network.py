@@ -6,17 +6,8 @@ One of the few files that import torch and timm.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import os
-import socket
-import threading
-import urllib.parse
-import urllib.request
-import warnings
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,20 +16,11 @@ import timm
 import torch
 from torch import nn
 
-from regraft.backbones import catalog, weights
+from regraft.backbones import catalog, hub, weights
 from regraft.backbones.stages import find_stages
 from regraft.backbones.taps import Normalised, StageTaps
 from regraft.errors import BackboneError, RegraftError, WeightsError
-
-# Without network the first answer must come soon; huggingface_hub waits and tries again for long.
-HUB_TIMEOUT_S = 4
-# What huggingface_hub raises where it could not ask (their texts speak of its own settings).
-NO_CONNECTION = {
-    "LocalEntryNotFoundError",
-    "OfflineModeIsEnabled",
-    "ConnectError",
-    "ConnectTimeout",
-}
+from regraft.machine import chance, quiet
 
 
 @dataclass(frozen=True)
@@ -63,8 +45,7 @@ def load(source: catalog.Source, *, offline: bool = False) -> LoadedNetwork:
     WeightsError
         The weights file is damaged or belongs to another architecture.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet.no_warnings():
         network = _LOADERS[source.kind](source, offline)
     network.eval().requires_grad_(False)
     config = dict(network.pretrained_cfg)
@@ -96,14 +77,13 @@ def without_weights(source: catalog.Source, *, offline: bool = False) -> nn.Modu
     >>> sum(p.numel() for p in without_weights(catalog.resolve("resnet50")).parameters())
     25557032
     """
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")
-        torch.manual_seed(0)
+    with quiet.no_warnings():
         if source.kind == "hf-hub":
-            network = _download(source, source.name, offline, pretrained=False)
+            network = _download(source, offline, pretrained=False)
         else:
             is_folder = source.kind == "local-dir"
-            network = _create(f"local-dir:{source.path}" if is_folder else source.architecture)
+            name = f"local-dir:{source.path}" if is_folder else source.architecture
+            network = _create(name, seed=0)
         if source.changed:
             _take_size(network, changed_by(dict(network.pretrained_cfg), source.changed))
     return network.eval()
@@ -190,7 +170,8 @@ def _take_size(network: nn.Module, config: dict[str, Any]) -> None:
     own = (getattr(network, "pretrained_cfg", None) or {}).get("input_size")
     is_other = own is not None and input_px(config) != tuple(own[1:])
     if is_other and hasattr(network, "set_input_size"):
-        network.set_input_size(img_size=input_px(config))
+        with chance.drawn_from(chance.FRESH):
+            network.set_input_size(img_size=input_px(config))
 
 
 def takes_any_size(loaded: LoadedNetwork) -> bool:
@@ -201,9 +182,7 @@ def takes_any_size(loaded: LoadedNetwork) -> bool:
 
 def untrained(loaded: LoadedNetwork, *, seed: int) -> nn.Module:
     """The same architecture from random numbers."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = _create(loaded.architecture, num_classes=int(loaded.config["num_classes"]))
+    network = _create(loaded.architecture, seed=seed, num_classes=int(loaded.config["num_classes"]))
     _take_size(network, loaded.config)
     return network
 
@@ -220,9 +199,11 @@ def list_names(pattern: str = "") -> list[str]:
     return list(timm.list_models(wildcard, pretrained=True))
 
 
-def _create(name: str, **options: Any) -> nn.Module:
+def _create(name: str, *, seed: int = chance.FRESH, **options: Any) -> nn.Module:
+    """timm's network; what no weights replace is drawn from the seed."""
     try:
-        network: nn.Module = timm.create_model(name, **options)
+        with chance.drawn_from(seed):
+            network: nn.Module = timm.create_model(name, **options)
     except RuntimeError as error:
         if "Unknown model" not in str(error) and "Invalid pretrained tag" not in str(error):
             raise
@@ -261,11 +242,11 @@ def _load_file(source: catalog.Source, offline: bool) -> nn.Module:
 
 
 def _load_timm(source: catalog.Source, offline: bool) -> nn.Module:
-    return _download(source, source.architecture, offline)
+    return _download(source, offline)
 
 
 def _load_hub(source: catalog.Source, offline: bool) -> nn.Module:
-    return _download(source, source.name, offline)
+    return _download(source, offline)
 
 
 def _load_folder(source: catalog.Source, offline: bool) -> nn.Module:
@@ -320,19 +301,18 @@ _LOADERS: dict[str, Callable[[catalog.Source, bool], nn.Module]] = {
 }
 
 
-def _download(
-    source: catalog.Source, name: str, offline: bool, *, pretrained: bool = True
-) -> nn.Module:
+def _download(source: catalog.Source, offline: bool, *, pretrained: bool = True) -> nn.Module:
     """A network with weights from the Hugging Face hub, or from its cache on this disk."""
     if source.kind == "timm":
-        _create(name)  # a typo is answered before anything is downloaded
+        described = _create(source.architecture)  # a typo is answered before anything is downloaded
     try:
-        with _hub_environment(offline):
-            return _create(name, pretrained=pretrained)
+        if source.kind == "timm":
+            return _of_registry(source.architecture, described.pretrained_cfg, offline)
+        return _of_repository(source.name.removeprefix("hf-hub:"), offline, pretrained)
     except RegraftError:
         raise
     except Exception as error:
-        is_cut_off = type(error).__name__ in NO_CONNECTION
+        is_cut_off = type(error).__name__ in hub.NO_CONNECTION
         why = "no connection to the hub" if is_cut_off else weights._first_line(error)
         raise BackboneError(
             f"the weights of {source.name!r} are not on this disk and cannot be downloaded: {why}",
@@ -343,57 +323,36 @@ def _download(
         ) from error
 
 
+def _of_registry(architecture: str, config: dict[str, Any], offline: bool) -> nn.Module:
+    """A network that timm itself knows, with the weights that it names."""
+    repository = config.get("hf_hub_id")
+    if not repository:
+        return _create(architecture, pretrained=True)
+    path = hub.weights_file(
+        repository, config.get("hf_hub_filename") or hub.WEIGHTS, offline=offline
+    )
+    # From the hub, timm has the network's own reader for one format only.
+    given = {"file": str(path), "custom_load": config.get("custom_load") == "hf"}
+    network = _create(architecture, pretrained=True, pretrained_cfg_overlay=given)
+    network.pretrained_cfg = config
+    return network
+
+
+def _of_repository(repository: str, offline: bool, pretrained: bool) -> nn.Module:
+    """A network by its repository on the hub, in which it is described as timm writes it."""
+    folder = hub.folder(repository, offline=offline, weights=pretrained)
+    seed = chance.FRESH if pretrained else 0
+    network = _create(f"local-dir:{folder}", pretrained=pretrained, seed=seed)
+    config = {k: v for k, v in network.pretrained_cfg.items() if k != "file"}
+    network.pretrained_cfg = {**config, "source": "hf-hub", "hf_hub_id": repository}
+    return network
+
+
 def _hub_id(source: catalog.Source) -> str:
     if source.kind == "hf-hub":
         return source.name.removeprefix("hf-hub:")
     config = timm.get_pretrained_cfg(source.architecture)
     return str(config.hf_hub_id or source.architecture) if config else source.architecture
-
-
-@contextmanager
-def _hub_environment(offline: bool) -> Any:
-    """huggingface_hub with short waits, and without network if asked; as it was, afterwards."""
-    import huggingface_hub.constants as constants
-
-    wanted = {"HF_HUB_ETAG_TIMEOUT": HUB_TIMEOUT_S, "HF_HUB_DOWNLOAD_TIMEOUT": 10}
-    offline |= os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
-    if offline or not _is_reachable(constants.ENDPOINT):
-        wanted["HF_HUB_OFFLINE"] = True
-    before = {name: getattr(constants, name) for name in wanted if hasattr(constants, name)}
-    hub = logging.getLogger("huggingface_hub")  # it tells of every attempt; we tell the outcome
-    level = hub.level
-    hub.setLevel(logging.ERROR)
-    try:
-        for name in before:
-            setattr(constants, name, wanted[name])
-        yield
-    finally:
-        hub.setLevel(level)
-        for name, value in before.items():
-            setattr(constants, name, value)
-
-
-def _is_reachable(endpoint: str) -> bool:
-    """Whether a connection can be made within HUB_TIMEOUT_S, the look-up of the name included.
-
-    Asked once before, because huggingface_hub asks each file six times, with growing pauses.
-    Behind a proxy only huggingface_hub itself can tell.
-    """
-    if urllib.request.getproxies():
-        return True
-    address = urllib.parse.urlsplit(endpoint)
-    reached = threading.Event()
-
-    def connect() -> None:
-        with contextlib.suppress(OSError):
-            port = address.port or (80 if address.scheme == "http" else 443)
-            socket.create_connection((address.hostname, port), HUB_TIMEOUT_S).close()
-            reached.set()
-
-    attempt = threading.Thread(target=connect, daemon=True)
-    attempt.start()
-    attempt.join(HUB_TIMEOUT_S)
-    return reached.is_set()
 
 
 def _licence(source: catalog.Source, config: dict[str, Any]) -> str:

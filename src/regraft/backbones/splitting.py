@@ -12,8 +12,8 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import nn
 
 from regraft.backbones.stages import find_stages, run_once
 from regraft.errors import BackboneError
+from regraft.machine import torch_threads
 from regraft.wording import near_names
 
 PICTURE = ""  # stands where a step's name does, for what the network itself is given
@@ -200,16 +201,10 @@ def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool(torch.equal(a, b))
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
+def _one_thread() -> AbstractContextManager[None]:
     """For two pictures a second thread gains little, and on a busy machine it waits for the first:
     21 s instead of 1.2 s for EfficientNet-Lite0 on two cores that three others use."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return torch_threads.threads(1)
 
 
 # -- Where a network can be cut --

@@ -89,16 +89,14 @@ def bars(curve: Sequence[Mapping[str, Any]]) -> str:
 
 def draw(curve: Sequence[Mapping[str, Any]], n_images: int, file: str) -> None:
     """The curve as a picture, with 95 % intervals; PNG, SVG or PDF by the file's ending."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from regraft.evaluation import wilson_interval
 
     accuracy = [float(point["accuracy"]) for point in curve]
     bounds = [wilson_interval(round(a * n_images), n_images) for a in accuracy]
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     places = range(len(curve))
     axes.fill_between(
         places, [low for low, _ in bounds], [high for _, high in bounds], alpha=0.2, linewidth=0
@@ -111,4 +109,3 @@ def draw(curve: Sequence[Mapping[str, Any]], n_images: int, file: str) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=150)
-    plt.close(figure)

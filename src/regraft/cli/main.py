@@ -7,11 +7,6 @@ import os
 import sys
 import time
 
-# Before anything loads OpenMP (libgomp), which reads it once. By default its threads spin for long
-# while they wait for each other: 170 ms a training step on idle cores, 1,700 to 3,300 as soon as
-# other programs run. Spinning a thirtieth as long: 178 and 460 (docs/experiments.md).
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
 START = time.perf_counter()
 
 import click  # noqa: E402
@@ -88,6 +83,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every error of Regraft becomes one message and its exit code."""
+    # Before anything loads OpenMP (libgomp), which reads it once. By default its threads spin for
+    # long while they wait for each other: 170 ms a training step on idle cores, 1,700 to 3,300 as
+    # soon as other programs run. Spinning a thirtieth as long: 178 and 460 (docs/experiments.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from regraft.cli import outcome
 
     sys.exit(outcome.of(cli))

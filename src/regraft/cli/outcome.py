@@ -33,8 +33,16 @@ class _Terminated(BaseException):
 
 def of(command: click.Command) -> int:
     """Run a command and give its exit code."""
-    if processes.is_main():  # another one has nothing to tidy, and may be deep within a wait
-        signal.signal(signal.SIGTERM, _terminate)
+    if not processes.is_main():  # it has nothing to tidy, and may be deep within a wait
+        return _run(command)
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _run(command)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(command: click.Command) -> int:
     _print_anything()
     try:
         result = command.main(standalone_mode=False)

@@ -8,7 +8,6 @@ Array letters: N images, P positions (or tokens), C channels, K classes.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from regraft.backbones.network import TappedNetwork
 from regraft.errors import UsageError
 from regraft.explain.base import Heat, against_others
 from regraft.features.maps import grid_of
+from regraft.machine import quiet
 from regraft.probe.base import Codes
 from regraft.probe.classifier import Classifier
 from regraft.probe.linear_head import LinearHead
@@ -115,8 +115,8 @@ class GradientMaps:
             kept.append(output.detach().requires_grad_())
             return kept[-1].clone()  # what comes next may write into it
 
-        with torch.enable_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # read-only arrays are only read
+        with torch.enable_grad(), quiet.no_warnings():
+            # PyTorch warns of read-only arrays; these are only read.
             x = self.tapped.normalised(torch.from_numpy(pixels).to(self.device))
             scores = self._scores(x, place, start_here)
             code = torch.from_numpy(np.asarray(y, np.int64)).to(self.device)

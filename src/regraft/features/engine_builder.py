@@ -6,7 +6,6 @@ instead; the engine's notes say so.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +21,9 @@ from regraft.backbones import catalog, network
 from regraft.features.agreement import Agreement, agreement, made_up_pictures
 from regraft.features.engine import EngineInfo, Sample, Tap, run_on_cores
 from regraft.features.openvino_engine import GRAPH, OpenVINOEngine, openvino
+from regraft.features.openvino_runtime import graph_work
 from regraft.features.torch_engine import describe
+from regraft.machine import quiet
 from regraft.machine.processor import precision
 
 # Real pictures beside the made-up ones; more would only make the first run longer.
@@ -188,8 +189,7 @@ def to_graph(module: nn.Module, example: torch.Tensor, path: Path) -> None:
     """
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of every branch on a shape
+    with torch.no_grad(), quiet.no_warnings():  # the tracer warns of every branch on a shape
         program = torch.jit.freeze(torch.jit.trace(module, example, check_trace=False))
     reader = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(program)  # a name of its own: the reader does not keep it
@@ -197,7 +197,8 @@ def to_graph(module: nn.Module, example: torch.Tensor, path: Path) -> None:
     (only,) = found.get_inputs()
     found.set_element_type(only, openvino.Type(example.numpy().dtype))
     found.set_partial_shape(only, openvino.PartialShape(list(example.shape)))
-    openvino.save_model(reader.convert(found), path, compress_to_fp16=False)
+    with graph_work:
+        openvino.save_model(reader.convert(found), path, compress_to_fp16=False)
 
 
 def openvino_version() -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.features.engine import EngineInfo
-from regraft.features.openvino_runtime import import_openvino
+from regraft.features.openvino_runtime import graph_work, import_openvino
 from regraft.machine.processor import available_cores
 
 openvino = import_openvino()
@@ -92,4 +92,5 @@ def compile_graph(folder: Path, precision: str, n_threads: int, *, keeps_blob: b
     }
     if keeps_blob:
         options["CACHE_DIR"] = str(folder / "blob" / precision)
-    return core.compile_model(str(folder / GRAPH), "CPU", options)
+    with graph_work:
+        return core.compile_model(str(folder / GRAPH), "CPU", options)

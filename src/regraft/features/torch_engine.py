@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import nn
 from regraft.backbones import catalog, network
 from regraft.features.engine import EngineInfo
 from regraft.images.geometry import Preprocess
+from regraft.machine import quiet
 
 
 class TorchEngine:
@@ -33,8 +33,8 @@ class TorchEngine:
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, H, W, 3)`` uint8 to ``(N, D)`` float32."""
-        with self._lock, torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # read-only arrays are only read
+        with self._lock, torch.inference_mode(), quiet.no_warnings():
+            # PyTorch warns of read-only arrays; this one is only read.
             batch = torch.from_numpy(pixels).to(self.device)
             features: NDArray[np.float32] = self._module(batch).float().cpu().numpy()
         return features

@@ -14,9 +14,8 @@ import math
 import os
 import stat
 import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +34,8 @@ from regraft.images.signatures import (
     image_format,
     refuse_foreign,
 )
+from regraft.machine import quiet
+from regraft.machine.held import Held
 
 MAX_BYTES = 2**30  # of a file: it is held whole in memory
 MAX_PIXELS = 2**27  # 134 Mpx held at once: about 10 bytes each, 1.3 GB (20 for WebP)
@@ -373,34 +374,26 @@ def _refuse_size(width: int, height: int, n_held: int, most: int) -> None:
         raise DecodeError(rule, cure="make the picture smaller, or cut it into tiles")
 
 
-_strict_lock = threading.Lock()
-_n_strict = 0
-_before = ExitStack()
+@contextmanager
+def _whole_pictures_only() -> Iterator[None]:
+    """A truncated picture is an error, in the whole process."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
+    finally:
+        if before:  # else nothing of ours is there to be taken back
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+_whole_only = Held(_whole_pictures_only)
 
 
 @contextmanager
 def _strict_pillow() -> Iterator[None]:
-    """Truncated pictures are errors and warnings silent while any of our threads is in Pillow.
-
-    Both settings are the process's. The first thread in sets them, the last one out puts them
-    back, so that threads never restore each other's.
-    """
-    global _n_strict
-    with _strict_lock:
-        _n_strict += 1
-        if _n_strict == 1:
-            _before.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")
-            if ImageFile.LOAD_TRUNCATED_IMAGES:
-                ImageFile.LOAD_TRUNCATED_IMAGES = False
-                _before.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    try:
+    """Truncated pictures are errors, and warnings silent, while any of our threads is in Pillow."""
+    with _whole_only(), quiet.no_warnings():
         yield
-    finally:
-        with _strict_lock:
-            _n_strict -= 1
-            if _n_strict == 0:
-                _before.close()
 
 
 # ---- what went wrong ------------------------------------------------------------------------

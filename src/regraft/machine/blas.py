@@ -7,20 +7,50 @@ give, the more so on a busy machine. The story runs on one; large fits ask for a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_lock = threading.Lock()
+# What each thread of ours wants now, the innermost wish last.
+_wishes: dict[int, list[int]] = {}
+# Every library seen meanwhile, and the count that it had.
+_libraries: dict[str, tuple[Any, int]] = {}
 
-def threads(n: int) -> AbstractContextManager[Any]:
-    """A context in which BLAS uses `n` threads."""
-    limits: AbstractContextManager[Any] = threadpool_limits(n, user_api="blas")
-    return limits
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """A context in which BLAS uses `n` threads, or fewer while another thread wants fewer.
+
+    The count is the process's. It is put back when the last thread of ours is out, and it moves no
+    number but in rounding.
+
+    Examples
+    --------
+    >>> from threadpoolctl import threadpool_info
+    >>> with threads(1):
+    ...     {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}
+    {1}
+    """
+    here = threading.get_ident()
+    with _lock:
+        _find_libraries()
+        _wishes.setdefault(here, []).append(n)
+        _settle()
+    try:
+        yield
+    finally:
+        with _lock:
+            _wishes[here].pop()
+            if not _wishes[here]:
+                del _wishes[here]
+            _settle()
 
 
 def one_thread(function: Callable[P, R]) -> Callable[P, R]:
@@ -32,3 +62,17 @@ def one_thread(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return limited
+
+
+def _find_libraries() -> None:
+    """Some are loaded late, with the package that brings them."""
+    for library in ThreadpoolController().select(user_api="blas").lib_controllers:
+        _libraries.setdefault(library.filepath, (library, library.num_threads))
+
+
+def _settle() -> None:
+    wanted = min((wishes[-1] for wishes in _wishes.values()), default=None)
+    for library, before in _libraries.values():
+        library.set_num_threads(before if wanted is None else wanted)
+    if wanted is None:
+        _libraries.clear()

@@ -41,17 +41,13 @@ def training_curves(
 
         training_curves(metrics["training"]["epochs"], "t.png", n_learnt_from=220, n_held_out=25)
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     if not epochs:
         return
-    figure, axes = plt.subplots(
-        3, 1, figsize=(7, 6.4), height_ratios=(4, 4, 1.6), sharex=True, layout="constrained"
-    )
+    figure = Figure(figsize=(7, 6.4), layout="constrained")
+    axes = figure.subplots(3, 1, height_ratios=(4, 4, 1.6), sharex=True)
     for panel, name, unit in ((axes[0], "loss", 1.0), (axes[1], "accuracy", 100.0)):
         _pair(panel, epochs, name, unit)
     axes[0].set_ylabel("loss (nats per image)")
@@ -71,7 +67,6 @@ def training_curves(
         ha="left",
     )
     figure.savefig(file, dpi=150)
-    plt.close(figure)
 
 
 def _pair(axes: Any, epochs: Sequence[Mapping[str, Any]], name: str, unit: float) -> None:
@@ -139,12 +134,10 @@ def rate_curve(
     n_images : int
         That the steps were drawn from.
     """
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     axes.plot(rates, losses, ".", color=QUIET, alpha=0.5, markersize=4, label="each step")
     axes.plot(rates, smoothed, color=LEARNT, linewidth=1.8, label="smoothed")
     for (name, rate), dashes in zip(marks.items(), ("--", ":"), strict=False):
@@ -161,4 +154,3 @@ def rate_curve(
     )  # fmt: skip
     _quieten(axes)
     figure.savefig(file, dpi=150)
-    plt.close(figure)

@@ -77,10 +77,7 @@ def draw(
         rows = [Row("ants", "train", [photo, view])]
         draw([("original", ""), ("light", "view 1")], rows, "grid.png")
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     texts = [text for row in rows for text in (row.title, row.subtitle)]
     fonts = lettering.families([*texts, caption])
@@ -89,7 +86,7 @@ def draw(
     lines = _wrapped(lettering.legible(caption, fonts), round(CAPTION_WIDTH * (width - LABEL)), 4)
     bottom = BOTTOM + 0.16 * len(lines)
     height = TOP + len(rows) * (CELL + under) + bottom
-    figure = plt.figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
 
     def write(x: float, y: float, text: str, **how: Any) -> None:
         """In inches from the left and the top; smaller where the page is not wide enough."""
@@ -98,7 +95,7 @@ def draw(
         )
         excess = shown.get_window_extent().width / figure.dpi / (x - MARGIN)
         if how["ha"] == "right" and excess > 1:
-            shown.set_fontsize(shown.get_fontsize() / excess)
+            shown.set_fontsize(float(shown.get_fontsize()) / excess)
 
     for j, (title, subtitle) in enumerate(columns):
         centre = LABEL + j * (CELL + GAP) + CELL / 2
@@ -123,7 +120,6 @@ def draw(
     write(LABEL, first, "\n".join(lines), ha="left", va="top", fontsize=8, color=QUIET,
           linespacing=1.3)  # fmt: skip
     figure.savefig(file)
-    plt.close(figure)
 
 
 def _picture(

@@ -103,7 +103,9 @@ def render(template: str, **context: Any) -> str:
 
 def shared() -> dict[str, Any]:
     """Style, script, and the policy that names the script by its digest."""
-    style, script = ((TEMPLATES / name).read_text() for name in ("style.css", "script.js"))
+    style, script = (
+        (TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
+    )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +17,8 @@ from regraft.machine.processor import precision as processor_precision
 from regraft.training.settings import TrainingSettings
 
 _state_lock = threading.Lock()
+# Where there is an Apple GPU, Accelerate sets it when it looks for a device.
+_FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -36,6 +39,12 @@ def agree_on_statistics(accelerator: Any, model: nn.Module) -> None:
     if accelerator.num_processes > 1:
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, 0)
+
+
+def wait(accelerator: Any) -> None:
+    """Until all processes are here; alone, there is nobody whom Accelerate need look for."""
+    if accelerator.num_processes > 1:
+        accelerator.wait_for_everyone()
 
 
 def accelerator(
@@ -88,6 +97,7 @@ def _state_of_its_own() -> Iterator[None]:
     kinds = [AcceleratorState, GradientState, *[PartialState] * (not processes.have_met())]
     with _state_lock:
         before = [(kind, kind._shared_state) for kind in kinds]
+        had_fallback = _FALLBACK in os.environ
         for kind in kinds:
             kind._shared_state = {}
         try:
@@ -95,25 +105,34 @@ def _state_of_its_own() -> Iterator[None]:
         finally:
             for kind, state in before:
                 kind._shared_state = state
+            if not had_fallback:
+                os.environ.pop(_FALLBACK, None)
 
 
-def start_tracking(accelerator: Any, settings: TrainingSettings) -> None:
-    """Open the tracker that the settings name, with the settings as its parameters."""
-    if settings.tracker:
-        shown = {name: "" if v is None else v for name, v in settings.to_dict().items()}
+@contextmanager
+def tracking(accelerator: Any, settings: TrainingSettings) -> Iterator[None]:
+    """The tracker that the settings name is open, with the settings as its parameters."""
+    if not settings.tracker:
+        yield
+        return
+    shown = {name: "" if v is None else v for name, v in settings.to_dict().items()}
+    with _state_of_its_own():  # trackers ask which process they are in
         accelerator.init_trackers("regraft", config=shown)
+    try:
+        yield
+    finally:
+        # Accelerate's own way to end would part the processes too, which go on.
+        with _state_of_its_own():
+            for tracker in accelerator.trackers:
+                tracker.finish()
 
 
 def track(accelerator: Any, row: Mapping[str, Any]) -> None:
     """One epoch to the tracker, if there is one."""
     numbers = {name: value for name, value in row.items() if isinstance(value, float)}
-    accelerator.log(numbers, step=int(row["epoch"]))
-
-
-def stop_tracking(accelerator: Any) -> None:
-    """Close the trackers; Accelerate's own way would part the processes too, which go on."""
-    for tracker in accelerator.trackers:
-        tracker.finish()
+    if accelerator.trackers:
+        with _state_of_its_own():
+            accelerator.log(numbers, step=int(row["epoch"]))
 
 
 def precision_for(device: str, network: nn.Module) -> str:

@@ -24,6 +24,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from regraft.machine.held import Held
+
 MODES = ("frozen", "train", "affine-only", "re-estimate")
 # Dividing by a smaller scale (relative to the layer's largest) would blow up what was learnt.
 SMALLEST_SCALE = 1e-6
@@ -400,12 +402,14 @@ def _train_all_but_itself(norm: nn.Module, mode: bool = True) -> nn.Module:
     return norm
 
 
+# On NVIDIA's GPUs convolutions would round to 10 bits, and differ more than is looked for.
+_exact = Held(
+    lambda: torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
+)
+
+
 def _output(network: nn.Module, example: torch.Tensor) -> torch.Tensor:
-    with (
-        torch.no_grad(),
-        _evaluating(network),
-        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
-    ):
+    with torch.no_grad(), _evaluating(network), _exact():
         output: torch.Tensor = network(example)
     return output.double()
 

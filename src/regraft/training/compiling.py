@@ -8,9 +8,8 @@ to end with the same bits.
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from regraft.machine import quiet
 
 TRIED_ON = ("cuda",)
 # Compiling forward and backward takes at least so long, and saves at most this share of a step.
@@ -103,8 +104,21 @@ def choose(
 
 
 def compiled(module: nn.Module) -> Any:
-    """The module for inputs of one shape; another one is compiled when it comes."""
-    return torch.compile(module, dynamic=False)
+    """The module for inputs of one shape; another one is compiled when it comes.
+
+    PyTorch keeps at most eight graphs for each piece of code (`recompile_limit`), and goes without
+    from the ninth on. Fits share their code; this one gets a piece of its own.
+    """
+    if isinstance(module, nn.parallel.DistributedDataParallel):  # known to PyTorch as such only
+        return torch.compile(module, dynamic=False)
+
+    def run(*inputs: Any) -> Any:
+        return module(*inputs)
+
+    own = types.FunctionType(
+        run.__code__.replace(), run.__globals__, run.__name__, None, run.__closure__
+    )
+    return torch.compile(own, dynamic=False)
 
 
 def is_of_compiler(error: BaseException) -> bool:
@@ -133,15 +147,8 @@ def _tried(module: nn.Module, step: Step, n_processes: int) -> tuple[Any, str]:
 @contextmanager
 def _silent() -> Iterator[None]:
     """Without torch's words on what else this machine could have; failures are told by us."""
-    told = logging.getLogger("torch")
-    level = told.level
-    told.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        told.setLevel(level)
+    with quiet.no_words("torch"), quiet.no_warnings():
+        yield
 
 
 def _seconds_of(step: Step, module: Any) -> float:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from regraft.features.activations import PrefixEngine, View, rows_of
+from regraft.machine import torch_threads
 from regraft.probe.base import Codes, Floats
 
 Rows = NDArray[np.intp]
@@ -136,7 +137,7 @@ def prefetched(
             yield rows, examples.batch(rows, epoch)
         return
     # One thread each: torch's own teams, beside those of the training, would wait for each other.
-    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(n_threads, initializer=torch_threads.set_here, initargs=(1,)) as pool:
         waiting: list[Future[Inputs]] = []
         try:
             for number, rows in enumerate(batches):

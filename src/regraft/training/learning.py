@@ -24,7 +24,7 @@ from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.features import engines
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures
-from regraft.machine import processes
+from regraft.machine import processes, torch_threads
 from regraft.machine.processor import available_cores
 from regraft.probe.base import Floats, Head
 from regraft.probe.classifier import Classifier
@@ -139,16 +139,22 @@ def learn(plan: Plan, trainable: Trainable, *, alpha: float | None = None) -> Ou
     """Train, choose among what training went through, calibrate, and check what was frozen.
 
     `alpha` is how far to go from the start where no images are held out to tell.
+
+    Several threads may be in here at once, each with threads of PyTorch's of its own; their steps
+    take turns, since chance belongs to the process.
     """
     processes.require_same(plan.identity)
-    torch.set_num_threads(processes.share(available_cores()))
+    with torch_threads.threads(processes.share(available_cores())):
+        return _learnt(plan, trainable, alpha)
+
+
+def _learnt(plan: Plan, trainable: Trainable, alpha: float | None) -> Outcome:
     before = copied(plan.input.loaded.network.state_dict())
     model, folded = module(plan, trainable)
     start = copied(model.state_dict())
     trainer = trainer_of(plan, trainable, model)
-    acceleration.start_tracking(plan.accelerator, plan.settings)
-    history = trainer.run()
-    acceleration.stop_tracking(plan.accelerator)
+    with acceleration.tracking(plan.accelerator, plan.settings):
+        history = trainer.run()
 
     end = _end_of_the_way(plan, trainer, start, alpha)
     head = _on_base_of_all(plan, start, _head_at(model, end.state), end.alpha)

@@ -79,12 +79,11 @@ class Trainer:
         if saved is None:
             self._remember_good()
         history = self.history
-        with torch.random.fork_rng(devices=[]):
-            n_steps = (self.n_epochs - len(history.epochs)) * self.steps_per_epoch
-            was_compiled = bool(saved.meta["compiled"]) if saved else None
-            self.stepper.compile(n_steps, before=was_compiled)
-            while len(history.epochs) < self.n_epochs and not self._is_enough():
-                self._one_epoch()
+        n_steps = (self.n_epochs - len(history.epochs)) * self.steps_per_epoch
+        was_compiled = bool(saved.meta["compiled"]) if saved else None
+        self.stepper.compile(n_steps, before=was_compiled)
+        while len(history.epochs) < self.n_epochs and not self._is_enough():
+            self._one_epoch()
         history.compiled = self.stepper.compiled
         history.last = self._state()
         history.best = self._read_best() or history.last
@@ -242,7 +241,7 @@ class Trainer:
         )
 
     def _save(self, is_best: bool) -> None:
-        if self.folder is None or not self.accelerator.is_main_process:
+        if self.folder is None or self.accelerator.process_index > 0:
             if is_best and self.folder is None:
                 self._best_in_memory = self._state()
             return
@@ -308,7 +307,7 @@ class Trainer:
         optim.restore_optimizer(self.stepper.optimizer, tensors, meta)
 
     def _read_best(self) -> State | None:
-        self.accelerator.wait_for_everyone()
+        acceleration.wait(self.accelerator)
         if self.folder is None:
             return self._best_in_memory
         saved = checkpoint.read(self.folder / checkpoint.BEST)

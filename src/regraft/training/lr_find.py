@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from regraft.machine import torch_threads
 from regraft.machine.processor import available_cores
 from regraft.training import learning
 from regraft.training.examples import Rows
@@ -129,7 +129,11 @@ class RangeTest:
 
 def range_test(plan: Plan, trainable: Trainable) -> RangeTest:
     """Take steps at rising rates with what `plan` would train; nothing of it is kept."""
-    torch.set_num_threads(available_cores())
+    with torch_threads.threads(available_cores()):
+        return _range_test(plan, trainable)
+
+
+def _range_test(plan: Plan, trainable: Trainable) -> RangeTest:
     model, _ = learning.module(plan, trainable)
     stepper = learning.stepper_of(plan, trainable, model)
     base = max(group.rate for group in stepper.groups if group.is_head == (trainable.body is None))
@@ -139,22 +143,21 @@ def range_test(plan: Plan, trainable: Trainable) -> RangeTest:
     model.train()
     smooth: list[float] = []
     has_diverged = False
-    with torch.random.fork_rng(devices=[]):
-        stepper.compile(n_steps)
-        steps = itertools.islice(_steps(stepper, plan.rows.n_learn), n_steps)
-        for number, (epoch, step, rows, inputs) in enumerate(steps):
-            factor = rates[number] / base
-            try:
-                total, _ = stepper.take(epoch, step, rows, rows, inputs, factor=factor)
-            except NotFiniteError:
-                has_diverged = True
-                break
-            losses.append(total / float(stepper.learn.weight[rows].sum()))
-            smooth = smoothed(losses)
-            plan.listener.progress("steps", number + 1, n_steps)
-            if smooth[-1] > DIVERGED * min(smooth):
-                has_diverged = True
-                break
+    stepper.compile(n_steps)
+    steps = itertools.islice(_steps(stepper, plan.rows.n_learn), n_steps)
+    for number, (epoch, step, rows, inputs) in enumerate(steps):
+        factor = rates[number] / base
+        try:
+            total, _ = stepper.take(epoch, step, rows, rows, inputs, factor=factor)
+        except NotFiniteError:
+            has_diverged = True
+            break
+        losses.append(total / float(stepper.learn.weight[rows].sum()))
+        smooth = smoothed(losses)
+        plan.listener.progress("steps", number + 1, n_steps)
+        if smooth[-1] > DIVERGED * min(smooth):
+            has_diverged = True
+            break
     method = plan.task.method.name
     return RangeTest(rates[: len(losses)], losses, smooth, has_diverged, plan.rows.n_learn, method)
 

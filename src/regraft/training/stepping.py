@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from regraft.errors import TrainingError
+from regraft.machine import chance
 from regraft.probe.base import Floats
 from regraft.training import acceleration, compiling, losses, optim
 from regraft.training.examples import Examples, Labelled, Rows, prefetched
@@ -175,12 +176,12 @@ class Stepper:
         denominator = float(self.learn.weight[whole].sum()) / self.accelerator.num_processes
         weight = self.learn.weight[rows] * (self.accelerator.process_index < len(whole))
         while True:
-            torch.manual_seed(_mixed(self.seed, epoch, step, self.accelerator.process_index))
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                loss, right = self._backward(
-                    epoch, step, rows, weight, inputs, max(denominator, 1e-12)
-                )
+                with self._chance(epoch, step):
+                    loss, right = self._backward(
+                        epoch, step, rows, weight, inputs, max(denominator, 1e-12)
+                    )
                 break
             except (MemoryError, RuntimeError) as error:
                 if not self._goes_without_compiling(error):
@@ -284,7 +285,7 @@ class Stepper:
         before = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         was_training = self.model.training
         self.model.train()
-        with self.accelerator.no_sync(self._parallel):
+        with self.accelerator.no_sync(self._parallel), self._chance():
             with acceleration.autocast(self.accelerator):
                 logits = module(x, earlier).float()
             self.accelerator.backward(logits.square().mean())
@@ -294,6 +295,11 @@ class Stepper:
             buffer.copy_(before[name])
         if x.device.type == "cuda":
             torch.cuda.synchronize(x.device)
+
+    def _chance(self, *place: int) -> contextlib.AbstractContextManager[None]:
+        """What is random comes from the seed, and from where in the training this is."""
+        seed = _mixed(self.seed, *place, self.accelerator.process_index)
+        return chance.drawn_from(seed, self.accelerator.device.type)
 
     def _is_finite_everywhere(self, loss: float) -> bool:
         finite = torch.tensor(float(math.isfinite(loss)), device=self.accelerator.device)

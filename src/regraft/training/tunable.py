@@ -17,6 +17,7 @@ from torch import nn
 
 from regraft.backbones.taps import StageTaps
 from regraft.features.engine import Tap
+from regraft.machine import chance
 from regraft.probe.base import Head
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.mlp_head import MLPHead
@@ -109,7 +110,8 @@ class TunableClassifier(nn.Module):  # type: ignore[misc]
 def head_module(head: LinearHead, temperature: float) -> nn.Linear:
     """The probe's head, its temperature folded in: the scores are logits."""
     n_classes, n_features = head.weight.shape
-    linear = nn.Linear(n_features, n_classes)
+    # Without first weights: they would be drawn from the process's generator.
+    linear = nn.utils.skip_init(nn.Linear, n_features, n_classes)
     with torch.no_grad():
         linear.weight.copy_(_float32(head.weight / temperature))
         linear.bias.copy_(_float32(head.bias / temperature))
@@ -120,8 +122,7 @@ def random_head(
     n_features: int, n_classes: int, hidden: Sequence[int], dropout: float, *, seed: int
 ) -> nn.Module:
     """A new head as the tutorials make it: Linear, or [Linear, ReLU, Dropout]... Linear."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with chance.drawn_from(seed):
         layers: list[nn.Module] = []
         for width in hidden:
             layers += [nn.Linear(n_features, width), nn.ReLU(), nn.Dropout(dropout)]
