@@ -16,6 +16,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from regraft.checks.standardised import Standardised
+
 # N images, M pairs of rows, P pixels of a thumbnail (256), F final features.
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -166,7 +168,7 @@ class Compared:
         found = np.zeros(len(self.i), np.bool_)
         hopeful = np.flatnonzero(~self.is_near & (self.similarity >= CROPPED))
         if len(hopeful):
-            cosine = _Features(final).cosine(self.i[hopeful], self.j[hopeful])
+            cosine = _cosine(final, self.i[hopeful], self.j[hopeful])
             found[hopeful] = self.similarity[hopeful] + FEATURE_WEIGHT * cosine >= CROPPED_SUM
         return found
 
@@ -342,28 +344,15 @@ def _judge_frames(looks: _Looks, i: Indices, j: Indices, is_mirrored: Mask) -> t
 # ---- crops ----------------------------------------------------------------------------------
 
 
-class _Features:
-    """Cosines of standardised features for pairs of rows, without a standardised copy of all."""
-
-    def __init__(self, final: Floats) -> None:
-        sample = np.asarray(final[:: max(1, len(final) // MAX_ALL_PAIRS)])
-        self.mean = sample.mean(axis=0)
-        self.scale = 1 / np.maximum(sample.std(axis=0), 1e-6)
-        self.final = final
-
-    def cosine(self, i: Indices, j: Indices) -> Floats:
-        """Of the pairs (i, j), (M,)."""
-        cosine = np.empty(len(i), np.float32)
-        for part in _chunks(len(i)):
-            used, place = np.unique(np.concatenate([i[part], j[part]]), return_inverse=True)
-            first, second = place.reshape(2, -1)
-            z = self._standardised(used)
-            cosine[part] = _row_products(z[first], z[second])
-        return cosine
-
-    def _standardised(self, used: Indices) -> Floats:
-        z = (self.final[used] - self.mean) * self.scale
-        return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6))
+def _cosine(final: Floats, i: Indices, j: Indices) -> Floats:
+    """Of the standardised features of the pairs (i, j), (M,)."""
+    features, cosine = Standardised(final), np.empty(len(i), np.float32)
+    for part in _chunks(len(i)):
+        used, place = np.unique(np.concatenate([i[part], j[part]]), return_inverse=True)
+        first, second = place.reshape(2, -1)
+        z = features[used]
+        cosine[part] = _row_products(z[first], z[second])
+    return cosine
 
 
 def _aligned_correlation(thumbs: Bytes, i: Indices, j: Indices, is_mirrored: Mask) -> Floats:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from regraft.checks.standardised import Standardised
+
 # N images, F final features, R reference images of a class.
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -50,7 +52,7 @@ def find_outliers(
     rows_of = {label: np.flatnonzero(labels == label) for label in sorted(set(labels) - {None})}
     if not rows_of:
         return is_odd
-    z = _standardised(final)
+    z = Standardised(final)
     units = np.arange(len(labels)) if unit is None else np.asarray(unit)
     for label, rows in rows_of.items():
         if len(rows) < MIN_CLASS:
@@ -64,20 +66,15 @@ def find_outliers(
     return is_odd
 
 
-def _standardised(final: Floats) -> Floats:
-    z = (final - final.mean(axis=0)) / np.maximum(final.std(axis=0), 1e-6)
-    z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6)
-    return np.asarray(z, np.float32)
-
-
-def _distance(z: Floats, rows: Indices, references: Indices, units: Indices) -> Floats:
+def _distance(z: Standardised, rows: Indices, references: Indices, units: Indices) -> Floats:
     """Mean cosine distance of each row to its nearest references that are not its copies."""
     some = references[:: -(-len(references) // MAX_REFERENCES)]
+    near = z[some]
     k = min(N_NEIGHBOURS, len(some))
     distance = np.empty(len(rows), np.float32)
     for at in range(0, len(rows), 1024):
         part = rows[at : at + 1024]
-        cosine = z[part] @ z[some].T
+        cosine = z[part] @ near.T
         cosine[units[part][:, None] == units[some]] = -1
         nearest = np.partition(cosine, len(some) - k, axis=1)[:, -k:]
         distance[at : at + 1024] = 1 - nearest.mean(axis=1)
