@@ -19,7 +19,7 @@ from regraft.errors import ConfigError, TrainingError, UsageError
 from regraft.images import pictures
 from regraft.model import predicting, scoring
 from regraft.record.configuration import RunConfig
-from regraft.training import defaults, learning, loop, stepping
+from regraft.training import defaults, learning, loop, stepping, views
 from regraft.training.examples import FeatureExamples, PixelExamples, prefetched
 from regraft.training.learning import Candidate, between, preferred
 from regraft.training.methods import METHODS
@@ -370,6 +370,21 @@ def test_a_head_can_see_pictures_of_another_size(results: dict[str, Result]) -> 
     saved = json.loads((result.folder / "model" / "config.json").read_text())["pretrained_cfg"]
     assert list(saved["input_size"]) == [3, 192, 192]
     assert results["head"].classifier.built() is results["head"].prepared.built
+
+
+@pytest.mark.parametrize(("name", "settings"), [("full", {}), ("head", {"views": 3})])
+def test_pictures_that_choose_are_not_decoded_for_augmentation(
+    results: dict[str, Result], monkeypatch: pytest.MonkeyPatch, name: str, settings: dict[str, Any]
+) -> None:
+    decoded, asked = views.pixels.decoded, []
+
+    def watched(paths: list[str], *args: Any, **kwargs: Any) -> Any:
+        asked.append(len(paths))
+        return decoded(paths, *args, **kwargs)
+
+    monkeypatch.setattr(views.pixels, "decoded", watched)
+    run(name, run_name=f"choosing {name}", **settings)
+    assert asked == [36], "of 48 images a quarter chooses"
 
 
 def test_patience_ends_a_run_that_gets_no_better() -> None:

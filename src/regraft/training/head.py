@@ -20,11 +20,11 @@ def head(plan: Plan) -> Trainable:
     from regraft.training.examples import FeatureExamples
     from regraft.training.trainable import Trainable
 
-    views, rows = plan.feature_views(), plan.rows
+    rows = plan.rows
     return Trainable(
         body=None,
-        learn=FeatureExamples([X[rows.learn] for X in views]),
-        choose=FeatureExamples([views[0][rows.choose]]) if rows.n_choose else None,
+        learn=FeatureExamples(plan.feature_views()),
+        choose=FeatureExamples([plan.input.X[rows.choose]]) if rows.n_choose else None,
     )
 
 

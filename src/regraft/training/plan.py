@@ -422,7 +422,7 @@ class Plan:
 
         return Views(
             self.look.table, self.look.digests, self.input.built.info.preprocess, self.settings,
-            seed=self.seed, listener=self.listener,
+            seed=self.seed, listener=self.listener, n_augmented=self.rows.n_learn,
         )  # fmt: skip
 
     def augmented_examples(self) -> Examples:
@@ -453,30 +453,30 @@ class Plan:
         )
 
     def feature_views(self) -> list[NDArray[np.float32]]:
-        """Features of all rows: of the plain pictures, or of several augmented views."""
+        """Features of the rows that teach: of the plain pictures, then of augmented views."""
         from regraft.features import activations
 
-        n_views = int(self.settings.views or 1)
+        n_views, plain = int(self.settings.views or 1), self.input.X[self.rows.learn]
         if n_views == 1:
-            return [self.input.X]
+            return [plain]
         built = self.input.built
         engine = activations.PrefixEngine(
             built.engine(), built.info.n_features, (0,), built.info.batch_size,
             built.folder.name, built.info.runtime,
         )  # fmt: skip
         found = activations.compute(
-            engine, self.views.augmented, len(self.rows), n_views,
-            recipe=self.views.recipe(self.rows.all),
+            engine, self.views.augmented, self.rows.n_learn, n_views,
+            recipe=self.views.recipe(self.rows.learn),
             budget_bytes=int(self.settings.budget_gib * 2**30),
             progress=functools.partial(self.listener.progress, "views"),
         )  # fmt: skip
         if found is None:
             raise ConfigError(
-                f"{n_views} views of {len(self.rows)} images do not fit the "
+                f"{n_views} views of {self.rows.n_learn} images do not fit the "
                 f"{self.settings.budget_gib:g} GiB of --budget-gib",
                 cure="fewer --views, or a larger --budget-gib",
             )
-        return [self.input.X, *found]
+        return [plain, *found]
 
     @cached_property
     def accelerator(self) -> Any:

@@ -47,6 +47,8 @@ class Views:
         The evaluation view, at the size of the network's input.
     settings : TrainingSettings
         Resolved.
+    n_augmented : int, optional
+        The first so many are ever augmented: only these are decoded for it. All by default.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class Views:
         *,
         seed: int,
         listener: Listener,
+        n_augmented: int | None = None,
     ) -> None:
         self.table, self.digests, self.preprocess = table, digests, preprocess
         self.settings, self.seed, self.listener = settings, seed, listener
         self.augmentation = augmentation_of(settings)
+        self.n_augmented = len(table.paths) if n_augmented is None else n_augmented
 
     def augmented(self, row: int, number: int, size: int | None = None) -> Picture:
         """View `number` of a picture, ``(H, W, 3)`` uint8."""
@@ -116,8 +120,8 @@ class Views:
     @cached_property
     def _decoded(self) -> pixels.Pixels:
         found = pixels.decoded(
-            list(self.table.paths),
-            self.digests,
+            list(self.table.paths[: self.n_augmented]),
+            self.digests[: self.n_augmented],
             min_side_px=self._side,
             budget_bytes=int(self.settings.budget_gib * 2**30),
             progress=functools.partial(self.listener.progress, "pictures"),
