@@ -8,7 +8,7 @@ ON_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast test-other-precision check bench docs build
+.PHONY: help setup demo test test-fast test-other-precision coverage check bench docs build
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ OTHER_PRECISION = $(BIN)/python -c 'from regraft.machine.processor import PRECIS
 
 test-other-precision: $(STAMP)  ## what depends on the engine's arithmetic, in the one that this machine would not choose
 	REGRAFT_PRECISION=$$($(OTHER_PRECISION)) $(BIN)/python -m pytest $(ON_TWO) -m 'numerics and not slow' tests
+
+coverage: $(STAMP)  ## all tests, and which lines of src none of them reaches
+	$(BIN)/python -m pytest $(ON_TWO) --cov --cov-report=term
 
 check: $(STAMP)  ## format, lint, types, and who imports whom
 	$(BIN)/ruff format --check .
