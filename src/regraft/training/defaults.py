@@ -86,8 +86,7 @@ def resolved(
     }
     chosen["split_point"] = split_point(situation, split_points)
     chosen = {name: value for name, value in chosen.items() if is_used(name, method)}
-    if method.starts_anew:  # there is nothing to go back to, and no head to start from
-        settings = replace(settings, **method.fixed)
+    settings = replace(settings, **method.fixed)
     given = {name: getattr(settings, name) for name in chosen}
     return replace(settings, **{n: v if given[n] is None else given[n] for n, v in chosen.items()})
 

@@ -36,7 +36,6 @@ HEAD = Method(
     paper="only the head learnt",
     moves_network=False,
     has_views=True,
-    fixed={"augment": "none"},
     images_seen={False: (20_000, 5, 60), True: (20_000, 5, 60)},
     trainable=head,
 )

@@ -428,7 +428,8 @@ def _tuned_engine(
     if trainable.body is None:
         nothing = {"trained": 0, "moved": 0, "unmoved": [], "proof": {}}
         return built, {"frozen": len(before), **nothing, "is_frozen": True}
-    body = {n: t.detach().cpu() for n, t in trainable.body.state_dict().items()}
+    body = {n: t.detach().cpu() for n, t in trainable.merged(trainable.body).items()}
+    _refuse_strangers(body, before)
     after = {n: body.get(n, t) for n, t in before.items()}
     same, moved = splitting.changed(before, after)
     learnt = {
@@ -450,6 +451,17 @@ def _tuned_engine(
             loaded=loaded,
         )
     return tuned, report
+
+
+def _refuse_strangers(body: State, network: State) -> None:
+    """What learnt under a name that the network lacks would be lost without a word."""
+    strangers = sorted(set(body) - set(network))
+    if strangers:
+        raise TrainingError(
+            f"{len(strangers)} tensors learnt that the network does not have, first "
+            f"{strangers[0]!r}: the model is not saved",
+            cure="the method's Trainable has to fold them in: `merged`",
+        )
 
 
 def _frozen_report(

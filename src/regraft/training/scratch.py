@@ -38,6 +38,7 @@ SCRATCH = Method(
     "what the other methods start with",
     sees_pictures=True,
     starts_anew=True,
+    # There is nothing to go back to, and no head to start from.
     fixed={"interpolate": False, "init_head": "random"},
     images_seen={False: (20_000, 10, 60), True: (20_000, 10, 60)},
     trainable=scratch,

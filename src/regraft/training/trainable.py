@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
 
     from regraft.training.examples import Examples
+
+
+def state_of(body: Any) -> Mapping[str, Any]:
+    """A module's tensors by their names."""
+    state: Mapping[str, Any] = body.state_dict()
+    return state
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +34,9 @@ class Trainable:
         Tensors of the network that stay, by name.
     proof : dict
         Of the split.
+    merged : callable(body) -> mapping of tensors
+        What the body learnt, by the network's own names. A method that puts modules of its own
+        into the body (adapters, say) folds them in here.
     """
 
     body: nn.Module | None
@@ -35,3 +45,4 @@ class Trainable:
     stages: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     proof: dict[str, float] = field(default_factory=dict)
+    merged: Callable[[Any], Mapping[str, Any]] = state_of

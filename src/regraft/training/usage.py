@@ -67,7 +67,7 @@ def _refuse_without_effect(
     method: str, settings: TrainingSettings, name: str, value: Any, place: str
 ) -> None:
     sees_it_as_it_is = not METHODS[method].moves_network and (settings.views or 1) == 1
-    if sees_it_as_it_is and name in VIEW:
+    if sees_it_as_it_is and name in VIEW and value != "none":  # none is what it does
         raise ConfigError(
             f"method {method!r} sees each picture as it is and does not use {option(name)} "
             f"{value!r}",
