@@ -1,6 +1,6 @@
 """An epoch of each method beside the plain loop that does the same work, on ants and bees.
 
-    python benchmarks/training.py [--rounds 3]
+    python benchmarks/training.py [--rounds 3] [--only ResNet-18]
 
 The plain loop is the tutorials': PyTorch in fp32, batches of 4, pictures decoded and augmented in
 the same process; frozen layers are run again for every picture in every epoch. Only training
@@ -67,6 +67,7 @@ def regraft(*options: str) -> float:
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--only", default="", metavar="TEXT", help="pairs whose name has it")
 args = parser.parse_args()
 needs_shared()
 DATA, CACHE = SHARED / "data/hymenoptera_data", fresh()
@@ -86,6 +87,8 @@ PAIRS = {
     ),
 }  # fmt: skip
 for name, (theirs, ours) in PAIRS.items():
+    if args.only not in name:
+        continue
     regraft(*ours)  # engines and activations are there afterwards
     rates = [(plain(*theirs), regraft(*ours)) for _ in range(args.rounds)]
     slow, fast = median(a for a, _ in rates), median(b for _, b in rates)

@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +36,8 @@ from regraft.machine.processor import available_cores
 
 # Rows that the store is asked about at once.
 ROWS_ASKED = 16_384
+# Images that a thread takes at once at most, unless the engine's batches are larger.
+IMAGES_AT_ONCE = 8
 # Rows that wait for the store: few enough that a kill loses little, enough for one transaction.
 ROWS_PER_WRITE = 512
 
@@ -285,8 +287,7 @@ class _Pass:
         if not self.store_may_know:
             self.built.engine()  # its start is no part of the pass
         start = time.perf_counter()
-        batch = max(1, self.built.info.batch_size)
-        batches = iter([rows[i : i + batch] for i in range(0, len(rows), batch)])
+        batches = jobs(rows, n_threads, max(1, self.built.info.batch_size))
         threads = [
             threading.Thread(target=self._work, args=(batches,), daemon=True)
             for _ in range(min(n_threads, len(rows)))
@@ -311,7 +312,7 @@ class _Pass:
             n_cores=min(n_threads, available_cores()),
         )
 
-    def _work(self, batches: Any) -> None:
+    def _work(self, batches: Iterator[list[int]]) -> None:
         try:
             while not self._stop.is_set():
                 with self._lock:
@@ -412,6 +413,26 @@ class _Pass:
         self.store.remember_files(
             (self.paths[d.row], d.stat, d.facts.digest) for d in waiting if d.stat and d.facts
         )
+
+
+def jobs(rows: list[int], n_threads: int, batch_size: int) -> Iterator[list[int]]:
+    """Rows in parts for threads that take one after the other.
+
+    Several images at once, because threads that meet at Python's lock after each one wait for each
+    other (4 to 8 % of a pass); fewer towards the end, so that no thread is left with work alone.
+    After Polychronopoulos and Kuck (1987), Guided self-scheduling.
+
+    Examples
+    --------
+    >>> [len(part) for part in jobs(list(range(50)), n_threads=2, batch_size=1)]
+    [8, 8, 8, 6, 5, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1]
+    """
+    start = 0
+    while start < len(rows):
+        share = (len(rows) - start) // (2 * n_threads)
+        size = max(batch_size, min(IMAGES_AT_ONCE, share) // batch_size * batch_size)
+        yield rows[start : start + size]
+        start += size
 
 
 def _gather(

@@ -29,6 +29,7 @@ from regraft.features.engine import EngineInfo, Sample
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures
 from regraft.images.pictures import Picture
+from regraft.machine import blas
 from regraft.machine.processor import available_cores
 from regraft.probe.base import Floats, Head
 from regraft.probe.representation import Representation
@@ -128,6 +129,7 @@ class Classifier:
         """The same on an engine that is at hand."""
         return replace(self, info=built.info, source=built.source, _built=built)
 
+    @blas.one_thread  # others would wait for a single picture's products longer than these take
     def predict_proba(self, images: Picture | Iterable[Picture]) -> NDArray[np.float64]:
         """Calibrated probabilities of one picture or many.
 
