@@ -372,6 +372,23 @@ def test_a_head_can_see_pictures_of_another_size(results: dict[str, Result]) -> 
     assert results["head"].classifier.built() is results["head"].prepared.built
 
 
+def test_the_probe_can_see_pictures_of_another_size_and_normalisation(
+    results: dict[str, Result], room: Path
+) -> None:
+    result = run("probe", run_name="larger probe", image_size=192, mean="0.5,0.5,0.5")
+    assert result.metrics["backbone"]["input_px"] == [192, 192]
+    files = sorted((room / "photos" / "val").rglob("*.*"))
+    proba = load(result.folder / "model").predict_proba(files)
+    assert np.array_equal(proba, result.classifier.predict_proba(files))
+    assert not np.array_equal(proba, results["probe"].classifier.predict_proba(files))
+    pixels = [pictures.plain(str(file), result.prepared.built.info.preprocess) for file in files]
+    assert pixels[0].shape == (192, 192, 3)
+    labels = [file.parent.name for file in files]
+    mine = ImageClassifier(backbone=BACKBONE, training={"image_size": 192}).fit(files, labels)
+    assert mine.classifier_.info is not None
+    assert mine.classifier_.info.preprocess.input_px == (192, 192)
+
+
 @pytest.mark.parametrize(("name", "settings"), [("full", {}), ("head", {"views": 3})])
 def test_pictures_that_choose_are_not_decoded_for_augmentation(
     results: dict[str, Result], monkeypatch: pytest.MonkeyPatch, name: str, settings: dict[str, Any]

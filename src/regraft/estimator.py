@@ -13,7 +13,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from regraft import model
-from regraft.backbones import catalog
 from regraft.data.table import ImageTable
 from regraft.features import engines, extract
 from regraft.images import pictures
@@ -139,10 +138,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         labels = np.asarray(y)
         names, codes = np.unique(labels, return_inverse=True)
-        source = catalog.resolve(self.backbone, weights=self.weights)
         table = ImageTable.from_paths(_held(X))
         built = engines.locate(
-            source,
+            config.source,
             sample=pictures.sample(table.paths),
             device=self.device,
             offline=self.offline,

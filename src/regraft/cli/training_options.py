@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 import click
 
 from regraft.record import configuration
-from regraft.training.methods import TRAINED
+from regraft.training.methods import METHODS, TRAINED
 from regraft.training.settings import TrainingSettings, option
 from regraft.training.usage import users
 
@@ -68,7 +68,9 @@ def _help(field: Field[Any]) -> str:
     words: str = field.metadata["words"]
     if needs:
         words = f"{option(needs[0])} {needs[1]}: {words}"
-    if methods != TRAINED:
+    if methods == tuple(METHODS):
+        words = f"every method: {words}"
+    elif methods != TRAINED:
         words = f"{', '.join(methods)}: {words}"
     if field.default not in (None, "", 0, 0.0, False):
         words += f"  [default: {_shown(field.default)}]"

@@ -67,6 +67,11 @@ class Method:
     trainable: Callable[[Any], Any] | None = None
 
     @property
+    def shows_pictures(self) -> bool:
+        """To the network, at a size and normalisation of one's choice: every method does."""
+        return True
+
+    @property
     def starts_from_probe(self) -> bool:
         """It trains, and the probe's head may be where it begins."""
         return self.trains and not self.starts_anew

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from regraft.backbones import catalog
+from regraft.backbones.catalog import Source
 from regraft.errors import ConfigError, UsageError
 from regraft.machine import json_values
 from regraft.training.methods import METHODS, method_named
@@ -43,7 +45,7 @@ class RunConfig:
     seed : int
     device : str
     training : dict or None
-        Settings of the methods that learn by gradients
+        Settings of the methods that learn by gradients, and of the network's input
         (:class:`regraft.training.settings.TrainingSettings`).
     """
 
@@ -77,6 +79,12 @@ class RunConfig:
             One is unknown, of another type, out of range, or not used by this method.
         """
         return settings_for(self.method, self.training or {})
+
+    @property
+    def source(self) -> Source:
+        """The network of the pass. Methods that train settle its input by what the pass tells."""
+        source = catalog.resolve(self.backbone, weights=self.weights)
+        return source if METHODS[self.method].trains else self.settings.shown_to(source)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, place: str = "") -> RunConfig:

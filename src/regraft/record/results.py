@@ -59,6 +59,7 @@ def metrics(
             "digest": info.weights_digest,
             "licence": info.licence,
             "origin": info.origin,
+            "input_px": list(info.preprocess.input_px),
         },
         "data": {
             "source": config.data,

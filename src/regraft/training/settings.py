@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from regraft.backbones.catalog import Source
 from regraft.errors import ConfigError
 from regraft.machine import json_values
 from regraft.probe.method import Method
@@ -128,12 +129,16 @@ class TrainingSettings:
     views: Annotated[int, Meta(ge=1, le=1000)] | None = _setting(
         None, "augmented views per image; computed once", used_by="has_views"
     )
-    image_size: Side | None = _setting(None, "side of the network's input")
+    image_size: Side | None = _setting(
+        None, "side of the network's input", used_by="shows_pictures"
+    )
     start_size: Side | None = _setting(
         None, "side in the first two thirds", used_by="sees_pictures"
     )
-    mean: str | None = _setting(None, "of RGB in 0..1, three numbers: 0.5,0.5,0.5")
-    std: str | None = _setting(None, "of RGB in 0..1, three numbers")
+    mean: str | None = _setting(
+        None, "of RGB in 0..1, three numbers: 0.5,0.5,0.5", used_by="shows_pictures"
+    )
+    std: str | None = _setting(None, "of RGB in 0..1, three numbers", used_by="shows_pictures")
     init_head: str = _setting(
         "probe",
         "where the head starts",
@@ -240,6 +245,15 @@ class TrainingSettings:
         except ConfigError as error:
             given = [option(n) for n in VIEW if getattr(self, n) not in (None, "auto")]
             raise ConfigError(error.rule, place=", ".join(given), cure=error.cure) from error
+
+    def shown_to(self, source: Source) -> Source:
+        """The network for pictures of the size and normalisation that are given here."""
+        side = self.image_size
+        return source.given(
+            input_px=None if side is None else (side, side),
+            mean=self.numbers("mean", 3),
+            std=self.numbers("std", 3),
+        )
 
     def numbers(self, name: str, n: int) -> tuple[float, ...] | None:
         """A setting of several numbers, such as mean."""

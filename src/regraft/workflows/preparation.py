@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.backbones import catalog
 from regraft.checks.duplicates import Compared, Duplicates, compare
 from regraft.checks.finding import Finding
 from regraft.checks.findings import find_problems
@@ -172,7 +171,7 @@ def see(
 ) -> Seen:
     """The one pass of the configured backbone over a table, through the store."""
     built = engines.locate(
-        catalog.resolve(config.backbone, weights=config.weights),
+        config.source,
         sample=pictures.sample(table.paths),
         device=config.device,
         offline=offline,
