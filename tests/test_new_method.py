@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import regraft
@@ -119,7 +120,9 @@ def test_low_rank_adaptation_takes_one_file_and_one_line(
     result = trained(monkeypatch, LORA)
     weights = result.metrics["training"]["weights"]
     assert weights["is_frozen"]
-    assert weights["moved"] > 0
+    assert 0 < weights["moved"] <= weights["trained"]
+    tensors = load_file(result.classifier.built().weights_path)
+    assert weights["trained"] + weights["frozen"] == len(tensors)
     files = sorted((photos / "val").rglob("*.*"))
     saved = regraft.load(result.folder / "model").predict_proba(files)
     assert np.array_equal(saved, result.classifier.predict_proba(files))

@@ -36,7 +36,7 @@ from regraft.training.history import Epoch, History, State, copied
 from regraft.training.loop import Trainer
 from regraft.training.plan import Plan, fitted_probe
 from regraft.training.stepping import Stepper
-from regraft.training.trainable import Trainable
+from regraft.training.trainable import Trainable, state_of
 from regraft.training.tunable import TunableClassifier, as_head, head_module, random_head
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -432,10 +432,8 @@ def _tuned_engine(
     _refuse_strangers(body, before)
     after = {n: body.get(n, t) for n, t in before.items()}
     same, moved = splitting.changed(before, after)
-    learnt = {
-        n.removeprefix("body.") for n, p in trainer.model.named_parameters() if p.requires_grad
-    }
-    report = _frozen_report(trainable, set(before), set(same), set(moved), learnt)
+    learnt = _learning(trainable, trainer, set(before))
+    report = _frozen_report(trainable, set(same), set(moved), learnt)
     network = copy.deepcopy(plan.input.loaded.network)
     network.load_state_dict(after)
     network.eval().requires_grad_(False)
@@ -453,6 +451,14 @@ def _tuned_engine(
     return tuned, report
 
 
+def _learning(trainable: Trainable, trainer: Trainer, network: set[str]) -> set[str]:
+    """The network's tensors that were to learn; where others are folded in, all that may move."""
+    if trainable.merged is not state_of:
+        return network - set(trainable.frozen)
+    parameters = trainer.model.named_parameters()
+    return {n.removeprefix("body.") for n, p in parameters if p.requires_grad} & network
+
+
 def _refuse_strangers(body: State, network: State) -> None:
     """What learnt under a name that the network lacks would be lost without a word."""
     strangers = sorted(set(body) - set(network))
@@ -465,7 +471,7 @@ def _refuse_strangers(body: State, network: State) -> None:
 
 
 def _frozen_report(
-    trainable: Trainable, names: set[str], same: set[str], moved: set[str], learnt: set[str]
+    trainable: Trainable, same: set[str], moved: set[str], learnt: set[str]
 ) -> dict[str, Any]:
     """What stayed bit by bit and what moved; a frozen tensor that moved is a bug of ours."""
     broken = sorted(set(trainable.frozen) & moved)
@@ -477,7 +483,7 @@ def _frozen_report(
         )
     return {
         "frozen": len(set(trainable.frozen)),
-        "trained": len(learnt & names),
+        "trained": len(learnt),
         "moved": len(moved),
         "unmoved": sorted(learnt & same)[:20],
         "is_frozen": True,
