@@ -61,7 +61,7 @@ def test_commands_are_found_also_over_several_lines() -> None:
     assert len(COMMANDS) >= 12
     methods = {c[c.index("--method") + 1] for c in COMMANDS if "--method" in c}
     assert methods == {"head", "partial", "full", "scratch"}
-    assert sum("tutorial" in c for c in COMMANDS) == 2
+    assert sum("tutorial" in c for c in COMMANDS) == 5
 
 
 @each_command
@@ -69,7 +69,8 @@ def test_the_command_is_accepted_as_it_stands(command: list[str]) -> None:
     values = parsed(command).params
     given = {name: values[name] for name in NAMES if values.get(name) is not None}
     TrainingSettings.from_dict(given)
-    assert Path(str(values["data"])).suffix == "", "a folder, so that the tests may replace it"
+    if command[1] != "summary":
+        assert Path(str(values["data"])).suffix == "", "a folder, so that the tests may replace it"
 
 
 def test_a_wrong_command_is_not_accepted() -> None:
@@ -78,8 +79,9 @@ def test_a_wrong_command_is_not_accepted() -> None:
 
 
 def test_every_option_on_the_page_exists() -> None:
-    train = parsed(["regraft", "train", "photos"]).command
-    known = {flag for p in train.params for flag in (*p.opts, *p.secondary_opts)}
+    programs = [parsed(["regraft", name, "x"]).command for name in ("train", "show", "summary")]
+    params = [param for program in programs for param in program.params]
+    known = {flag for p in params for flag in (*p.opts, *p.secondary_opts)}
     assert options(TEXT) - known == set()
     assert len(options(TEXT)) > 25
 
@@ -125,13 +127,14 @@ def call(room: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
 def made_small(command: list[str]) -> list[str]:
     """The same command for photos/, with a small network, small pictures and 1 or 2 epochs."""
+    if command[1] == "summary":
+        return command
     words = [*command[:2], "photos", *command[3:]]
     small = {"--backbone": BACKBONE}
     if "--method" in words:
         small["--epochs"] = "2" if "--unfreeze" in words else "1"  # both stages
-        for option, value in {"--unfreeze": "1", "--views": "2", "--image-size": "64"}.items():
-            if option in words:
-                small[option] = value
+    smaller = {"--unfreeze": "1", "--views": "2", "--image-size": "64", "--split-point": "blocks.1"}
+    small |= {option: value for option, value in smaller.items() if option in words}
     for option, value in small.items():
         if option in words:
             words[words.index(option) + 1] = value
@@ -145,11 +148,25 @@ def made_small(command: list[str]) -> list[str]:
 def test_the_command_runs(
     command: list[str], call: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command[2] in ("hymenoptera_data", "cats_dogs", "aerial")
+    assert command[1] == "summary" or command[2] in ("hymenoptera_data", "cats_dogs", "aerial")
     code = call(made_small(command))
     shown = capsys.readouterr()
     assert code == 0, shown.err[-2000:]
-    wanted = "left-out accuracy" if command[1] == "layers" else "val images right"
-    assert wanted in shown.out
+    wanted = {
+        "layers": "left-out accuracy", "summary": "Mult-adds", "show": "show.png",
+        "train": "val images right",
+    }  # fmt: skip
+    assert wanted[command[1]] in shown.out + shown.err
     if "--method" in command:
         assert "Learnt" in shown.out
+
+
+def test_the_page_cuts_vgg_where_it_can_be_cut(
+    call: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cuts = [c[c.index("--split-point") + 1] for c in COMMANDS if "vgg16" in c and "partial" in c]
+    assert cuts == ["features.22", "features.29"]
+    assert call(["regraft", "summary", "vgg16"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    marked = {line.split()[1] for line in lines if line.startswith("+")}
+    assert set(cuts) <= marked
