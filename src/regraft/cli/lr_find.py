@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from regraft.cli import options, training_options
+from regraft.cli.grouped_help import Grouped
 from regraft.training.methods import TRAINED
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 ROWS = 12
 
 
-@click.command("lr-find", short_help="how the loss answers to a rising rate")
+@click.command("lr-find", cls=Grouped, short_help="how the loss answers to a rising rate")
 @click.argument("data")
 @click.option(
     "--method",

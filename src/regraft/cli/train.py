@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from regraft.cli import options, training_options
+from regraft.cli.grouped_help import Grouped
 from regraft.errors import UsageError
 from regraft.probe.method import PROBE
 from regraft.record import configuration
@@ -23,7 +24,7 @@ NOT_SETTINGS = frozenset(
 )
 
 
-@click.command(short_help="train and test a classifier")
+@click.command(cls=Grouped, short_help="train and test a classifier")
 @click.argument("data", required=False)
 @click.option(
     "--method",

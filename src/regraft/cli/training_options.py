@@ -68,9 +68,7 @@ def _help(field: Field[Any]) -> str:
     words: str = field.metadata["words"]
     if needs:
         words = f"{option(needs[0])} {needs[1]}: {words}"
-    if methods == tuple(METHODS):
-        words = f"every method: {words}"
-    elif methods != TRAINED:
+    if methods not in (TRAINED, tuple(METHODS)):
         words = f"{', '.join(methods)}: {words}"
     if field.default not in (None, "", 0, 0.0, False):
         words += f"  [default: {_shown(field.default)}]"
