@@ -50,9 +50,10 @@ bench: $(STAMP)  ## speed on this machine, each script of benchmarks/ once
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "benchmarks/ holds no script" >&2; exit 1; }
 	@for script in $(filter-out benchmarks/measure.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-docs: $(STAMP)  ## write docs/help.md and the file map of docs/architecture.md again
+docs: $(STAMP)  ## write docs/help.md and the file map of docs/architecture.md again; the site, in site/
 	$(BIN)/python docs/make_help.py
 	$(BIN)/python docs/make_files.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 build: $(STAMP)  ## the wheel and the source archive, in dist/
 	$(BIN)/python -m build
