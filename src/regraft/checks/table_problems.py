@@ -220,6 +220,20 @@ def unlabelled(case: TableCase) -> Iterator[Finding]:
         )
 
 
+def readings(case: TableCase) -> Iterator[Finding]:
+    """What was understood although the source does not quite say it."""
+    for reading in case.table.readings:
+        yield Finding(
+            reading.kind,
+            "warning" if reading.kind in _DOUBTFUL else "note",
+            reading.words,
+            "the classes and splits that are learnt follow from it",
+            reading.mend,
+        )
+
+
+_DOUBTFUL = ("nested-classes", "paths", "zip-names", "label-names")
+
 # Kind on the table: one, several, why it matters, what to do.
 _SKIPPED = {
     "stray-folder": (
@@ -286,5 +300,6 @@ TABLE_CHECKS = (
     imbalance,
     similar_names,
     unlabelled,
+    readings,
     skipped,
 )

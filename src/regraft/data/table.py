@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -41,6 +41,25 @@ class Skipped(NamedTuple):
     reason: str
 
 
+class Reading(NamedTuple):
+    """Something that was understood although the source does not quite say it.
+
+    ``kind`` is one of 'split-names', 'wrapper', 'nested-classes', 'label-file', 'label-names',
+    'columns', 'header', 'paths' and 'zip-names'; ``mend`` says what to do if it is not meant so.
+    """
+
+    kind: str
+    words: str
+    mend: str
+
+
+class NoLabels(NamedTuple):
+    """Why no image of a source has a label, and what to type so that they have."""
+
+    reason: str
+    cure: str
+
+
 class Rejected(NamedTuple):
     """An entry that should be an image but cannot be opened as a file, and how to mend it."""
 
@@ -69,6 +88,9 @@ class ImageTable:
         The part of the paths that stands for `source`: where an archive was unpacked.
     skipped : tuple of Skipped
     rejected : tuple of Rejected
+    readings : tuple of Reading
+    no_labels : NoLabels or None
+        If no row has a label.
 
     Examples
     --------
@@ -87,6 +109,8 @@ class ImageTable:
     root: str = ""
     skipped: tuple[Skipped, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    no_labels: NoLabels | None = None
 
     def __post_init__(self) -> None:
         columns = [self.labels, self.splits] + ([] if self.groups is None else [self.groups])
@@ -127,6 +151,11 @@ class ImageTable:
     def has_splits(self) -> bool:
         """Whether any row says which split it belongs to."""
         return any(split is not None for split in self.splits)
+
+    def tell(self, say: Callable[[str], None]) -> None:
+        """Say how the source was read where it does not quite say it itself."""
+        for reading in self.readings:
+            say(f"{reading.words} ({reading.mend})")
 
     def counts(self) -> dict[str | None, dict[str, int]]:
         """Images per split and class. A class that a split lacks is there with 0.
@@ -182,6 +211,25 @@ class ImageTable:
         if self.root and (path == self.root or path.startswith(self.root + os.sep)):
             return self.source.rstrip(os.sep) + path[len(self.root) :]
         return path
+
+
+def no_labels_error(table: ImageTable) -> TableError:
+    """What is said of a table without a label, with the cure that fits its source.
+
+    Examples
+    --------
+    >>> raise no_labels_error(replace(ImageTable.from_paths(["1.jpg"]), source="photos"))
+    Traceback (most recent call last):
+    regraft.errors.TableError: no image in 'photos' has a label
+      cure:  put the images of each class into a folder of its own: DATA/<class>/*.jpg; in a ...
+    """
+    reason, cure = table.no_labels or ("", "")
+    return TableError(
+        f"no image in {table.source!r} has a label" + (f": {reason}" if reason else ""),
+        cure=cure
+        or "put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
+        "in a manifest, --label-column NAME says which column has the labels",
+    )
 
 
 def column(values: Iterable[Any]) -> ObjectArray:

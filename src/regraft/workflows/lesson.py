@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 
 from regraft.checks.duplicates import connected
 from regraft.data.splits import Roles, roles
-from regraft.data.table import ImageTable, check_known_classes
-from regraft.errors import TableError
+from regraft.data.table import ImageTable, check_known_classes, no_labels_error, quoted
+from regraft.errors import SplitError
 
 if TYPE_CHECKING:
     from regraft.workflows.preparation import Prepared
@@ -76,12 +77,38 @@ def labelled_roles(table: ImageTable) -> Roles:
     if not (splits == "train").any() and is_labelled.any() and table.has_splits:
         return roles(table.splits)  # says which split is missing
     if not is_labelled.any():
-        raise TableError(
-            f"no image in {table.source!r} has a label",
-            cure="put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
-            "in a manifest, --label-column NAME says which column has the labels",
-        )
-    return roles(splits)
+        raise no_labels_error(table)
+    try:
+        return roles(splits)
+    except SplitError as error:
+        raise _naming_what_was_left_out(error, table) from None
+
+
+def _naming_what_was_left_out(error: SplitError, table: ImageTable) -> SplitError:
+    """The same refusal, with the folders that might have been the missing split."""
+    strays = [table.shown(one.path) for one in table.skipped if one.kind == "stray-folder"]
+    outside = {os.path.dirname(one.path) for one in table.skipped if one.kind == "unlabelled"}
+    told, cures = [], []
+    if strays:
+        told.append(f"{quoted(strays)} beside the splits {_is(strays)} in none of them")
+        cures.append("if it is the part to report, rename it test")
+    if outside:
+        flat = sorted(map(table.shown, outside))
+        told.append(f"the images straight in {quoted(flat)} have no class")
+        cures.append("to report on them, put them into folders of their classes")
+    if not told:
+        return error
+    teaching = table.shown(
+        os.path.commonpath(table.paths[table.splits == "train"].tolist() or [""])
+    )
+    cures.append(
+        error.cure.replace("the train folder itself", f"the train folder itself, {teaching}")
+    )
+    return SplitError("; ".join([error.rule, *told]), cure=";\n".join(cures), **error.facts)
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def units_of(

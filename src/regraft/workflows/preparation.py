@@ -28,6 +28,7 @@ from regraft.images.facts_table import FactsTable
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.record.configuration import RunConfig
+from regraft.workflows.lesson import labelled_roles
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,8 @@ def prepare(
     clock = Clock()
     table = read(config)
     if needs_splits:
-        _refuse_one_class(table)
+        table.tell(listener.say)
+        _refuse_unlearnable(table)
     clock.lap("table")
     seen = see(config, table, clock=clock, offline=offline, listener=listener)
     divided = divide(config, seen.extraction.table, seen.extraction.facts, needs_splits)
@@ -247,8 +249,10 @@ def _of_first_copy(digests: list[bytes], copies: Duplicates) -> list[bytes]:
     return [smallest[unit] for unit in units]
 
 
-def _refuse_one_class(table: ImageTable) -> None:
+def _refuse_unlearnable(table: ImageTable) -> None:
     """Before any picture is read; the method looks again at those that can be."""
+    if table.has_splits or table.n_unlabelled == len(table):
+        labelled_roles(table)
     classes = {label for label in table.labels if label is not None}
     if len(classes) == 1:
         raise TableError(

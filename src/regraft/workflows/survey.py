@@ -45,6 +45,7 @@ class Checked:
             "images": len(self.table),
             "classes": self.table.classes,
             "counts": counts,
+            "readings": [r._asdict() for r in self.table.readings],
             "rejected": [r._asdict() for r in self.table.rejected],
             "skipped": [s._asdict() for s in self.table.skipped],
             "findings": [finding.to_dict() for finding in self.findings],
