@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 
+from regraft.data.cells import name_of
 from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, refuse_source
 from regraft.data.table import SPLIT_NAMES, ImageTable, Rejected, Skipped, column, first_few
@@ -31,6 +32,8 @@ def read_folder(folder: str | os.PathLike[str]) -> ImageTable:
     validation or dev; test or testing; in any case. A folder of such a name that holds images and
     no folders, beside folders of other names, is a class ('train' beside 'car'). A folder that
     only wraps another one is entered. Below a class, folders may be nested as deep as they like.
+    Names are compared as `cells` says: blanks at their ends do not count, nor how an accent is
+    stored. Two folders of one such name are one class, and the second is in ``table.skipped``.
 
     Links are followed. Hidden and leftover entries, empty and unreadable folders, files that are
     no images, folders beside the splits, images without a class beside labelled ones: all that is
@@ -155,6 +158,7 @@ class _Found:
     splits: list[str | None] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    folder_of: dict[tuple[str | None, str | None], str] = field(default_factory=dict)
 
     def add(self, listing: _Listing, label: str | None, split: str | None) -> None:
         self.paths += listing.images
@@ -165,7 +169,7 @@ class _Found:
 
     def add_class(self, listing: _Listing, split: str | None) -> None:
         """A class folder and all below it; a class that comes to nothing is named."""
-        label, n_before = os.path.basename(listing.path), len(self.paths) + len(self.rejected)
+        label, n_before = self.class_of(listing.path, split), len(self.paths) + len(self.rejected)
         first_skipped, pending = len(self.skipped), [listing]
         while pending:  # a stack of our own, for folders may be nested deeper than Python's
             here = pending.pop()
@@ -175,6 +179,15 @@ class _Found:
         named = any(entry.path == listing.path for entry in self.skipped[first_skipped:])
         if is_empty and not named:
             self.skipped.append(Skipped(listing.path, "empty-folder", "a class without images"))
+
+    def class_of(self, folder: str, split: str | None) -> str | None:
+        """The class that a folder's name says; a second folder of the same class is named."""
+        label = name_of(os.path.basename(folder))
+        first = self.folder_of.setdefault((split, label), folder)
+        if first != folder:
+            reason = f"read as the same class as {os.path.basename(first)!r}"
+            self.skipped.append(Skipped(folder, "same-class", reason))
+        return label
 
     def table(self, *, source: str, root: str) -> ImageTable:
         table = in_order(
