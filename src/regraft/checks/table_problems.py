@@ -234,6 +234,46 @@ def readings(case: TableCase) -> Iterator[Finding]:
 
 _DOUBTFUL = ("nested-classes", "paths", "zip-names", "label-names")
 
+
+def ungrouped(case: TableCase) -> Iterator[Finding]:
+    """Images without a group where others have one."""
+    groups = case.table.groups
+    without = np.zeros(0, np.bool_) if groups is None else groups == None  # noqa: E711
+    if without.any():
+        yield Finding(
+            "ungrouped",
+            "note",
+            f"{count(int(without.sum()), 'image')} of {len(case.table):,} without a group",
+            "each of them is a group of its own, and may be tested while its like teaches",
+            "name the group of those that belong together",
+            case.paths(without),
+        )
+
+
+def named_like_nothing(case: TableCase) -> Iterator[Finding]:
+    """Classes and groups whose name is what programs write where there is none."""
+    groups = () if case.table.groups is None else set(case.table.groups) - {None}
+    for what, plural, names in (("class", "classes", case.table.classes), ("group", "", groups)):
+        found = sorted(name for name in names if name.casefold() in _NOTHING)
+        if found:
+            yield Finding(
+                "named-like-nothing",
+                "warning",
+                f"{count(len(found), what, plural)} with a name that programs write where a value "
+                f"is missing: {quoted(found)}",
+                f"it is read as a {what} like any other",
+                f"if it means that there is none, leave those cells empty; else rename the {what}",
+                case.paths(_rows_named(case.table, what, found)),
+            )
+
+
+def _rows_named(table: ImageTable, what: str, names: list[str]) -> Mask:
+    column = table.labels if what == "class" or table.groups is None else table.groups
+    return np.array([name in names for name in column], np.bool_)
+
+
+_NOTHING = frozenset(("nan", "none", "null", "na", "n/a", "#n/a", "<na>", "nat", "nil"))
+
 # Kind on the table: one, several, why it matters, what to do.
 _SKIPPED = {
     "stray-folder": (
@@ -267,6 +307,12 @@ _SKIPPED = {
         "following it would never end",
         "remove the link",
     ),
+    "same-class": (
+        "folder with the name of another but for blanks or how its accents are stored",
+        "folders with the name of another but for blanks or how their accents are stored",
+        "they are read as one class",
+        "put their images into one folder; or give them names that differ",
+    ),
     "repeated-row": ("repeated row", "repeated rows", "each image is used once", "remove them"),
     "leftover": ("file left by a program", "files left by programs", "left out", "nothing to do"),
     "hidden": ("hidden entry", "hidden entries", "left out", "nothing to do"),
@@ -299,6 +345,8 @@ TABLE_CHECKS = (
     few_images,
     imbalance,
     similar_names,
+    named_like_nothing,
+    ungrouped,
     unlabelled,
     readings,
     skipped,

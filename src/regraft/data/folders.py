@@ -26,7 +26,9 @@ def read_folder(folder: str | os.PathLike[str]) -> ImageTable:
     names that say a split are known by their neighbours ('seg_train' beside 'seg_test'), which is
     told in ``table.readings``. A folder of such a name that holds images and no folders, beside
     folders of other names, is a class ('train' beside 'car'). A folder that only wraps another one
-    is entered. Below a class, folders may be nested as deep as they like.
+    is entered. Below a class, folders may be nested as deep as they like. Names are compared as
+    `cells` says: blanks at their ends do not count, nor how an accent is stored. Two folders of one
+    such name are one class, and the second is in ``table.skipped``.
 
     Links are followed. Hidden and leftover entries, empty and unreadable folders, files that are
     no images, folders beside the splits, images without a class beside labelled ones: all that is
@@ -99,6 +101,7 @@ class _Rows:
     splits: list[str | None] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    folder_of: dict[tuple[str, str | None], Folder] = field(default_factory=dict)
 
     def add(self, folder: Folder, label: str | None, split: str | None) -> None:
         self.paths += folder.images
@@ -108,7 +111,12 @@ class _Rows:
         self.rejected += folder.rejected
 
     def add_class(self, folder: Folder, label: str | None, split: str | None) -> None:
-        """A class folder and all below it; a class that comes to nothing is named."""
+        """A class folder and all below it; a class that comes to nothing is named, and so is a
+        second folder of the same class."""
+        first = self.folder_of.setdefault((os.path.dirname(folder.path), label), folder)
+        if first is not folder:
+            reason = f"read as the same class as {first.name!r}"
+            self.skipped.append(Skipped(folder.path, "same-class", reason))
         for inner in folder.all_below():
             self.add(inner, label, split)
         if not folder.n_images and not any(entry.path == folder.path for entry in folder.skipped):

@@ -8,11 +8,11 @@ table (``readings``), and what could be meant in two ways is refused with what t
 from __future__ import annotations
 
 import os
-import unicodedata
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple, NoReturn
 
+from regraft.data.cells import composed, name_of
 from regraft.data.split_names import EVAL, SplitName, is_container, split_name
 from regraft.data.table import SPLIT_NAMES, SPLITS, Reading, first_few, quoted
 from regraft.data.tree import Folder
@@ -155,7 +155,7 @@ def _are_alike(one: Folder, other: Folder, named: dict[Folder, SplitName]) -> bo
 
 
 def _inner_name(folder: Folder) -> str:
-    return unicodedata.normalize("NFC", folder.name).casefold()
+    return composed(folder.name).casefold()
 
 
 def _resolved(known: dict[Folder, SplitName]) -> dict[Folder, str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from regraft.data.cells import Names, is_missing, name_of
 from regraft.data.image_files import why_not_a_file
 from regraft.data.source_forms import refuse_source
 from regraft.data.table import SPLIT_NAMES, ImageTable, column, first_few, quoted
@@ -46,8 +47,9 @@ def read_manifest(
     """The images that a CSV, TSV or Parquet file lists, one per row.
 
     Columns are found by their names in any case (`COLUMN_NAMES`) or are given. Paths are relative
-    to the manifest's folder or absolute. Labels are text exactly as written ('007' stays '007');
-    an empty one is None. Splits have the same names as folders have; an empty one is None. Text is
+    to the manifest's folder or absolute. Labels are text as written ('007' stays '007'). Splits
+    have the same names as folders have. What is a name and what is none is said once, in `cells`:
+    blanks at the ends are no part of it, and an empty cell, blanks, null and NaN are None. Text is
     UTF-8 (or UTF-16 with its mark), separated by commas, semicolons or tabs.
 
     Parameters
@@ -142,8 +144,9 @@ def _read_text(source: str, columns: dict[str, str | None]) -> _Rows:
         text.seek(0)
         tab_only = source.lower().endswith(".tsv")
         separator = "\t" if tab_only else max(",;\t", key=first_line.count)
-        reader = csv.reader(text, delimiter=separator, strict=True)
-        header = [name.strip() for name in next(_filled(reader), [])]
+        is_spaced = separator + " " in first_line  # path, label: then "a, b" may be quoted
+        reader = csv.reader(text, delimiter=separator, strict=True, skipinitialspace=is_spaced)
+        header = next(_filled(reader), [])
         chosen = _choose_columns(source, header, columns)
         return _collect(source, reader, header, chosen)
 
@@ -152,13 +155,12 @@ def _filled(reader: Iterator[list[str]]) -> Iterator[list[str]]:
     return (row for row in reader if any(map(str.strip, row)))  # spreadsheets leave ",,,"
 
 
-def _collect(source: str, reader: Any, header: list[str], chosen: dict[str, str]) -> _Rows:
+def _collect(source: str, reader: Any, header: list[str], chosen: dict[str, int]) -> _Rows:
     numbers = array("q")
     values: dict[str, list[str | None]] = {role: [] for role in chosen}
-    shared: dict[str | None, str | None] = {"": None}
-    intern = shared.setdefault
-    picks = [(header.index(chosen[role]), values[role]) for role in chosen if role != "path"]
-    path_index, paths = header.index(chosen["path"]), values["path"]
+    names = Names()
+    picks = [(chosen[role], values[role]) for role in chosen if role != "path"]
+    path_index, paths = chosen["path"], values["path"]
     for row in _filled(reader):
         if len(row) != len(header):
             _refuse_manifest(
@@ -168,7 +170,7 @@ def _collect(source: str, reader: Any, header: list[str], chosen: dict[str, str]
         numbers.append(reader.line_num)
         paths.append(row[path_index])
         for index, taken in picks:
-            taken.append(intern(row[index], row[index]))
+            taken.append(names[row[index]])
     return _Rows(values, numbers)
 
 
@@ -186,13 +188,15 @@ def _read_parquet(source: str, columns: dict[str, str | None]) -> _Rows:
     _require_that_reading_ends(path)
     try:
         schema = pl.read_parquet_schema(path)
-        chosen = _choose_columns(source, list(schema), columns)
+        header = list(schema)
+        chosen = {
+            role: header[place] for role, place in _choose_columns(source, header, columns).items()
+        }
         for name in chosen.values():
             if schema[name].is_nested() or schema[name] == pl.Binary:
                 raise ValueError(f"column {name!r} holds {schema[name]}, not text")
         frame = pl.read_parquet(path, columns=list(set(chosen.values())), glob=False)
-        frame = frame.cast(pl.String)
-        values = {role: _shared(frame[name].to_list()) for role, name in chosen.items()}
+        values = {role: _texts(frame[name], role) for role, name in chosen.items()}
     except TableError:
         raise
     except (Exception, pl.exceptions.PanicException) as error:  # a panic is no Exception
@@ -226,28 +230,43 @@ def _require_that_reading_ends(path: str) -> None:
         raise ValueError(f"it is damaged: its reader fell (exit {trial.returncode})")
 
 
-def _shared(values: list[str | None]) -> list[str | None]:
-    shared: dict[str | None, str | None] = {"": None}
-    return [shared.setdefault(value, value) for value in values]
+def _texts(values: Any, role: str) -> list[str | None]:
+    """A column of Parquet as the same table's CSV, written by pandas, would have it."""
+    import polars as pl
+
+    if role == "path":
+        return list(values.cast(pl.String))
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+    if values.dtype not in (pl.Boolean, pl.Float64):  # these two are written as Python does
+        values = values.cast(pl.String)
+    names = Names()
+    return [names[value] for value in values.to_list()]
 
 
 def _choose_columns(
-    source: str, header: list[str], wanted: dict[str, str | None]
-) -> dict[str, str]:
-    """Which column plays which role; only the path is needed."""
-    if not header:
+    source: str, header: Sequence[str], wanted: dict[str, str | None]
+) -> dict[str, int]:
+    """The place of the column that plays each role; only the path is needed."""
+    names = [name_of(one) or "" for one in header]
+    if not names:
         _refuse_manifest(source, "it is empty")
-    chosen: dict[str, str] = {}
-    for role, name in wanted.items():
-        if name is not None and name not in header:
-            _refuse_columns(source, header, f"there is no column {name!r}", name)
-        named = [one for one in header if one.lower() in COLUMN_NAMES[role]]
-        found = [one for one in header if one == name] if name is not None else named
+    chosen: dict[str, int] = {}
+    for role, asked in wanted.items():
+        name = None if asked is None else name_of(asked) or ""
+        found = [
+            place
+            for place, one in enumerate(names)
+            if (one.lower() in COLUMN_NAMES[role] if name is None else one == name)
+        ]
+        if name is not None and not found:
+            _refuse_columns(source, names, f"there is no column {name!r}", name)
         if len(found) > 1:
-            _refuse_columns(source, header, f"{quoted(found)} could all be the {role} column")
+            all_found = quoted(names[place] for place in found)
+            _refuse_columns(source, names, f"{all_found} could all be the {role} column")
         chosen.update({role: found[0]} if found else {})
     if "path" not in chosen:
-        _refuse_columns(source, header, "there is no column of paths")
+        _refuse_columns(source, names, "there is no column of paths")
     return chosen
 
 
@@ -266,16 +285,24 @@ def _refuse_columns(source: str, header: list[str], rule: str, name: str = "") -
 
 
 def _full_paths(source: str, rows: _Rows) -> list[str]:
-    nameless = [n for n, path in zip(rows.numbers, rows["path"], strict=True) if not path]
+    nameless = [n for n, path in zip(rows.numbers, rows["path"], strict=True) if is_missing(path)]
     if nameless:
         _refuse_manifest(source, f"no path in {_in_rows(nameless)}")
     folder = os.path.dirname(source)
-    return [os.path.join(folder, (path or "").removeprefix("./")) for path in rows["path"]]
+    return [_on_disk(folder, path) for path in rows["path"] if path]
+
+
+def _on_disk(folder: str, path: str) -> str:
+    """A path as it is written; without the blanks around it, unless there is a file with them."""
+    bare = path.strip()
+    written = os.path.join(folder, path.removeprefix("./"))
+    is_as_written = len(bare) == len(path) or os.path.lexists(written)
+    return written if is_as_written else os.path.join(folder, bare.removeprefix("./"))
 
 
 def _known_splits(source: str, rows: _Rows) -> list[str | None]:
-    found = {value: SPLIT_NAMES.get((value or "").strip().lower()) for value in set(rows["split"])}
-    unknown = {value for value, split in found.items() if split is None and (value or "").strip()}
+    found = {value: SPLIT_NAMES.get((value or "").lower()) for value in set(rows["split"])}
+    unknown = {value for value, split in found.items() if split is None and value is not None}
     if unknown:
         where = [n for n, v in zip(rows.numbers, rows["split"], strict=True) if v in unknown]
         raise TableError(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from regraft.data.cells import is_missing, name_of, names_for, spelt
 from regraft.errors import TableError
 from regraft.wording import near_names
 
@@ -33,7 +34,8 @@ class Skipped(NamedTuple):
     """Something that is no image of this table, and why.
 
     ``kind`` is one of 'hidden', 'leftover', 'empty-folder', 'stray-folder', 'not-an-image',
-    'link-loop', 'unreadable-folder', 'unlabelled' and 'repeated-row'.
+    'link-loop', 'unreadable-folder', 'unlabelled', 'repeated-row', and 'same-class': a folder whose
+    images are there, under the class of another folder of that name.
     """
 
     path: str
@@ -121,12 +123,16 @@ class ImageTable:
     def from_paths(
         cls,
         paths: Sequence[str | os.PathLike[str]],
-        labels: Sequence[str | None] | ObjectArray | None = None,
+        labels: Iterable[Any] | None = None,
     ) -> ImageTable:
-        """A table of just these files, in the order given; nothing is looked up on disk."""
+        """A table of just these files, in the order given; nothing is looked up on disk.
+
+        Labels become names as those of a manifest do: see :func:`regraft.data.cells.name_of`.
+        """
         named = column([os.fsdecode(path) for path in paths])
         nothing = column([None] * len(named))
-        return cls(named, nothing if labels is None else column(labels), nothing)
+        given = nothing if labels is None else column(names_for(labels, len(named), "labels"))
+        return cls(named, given, nothing)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -194,9 +200,10 @@ class ImageTable:
 
     def with_splits(self, splits: Sequence[str | None] | ObjectArray) -> ImageTable:
         """The same images with other splits, (N,) of 'train', 'val', 'test' or None."""
-        if unknown := set(splits) - {*SPLITS, None}:
-            raise ValueError(f"splits are train, val, test or None, got {sorted(unknown)}")
-        return replace(self, splits=column(splits))
+        given = [None if is_missing(split) else split for split in splits]
+        if unknown := {split for split in given if split is not None} - {*SPLITS}:
+            raise ValueError(f"splits are train, val, test or None, got {quoted(sorted(unknown))}")
+        return replace(self, splits=column(given))
 
     def shown(self, path: str) -> str:
         """The path as the user knows it: ``photos.zip/ants/1.jpg`` for a file of an archive.
@@ -243,7 +250,7 @@ def column(values: Iterable[Any]) -> ObjectArray:
 def unknown_classes(table: ImageTable) -> dict[str, list[str]]:
     """Classes of val or test that train does not have, each with the near names that it has.
 
-    Labels are compared exactly: 'Ants' is not 'ants'. Empty if no row is in train, since then
+    Labels are compared as names are: 'Ants' is not 'ants'. Empty if no row is in train, since then
     there is nothing to compare with.
 
     Examples
@@ -286,11 +293,12 @@ def check_known_classes(
       where: photos/val
       cure:  rename the class if it is a slip; otherwise add images of it to train, or leave it out
     """
-    unknown = sorted({lab for lab in labels if lab is not None} - set(known_classes))
+    known = {name_of(name) for name in known_classes}
+    unknown = sorted(lab for lab in set(labels) if lab is not None and name_of(lab) not in known)
     if not unknown:
         return
     near = {label: near_names(label, known_classes) for label in unknown}
-    each = [f"{lab!r}{f' (near: {quoted(near[lab])})' if near[lab] else ''}" for lab in unknown]
+    each = [f"{label!r}{_near(label, near[label])}" for label in unknown]
     number = "1 class is unknown" if len(unknown) == 1 else f"{len(unknown)} classes are unknown"
     raise TableError(
         f"{number}: {first_few(each)}. Known are {quoted(sorted(known_classes), at_most=10)}.",
@@ -300,6 +308,14 @@ def check_known_classes(
         labels=unknown,
         near=near,
     )
+
+
+def _near(label: str, near: list[str]) -> str:
+    """The near names of a label, and the letters in which it differs from what looks the same."""
+    if not near:
+        return ""
+    letters = "; ".join(filter(None, map(spelt, (label, near[0]))))
+    return f" (near: {quoted(near)}{f'; {letters}' if letters else ''})"
 
 
 def quoted(names: Iterable[str], *, at_most: int = 5) -> str:

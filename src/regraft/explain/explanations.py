@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.cells import name_of
 from regraft.data.table import Rejected
 from regraft.errors import UsageError
 from regraft.explain import drawing, nearest
@@ -83,8 +84,9 @@ def code_of(label: str | None, classes: tuple[str, ...]) -> int | None:
     """The code of a class by its name; UsageError with near names if there is none."""
     if label is None:
         return None
-    if label in classes:
-        return classes.index(label)
+    names = [name_of(name) for name in classes]
+    if name_of(label) in names:
+        return names.index(name_of(label))
     near = near_names(label, classes, n=3, cutoff=0.5)
     raise UsageError(
         f"the model has no class {label!r}" + (f"; near: {', '.join(near)}" if near else ""),

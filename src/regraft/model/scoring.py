@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.cells import name_of
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, check_known_classes
 from regraft.errors import TableError, UsageError
@@ -101,9 +102,9 @@ def evaluate_model(
     counts_them = bool(known.any()) and is_wanted
     rows = np.ones(len(known), bool) if counts_them else ~known
     scored = extraction.table.select(rows)
-    code = {label: i for i, label in enumerate(classifier.classes)}
+    code = {name_of(label): i for i, label in enumerate(classifier.classes)}
     evaluation = evaluate(
-        np.array([code[str(label)] for label in scored.labels]),
+        np.array([code[label] for label in scored.labels]),
         classifier.proba_of(extraction.X[rows]),
         classes=classifier.classes,
         split=name,
