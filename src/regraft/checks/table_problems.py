@@ -232,7 +232,7 @@ def readings(case: TableCase) -> Iterator[Finding]:
         )
 
 
-_DOUBTFUL = ("nested-classes", "paths", "zip-names", "label-names")
+_DOUBTFUL = ("nested-classes", "zip-names")
 
 
 def ungrouped(case: TableCase) -> Iterator[Finding]:

@@ -7,17 +7,30 @@ of that. Whatever is left out is named on the table.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from regraft.data.boxes import why_boxes
+from regraft.data.label_files import tables_beside, with_labels_beside
+from regraft.data.labels_in_names import labelled_by_name, why_not_by_folder
 from regraft.data.layouts import Layout, layout_of
 from regraft.data.source_forms import refuse_source
-from regraft.data.table import ImageTable, Rejected, Skipped, column, first_few
+from regraft.data.table import (
+    ImageTable,
+    NoLabels,
+    Reading,
+    Rejected,
+    Skipped,
+    column,
+    first_few,
+    quoted,
+)
 from regraft.data.tidying import check_text, in_order
 from regraft.data.tree import Folder, walk
 from regraft.errors import TableError
 
 
-def read_folder(folder: str | os.PathLike[str]) -> ImageTable:
+def read_folder(folder: str | os.PathLike[str], *, label_from: str = "folder") -> ImageTable:
     """The images below a folder, with the labels and splits that the folders' names say.
 
     Four layouts are read: ``folder/<split>/<class>/...``, ``folder/<class>/...``,
@@ -34,6 +47,14 @@ def read_folder(folder: str | os.PathLike[str]) -> ImageTable:
     no images, folders beside the splits, images without a class beside labelled ones: all that is
     in ``table.skipped``. Whether a file can be opened and decoded shows only when it is read;
     broken links and pipes, which would block, are in ``table.rejected``.
+
+    Where folders say no class, a table beside the images is read (see ``label_files``).
+
+    Parameters
+    ----------
+    folder : path
+    label_from : 'folder' or 'name'
+        Whether folders say the labels, or the names of the files (see ``labels_in_names``).
 
     Raises
     ------
@@ -56,40 +77,74 @@ def read_folder(folder: str | os.PathLike[str]) -> ImageTable:
     source = os.fsdecode(folder)
     if not os.path.isdir(source):
         refuse_source(source, "is not a folder")
-    return table_of_folder(source, source=source)
+    return table_of_folder(source, source=source, label_from=label_from)
 
 
-def table_of_folder(root: str, *, source: str) -> ImageTable:
+def table_of_folder(root: str, *, source: str, label_from: str = "folder") -> ImageTable:
     """As :func:`read_folder`, of a folder that the user knows by another name, as an archive's."""
     top = walk(root)
+    if not top.n_images:
+        raise _no_images(_table_of(_rows_of(layout_of(top)), source, root))
     layout = layout_of(top)
-    rows = _rows_of(layout)
-    table = _without_strays(
-        in_order(
-            ImageTable(
-                column(rows.paths),
-                column(rows.labels),
-                column(rows.splits),
-                source=source,
-                root=root,
-                skipped=tuple(sorted(rows.skipped)),
-                rejected=tuple(sorted(rows.rejected)),
-                readings=tuple(layout.readings),
-            )
-        )
-    )
-    if not len(table):
-        entries: list[Rejected | Skipped] = [*table.rejected, *table.skipped]
-        left_out = [f"{table.shown(entry.path)!r} ({entry.reason})" for entry in entries]
-        raise TableError(
-            "there is no image in it; left out: " + first_few(left_out),
-            place=source,
-            cure="give the folder that holds one folder of images per class",
-            skipped=table.skipped,
-            rejected=table.rejected,
-        )
+    table = _table_of(_rows_of(layout), source, root, layout.readings)
+    table = labelled_by_name(table) if label_from == "name" else _labelled(table, top, layout)
+    table = _without_strays(table)
     check_text(table.classes, "class", source)
     return table
+
+
+def _no_images(table: ImageTable) -> TableError:
+    entries: list[Rejected | Skipped] = [*table.rejected, *table.skipped]
+    left_out = [f"{table.shown(entry.path)!r} ({entry.reason})" for entry in entries]
+    return TableError(
+        "there is no image in it; left out: " + first_few(left_out),
+        place=table.source,
+        cure="give the folder that holds one folder of images per class",
+        skipped=table.skipped,
+        rejected=table.rejected,
+    )
+
+
+def _table_of(rows: _Rows, source: str, root: str, readings: Sequence[Reading] = ()) -> ImageTable:
+    return in_order(
+        ImageTable(
+            column(rows.paths),
+            column(rows.labels),
+            column(rows.splits),
+            source=source,
+            root=root,
+            skipped=tuple(sorted(rows.skipped)),
+            rejected=tuple(sorted(rows.rejected)),
+            readings=tuple(readings),
+        )
+    )
+
+
+def _labelled(table: ImageTable, top: Folder, layout: Layout) -> ImageTable:
+    """With the labels of tables beside the images; and why there are none, if there are none."""
+    files = tables_beside(layout)
+    if files and len(table.classes) == 1 and not layout.splits:
+        alone = replace(table, labels=column([None] * len(table)))
+        said = with_labels_beside(alone, files)  # a folder that only wraps the images is no class
+        table = said if said.classes else table
+    elif files:
+        table = with_labels_beside(table, files)
+    if table.n_unlabelled < len(table) or table.no_labels:
+        return table
+    others = [path for folder in top.all_below() for path in folder.others]
+    why = why_boxes(others, table.paths) or why_not_by_folder(table.paths) or _flat(layout)
+    return replace(table, no_labels=why)
+
+
+def _flat(layout: Layout) -> NoLabels | None:
+    if not layout.splits:
+        return None
+    names = quoted(folder.name for folder in layout.splits)
+    return NoLabels(
+        f"{names} are read as splits, and there is no folder of a class in them",
+        "put the images of each class into a folder of its own: DATA/<split>/<class>/*.jpg; "
+        "or list them in a CSV with the columns path,label,split",
+    )
 
 
 @dataclass
@@ -101,7 +156,7 @@ class _Rows:
     splits: list[str | None] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
-    folder_of: dict[tuple[str, str | None], Folder] = field(default_factory=dict)
+    folder_of: dict[tuple[str, str | None, str | None], Folder] = field(default_factory=dict)
 
     def add(self, folder: Folder, label: str | None, split: str | None) -> None:
         self.paths += folder.images
@@ -113,7 +168,7 @@ class _Rows:
     def add_class(self, folder: Folder, label: str | None, split: str | None) -> None:
         """A class folder and all below it; a class that comes to nothing is named, and so is a
         second folder of the same class."""
-        first = self.folder_of.setdefault((os.path.dirname(folder.path), label), folder)
+        first = self.folder_of.setdefault((os.path.dirname(folder.path), label, split), folder)
         if first is not folder:
             reason = f"read as the same class as {first.name!r}"
             self.skipped.append(Skipped(folder.path, "same-class", reason))

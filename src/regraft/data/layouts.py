@@ -81,15 +81,15 @@ def layout_of(top: Folder) -> Layout:
     return layout
 
 
-def label_of(folder: Folder) -> str:
-    """The class that a folder names; composed, for one name can be written in two ways (NFC, NFD).
+def label_of(folder: Folder) -> str | None:
+    """The class that a folder names.
 
     Examples
     --------
-    >>> len(label_of(Folder("photos/cafe\\u0301")))
-    4
+    >>> label_of(Folder("photos/ants"))
+    'ants'
     """
-    return unicodedata.normalize("NFC", folder.name)
+    return name_of(folder.name)
 
 
 # Wrappers.
