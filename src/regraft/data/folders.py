@@ -68,18 +68,45 @@ def table_of_folder(root: str, *, source: str) -> ImageTable:
     found = _Found()
     _gather(root, found)
     table = found.table(source=source, root=root)
-    if not len(table):
-        entries: list[Rejected | Skipped] = [*table.rejected, *table.skipped]
-        left_out = [f"{table.shown(entry.path)!r} ({entry.reason})" for entry in entries]
-        raise TableError(
-            "there is no image in it; left out: " + first_few(left_out),
-            place=source,
-            cure="give the folder that holds one folder of images per class",
-            skipped=table.skipped,
-            rejected=table.rejected,
-        )
+    _require_images(table, cure="give the folder that holds one folder of images per class")
     check_text(table.classes, "class", source)
     return table
+
+
+def every_image(root: str, *, source: str) -> ImageTable:
+    """All images below a folder, whatever the folders are called: no labels and no splits.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("train/ants/1.jpg", "other/2.jpg"):
+    ...         os.makedirs(os.path.join(folder, os.path.dirname(name)))
+    ...         with open(os.path.join(folder, name), "wb") as file:
+    ...             _ = file.write(b"...")
+    ...     table = every_image(folder, source=folder)
+    >>> [os.path.basename(path) for path in table.paths], table.classes, table.has_splits
+    (['2.jpg', '1.jpg'], [], False)
+    """
+    found = _Found()
+    found.add_all_below(_Listing(root).read(), None, None)
+    table = found.table(source=source, root=root)
+    _require_images(table, cure="give a folder that has images in it, at any depth")
+    return table
+
+
+def _require_images(table: ImageTable, *, cure: str) -> None:
+    if len(table):
+        return
+    entries: list[Rejected | Skipped] = [*table.rejected, *table.skipped]
+    raise TableError(
+        "there is no image in it; left out: "
+        + first_few(f"{table.shown(entry.path)!r} ({entry.reason})" for entry in entries),
+        place=table.source,
+        cure=cure,
+        skipped=table.skipped,
+        rejected=table.rejected,
+    )
 
 
 @dataclass
@@ -167,14 +194,19 @@ class _Found:
         self.skipped += listing.skipped
         self.rejected += listing.rejected
 
-    def add_class(self, listing: _Listing, split: str | None) -> None:
-        """A class folder and all below it; a class that comes to nothing is named."""
-        label, n_before = self.class_of(listing.path, split), len(self.paths) + len(self.rejected)
-        first_skipped, pending = len(self.skipped), [listing]
+    def add_all_below(self, listing: _Listing, label: str | None, split: str | None) -> None:
+        """A folder and all below it."""
+        pending = [listing]
         while pending:  # a stack of our own, for folders may be nested deeper than Python's
             here = pending.pop()
             self.add(here, label, split)
             pending += [here.below(folder) for folder in reversed(here.folders)]
+
+    def add_class(self, listing: _Listing, split: str | None) -> None:
+        """A class folder and all below it; a class that comes to nothing is named."""
+        label, n_before = self.class_of(listing.path, split), len(self.paths) + len(self.rejected)
+        first_skipped = len(self.skipped)
+        self.add_all_below(listing, label, split)
         is_empty = len(self.paths) + len(self.rejected) == n_before
         named = any(entry.path == listing.path for entry in self.skipped[first_skipped:])
         if is_empty and not named:

@@ -85,6 +85,18 @@ def read_manifest(
     return without_missing(table) if check_files else table
 
 
+def read_paths(manifest: str | os.PathLike[str], *, path_column: str | None = None) -> ImageTable:
+    """The images that a manifest lists, whatever its other columns say: no labels and no splits.
+
+    Raises
+    ------
+    TableError
+        As :func:`read_manifest`, but for what is wrong with labels, splits and groups.
+    """
+    source = os.fsdecode(manifest)
+    return without_missing(_table_of(source, _read_rows(source, {"path": path_column})))
+
+
 @dataclass
 class _Rows:
     """Chosen columns of a manifest as lists of N values; `numbers` are rows as the user counts."""
