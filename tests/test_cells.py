@@ -17,7 +17,6 @@ from regraft.data.manifests import read_manifest
 from regraft.data.splits import assign, check_groups_across
 from regraft.data.table import ImageTable, check_known_classes, column
 from regraft.errors import TableError
-from regraft.estimator import ImageClassifier
 from regraft.evaluation.intervals import group_codes
 from regraft.workflows.lesson import units_of
 
@@ -58,8 +57,6 @@ def test_what_is_missing_is_so_by_every_door_of_python(value: Any) -> None:
     table = ImageTable.from_paths(["a.jpg", "b.jpg"], ["x", "y"])
     assert table.with_splits(["train", value]).splits.tolist() == ["train", None]
     assert group_codes(["p", value, value, "p"], 4).tolist() == [0, 1, 2, 0]  # type: ignore[union-attr]
-    with pytest.raises(ValueError, match="1 of 2 labels are missing"):
-        ImageClassifier().fit(["a.jpg", "b.jpg"], ["x", value])
 
 
 @pytest.mark.parametrize("value", [0, 0.0, False, "nan", "None", np.str_("x"), b"x"], ids=repr)
@@ -164,8 +161,6 @@ def test_groups_too_short_or_too_long_are_refused_in_words(groups: list[str]) ->
         assign(labels, digests, groups=column(groups))
     with pytest.raises(ValueError, match=words):
         check_groups_across(column(["train", "val"]), column(groups))
-    with pytest.raises(ValueError, match=words):
-        ImageClassifier().fit(["a.jpg", "b.jpg"], ["x", "y"], groups=groups)
     with pytest.raises(ValueError, match=f"labels has {len(groups)} value"):
         ImageTable.from_paths(["a.jpg", "b.jpg"], groups)
 

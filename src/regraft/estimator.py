@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from regraft import model
 from regraft.backbones import catalog
-from regraft.data.cells import is_missing, names_for
 from regraft.data.table import ImageTable
 from regraft.features import engines, extract
 from regraft.images import pictures
@@ -110,8 +109,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             (H, W, 4), uint8 or float in [0, 1].
         y : sequence of N labels
         groups : sequence of N, optional
-            Images of one group are left out together when settings are chosen; one without a
-            group (None, NaN, blank) is on its own.
+            Images of one group are left out together when settings are chosen.
 
         Raises
         ------
@@ -133,13 +131,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             training=self._training(),
         )
         devices.require_device(self.device)
-        if groups is not None:
-            groups = names_for(groups, len(X), "groups")
-        without = sum(map(is_missing, y))
+        without = sum(label is None or label != label for label in y)
         if without:
             raise ValueError(
-                f"{without} of {len(y)} labels are missing (None, NaN, blank); leave those "
-                "images out, or give them a label"
+                f"{without} of {len(y)} labels are missing (None or NaN); leave those images out, "
+                "or give them a label"
             )
         labels = np.asarray(y)
         names, codes = np.unique(labels, return_inverse=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from regraft.checks.finding import Finding, Severity
 from regraft.data.splits import check_groups_across
-from regraft.data.table import ImageTable, first_few, quoted, unknown_classes
+from regraft.data.table import ImageTable, Skipped, first_few, quoted, unknown_classes
 from regraft.wording import count
 
 FEW_IMAGES, VERY_FEW_IMAGES = 10, 2  # of a class in train: below, a note; a warning
@@ -322,14 +322,20 @@ _SERIOUS = ("stray-folder", "unreadable-folder")
 
 def skipped(case: TableCase) -> Iterator[Finding]:
     """What lies in the folder and is not used, one finding for each kind."""
+    return findings_of(case.table.as_shown(case.table.skipped))
+
+
+def findings_of(left_out: Iterable[Skipped]) -> Iterator[Finding]:
+    """One finding for each kind of what was left out, with paths as the user knows them."""
+    of_kind: dict[str, list[str]] = {}
+    for entry in left_out:
+        of_kind.setdefault(entry.kind, []).append(entry.path)
     for kind, (one, several, why, mend) in _SKIPPED.items():
-        entries = [entry for entry in case.table.skipped if entry.kind == kind]
-        if entries:
-            paths = tuple(case.table.shown(entry.path) for entry in entries)
+        if paths := tuple(of_kind.get(kind, ())):
             yield Finding(
                 "outside-classes" if kind == "unlabelled" else kind,
                 "warning" if kind in _SERIOUS else "note",
-                f"{count(len(entries), one, several)}: {quoted(paths, at_most=3)}",
+                f"{count(len(paths), one, several)}: {quoted(paths, at_most=3)}",
                 why,
                 mend,
                 paths,

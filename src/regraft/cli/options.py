@@ -52,14 +52,19 @@ backbone = _together(
     ),
 )
 
+path_column = click.option(
+    "--path-column", metavar="NAME", help="Manifest: column of the image paths."
+)
+
 columns = _together(
-    click.option("--path-column", metavar="NAME", help="Manifest: column of the image paths."),
+    path_column,
     click.option("--label-column", metavar="NAME", help="Manifest: column of the labels."),
     click.option("--split-column", metavar="NAME", help="Manifest: column of the splits."),
     click.option(
         "--group-column",
         metavar="NAME",
-        help="Manifest: images that must stay together (a patient, a plant).",
+        help="Manifest: images that must stay together (a patient, a plant); one with an empty "
+        "cell is on its own.",
     ),
 )
 

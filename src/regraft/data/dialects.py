@@ -16,6 +16,7 @@ from regraft.data.columns import is_known_column
 from regraft.data.image_files import IMAGE_SUFFIXES, has_image_name
 
 JSON_LINES = (".jsonl", ".ndjson")
+LISTS = (".txt", ".lst")
 _MAX_LINE = 2**20
 _SEPARATORS = ",;\t|"
 _LISTED = re.compile(
@@ -84,6 +85,15 @@ def opened(source: str) -> Iterator[TextTable]:
             raise ValueError("its first line does not end; it is no text table")
         text.seek(0)
         yield _table(source, text, first_line)
+
+
+def lists_images(source: str) -> bool:
+    """Whether a text file is a table of images: a first row of an image, or of known names."""
+    try:
+        with opened(source) as table:
+            return not table.has_header or any(map(is_known_column, table.header[1:]))
+    except (OSError, ValueError, csv.Error):
+        return False
 
 
 def _encoding(source: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from regraft.data.boxes import why_boxes
 from regraft.data.label_files import tables_beside, with_labels_beside
-from regraft.data.labels_in_names import labelled_by_name, why_not_by_folder
+from regraft.data.labels_in_names import SAMPLE_MARK, SAMPLES, labelled_by_name, why_not_by_folder
 from regraft.data.layouts import Layout, layout_of
 from regraft.data.source_forms import refuse_source
 from regraft.data.table import (
@@ -83,25 +83,61 @@ def read_folder(folder: str | os.PathLike[str], *, label_from: str = "folder") -
 def table_of_folder(root: str, *, source: str, label_from: str = "folder") -> ImageTable:
     """As :func:`read_folder`, of a folder that the user knows by another name, as an archive's."""
     top = walk(root)
-    if not top.n_images:
-        raise _no_images(_table_of(_rows_of(layout_of(top)), source, root))
     layout = layout_of(top)
     table = _table_of(_rows_of(layout), source, root, layout.readings)
+    _require_images(table, cure="give the folder that holds one folder of images per class")
     table = labelled_by_name(table) if label_from == "name" else _labelled(table, top, layout)
     table = _without_strays(table)
     check_text(table.classes, "class", source)
     return table
 
 
-def _no_images(table: ImageTable) -> TableError:
+def every_image(root: str, *, source: str) -> ImageTable:
+    """All images below a folder, whatever the folders are called: no labels and no splits.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("train/ants/1.jpg", "other/2.jpg"):
+    ...         os.makedirs(os.path.join(folder, os.path.dirname(name)))
+    ...         with open(os.path.join(folder, name), "wb") as file:
+    ...             _ = file.write(b"...")
+    ...     table = every_image(folder, source=folder)
+    >>> [os.path.basename(path) for path in table.paths], table.classes, table.has_splits
+    (['2.jpg', '1.jpg'], [], False)
+    """
+    rows = _Rows()
+    rows.add_all_below(walk(root), None, None)
+    table = _table_of(rows, source, root)
+    _require_images(table, cure="give a folder that has images in it, at any depth")
+    return table
+
+
+def _require_images(table: ImageTable, *, cure: str) -> None:
+    if len(table):
+        return
     entries: list[Rejected | Skipped] = [*table.rejected, *table.skipped]
-    left_out = [f"{table.shown(entry.path)!r} ({entry.reason})" for entry in entries]
-    return TableError(
-        "there is no image in it; left out: " + first_few(left_out),
+    raise TableError(
+        "there is no image in it; left out: "
+        + first_few(f"{table.shown(entry.path)!r} ({entry.reason})" for entry in entries),
         place=table.source,
-        cure="give the folder that holds one folder of images per class",
+        cure=_cure_of_packed(table) or cure,
         skipped=table.skipped,
         rejected=table.rejected,
+    )
+
+
+def _cure_of_packed(table: ImageTable) -> str:
+    """What to type where there is nothing but archives, as Teachable Machine exports samples."""
+    packed = [s.path for s in table.skipped if s.path.lower().endswith(".zip")]
+    if not packed:
+        return ""
+    first = table.shown(packed[0])
+    name = os.path.basename(first)[: -len(".zip")].removesuffix("-samples")
+    into = os.path.join(os.path.dirname(first), name)
+    return (
+        f"unpack each archive into a folder of its class: python -m zipfile -e {first!r} {into!r}"
     )
 
 
@@ -131,6 +167,8 @@ def _labelled(table: ImageTable, top: Folder, layout: Layout) -> ImageTable:
         table = with_labels_beside(table, files)
     if table.n_unlabelled < len(table) or table.no_labels:
         return table
+    if all(SAMPLE_MARK in os.path.basename(path) for path in table.paths):
+        return labelled_by_name(replace(table, readings=(*table.readings, SAMPLES)))
     others = [path for folder in top.all_below() for path in folder.others]
     why = why_boxes(others, table.paths) or why_not_by_folder(table.paths) or _flat(layout)
     return replace(table, no_labels=why)
@@ -165,6 +203,11 @@ class _Rows:
         self.skipped += folder.skipped
         self.rejected += folder.rejected
 
+    def add_all_below(self, folder: Folder, label: str | None, split: str | None) -> None:
+        """A folder and all below it."""
+        for inner in folder.all_below():
+            self.add(inner, label, split)
+
     def add_class(self, folder: Folder, label: str | None, split: str | None) -> None:
         """A class folder and all below it; a class that comes to nothing is named, and so is a
         second folder of the same class."""
@@ -172,8 +215,7 @@ class _Rows:
         if first is not folder:
             reason = f"read as the same class as {first.name!r}"
             self.skipped.append(Skipped(folder.path, "same-class", reason))
-        for inner in folder.all_below():
-            self.add(inner, label, split)
+        self.add_all_below(folder, label, split)
         if not folder.n_images and not any(entry.path == folder.path for entry in folder.skipped):
             self.skipped.append(Skipped(folder.path, "empty-folder", "a class without images"))
 

@@ -13,12 +13,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from regraft.data.cells import name_of
-from regraft.data.table import ImageTable, NoLabels, column, first_few
+from regraft.data.table import ImageTable, NoLabels, Reading, column, first_few
 from regraft.errors import TableError
 
 LABEL_SOURCES = ("folder", "name")
 # Teachable Machine's projects name samples '<class>-!-<number>'.
-_SAMPLE_MARK = "-!-"
+SAMPLE_MARK = "-!-"
+SAMPLES = Reading(
+    "label-names",
+    "the names of the files are those of samples in a Teachable Machine project; the classes are "
+    "read from them",
+    "rename the files, or put them into class folders, if that is not what they are",
+)
 _LAST_NUMBER = re.compile(r"(?P<label>.*?[^\W\d_].*?)[\W_]*\d+[\W_]*", re.DOTALL)
 _FIRST_NUMBER = re.compile(r"[\W_]*\d+[\W_]*(?P<label>.*[^\W\d_].*)", re.DOTALL)
 # What cameras and programs write before a number.
@@ -39,8 +45,8 @@ def label_in_name(path: str) -> str | None:
     ('Class 1', 'IMG', None)
     """
     stem = os.path.splitext(os.path.basename(path))[0]
-    if _SAMPLE_MARK in stem:
-        return name_of(stem.partition(_SAMPLE_MARK)[0])
+    if SAMPLE_MARK in stem:
+        return name_of(stem.partition(SAMPLE_MARK)[0])
     found = _LAST_NUMBER.fullmatch(stem) or _FIRST_NUMBER.fullmatch(stem)
     return name_of(found["label"]) if found else None
 

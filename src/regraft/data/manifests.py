@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 
 from regraft.data.cells import Names, is_missing
 from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
-from regraft.data.dialects import TextTable, opened
+from regraft.data.dialects import LISTS, TextTable, lists_images, opened
 from regraft.data.image_files import why_not_a_file
 from regraft.data.located import Finder, located
 from regraft.data.one_hot import OneHot
 from regraft.data.several_labels import refuse_several
-from regraft.data.source_forms import refuse_source
+from regraft.data.source_forms import MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import SPLIT_NAMES, ImageTable, NoLabels, Reading, column, first_few, quoted
 from regraft.data.tidying import check_text, in_order, without_missing, without_repeats
 from regraft.errors import TableError
@@ -75,6 +75,30 @@ def read_manifest(
     source = os.fsdecode(manifest)
     table = _table_of(source, read_rows(source, columns), check_files=check_files)
     return without_missing(table) if check_files else table
+
+
+def is_manifest(source: str) -> bool:
+    """Whether a source is read as a manifest: by its suffix, and a .txt only if it lists images.
+
+    Examples
+    --------
+    >>> is_manifest("leaves.csv"), is_manifest("no such file.txt")
+    (True, False)
+    """
+    name = source.lower()
+    return name.endswith(MANIFEST_SUFFIXES) and (not name.endswith(LISTS) or lists_images(source))
+
+
+def read_paths(manifest: str | os.PathLike[str], *, path_column: str | None = None) -> ImageTable:
+    """The images that a manifest lists, whatever its other columns say: no labels and no splits.
+
+    Raises
+    ------
+    TableError
+        As :func:`read_manifest`, but for what is wrong with labels, splits and groups.
+    """
+    source = os.fsdecode(manifest)
+    return without_missing(_table_of(source, _read_rows(source, {"path": path_column})))
 
 
 @dataclass

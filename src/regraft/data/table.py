@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,9 @@ class Rejected(NamedTuple):
     mend: str
 
 
+Entry = TypeVar("Entry", Skipped, Rejected)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageTable:
     """Images with their labels, splits and groups; rows in the order of their paths.
@@ -93,6 +96,8 @@ class ImageTable:
     readings : tuple of Reading
     no_labels : NoLabels or None
         If no row has a label.
+    joined : tuple of (str, str)
+        Of a table of several sources: `root` and `source` of the others.
 
     Examples
     --------
@@ -113,6 +118,7 @@ class ImageTable:
     rejected: tuple[Rejected, ...] = ()
     readings: tuple[Reading, ...] = ()
     no_labels: NoLabels | None = None
+    joined: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         columns = [self.labels, self.splits] + ([] if self.groups is None else [self.groups])
@@ -215,9 +221,22 @@ class ImageTable:
         >>> replace(table, source="photos.zip", root="/cache/3f").shown("/cache/3f/ants/1.jpg")
         'photos.zip/ants/1.jpg'
         """
-        if self.root and (path == self.root or path.startswith(self.root + os.sep)):
-            return self.source.rstrip(os.sep) + path[len(self.root) :]
+        for root, source in ((self.root, self.source), *self.joined):
+            if root and (path == root or path.startswith(root.rstrip(os.sep) + os.sep)):
+                return source.rstrip(os.sep) + path[len(root.rstrip(os.sep)) :]
         return path
+
+    def as_shown(self, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+        """Skipped or rejected entries with their paths as the user knows them.
+
+        Examples
+        --------
+        >>> from dataclasses import replace
+        >>> table = replace(ImageTable.from_paths([]), source="photos.zip", root="/cache/3f")
+        >>> table.as_shown([Skipped("/cache/3f/notes.txt", "not-an-image", "no image")])[0].path
+        'photos.zip/notes.txt'
+        """
+        return tuple(entry._replace(path=self.shown(entry.path)) for entry in entries)
 
 
 def no_labels_error(table: ImageTable) -> TableError:

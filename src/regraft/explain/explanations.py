@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.cells import name_of
-from regraft.data.table import Rejected
+from regraft.data.table import Rejected, Skipped
 from regraft.errors import UsageError
 from regraft.explain import drawing, nearest
 from regraft.explain.base import Heat
@@ -52,6 +52,8 @@ class Explanations:
         Files that could not be read.
     notes : tuple of str
         What a user must hear.
+    skipped : tuple of Skipped
+        What was no picture, or said one again.
     """
 
     folder: str
@@ -61,6 +63,7 @@ class Explanations:
     images: list[dict[str, Any]]
     rejected: tuple[Rejected, ...]
     notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """What ``--json`` prints: one object per image, then one per rejected file."""
@@ -77,6 +80,7 @@ class Explanations:
             "why": self.why,
             "notes": list(self.notes),
             "images": list(self.rows()),
+            "left_out": [entry._asdict() for entry in self.skipped],
         }
 
 
@@ -129,8 +133,9 @@ def explain(
         The model does not allow this method, or the folder cannot be written.
     """
     table, paths = extraction.table, list(extraction.table.paths)
+    rejected, skipped = table.as_shown(table.rejected), table.as_shown(table.skipped)
     if not paths:
-        return Explanations(str(out), model.folder, method, "", [], table.rejected)
+        return Explanations(str(out), model.folder, method, "", [], rejected, skipped=skipped)
     proba = model.proba_of(extraction.X)
     y = proba.argmax(axis=1) if code is None else np.full(len(paths), code)
     read = functools.partial(pictures.plain, preprocess=model.built().info.preprocess)
@@ -157,7 +162,7 @@ def explain(
             list(pool.map(draw, images[chunk], pixels, heat.maps))
     notes = (near.note,) if top and near.note else ()
     found = Explanations(
-        str(folder), model.folder, explainer.name, explainer.why, images, table.rejected, notes
+        str(folder), model.folder, explainer.name, explainer.why, images, rejected, notes, skipped
     )
     atomic.write_json(folder / NUMBERS, found.to_dict())
     return found
