@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regraft.checks.finding import Finding, Severity
+from regraft.data.labels_in_names import hint
 from regraft.data.splits import check_groups_across
 from regraft.data.table import ImageTable, Skipped, first_few, quoted, unknown_classes
 from regraft.wording import count
@@ -101,7 +102,7 @@ def one_class(case: TableCase) -> Iterator[Finding]:
             "error",
             f"there is only one class to learn from, {classes[0]!r}",
             "a classifier needs something to tell apart",
-            "add a folder of images of another class beside it",
+            "add a folder of images of another class beside it" + hint(case.table.paths),
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from regraft.data.label_sources import LABEL_SOURCES
 from regraft.errors import UsageError
 from regraft.machine import devices
 from regraft.training.methods import METHODS
@@ -57,6 +58,14 @@ path_column = click.option(
 )
 
 columns = _together(
+    click.option(
+        "--label-from",
+        type=click.Choice(LABEL_SOURCES),
+        default=LABEL_SOURCES[0],
+        show_default=True,
+        help="What says the labels: the folders (or a manifest), or the names of the files: what "
+        "stands before the last number, as in cat.12.jpg.",
+    ),
     path_column,
     click.option("--label-column", metavar="NAME", help="Manifest: column of the labels."),
     click.option("--split-column", metavar="NAME", help="Manifest: column of the splits."),

@@ -201,11 +201,18 @@ def _otherwise(role: str, columns: Columns, cells: Sequence[str], has_header: bo
     if role == "split":
         found = [place for place in free if _is_split(cells[place])]
         return found if len(columns.names) > 2 and len(found) == 1 else []
-    return free if len(columns.names) == 2 else []
+    words = [
+        place for place in free if not _is_number(cells[place]) and not _is_split(cells[place])
+    ]
+    return words if len(words) == 1 else free if len(columns.names) == 2 else []
 
 
 def _is_split(cell: str) -> bool:
     return cell.strip().lower() in SPLIT_NAMES
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"-?\d*\.?\d*(e-?\d+)?", cell, re.IGNORECASE) is not None
 
 
 def _told(source: str, told: Mapping[str, str], has_header: bool) -> list[Reading]:

@@ -53,7 +53,8 @@ class TextTable:
         else:
             self._ahead += [row for row in [next(self._rows, None)] if row is not None]
         self.first = self._ahead[0][1] if self._ahead else []
-        if self.has_header and len(self.first) == len(self.header) + 1 and len(self.header) > 1:
+        is_numbered = len(self.first) == len(self.header) + 1 > 2 and self.first[0].isdigit()
+        if self.has_header and is_numbered:
             self.header.insert(0, "")  # R's write.table numbers the rows without naming the column
 
     def __iter__(self) -> Iterator[Row]:
@@ -101,10 +102,9 @@ def _encoding(source: str) -> str:
         start = file.read(4)
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
-    is_zero = [byte == 0 for byte in start]  # UTF-16 without its mark, as some exports write it
-    return {(False, True) * 2: "utf-16-le", (True, False) * 2: "utf-16-be"}.get(
-        tuple(is_zero), "utf-8-sig"
-    )
+    # UTF-16 without its mark, as some programs write it: every other byte of ASCII is zero.
+    zeros = bytes(byte == 0 for byte in start)
+    return {b"\0\1\0\1": "utf-16-le", b"\1\0\1\0": "utf-16-be"}.get(zeros, "utf-8-sig")
 
 
 def _table(source: str, text: TextIO, first_line: str) -> TextTable:
@@ -121,7 +121,8 @@ def _table(source: str, text: TextIO, first_line: str) -> TextTable:
         separator = max(_SEPARATORS, key=first_line.count)
         if separator not in first_line and _is_listed(first_line):
             return TextTable(_listed(text), has_header=False)
-    reader = csv.reader(text, delimiter=separator, strict=True)
+    is_spaced = separator + " " in first_line  # path, label: then "a, b" may be quoted
+    reader = csv.reader(text, delimiter=separator, strict=True, skipinitialspace=is_spaced)
     return TextTable((reader.line_num + skipped, row) for row in reader)
 
 

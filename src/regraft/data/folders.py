@@ -13,17 +13,15 @@ from dataclasses import dataclass, field, replace
 from regraft.data.boxes import why_boxes
 from regraft.data.label_files import tables_beside, with_labels_beside
 from regraft.data.labels_in_names import SAMPLE_MARK, SAMPLES, labelled_by_name, why_not_by_folder
-from regraft.data.layouts import Layout, layout_of
+from regraft.data.layouts import Layout, layout_of, why_no_labels
 from regraft.data.source_forms import refuse_source
 from regraft.data.table import (
     ImageTable,
-    NoLabels,
     Reading,
     Rejected,
     Skipped,
     column,
     first_few,
-    quoted,
 )
 from regraft.data.tidying import check_text, in_order
 from regraft.data.tree import Folder, walk
@@ -170,19 +168,9 @@ def _labelled(table: ImageTable, top: Folder, layout: Layout) -> ImageTable:
     if all(SAMPLE_MARK in os.path.basename(path) for path in table.paths):
         return labelled_by_name(replace(table, readings=(*table.readings, SAMPLES)))
     others = [path for folder in top.all_below() for path in folder.others]
-    why = why_boxes(others, table.paths) or why_not_by_folder(table.paths) or _flat(layout)
+    why = why_boxes(others, table.paths) or why_not_by_folder(table.paths)
+    why = why or why_no_labels(layout)
     return replace(table, no_labels=why)
-
-
-def _flat(layout: Layout) -> NoLabels | None:
-    if not layout.splits:
-        return None
-    names = quoted(folder.name for folder in layout.splits)
-    return NoLabels(
-        f"{names} are read as splits, and there is no folder of a class in them",
-        "put the images of each class into a folder of its own: DATA/<split>/<class>/*.jpg; "
-        "or list them in a CSV with the columns path,label,split",
-    )
 
 
 @dataclass

@@ -148,7 +148,7 @@ def _added(table: ImageTable, found: _Matched, *, n_tables: int) -> ImageTable:
         labels=column(labels),
         splits=column(splits),
         rejected=tuple(sorted((*table.rejected, *missing))),
-        readings=(*table.readings, reading, *found.columns.readings),
+        readings=(*table.readings, reading, *found.columns.readings, *found.rows.readings),
     )
 
 

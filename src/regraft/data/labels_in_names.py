@@ -16,7 +16,6 @@ from regraft.data.cells import name_of
 from regraft.data.table import ImageTable, NoLabels, Reading, column, first_few
 from regraft.errors import TableError
 
-LABEL_SOURCES = ("folder", "name")
 # Teachable Machine's projects name samples '<class>-!-<number>'.
 SAMPLE_MARK = "-!-"
 SAMPLES = Reading(
@@ -67,7 +66,8 @@ def labelled_by_name(table: ImageTable) -> ImageTable:
     """
     labels = [label_in_name(path) for path in table.paths]
     counts = Counter(label for label in labels if label is not None)
-    if 2 * len(counts) > max(len(table), 2):
+    are_marked = any(SAMPLE_MARK in path for path in table.paths)
+    if not are_marked and 2 * len(counts) > max(len(table), 2):
         shown = first_few((f"{label!r} ({n})" for label, n in counts.most_common(4)), at_most=4)
         raise TableError(
             f"--label-from name reads {len(counts):,} labels in the names of {len(table):,} "
@@ -98,14 +98,27 @@ def labels_in_names(paths: Iterable[str]) -> dict[str, int]:
     return named if is_so else {}
 
 
+def hint(paths: Iterable[str]) -> str:
+    """What to add to a cure, if names seem to hold labels; else ''.
+
+    Examples
+    --------
+    >>> hint(["cat.1.jpg", "cat.2.jpg", "dog.1.jpg", "dog.2.jpg"])
+    '; or --label-from name, which takes what stands before the number: cat (2), dog (2)'
+    """
+    found = labels_in_names(paths)
+    shown = first_few((f"{label} ({n:,})" for label, n in found.items()), at_most=4)
+    return f"; or --label-from name, which takes what stands before the number: {shown}" * bool(
+        found
+    )
+
+
 def why_not_by_folder(paths: Iterable[str]) -> NoLabels | None:
     """What to say of images without class folders whose names seem to hold labels."""
     listed = list(paths)
-    found = labels_in_names(listed)
-    if not found:
+    if not (cure := hint(listed)):
         return None
-    shown = first_few((f"{label} ({n:,})" for label, n in found.items()), at_most=4)
     return NoLabels(
         f"no folder is a class; but names such as {os.path.basename(listed[0])!r} seem to say it",
-        f"--label-from name takes what stands before the number: {shown}",
+        cure.removeprefix("; or "),
     )

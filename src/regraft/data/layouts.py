@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from regraft.data.cells import composed, name_of
 from regraft.data.split_names import EVAL, SplitName, is_container, split_name
-from regraft.data.table import SPLIT_NAMES, SPLITS, Reading, first_few, quoted
+from regraft.data.table import SPLIT_NAMES, SPLITS, NoLabels, Reading, first_few, quoted
 from regraft.data.tree import Folder
 from regraft.errors import TableError
 
@@ -74,6 +74,10 @@ def layout_of(top: Folder) -> Layout:
         _read_splits(top, layout)
     elif of_classes := _splits_of_classes(top):
         _read_classes_of_splits(top, of_classes, layout)
+    elif _are_containers(top):
+        layout.openings += [
+            Part(below, None, None) for folder in top.folders for below in folder.all_below()
+        ]
     else:
         _refuse_unclear(top)
         layout.classes = [Part(folder, label_of(folder), None) for folder in top.folders]
@@ -118,6 +122,31 @@ def _wrapped(top: Folder) -> Folder | None:
 def _is_split(folder: Folder) -> bool:
     name = split_name(folder.name)
     return name is not None and not name.rest
+
+
+def _are_containers(top: Folder) -> bool:
+    """Whether folders say what kind of files they hold and nothing of a class: images, part_2."""
+    return len(top.filled) > 1 and all(is_container(f.name) and f.is_flat for f in top.filled)
+
+
+def why_no_labels(layout: Layout) -> NoLabels | None:
+    """What to say if no folder is a class, where more is known than that."""
+    if layout.splits:
+        return NoLabels(
+            f"{quoted(folder.name for folder in layout.splits)} are read as splits, and there is "
+            "no folder of a class in them",
+            "put the images of each class into a folder of its own: DATA/<split>/<class>/*.jpg; "
+            "or list them in a CSV with the columns path,label,split",
+        )
+    holding = [part.folder.name for part in layout.openings if part.folder.images]
+    if len(holding) > 1:
+        return NoLabels(
+            f"its folders ({quoted(holding)}) say what kind of files they hold, not which class "
+            "their images are of",
+            "put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
+            "or list them in a CSV with the columns path,label",
+        )
+    return None
 
 
 # Splits.
@@ -266,7 +295,9 @@ def _read_classes_of_splits(
 
 def _refuse_unclear(top: Folder) -> None:
     """Refuse folders that would become classes and are named like something else."""
-    for check in (_refuse_data_sets, _refuse_flat_splits, _refuse_wordy_split, _refuse_tasks):
+    for check in (
+        _refuse_data_sets, _refuse_flat_splits, _refuse_wordy_split, _refuse_copy, _refuse_tasks,
+    ):  # fmt: skip
         check(top)
 
 
@@ -322,16 +353,30 @@ def _refuse_wordy_split(top: Folder) -> None:
             )
 
 
+def _refuse_copy(top: Folder) -> None:
+    """A folder beside the classes that holds them once more."""
+    names = {_inner_name(folder) for folder in top.filled}
+    for folder in top.filled:
+        for below in folder.all_below():
+            shared = [f.name for f in below.filled if _inner_name(f) in names]
+            if len(shared) > 1:
+                _refuse(
+                    top,
+                    f"{folder.name!r} beside the classes holds folders of their names "
+                    f"({quoted(shared, at_most=3)}); as a class, it would be all of them once more",
+                    f"give that folder alone: {below.path}; or move it away",
+                )
+
+
 def _refuse_tasks(top: Folder) -> None:
-    """'images' beside 'masks': pictures of what is where, not of classes."""
-    names = [folder.name for folder in top.filled]
-    if len(names) > 1 and all(map(is_container, names)) and all(f.is_flat for f in top.filled):
+    """'images' beside 'annotations', with folders in them."""
+    if len(top.filled) > 1 and all(is_container(folder.name) for folder in top.filled):
+        first = max(top.filled, key=lambda folder: folder.n_images)
         _refuse(
             top,
-            f"its folders ({quoted(names)}) say what kind of files they hold, not which class "
-            "their images are of",
-            "put the images of each class into a folder of its own: DATA/<class>/...; "
-            "or list them in a CSV with the columns path,label",
+            f"its folders ({quoted(f.name for f in top.filled)}) say what kind of files they "
+            "hold, not which class their images are of",
+            f"give the folder of the images alone: {first.path}",
         )
 
 

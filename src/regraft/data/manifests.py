@@ -98,7 +98,7 @@ def read_paths(manifest: str | os.PathLike[str], *, path_column: str | None = No
         As :func:`read_manifest`, but for what is wrong with labels, splits and groups.
     """
     source = os.fsdecode(manifest)
-    return without_missing(_table_of(source, _read_rows(source, {"path": path_column})))
+    return without_missing(_table_of(source, read_rows(source, {"path": path_column})))
 
 
 @dataclass

@@ -40,7 +40,7 @@ def refuse_source(source: str, reason: str) -> NoReturn:
     >>> refuse_source("photos.rar", "does not exist")
     Traceback (most recent call last):
     regraft.errors.TableError: 'photos.rar' does not exist
-      cure:  give a folder of images, a manifest (.csv, .tsv, .parquet), an archive (.zip, .tar, ...
+      cure:  give a folder of images, a manifest (.csv, .tsv, .parquet, .jsonl, or a .txt of ...
     """
     parent, name = os.path.split(source.rstrip(os.sep))
     try:

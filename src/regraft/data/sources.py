@@ -13,8 +13,8 @@ from pathlib import Path
 
 from regraft.data.folders import every_image, table_of_folder
 from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
-from regraft.data.manifests import is_manifest, read_manifest, read_paths
 from regraft.data.labels_in_names import labelled_by_name
+from regraft.data.manifests import is_manifest, read_manifest, read_paths
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, refuse_source
 from regraft.data.table import ImageTable, NoLabels, Reading
 from regraft.errors import TableError, UsageError

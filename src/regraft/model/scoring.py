@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from regraft.data.cells import name_of
 from regraft.data.sources import read_table
-from regraft.data.table import ImageTable, Skipped, check_known_classes
+from regraft.data.table import ImageTable, Skipped, check_known_classes, no_labels_error
 from regraft.errors import TableError, UsageError
 from regraft.evaluation import evaluate
 from regraft.features.extract import Extraction
@@ -96,13 +96,11 @@ def evaluate_model(
     """
     classifier = load(model)
     given = read_table(os.fsdecode(data), **(columns or {}))
+    given.tell(listener.say)
     table, name = _scored_part(given, split)
     is_labelled = np.array([label is not None for label in table.labels], bool)
     if not is_labelled.any():
-        raise TableError(
-            f"none of the {len(table)} images in {table.source!r} has a label",
-            cure="one folder per class; `regraft predict` needs no labels",
-        )
+        raise no_labels_error(table)
     labelled = table.select(is_labelled)
     check_known_classes([str(label) for label in labelled.labels], classifier.classes, table.source)
     extraction = features_of(classifier, labelled, offline=offline, listener=listener)

@@ -18,7 +18,7 @@ from regraft.backbones import catalog
 from regraft.checks.duplicates import Compared, Duplicates, compare
 from regraft.checks.finding import Finding
 from regraft.checks.findings import find_problems
-from regraft.data import splits
+from regraft.data import labels_in_names, splits
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable
 from regraft.errors import TableError
@@ -133,7 +133,7 @@ def prepare(
     table = read(config)
     if needs_splits:
         table.tell(listener.say)
-        _refuse_unlearnable(table)
+        refuse_unlearnable(table)
     clock.lap("table")
     seen = see(config, table, clock=clock, offline=offline, listener=listener)
     divided = divide(config, seen.extraction.table, seen.extraction.facts, needs_splits)
@@ -154,6 +154,7 @@ def read(config: RunConfig) -> ImageTable:
         label_column=config.label_column,
         split_column=config.split_column,
         group_column=config.group_column,
+        label_from=config.label_from,
     )
     if not len(table):
         raise TableError(
@@ -249,8 +250,14 @@ def _of_first_copy(digests: list[bytes], copies: Duplicates) -> list[bytes]:
     return [smallest[unit] for unit in units]
 
 
-def _refuse_unlearnable(table: ImageTable) -> None:
-    """Before any picture is read; the method looks again at those that can be."""
+def refuse_unlearnable(table: ImageTable) -> None:
+    """What no training can use, before any picture is read; the method looks again at the rest.
+
+    Raises
+    ------
+    TableError, SplitError
+        No labels, one class only, nothing that teaches or nothing that is reported.
+    """
     if table.has_splits or table.n_unlabelled == len(table):
         labelled_roles(table)
     classes = {label for label in table.labels if label is not None}
@@ -258,7 +265,8 @@ def _refuse_unlearnable(table: ImageTable) -> None:
         raise TableError(
             f"training needs images of at least 2 classes, got 1: {classes.pop()!r}",
             place=table.source,
-            cure="one folder per class: DATA/<class>/... or DATA/train/<class>/...",
+            cure="one folder per class: DATA/<class>/... or DATA/train/<class>/..."
+            + labels_in_names.hint(table.paths),
         )
 
 
