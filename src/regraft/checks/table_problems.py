@@ -236,6 +236,20 @@ def readings(case: TableCase) -> Iterator[Finding]:
 _DOUBTFUL = ("nested-classes", "zip-names")
 
 
+def in_no_split(case: TableCase) -> Iterator[Finding]:
+    """Images without a split where others have one."""
+    without = case.table.splits == None  # noqa: E711  (element by element)
+    if 0 < without.sum() < len(case.table):
+        yield Finding(
+            "in-no-split",
+            "warning",
+            f"{count(int(without.sum()), 'image')} of {len(case.table):,} in no split",
+            "they are neither learnt from nor scored",
+            "say their split too, or give no splits: then Regraft divides them all",
+            case.paths(without),
+        )
+
+
 def ungrouped(case: TableCase) -> Iterator[Finding]:
     """Images without a group where others have one."""
     groups = case.table.groups
@@ -354,6 +368,7 @@ TABLE_CHECKS = (
     similar_names,
     named_like_nothing,
     ungrouped,
+    in_no_split,
     unlabelled,
     readings,
     skipped,

@@ -30,14 +30,24 @@ COLUMN_NAMES = {
 _LESS_USUAL = {
     "path": (("filepaths", "filenames", "paths", "files", "images", "imgname", "imgfile"),),
     "label": (
-        ("labels", "classname", "labelname", "classlabel", "categoryname", "targetname", "species"),
+        (
+            "labels",
+            "classname",
+            "labelname",
+            "classlabel",
+            "categoryname",
+            "targetname",
+            "species",
+            "breed",
+            "diagnosis",
+        ),
         ("classid", "labelid", "categoryid", "targetid", "classindex"),
     ),
     "split": (("dataset", "fold", "type", "usage", "phase", "purpose", "datatype"),),
     "group": (),
 }
 # What may hold names of images without their extension; only if such images are there.
-ID_NAMES = ("id", "imageid", "imgid", "name", "picture", "photo", "key", "uid")
+ID_NAMES = ("id", "imageid", "imgid", "name", "picture", "photo", "key", "uid", "idcode")
 _INDEX_NAMES = ("", "unnamed0", "index", "rowid", "row")
 
 
@@ -218,13 +228,15 @@ def _is_number(cell: str) -> bool:
 def _told(source: str, told: Mapping[str, str], has_header: bool) -> list[Reading]:
     if not told:
         return []
-    roles = ", ".join(f"{name!r} as the {role}" for role, name in told.items())
-    if has_header:
-        words = f"{source}: of its columns, {roles} are read"
-    else:
-        words = f"{source} has no line that names its columns; by number, {roles} are read"
+    words = f"{source}: " + ", ".join(
+        f"{'' if has_header else 'column '}{name!r} is read as the {role}"
+        for role, name in told.items()
+    )
+    if not has_header:
+        words += ", for no line names the columns"
     options = ", ".join(f"--{role}-column" for role in told)
-    return [Reading("columns", words, f"{options} says which, if another is meant")]
+    says = "says" if len(told) == 1 else "say"
+    return [Reading("columns", words, f"{options} {says} which, if another is meant")]
 
 
 def _refuse_several(source: str, names: list[str], role: str, found: list[str]) -> NoReturn:

@@ -160,7 +160,7 @@ def _labelled(table: ImageTable, top: Folder, layout: Layout) -> ImageTable:
     if files and len(table.classes) == 1 and not layout.splits:
         alone = replace(table, labels=column([None] * len(table)))
         said = with_labels_beside(alone, files)  # a folder that only wraps the images is no class
-        table = said if said.classes else table
+        table = said if said.classes or said.no_labels else table
     elif files:
         table = with_labels_beside(table, files)
     if table.n_unlabelled < len(table) or table.no_labels:

@@ -18,11 +18,11 @@ from regraft.data.manifests import Rows, read_rows
 from regraft.data.split_names import split_name, words_of
 from regraft.data.table import (
     SPLIT_NAMES,
+    SPLITS,
     ImageTable,
     NoLabels,
     Reading,
     Rejected,
-    column,
     quoted,
 )
 from regraft.errors import DataError, TableError
@@ -72,8 +72,16 @@ def with_labels_beside(table: ImageTable, files: Sequence[str]) -> ImageTable:
     True
     """
     found = [one for file in files if (one := _matched(table, file)) is not None]
+    labelled = [one for one in found if one.has_labels]
+    are_parts = len({one.split for one in labelled} - {None}) > 1  # train.csv and test.csv
+    readings = list(table.readings)
+    for one in labelled:
+        table, words = _added(table, one, says_split=are_parts)
+        if words:
+            readings += [_reading(table, one, words), *_told_once(one, readings)]
+    table = replace(table, readings=tuple(readings))
     for one in found:
-        table = _added(table, one, n_tables=len(found)) if one.has_labels else _named(table, one)
+        table = table if one.has_labels else _named(table, one)
     return table
 
 
@@ -95,7 +103,7 @@ class _Matched:
     def split(self) -> str | None:
         """That the table's own name says: train.csv."""
         name = split_name(os.path.splitext(os.path.basename(self.file))[0])
-        return name.split if name and name.split in SPLIT_NAMES.values() else None
+        return name.split if name and name.split in SPLITS else None
 
     def said(self, role: str, path: str) -> str | None:
         row = self.row_of.get(path)
@@ -124,32 +132,45 @@ def _matched(table: ImageTable, file: str) -> _Matched | None:
     return _Matched(file, rows, rows.known, row_of, missing) if is_of_these else None
 
 
-def _added(table: ImageTable, found: _Matched, *, n_tables: int) -> ImageTable:
-    """The labels and splits of one table, where there are none yet."""
+def _added(table: ImageTable, found: _Matched, *, says_split: bool) -> tuple[ImageTable, str]:
+    """With the labels and splits of one table, where there are none; and how many, in words."""
     _refuse_other_labels(table, found)
-    labels, splits, n_new = table.labels.copy(), table.splits.copy(), 0
+    labels, splits = table.labels.copy(), table.splits.copy()
     for i, path in enumerate(table.paths):
-        if labels[i] is None and (label := found.said("label", path)) is not None:
-            labels[i] = label
-            n_new += 1
-        if splits[i] is None and path in found.row_of:
-            cell = (found.said("split", path) or "").lower()
-            splits[i] = SPLIT_NAMES.get(cell) or (found.split if n_tables > 1 else None)
-    if not n_new:
-        return table
-    words = f"the labels of {count(n_new, 'image')} are read from {table.shown(found.file)}"
-    reading = Reading("label-file", words, f"give that file itself, with {_OPTION}, if it errs")
+        if path not in found.row_of:
+            continue
+        cell = (found.said("split", path) or "").lower()
+        labels[i] = labels[i] or found.said("label", path)
+        splits[i] = splits[i] or SPLIT_NAMES.get(cell) or (found.split if says_split else None)
+    new = {
+        name: int((after != before).sum())
+        for name, after, before in (
+            ("label", labels, table.labels),
+            ("split", splits, table.splits),
+        )
+    }
+    words = " and ".join(f"the {name}s of {count(n, 'image')}" for name, n in new.items() if n)
+    if not words:
+        return table, ""
     missing = [
         Rejected(path, f"is listed in {table.shown(found.file)}, but is not there", "add the file")
         for path in found.missing
     ]
-    return replace(
-        table,
-        labels=column(labels),
-        splits=column(splits),
-        rejected=tuple(sorted((*table.rejected, *missing))),
-        readings=(*table.readings, reading, *found.columns.readings, *found.rows.readings),
-    )
+    rejected = tuple(sorted((*table.rejected, *missing)))
+    return replace(table, labels=labels, splits=splits, rejected=rejected), words
+
+
+def _reading(table: ImageTable, found: _Matched, words: str) -> Reading:
+    file = table.shown(found.file)
+    cure = f"if it is not meant so, move it away, or give the file itself with {_OPTION}"
+    return Reading("label-file", f"{words} are read from {file}", cure, file)
+
+
+def _told_once(found: _Matched, readings: Sequence[Reading]) -> list[Reading]:
+    """How a table's columns were read; once, where it is the same in each of several."""
+    told = {reading.words.partition(": ")[2] for reading in readings}
+    own = (*found.columns.readings, *found.rows.readings)
+    return [reading for reading in own if reading.words.partition(": ")[2] not in told]
 
 
 _OPTION = "--label-column NAME"
@@ -160,6 +181,9 @@ def _named(table: ImageTable, found: _Matched) -> ImageTable:
     file = table.shown(found.file)
     n, why = len(found.row_of), found.rows.no_labels or found.columns.why_no_labels()
     if table.n_unlabelled < len(table):
+        pairs = zip(table.paths, table.labels, strict=True)
+        if all(label is None for path, label in pairs if path in found.row_of):
+            return table  # a list of the images that nobody has labelled
         words = f"{file} names {count(n, 'image')}, but the classes are those of the folders"
         cure = f"if one of its columns is the class, give that file itself, with {_OPTION}"
         return replace(table, readings=(*table.readings, Reading("label-file", words, cure)))

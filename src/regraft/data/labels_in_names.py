@@ -114,11 +114,22 @@ def hint(paths: Iterable[str]) -> str:
 
 
 def why_not_by_folder(paths: Iterable[str]) -> NoLabels | None:
-    """What to say of images without class folders whose names seem to hold labels."""
+    """What to say of images without class folders whose names seem to hold labels.
+
+    Where that is so in some of their folders only, the largest of those is to be given.
+    """
     listed = list(paths)
-    if not (cure := hint(listed)):
-        return None
-    return NoLabels(
-        f"no folder is a class; but names such as {os.path.basename(listed[0])!r} seem to say it",
-        cure.removeprefix("; or "),
-    )
+    if cure := hint(listed):
+        return NoLabels(_seem(listed), cure.removeprefix("; or "))
+    by_folder: dict[str, list[str]] = {}
+    for path in listed:
+        by_folder.setdefault(os.path.dirname(path), []).append(path)
+    for folder, inside in sorted(by_folder.items(), key=lambda item: -len(item[1])):
+        if cure := hint(inside):
+            return NoLabels(_seem(inside), f"give {folder} with {cure.removeprefix('; or ')}")
+    return None
+
+
+def _seem(paths: list[str]) -> str:
+    name = os.path.basename(paths[0])
+    return f"no folder is a class; but names such as {name!r} seem to say it"

@@ -7,16 +7,15 @@ table (``readings``), and what could be meant in two ways is refused with what t
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from itertools import combinations
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
-from regraft.data.cells import composed, name_of
-from regraft.data.split_names import EVAL, SplitName, is_container, split_name
+from regraft.data.cells import name_of
+from regraft.data.split_folders import splits_among
+from regraft.data.split_names import are_parts, is_container, split_name
 from regraft.data.table import SPLIT_NAMES, SPLITS, NoLabels, Reading, first_few, quoted
 from regraft.data.tree import Folder
-from regraft.errors import TableError
+from regraft.data.unclear_layouts import nested_alike, refuse_unclear
 
 
 class Part(NamedTuple):
@@ -79,9 +78,9 @@ def layout_of(top: Folder) -> Layout:
             Part(below, None, None) for folder in top.folders for below in folder.all_below()
         ]
     else:
-        _refuse_unclear(top)
+        refuse_unclear(top)
         layout.classes = [Part(folder, label_of(folder), None) for folder in top.folders]
-        layout.readings += _nested_alike(top)
+        layout.readings += nested_alike(top)
     return layout
 
 
@@ -126,7 +125,9 @@ def _is_split(folder: Folder) -> bool:
 
 def _are_containers(top: Folder) -> bool:
     """Whether folders say what kind of files they hold and nothing of a class: images, part_2."""
-    return len(top.filled) > 1 and all(is_container(f.name) and f.is_flat for f in top.filled)
+    names = [folder.name for folder in top.filled]
+    are_they = are_parts(names) or all(map(is_container, names))
+    return len(names) > 1 and are_they and all(folder.is_flat for folder in top.filled)
 
 
 def why_no_labels(layout: Layout) -> NoLabels | None:
@@ -150,49 +151,6 @@ def why_no_labels(layout: Layout) -> NoLabels | None:
 
 
 # Splits.
-
-
-def splits_among(folders: list[Folder]) -> dict[Folder, str]:
-    """Folders that are splits, with the split; none if they read better as classes.
-
-    A name that says nothing but a split is one. A name with other words too is one if another
-    folder has the same words and another split, or the same folders in it. If none of them holds
-    folders, and there are others that hold images, they are classes.
-    """
-    named = {folder: name for folder in folders if (name := split_name(folder.name))}
-    plain = {folder: name for folder, name in named.items() if not name.rest}
-    taken = {name.split for name in plain.values()}
-    others = {f: name for f, name in named.items() if name.rest and name.split not in taken}
-    known = plain | {
-        folder: name
-        for folder, name in others.items()
-        if any(_are_alike(folder, other, named) for other in (plain | others))
-    }
-    filled = [folder for folder in folders if folder.n_images]
-    if not any(folder.folders for folder in known) and not all(f in known for f in filled):
-        return {}
-    return _resolved(known)
-
-
-def _are_alike(one: Folder, other: Folder, named: dict[Folder, SplitName]) -> bool:
-    """Whether two names say different splits of one thing."""
-    if named[one].split == named[other].split:
-        return False
-    names, others = ({_inner_name(f) for f in folder.filled} for folder in (one, other))
-    shares_classes = 2 * len(names & others) > min(len(names), len(others))
-    return named[one].rest == named[other].rest or shares_classes
-
-
-def _inner_name(folder: Folder) -> str:
-    return composed(folder.name).casefold()
-
-
-def _resolved(known: dict[Folder, SplitName]) -> dict[Folder, str]:
-    """'eval' is the test where there is no other, else val, else nothing."""
-    splits = {name.split for name in known.values()}
-    free = next((split for split in ("test", "val") if split not in splits), None)
-    meant = {folder: free if n.split == EVAL else n.split for folder, n in known.items()}
-    return {folder: split for folder, split in meant.items() if split is not None}
 
 
 def _read_splits(top: Folder, layout: Layout) -> None:
@@ -288,116 +246,3 @@ def _read_classes_of_splits(
     layout.readings.append(
         _of_splits(f"each class folder holds splits: {first_few(read_as)}, and so on")
     )
-
-
-# What could be meant in two ways.
-
-
-def _refuse_unclear(top: Folder) -> None:
-    """Refuse folders that would become classes and are named like something else."""
-    for check in (
-        _refuse_data_sets, _refuse_flat_splits, _refuse_wordy_split, _refuse_copy, _refuse_tasks,
-    ):  # fmt: skip
-        check(top)
-
-
-def _refuse_data_sets(top: Folder) -> None:
-    """A folder that holds splits, beside others: a data set of its own."""
-    inner = [
-        below
-        for folder in top.filled
-        for below in folder.all_below()
-        if len(set(splits_among(below.folders).values())) > 1
-    ]
-    if inner:
-        splits = [folder.name for folder in splits_among(inner[0].folders)]
-        several = len(inner) > 1
-        _refuse(
-            top,
-            f"{quoted(os.path.relpath(f.path, top.path) for f in inner)} "
-            f"{'hold' if several else 'holds'} splits of {'their' if several else 'its'} own "
-            f"({quoted(splits)}); as classes, they would all be taken together",
-            f"give {'one of them' if several else 'that folder'}: {inner[0].path}"
-            + ("; or put all images into one DATA/<split>/<class>" if several else ""),
-        )
-
-
-def _refuse_flat_splits(top: Folder) -> None:
-    """'train' and 'test' without classes in them, beside others that hold images."""
-    names = {folder: name for folder in top.filled if (name := split_name(folder.name))}
-    splits = [folder.name for folder, name in names.items() if not name.rest]
-    if len({name.split for name in names.values() if not name.rest}) > 1:
-        others = [folder.name for folder in top.filled if folder.name not in splits]
-        _refuse(
-            top,
-            f"{quoted(splits)} read like splits, but no folder of a class is in them, and "
-            f"{quoted(others)} beside them {'holds' if len(others) == 1 else 'hold'} images too",
-            "for splits, put the images of each class into a folder of its own "
-            f"({splits[0]}/<class>/...) and move the others away; "
-            "for classes, give the folders other names",
-        )
-
-
-def _refuse_wordy_split(top: Folder) -> None:
-    """'seg_train', which holds folders only, beside folders that are no splits."""
-    for folder in top.filled:
-        name = split_name(folder.name)
-        if name and name.rest and not folder.images and len(top.filled) > 1:
-            inside = quoted((f.name for f in folder.filled), at_most=3)
-            _refuse(
-                top,
-                f"{folder.name!r} may be a split or a class: its name says {name.split}, and it "
-                f"holds folders ({inside}), but nothing beside it is a split like it",
-                f"if it is a split, give it alone: {folder.path}, or rename it {name.split}; "
-                "if it is a class, give it another name",
-            )
-
-
-def _refuse_copy(top: Folder) -> None:
-    """A folder beside the classes that holds them once more."""
-    names = {_inner_name(folder) for folder in top.filled}
-    for folder in top.filled:
-        for below in folder.all_below():
-            shared = [f.name for f in below.filled if _inner_name(f) in names]
-            if len(shared) > 1:
-                _refuse(
-                    top,
-                    f"{folder.name!r} beside the classes holds folders of their names "
-                    f"({quoted(shared, at_most=3)}); as a class, it would be all of them once more",
-                    f"give that folder alone: {below.path}; or move it away",
-                )
-
-
-def _refuse_tasks(top: Folder) -> None:
-    """'images' beside 'annotations', with folders in them."""
-    if len(top.filled) > 1 and all(is_container(folder.name) for folder in top.filled):
-        first = max(top.filled, key=lambda folder: folder.n_images)
-        _refuse(
-            top,
-            f"its folders ({quoted(f.name for f in top.filled)}) say what kind of files they "
-            "hold, not which class their images are of",
-            f"give the folder of the images alone: {first.path}",
-        )
-
-
-def _refuse(top: Folder, rule: str, cure: str) -> NoReturn:
-    raise TableError(rule, place=top.path, cure=cure)
-
-
-def _nested_alike(top: Folder) -> list[Reading]:
-    """Two 'classes' that hold the same folders: are those the classes?"""
-    holders = [folder for folder in top.filled if len(folder.filled) > 1 and not folder.images]
-    for one, other in combinations(holders[:20], 2):
-        shared = {f.name for f in one.filled} & {f.name for f in other.filled}
-        named = sorted(name for name in shared if any(letter.isalpha() for letter in name))
-        if len(named) > 1 and 2 * len(shared) > max(len(one.filled), len(other.filled)):
-            words = (
-                f"{one.name!r} and {other.name!r} are read as classes, and the folders of the "
-                f"same names in both ({quoted(named, at_most=3)}) as parts of them"
-            )
-            cure = (
-                f"if those are the classes, give one folder ({one.path}), or put the images "
-                f"together as DATA/{named[0]}, DATA/{named[1]}"
-            )
-            return [Reading("nested-classes", words, cure)]
-    return []

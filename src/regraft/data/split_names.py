@@ -35,8 +35,11 @@ _GLUED = re.compile(
 _CONTAINERS = _FILLERS - {"x", "y", "the", "of", "for", "and"} | frozenset(
     """label labels mask masks annotation annotations segmentation segmentations groundtruth gt
     target targets input inputs output outputs xml json txt csv bbox bboxes boxes
-    class object""".split()  # noqa: SIM905
+    """.split()  # noqa: SIM905
 )
+_BESIDE_CONTAINERS = frozenset(("class", "object"))  # 'SegmentationClass'
+# What numbered parts of one set are called: 'images_1', 'HAM10000_images_part_2', 'data_batch_3'.
+_PARTS = frozenset(("part", "parts", "images", "imgs", "data", "batch", "chunk", "archive"))
 
 
 class SplitName(NamedTuple):
@@ -76,13 +79,33 @@ def is_container(name: str) -> bool:
 
     Examples
     --------
-    >>> is_container("JPEGImages"), is_container("labels"), is_container("ants")
-    (True, True, False)
+    >>> is_container("JPEGImages"), is_container("SegmentationClass"), is_container("part_1")
+    (True, True, True)
+    >>> is_container("ants"), is_container("Class 1"), is_container("label_0")
+    (False, False, False)
     """
     words = words_of(name)
+    if any(word.isdigit() for word in words):
+        return are_parts([name])
     return any(w in _CONTAINERS for w in words) and all(
-        w in _CONTAINERS or w.isdigit() for w in words
+        w in _CONTAINERS or w in _BESIDE_CONTAINERS for w in words
     )
+
+
+def are_parts(names: list[str]) -> bool:
+    """Whether names are those of numbered parts of one set; of a single name, if it says no more.
+
+    Examples
+    --------
+    >>> are_parts(["HAM10000_images_part_1", "HAM10000_images_part_2"]), are_parts(["a1", "a2"])
+    (True, False)
+    """
+    plain = {tuple(word for word in words_of(name) if not word.isdigit()) for name in names}
+    if len(plain) != 1 or not all(any(w.isdigit() for w in words_of(name)) for name in names):
+        return False
+    (words,) = plain
+    is_part = any(word in _PARTS for word in words)
+    return is_part and (len(names) > 1 or all(word in _PARTS for word in words))
 
 
 def words_of(name: str) -> list[str]:

@@ -85,7 +85,8 @@ def labelled_roles(table: ImageTable) -> Roles:
 
 
 def _naming_what_was_left_out(error: SplitError, table: ImageTable) -> SplitError:
-    """The same refusal, with the folders that might have been the missing split."""
+    """The same refusal, with the folders that might have been the missing split, and what to give
+    instead."""
     strays = [table.shown(one.path) for one in table.skipped if one.kind == "stray-folder"]
     outside = {os.path.dirname(one.path) for one in table.skipped if one.kind == "unlabelled"}
     told, cures = [], []
@@ -96,15 +97,20 @@ def _naming_what_was_left_out(error: SplitError, table: ImageTable) -> SplitErro
         flat = sorted(map(table.shown, outside))
         told.append(f"the images straight in {quoted(flat)} have no class")
         cures.append("to report on them, put them into folders of their classes")
-    if not told:
-        return error
-    teaching = table.shown(
-        os.path.commonpath(table.paths[table.splits == "train"].tolist() or [""])
-    )
-    cures.append(
-        error.cure.replace("the train folder itself", f"the train folder itself, {teaching}")
-    )
+    cures.append(_giving_what_teaches(error.cure, table))
     return SplitError("; ".join([error.rule, *told]), cure=";\n".join(cures), **error.facts)
+
+
+def _giving_what_teaches(cure: str, table: ImageTable) -> str:
+    """The cure with the path of the train folder, or of the table that labels it."""
+    files = [reading.file for reading in table.readings if reading.file]
+    paths = table.paths[table.splits == "train"].tolist()
+    if files:
+        return cure.replace("the train folder itself", f"the table itself, {files[0]}")
+    if not table.root or not paths:
+        return cure
+    folder = table.shown(os.path.commonpath([os.path.dirname(path) for path in paths]))
+    return cure.replace("the train folder itself", f"the train folder itself, {folder}")
 
 
 def _is(names: Sequence[str]) -> str:
