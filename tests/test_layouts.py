@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from regraft.data.sources import read_table
-from regraft.errors import ConfigError, DataError
+from regraft.errors import ConfigError, DataError, UsageError
 from regraft.record.configuration import RunConfig
 from regraft.workflows import survey
 from regraft.workflows.preparation import read, refuse_unlearnable
@@ -309,6 +309,10 @@ MANIFESTS = [
              "0,p/1.jpg,ants,train\n1,p/3.jpg,bees,train\n0,p/2.jpg,ants,test\n",
              counts={"train": {"ants": 1, "bees": 1}, "test": {"ants": 1, "bees": 0}},
              told="'data set' is read as the split"),
+    manifest("paths in train and test, no split column", images=each("train", "test"),
+             content="path,label\n" + "".join(f"{n},{n.split('/')[1]}\n" for n in each("train",
+             "test")),
+             counts={None: {"ants": 4, "bees": 2}}, told="called 'test', 'train'.*divided anew"),
     manifest("two label columns", "path,label,class\np/1.jpg,a,b\n",
              refused="could all be the label",
              cure="--label-column label or --label-column class"),
@@ -521,3 +525,10 @@ def test_two_tables_that_differ_are_refused(tmp_path):
     case = Case("", flat(""), files={"a.csv": TABLE, "b.csv": other})
     with pytest.raises(DataError, match="said twice"):
         read_table(planted(case, tmp_path))
+
+
+def test_columns_for_a_folder_that_holds_a_manifest_say_to_give_that(tmp_path):
+    case = Case("", IMAGES, files={"labels.csv": TABLE.replace("label", "lbl")})
+    with pytest.raises(UsageError, match="manifest only") as caught:
+        read_table(planted(case, tmp_path), label_column="lbl")
+    assert caught.value.cure == f"give the manifest itself: {tmp_path / 'labels.csv'}"

@@ -42,13 +42,10 @@ class Finder:
     """
 
     def __init__(self, images: Iterable[str], root: str, *, near: str = "") -> None:
-        self._root, self._near = root, near
-        self._by_name: dict[str, list[str]] = {}
-        self._by_stem: dict[str, list[str]] = {}
-        for path in images:
-            name = _folded(os.path.basename(path))
-            self._by_name.setdefault(name, []).append(path)
-            self._by_stem.setdefault(os.path.splitext(name)[0], []).append(path)
+        start = len(root.rstrip(os.sep)) + 1 if root else 0
+        self._parts = [(path, _folded(path[start:]).split(os.sep)) for path in images]
+        self._start, self._near = start, near
+        self._indexes: dict[tuple[int, bool], dict[str, list[str]]] = {}
 
     @classmethod
     def below(cls, folder: str, *, near: str = "") -> Finder:
@@ -62,10 +59,10 @@ class Finder:
     def find(self, listed: str) -> list[str]:
         """The images that a listed path can mean: none, one, or several."""
         key = _folded(_with_slashes(listed.strip()))
-        name = key.rpartition("/")[2]
-        fits = [p for p in self._by_name.get(name, ()) if self._ends(p, key)]
-        if not fits and not has_image_name(name):
-            fits = [p for p in self._by_stem.get(name, ()) if self._ends(p, key, no_suffix=True)]
+        n_parts = key.count("/") + 1
+        fits = self._index(n_parts, has_suffix=True).get(key, [])
+        if not fits and not has_image_name(key):
+            fits = self._index(n_parts, has_suffix=False).get(key, [])
         return self._best(fits, listed) if len(fits) > 1 else fits
 
     def find_of_another_computer(self, listed: str, n_shared: int) -> list[str]:
@@ -80,10 +77,18 @@ class Finder:
             fits = closer
         return fits
 
-    def _ends(self, path: str, key: str, *, no_suffix: bool = False) -> bool:
-        known = _folded(os.path.relpath(path, self._root or "."))
-        known = os.path.splitext(known)[0] if no_suffix else known
-        return ("/" + known).endswith("/" + key)
+    def _index(self, n_parts: int, *, has_suffix: bool) -> dict[str, list[str]]:
+        """The images by the last parts of their paths; made once for each number of parts."""
+        index = self._indexes.get((n_parts, has_suffix))
+        if index is None:
+            index = self._indexes[n_parts, has_suffix] = {}
+            for path, parts in self._parts:
+                if len(parts) >= n_parts:
+                    key = "/".join(parts[-n_parts:])
+                    index.setdefault(key if has_suffix else os.path.splitext(key)[0], []).append(
+                        path
+                    )
+        return index
 
     def _best(self, fits: list[str], listed: str) -> list[str]:
         """Those of exactly these letters, in the folder that the table is of; else all."""
@@ -94,7 +99,7 @@ class Finder:
 
     def _is_near(self, path: str) -> bool:
         meant = split_name(self._near)
-        folders = os.path.relpath(path, self._root or ".").split(os.sep)[:-1]
+        folders = path[self._start :].split(os.sep)[:-1]
         names = [split_name(folder) for folder in folders]
         return self._near in folders or (
             meant is not None and any(n is not None and n.split == meant.split for n in names)
@@ -141,6 +146,8 @@ def located(
             found[row] = fits[0]
         elif fits:
             unclear[row] = fits
+            if len(unclear) > _SAMPLE and not found:
+                break  # it will be refused, and each of them takes its time
     if unclear and not found:
         _refuse_unclear(source, listed, unclear)
     if found:

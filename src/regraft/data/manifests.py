@@ -22,6 +22,7 @@ from regraft.data.located import Finder, located
 from regraft.data.one_hot import OneHot
 from regraft.data.several_labels import refuse_several
 from regraft.data.source_forms import MANIFEST_SUFFIXES, refuse_source
+from regraft.data.split_names import split_name
 from regraft.data.table import SPLIT_NAMES, ImageTable, NoLabels, Reading, column, first_few, quoted
 from regraft.data.tidying import check_text, in_order, without_missing, without_repeats
 from regraft.errors import TableError
@@ -154,6 +155,7 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
         check_text({value for value in rows[role] if value is not None}, role, source)
     refuse_several(rows["label"], source)
     paths, readings = _full_paths(source, rows), [*rows.known.readings, *rows.readings]
+    readings += _splits_unsaid(source, rows)
     if check_files:
         paths, found = located(source, [str(path) for path in rows["path"]], paths)
         readings += found
@@ -322,6 +324,22 @@ def _find_names(source: str, columns: Columns, first: Sequence[Any]) -> None:
         columns.places["path"] = found[0]
         words = f"{source}: {columns.names[found[0]]!r} is read as the path, for images have it"
         columns.readings.append(Reading("columns", words, "--path-column NAME if another is meant"))
+
+
+def _splits_unsaid(source: str, rows: Rows) -> list[Reading]:
+    """That the folders of the paths are called after splits, and no column says them."""
+    if "label" not in rows.columns or "split" in rows.columns:
+        return []
+    folders = {os.path.dirname((path or "").replace("\\", "/")) for path in rows["path"]}
+    names = {name for folder in folders for name in folder.split("/")}
+    found = {name: split.split for name in names if (split := split_name(name)) and not split.rest}
+    if len(set(found.values())) < 2:
+        return []
+    words = (
+        f"{source}: its paths lie in folders called {quoted(sorted(found))}, but no column says "
+        "the split; if it is to be trained on, all of it is divided anew"
+    )
+    return [Reading("columns", words, "add a column split to keep the division")]
 
 
 def _full_paths(source: str, rows: Rows) -> list[str]:

@@ -16,7 +16,7 @@ from regraft.data.image_files import has_image_name, looks_like_image, why_not_a
 from regraft.data.labels_in_names import labelled_by_name
 from regraft.data.manifests import is_manifest, read_manifest, read_paths
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, refuse_source
-from regraft.data.table import ImageTable, NoLabels, Reading
+from regraft.data.table import ImageTable, NoLabels, Reading, first_few
 from regraft.errors import TableError, UsageError
 
 
@@ -129,7 +129,9 @@ def _read(
         return of_manifest(source, **columns)
     if any(columns.values()):
         raise UsageError(
-            "columns can be named for a manifest only", place=source, cure="leave them out"
+            "columns can be named for a manifest only",
+            place=source,
+            cure=_give_manifest(source) or "leave them out",
         )
     if is_folder:
         return of_folder(source, source=source)
@@ -140,6 +142,15 @@ def _read(
     if not _is_image_file(source):
         refuse_source(source, "is neither a folder, a manifest, an archive nor an image")
     return replace(ImageTable.from_paths([source]), source=source)
+
+
+def _give_manifest(folder: str) -> str:
+    """What to give where a folder was, and holds a manifest; '' if it holds none."""
+    if not os.path.isdir(folder):
+        return ""
+    files = (os.path.join(folder, name) for name in sorted(os.listdir(folder)))
+    found = [file for file in files if os.path.isfile(file) and is_manifest(file)]
+    return f"give the manifest itself: {first_few(found)}" if found else ""
 
 
 def _of_archive(
