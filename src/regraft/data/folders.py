@@ -192,7 +192,7 @@ class _Found:
         self.labels += [label] * len(listing.images)
         self.splits += [split] * len(listing.images)
         self.skipped += listing.skipped
-        self.rejected += listing.rejected
+        self.rejected += [bad._replace(label=label) for bad in listing.rejected]
 
     def add_all_below(self, listing: _Listing, label: str | None, split: str | None) -> None:
         """A folder and all below it."""

@@ -28,6 +28,7 @@ from regraft.images.facts_table import FactsTable
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.record.configuration import RunConfig
+from regraft.workflows.lesson import require_two_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,7 @@ def prepare(
     clock = Clock()
     table = read(config)
     if needs_splits:
-        _refuse_one_class(table)
+        require_two_classes(table, table.classes)
     clock.lap("table")
     seen = see(config, table, clock=clock, offline=offline, listener=listener)
     divided = divide(config, seen.extraction.table, seen.extraction.facts, needs_splits)
@@ -245,17 +246,6 @@ def _of_first_copy(digests: list[bytes], copies: Duplicates) -> list[bytes]:
     for unit, digest in zip(units, digests, strict=True):
         smallest[unit] = min(digest, smallest.get(unit, digest))
     return [smallest[unit] for unit in units]
-
-
-def _refuse_one_class(table: ImageTable) -> None:
-    """Before any picture is read; the method looks again at those that can be."""
-    classes = {label for label in table.labels if label is not None}
-    if len(classes) == 1:
-        raise TableError(
-            f"training needs images of at least 2 classes, got 1: {classes.pop()!r}",
-            place=table.source,
-            cure="one folder per class: DATA/<class>/... or DATA/train/<class>/...",
-        )
 
 
 def _nothing_readable(config: RunConfig, given: ImageTable, table: ImageTable) -> TableError:
