@@ -15,6 +15,7 @@ from regraft.checks.finding import Finding, Severity
 from regraft.data.labels_in_names import hint
 from regraft.data.splits import check_groups_across
 from regraft.data.table import ImageTable, Skipped, first_few, quoted, unknown_classes
+from regraft.data.unread import unread_classes
 from regraft.wording import count
 
 FEW_IMAGES, VERY_FEW_IMAGES = 10, 2  # of a class in train: below, a note; a warning
@@ -73,6 +74,21 @@ def rejected(case: TableCase) -> Iterator[Finding]:
             "they are left out, so the result says nothing about images like them",
             first_few(dict.fromkeys(entry.mend for entry in entries), at_most=3),
             tuple(case.table.shown(entry.path) for entry in entries),
+        )
+
+
+def unread(case: TableCase) -> Iterator[Finding]:
+    """Classes that nothing is left of."""
+    if lost := unread_classes(case.table):
+        files = [bad for entries in lost.values() for bad in entries]
+        yield Finding(
+            "class-unreadable",
+            "warning",
+            f"{count(len(lost), 'class', 'classes')} of which no image can be read: "
+            f"{first_few(f'{label!r} ({len(entries):,})' for label, entries in lost.items())}",
+            "it is neither learnt nor scored, and a model without it never answers it",
+            first_few(dict.fromkeys(bad.mend for bad in files), at_most=3),
+            tuple(bad.path for bad in files),
         )
 
 
@@ -359,6 +375,7 @@ def findings_of(left_out: Iterable[Skipped]) -> Iterator[Finding]:
 
 TABLE_CHECKS = (
     rejected,
+    unread,
     unknown_in_reported,
     one_class,
     groups_across,

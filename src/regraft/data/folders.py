@@ -189,7 +189,7 @@ class _Rows:
         self.labels += [label] * len(folder.images)
         self.splits += [split] * len(folder.images)
         self.skipped += folder.skipped
-        self.rejected += folder.rejected
+        self.rejected += [bad._replace(label=label) for bad in folder.rejected]
 
     def add_all_below(self, folder: Folder, label: str | None, split: str | None) -> None:
         """A folder and all below it."""

@@ -65,11 +65,18 @@ class NoLabels(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """An entry that should be an image but cannot be opened as a file, and how to mend it."""
+    """An entry that should be an image but cannot be read, and how to mend it; its label if known.
+
+    Examples
+    --------
+    >>> Rejected("bees/1.jpg", "the file is empty", "copy it again", "bees").label
+    'bees'
+    """
 
     path: str
     reason: str
     mend: str
+    label: str | None = None
 
 
 Entry = TypeVar("Entry", Skipped, Rejected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.checks.duplicates import connected
+from regraft.data.labels_in_names import hint
 from regraft.data.splits import Roles, roles
 from regraft.data.table import ImageTable, check_known_classes, no_labels_error, quoted
-from regraft.errors import SplitError
+from regraft.data.unread import why_no_more_classes
+from regraft.errors import SplitError, TableError
 
 if TYPE_CHECKING:
     from regraft.workflows.preparation import Prepared
@@ -62,11 +64,69 @@ def lesson_of(prepared: Prepared) -> Lesson:
     table = prepared.table
     found = labelled_roles(table)
     classes = sorted({str(label) for label in table.labels[found.train]})
-    scored = [str(label) for label in table.labels[found.reports] if label is not None]
-    check_known_classes(scored, classes, place=f"{found.reported} split of {table.source!r}")
+    require_two_classes(table, classes)
+    _require_taught(table, found, classes)
     y = np.searchsorted(classes, table.labels.astype(str)).astype(np.intp)
     units = units_of(prepared.copies.unit, table.groups, found.train)
     return Lesson(found, y, classes, units)
+
+
+def refuse_unlearnable(table: ImageTable) -> None:
+    """What no training can use, before any picture is read; the method looks again at the rest.
+
+    Raises
+    ------
+    TableError, SplitError
+        No labels, one class only, nothing that teaches or nothing that is reported.
+    """
+    if table.has_splits or table.n_unlabelled == len(table):
+        labelled_roles(table)
+    require_two_classes(table, table.classes)
+
+
+def require_two_classes(table: ImageTable, classes: Collection[str]) -> None:
+    """Refuse one class alone, and say what became of others; none at all is said elsewhere.
+
+    It is asked before any picture is read, and again of those that can be.
+
+    Raises
+    ------
+    TableError
+        With ``error.rejected`` and ``error.skipped``, as the table has them.
+    """
+    if len(classes) != 1:
+        return
+    cure = "one folder per class: DATA/<class>/... or DATA/train/<class>/..." + hint(table.paths)
+    if table.rejected:
+        cure = f"replace the files that cannot be read (regraft check names them all); or {cure}"
+    raise TableError(
+        f"training needs images of at least 2 classes, got 1: {next(iter(classes))!r}"
+        + why_no_more_classes(table),
+        place=table.source,
+        cure=cure,
+        rejected=table.rejected,
+        skipped=table.skipped,
+    )
+
+
+def _require_taught(table: ImageTable, found: Roles, classes: list[str]) -> None:
+    """Refuse classes that are scored but not learnt, and name their files that cannot be read."""
+    scored = [str(label) for label in table.labels[found.reports] if label is not None]
+    place = f"{found.reported} split of {table.source!r}"
+    try:
+        check_known_classes(scored, classes, place)
+    except TableError as error:
+        bad = [bad for bad in table.as_shown(table.rejected) if bad.label in error.labels]
+        if not bad:
+            raise
+        raise TableError(
+            f"{error.rule} {len(bad):,} of the files that cannot be read are of "
+            f"{'it' if len(error.labels) == 1 else 'them'}: {bad[0].path}: {bad[0].reason}",
+            place=place,
+            cure="replace the files that cannot be read (regraft check names them all); "
+            "or leave the class out",
+            **error.facts,
+        ) from None
 
 
 def labelled_roles(table: ImageTable) -> Roles:

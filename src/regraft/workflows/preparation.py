@@ -18,7 +18,7 @@ from regraft.backbones import catalog
 from regraft.checks.duplicates import Compared, Duplicates, compare
 from regraft.checks.finding import Finding
 from regraft.checks.findings import find_problems
-from regraft.data import labels_in_names, splits
+from regraft.data import splits
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable
 from regraft.errors import TableError
@@ -28,7 +28,7 @@ from regraft.images.facts_table import FactsTable
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.record.configuration import RunConfig
-from regraft.workflows.lesson import labelled_roles
+from regraft.workflows.lesson import refuse_unlearnable
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,26 +248,6 @@ def _of_first_copy(digests: list[bytes], copies: Duplicates) -> list[bytes]:
     for unit, digest in zip(units, digests, strict=True):
         smallest[unit] = min(digest, smallest.get(unit, digest))
     return [smallest[unit] for unit in units]
-
-
-def refuse_unlearnable(table: ImageTable) -> None:
-    """What no training can use, before any picture is read; the method looks again at the rest.
-
-    Raises
-    ------
-    TableError, SplitError
-        No labels, one class only, nothing that teaches or nothing that is reported.
-    """
-    if table.has_splits or table.n_unlabelled == len(table):
-        labelled_roles(table)
-    classes = {label for label in table.labels if label is not None}
-    if len(classes) == 1:
-        raise TableError(
-            f"training needs images of at least 2 classes, got 1: {classes.pop()!r}",
-            place=table.source,
-            cure="one folder per class: DATA/<class>/... or DATA/train/<class>/..."
-            + labels_in_names.hint(table.paths),
-        )
 
 
 def _nothing_readable(config: RunConfig, given: ImageTable, table: ImageTable) -> TableError:
