@@ -1,7 +1,8 @@
-"""A manifest as a table: a CSV, TSV or Parquet file that lists images, one per row.
+"""A manifest as a table: a file that lists images, one per row, with what it says of each.
 
-Text manifests are read by the csv module, not by polars: it keeps the line numbers that messages
-need and names that are not UTF-8, and it streams. polars reads Parquet, where it is installed.
+Its dialect, its columns and its files are found elsewhere (`dialects`, `columns`, `located`); here
+they become rows. Text is read by the csv module, not by polars: it keeps the line numbers that
+messages need and names that are not UTF-8, and it streams. polars reads Parquet, if installed.
 """
 
 from __future__ import annotations
@@ -37,13 +38,15 @@ def read_manifest(
     group_column: str | None = None,
     check_files: bool = True,
 ) -> ImageTable:
-    """The images that a CSV, TSV or Parquet file lists, one per row.
+    """The images that a CSV, TSV, JSON-lines or Parquet file or a text list holds, one per row.
 
-    Columns are found by their names in any case (`COLUMN_NAMES`) or are given. Paths are relative
-    to the manifest's folder or absolute. Labels are text as written ('007' stays '007'). Splits
+    Columns are found by their names in any case (`COLUMN_NAMES`), by less usual names or what is in
+    the first row, which is told in ``table.readings``, or are given; without a first line of names
+    they are called 1, 2, 3. Paths are relative to the manifest's folder or absolute; files that are
+    not there are looked for (see `located`). Labels are text as written ('007' stays '007'). Splits
     have the same names as folders have. What is a name and what is none is said once, in `cells`:
     blanks at the ends are no part of it, and an empty cell, blanks, null and NaN are None. Text is
-    UTF-8 (or UTF-16 with its mark), separated by commas, semicolons or tabs.
+    UTF-8 or UTF-16, separated by commas, semicolons, tabs or bars (see `dialects`).
 
     Parameters
     ----------
@@ -56,8 +59,9 @@ def read_manifest(
     Raises
     ------
     TableError
-        If the manifest cannot be read, a column is missing or ambiguous, a split is unknown, one
-        path has two different labels, splits or groups, or no listed file exists.
+        If the manifest cannot be read, a column is missing or ambiguous, a split is unknown, a
+        cell holds several labels, one path has two different labels, splits or groups, or no
+        listed file exists.
 
     Examples
     --------
