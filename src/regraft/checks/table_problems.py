@@ -249,7 +249,7 @@ def readings(case: TableCase) -> Iterator[Finding]:
         )
 
 
-_DOUBTFUL = ("nested-classes", "zip-names")
+_DOUBTFUL = ("nested-classes", "boxes", "zip-names")
 
 
 def in_no_split(case: TableCase) -> Iterator[Finding]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from regraft.data.table import NoLabels
+from regraft.data.table import NoLabels, Reading, quoted
 
 _HEAD_BYTES = 2**16
 _YOLO_LINE = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.IGNORECASE)
+_BOX_COLUMNS = frozenset(("xmin", "ymin", "xmax", "ymax", "bbox", "bboxes", "boundingbox"))
 _COCO = re.compile(r'"(bbox|iscrowd|segmentation|category_id)"|"(licenses|info)"\s*:')
 
 
@@ -41,6 +42,26 @@ def why_boxes(others: Iterable[str], images: Iterable[str]) -> NoLabels | None:
                 "or list the images with one label each in a CSV with the columns path,label",
             )
     return None
+
+
+def boxes_in_columns(names: Sequence[str], source: str) -> list[Reading]:
+    """What to tell of a table whose columns say where something is in an image.
+
+    Examples
+    --------
+    >>> boxes_in_columns(["filename", "class", "xmin", "ymin", "xmax", "ymax"], "m.csv")[0].kind
+    'boxes'
+    >>> boxes_in_columns(["filename", "class"], "m.csv")
+    []
+    """
+    found = [name for name in names if re.sub(r"[\W_]+", "", name).lower() in _BOX_COLUMNS]
+    if not found:
+        return []
+    words = (
+        f"{source}: {quoted(found)} say where in an image something is; its label is read as the "
+        "one of the whole image"
+    )
+    return [Reading("boxes", words, "cut the boxes out into images of their own if that is wrong")]
 
 
 def _kind(path: str, stems: set[str]) -> str:

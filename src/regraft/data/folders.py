@@ -134,9 +134,7 @@ def _cure_of_packed(table: ImageTable) -> str:
     first = table.shown(packed[0])
     name = os.path.basename(first)[: -len(".zip")].removesuffix("-samples")
     into = os.path.join(os.path.dirname(first), name)
-    return (
-        f"unpack each archive into a folder of its class: python -m zipfile -e {first!r} {into!r}"
-    )
+    return f"unpack each archive into a folder of its name: python -m zipfile -e {first!r} {into!r}"
 
 
 def _table_of(rows: _Rows, source: str, root: str, readings: Sequence[Reading] = ()) -> ImageTable:

@@ -131,6 +131,7 @@ def located(
     TableError
         Each of them could be several files.
     """
+    _refuse_addresses(source, listed)
     paths, readings = _slashes_turned(source, listed, written)
     if not _are_mostly_missing(paths):
         return paths, readings
@@ -158,6 +159,18 @@ def located(
         )
         readings.append(Reading("paths", words, "correct the paths if other files are meant"))
     return [found.get(row, path) for row, path in enumerate(paths)], readings
+
+
+def _refuse_addresses(source: str, listed: Sequence[str]) -> None:
+    """Addresses on the internet are no files."""
+    found = [path for path in listed if path.lstrip().lower().startswith(("http://", "https://"))]
+    if found:
+        raise TableError(
+            f"{count(len(found), 'path')} of {len(listed):,} are addresses on the internet, such "
+            f"as {found[0]!r}; Regraft reads files and downloads nothing",
+            place=source,
+            cure="download the images first, and list the files",
+        )
 
 
 def _slashes_turned(

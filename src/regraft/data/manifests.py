@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
+from regraft.data.boxes import boxes_in_columns
 from regraft.data.cells import Names, is_missing
 from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
 from regraft.data.dialects import LISTS, TextTable, lists_images, opened
@@ -160,6 +161,7 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
     refuse_several(rows["label"], source)
     paths, readings = _full_paths(source, rows), [*rows.known.readings, *rows.readings]
     readings += _splits_unsaid(source, rows)
+    readings += boxes_in_columns(rows.known.names, source) if "label" in rows.columns else []
     if check_files:
         paths, found = located(source, [str(path) for path in rows["path"]], paths)
         readings += found

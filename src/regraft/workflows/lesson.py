@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from regraft.checks.duplicates import connected
 from regraft.data.labels_in_names import hint
+from regraft.data.source_forms import ARCHIVE_SUFFIXES
 from regraft.data.splits import Roles, roles
 from regraft.data.table import ImageTable, check_known_classes, no_labels_error, quoted
 from regraft.data.unread import why_no_more_classes
@@ -153,6 +154,10 @@ def _naming_what_was_left_out(error: SplitError, table: ImageTable) -> SplitErro
     if strays:
         told.append(f"{quoted(strays)} beside the splits {_is(strays)} in none of them")
         cures.append("if it is the part to report, rename it test")
+    packed = [one.path for one in table.skipped if one.path.lower().endswith(ARCHIVE_SUFFIXES)]
+    if packed:
+        told.append(f"{quoted(map(table.shown, packed))} {_is(packed)} not unpacked")
+        cures.append("if it is the part to report, unpack it beside train")
     if outside:
         flat = sorted(map(table.shown, outside))
         told.append(f"the images straight in {quoted(flat)} have no class")
