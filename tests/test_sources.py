@@ -401,7 +401,7 @@ def test_labels_are_text_as_written_in_every_dialect(text, tmp_path):
 def test_splits_groups_and_empty_cells(tmp_path):
     text = "path,class,subset,group\na,x,Training,p1\nb,,dev,\nc, ,,p1\nd,y, TEST ,p2\n"
     table = read_text(tmp_path, text)
-    assert table.labels.tolist() == ["x", None, " ", "y"]
+    assert table.labels.tolist() == ["x", None, None, "y"]
     assert table.splits.tolist() == ["train", "val", None, "test"]
     assert table.groups is not None
     assert table.groups.tolist() == ["p1", None, "p1", "p2"]

@@ -54,7 +54,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def near_names(name: str, known: Iterable[str], *, n: int = 3, cutoff: float = 0.6) -> list[str]:
-    """Up to `n` of the known names that were probably meant, ignoring case.
+    """Up to `n` of the known names that were probably meant, ignoring case; none of no name.
 
     `cutoff` is how alike they must be: 1 is equal (:func:`difflib.get_close_matches`).
 
@@ -64,7 +64,7 @@ def near_names(name: str, known: Iterable[str], *, n: int = 3, cutoff: float = 0
     ['ants', 'ant']
     """
     by_folded: dict[str, list[str]] = {}
-    for candidate in known:
+    for candidate in filter(str.strip, known if name.strip() else ()):
         by_folded.setdefault(candidate.casefold(), []).append(candidate)
     close = difflib.get_close_matches(name.casefold(), by_folded, n=n, cutoff=cutoff)
     return [candidate for folded in close for candidate in by_folded[folded]][:n]

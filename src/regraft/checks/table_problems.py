@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from regraft.checks.finding import Finding, Severity
+from regraft.data.labels_in_names import hint
 from regraft.data.splits import check_groups_across
-from regraft.data.table import ImageTable, first_few, quoted, unknown_classes
+from regraft.data.table import ImageTable, Skipped, first_few, quoted, unknown_classes
+from regraft.data.unread import unread_classes
 from regraft.wording import count
 
 FEW_IMAGES, VERY_FEW_IMAGES = 10, 2  # of a class in train: below, a note; a warning
@@ -75,6 +77,21 @@ def rejected(case: TableCase) -> Iterator[Finding]:
         )
 
 
+def unread(case: TableCase) -> Iterator[Finding]:
+    """Classes that nothing is left of."""
+    if lost := unread_classes(case.table):
+        files = [bad for entries in lost.values() for bad in entries]
+        yield Finding(
+            "class-unreadable",
+            "warning",
+            f"{count(len(lost), 'class', 'classes')} of which no image can be read: "
+            f"{first_few(f'{label!r} ({len(entries):,})' for label, entries in lost.items())}",
+            "it is neither learnt nor scored, and a model without it never answers it",
+            first_few(dict.fromkeys(bad.mend for bad in files), at_most=3),
+            tuple(bad.path for bad in files),
+        )
+
+
 def unknown_in_reported(case: TableCase) -> Iterator[Finding]:
     """Classes that val or test has and train has not: no method can ever answer them."""
     unknown = case.unknown
@@ -101,7 +118,7 @@ def one_class(case: TableCase) -> Iterator[Finding]:
             "error",
             f"there is only one class to learn from, {classes[0]!r}",
             "a classifier needs something to tell apart",
-            "add a folder of images of another class beside it",
+            "add a folder of images of another class beside it" + hint(case.table.paths),
         )
 
 
@@ -220,6 +237,74 @@ def unlabelled(case: TableCase) -> Iterator[Finding]:
         )
 
 
+def readings(case: TableCase) -> Iterator[Finding]:
+    """What was understood although the source does not quite say it."""
+    for reading in case.table.readings:
+        yield Finding(
+            reading.kind,
+            "warning" if reading.kind in _DOUBTFUL else "note",
+            reading.words,
+            "the classes and splits that are learnt follow from it",
+            reading.mend,
+        )
+
+
+_DOUBTFUL = ("nested-classes", "boxes", "zip-names")
+
+
+def in_no_split(case: TableCase) -> Iterator[Finding]:
+    """Images without a split where others have one."""
+    without = case.table.splits == None  # noqa: E711  (element by element)
+    if 0 < without.sum() < len(case.table):
+        yield Finding(
+            "in-no-split",
+            "warning",
+            f"{count(int(without.sum()), 'image')} of {len(case.table):,} in no split",
+            "they are neither learnt from nor scored",
+            "say their split too, or give no splits: then Regraft divides them all",
+            case.paths(without),
+        )
+
+
+def ungrouped(case: TableCase) -> Iterator[Finding]:
+    """Images without a group where others have one."""
+    groups = case.table.groups
+    without = np.zeros(0, np.bool_) if groups is None else groups == None  # noqa: E711
+    if without.any():
+        yield Finding(
+            "ungrouped",
+            "note",
+            f"{count(int(without.sum()), 'image')} of {len(case.table):,} without a group",
+            "each of them is a group of its own, and may be tested while its like teaches",
+            "name the group of those that belong together",
+            case.paths(without),
+        )
+
+
+def named_like_nothing(case: TableCase) -> Iterator[Finding]:
+    """Classes and groups whose name is what programs write where there is none."""
+    groups = () if case.table.groups is None else set(case.table.groups) - {None}
+    for what, plural, names in (("class", "classes", case.table.classes), ("group", "", groups)):
+        found = sorted(name for name in names if name.casefold() in _NOTHING)
+        if found:
+            yield Finding(
+                "named-like-nothing",
+                "warning",
+                f"{count(len(found), what, plural)} with a name that programs write where a value "
+                f"is missing: {quoted(found)}",
+                f"it is read as a {what} like any other",
+                f"if it means that there is none, leave those cells empty; else rename the {what}",
+                case.paths(_rows_named(case.table, what, found)),
+            )
+
+
+def _rows_named(table: ImageTable, what: str, names: list[str]) -> Mask:
+    column = table.labels if what == "class" or table.groups is None else table.groups
+    return np.array([name in names for name in column], np.bool_)
+
+
+_NOTHING = frozenset(("nan", "none", "null", "na", "n/a", "#n/a", "<na>", "nat", "nil"))
+
 # Kind on the table: one, several, why it matters, what to do.
 _SKIPPED = {
     "stray-folder": (
@@ -253,6 +338,12 @@ _SKIPPED = {
         "following it would never end",
         "remove the link",
     ),
+    "same-class": (
+        "folder with the name of another but for blanks or how its accents are stored",
+        "folders with the name of another but for blanks or how their accents are stored",
+        "they are read as one class",
+        "put their images into one folder; or give them names that differ",
+    ),
     "repeated-row": ("repeated row", "repeated rows", "each image is used once", "remove them"),
     "leftover": ("file left by a program", "files left by programs", "left out", "nothing to do"),
     "hidden": ("hidden entry", "hidden entries", "left out", "nothing to do"),
@@ -262,14 +353,20 @@ _SERIOUS = ("stray-folder", "unreadable-folder")
 
 def skipped(case: TableCase) -> Iterator[Finding]:
     """What lies in the folder and is not used, one finding for each kind."""
+    return findings_of(case.table.as_shown(case.table.skipped))
+
+
+def findings_of(left_out: Iterable[Skipped]) -> Iterator[Finding]:
+    """One finding for each kind of what was left out, with paths as the user knows them."""
+    of_kind: dict[str, list[str]] = {}
+    for entry in left_out:
+        of_kind.setdefault(entry.kind, []).append(entry.path)
     for kind, (one, several, why, mend) in _SKIPPED.items():
-        entries = [entry for entry in case.table.skipped if entry.kind == kind]
-        if entries:
-            paths = tuple(case.table.shown(entry.path) for entry in entries)
+        if paths := tuple(of_kind.get(kind, ())):
             yield Finding(
                 "outside-classes" if kind == "unlabelled" else kind,
                 "warning" if kind in _SERIOUS else "note",
-                f"{count(len(entries), one, several)}: {quoted(paths, at_most=3)}",
+                f"{count(len(paths), one, several)}: {quoted(paths, at_most=3)}",
                 why,
                 mend,
                 paths,
@@ -278,6 +375,7 @@ def skipped(case: TableCase) -> Iterator[Finding]:
 
 TABLE_CHECKS = (
     rejected,
+    unread,
     unknown_in_reported,
     one_class,
     groups_across,
@@ -285,6 +383,10 @@ TABLE_CHECKS = (
     few_images,
     imbalance,
     similar_names,
+    named_like_nothing,
+    ungrouped,
+    in_no_split,
     unlabelled,
+    readings,
     skipped,
 )

@@ -32,12 +32,13 @@ from regraft.cli import options
     type=click.IntRange(0),
     help="Nearest training images that are named.",
 )
+@options.path_column
 @click.option("--offline", is_flag=True, help="Use no network.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
     model: str, images: tuple[str, ...], out: str, method: str, label: str | None, top: int,
-    offline: bool, as_json: bool, quiet: bool,
+    path_column: str | None, offline: bool, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Show which places of IMAGES (files, folders, manifests or archives) speak for their label.
 
@@ -46,8 +47,9 @@ def command(
     gradcam     the score's gradient at the network's last map, times the map
     occlusion   what the label loses when a place is hidden
 
-    MODEL is a run's model folder. A file that cannot be read is named with its reason. Exit code 3
-    only if no image can be read.
+    MODEL is a run's model folder. Every image of a folder is explained, at any depth and whatever
+    its folders are called; of a manifest only the paths are read. A file that cannot be read is
+    named with its reason, as is what was left out. Exit code 3 only if no image can be read.
     """
     from regraft.console import progress
     from regraft.console.explained import show_explained
@@ -56,8 +58,8 @@ def command(
     options.require_room(out)
     with progress.listening(quiet=quiet, after="explaining") as listener:
         explained = explaining.explain(
-            model, images, out=out, method=method, label=label, top=top, offline=offline,
-            listener=listener,
+            model, images, out=out, method=method, label=label, top=top,
+            path_column=path_column, offline=offline, listener=listener,
         )  # fmt: skip
     show_explained(explained, as_json=as_json)
     return 0 if explained.images else 3

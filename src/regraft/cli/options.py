@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from regraft.data.label_sources import LABEL_SOURCES
 from regraft.errors import UsageError
 from regraft.machine import devices
 from regraft.training.methods import METHODS
@@ -52,14 +53,27 @@ backbone = _together(
     ),
 )
 
+path_column = click.option(
+    "--path-column", metavar="NAME", help="Manifest: column of the image paths."
+)
+
 columns = _together(
-    click.option("--path-column", metavar="NAME", help="Manifest: column of the image paths."),
+    click.option(
+        "--label-from",
+        type=click.Choice(LABEL_SOURCES),
+        default=LABEL_SOURCES[0],
+        show_default=True,
+        help="What says the labels: the folders (or a manifest), or the names of the files: what "
+        "stands before the last number, as in cat.12.jpg.",
+    ),
+    path_column,
     click.option("--label-column", metavar="NAME", help="Manifest: column of the labels."),
     click.option("--split-column", metavar="NAME", help="Manifest: column of the splits."),
     click.option(
         "--group-column",
         metavar="NAME",
-        help="Manifest: images that must stay together (a patient, a plant).",
+        help="Manifest: images that must stay together (a patient, a plant); one with an empty "
+        "cell is on its own.",
     ),
 )
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import click
 
+from regraft.cli import options
+
 
 @click.command(short_help="label new images with a saved model")
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--out", "out", metavar="FILE", help="Write a CSV.")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Classes shown.")
+@options.path_column
 @click.option("--offline", is_flag=True, help="Use no network.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
-    model: str, images: tuple[str, ...], out: str | None, top: int, offline: bool,
-    as_json: bool, quiet: bool,
+    model: str, images: tuple[str, ...], out: str | None, top: int,
+    path_column: str | None, offline: bool, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Label IMAGES (files, folders, manifests or archives) with MODEL, a run's model folder.
 
-    A file that cannot be read is named with its reason; the others are labelled. Exit code 3 only
-    if no image can be read.
+    Every image of a folder is labelled, at any depth and whatever its folders are called; of a
+    manifest only the paths are read. A file that cannot be read is named with its reason, as is
+    what was left out; the others are labelled. Exit code 3 only if no image can be read.
     """
-    from regraft.cli import options
     from regraft.console import progress
     from regraft.console.predictions import show_predictions
     from regraft.model import predicting
@@ -30,6 +33,8 @@ def command(
     if out is not None:
         options.require_folder_of(out)
     listener = progress.counting(quiet=quiet)
-    predicted = predicting.predict(model, images, offline=offline, listener=listener)
+    predicted = predicting.predict(
+        model, images, path_column=path_column, offline=offline, listener=listener
+    )
     show_predictions(predicted, out=out, as_json=as_json, top=top)
     return 0 if predicted.paths else 3

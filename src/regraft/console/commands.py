@@ -41,6 +41,7 @@ def _repeated(config: RunConfig | None) -> str:
     options = {
         "--backbone": None if config.backbone == "default" else config.backbone,
         "--weights": config.weights,
+        "--label-from": None if config.label_from == "folder" else config.label_from,
         "--path-column": config.path_column,
         "--label-column": config.label_column,
         "--split-column": config.split_column,

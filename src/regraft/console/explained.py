@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from regraft.checks.table_problems import findings_of
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.wording import literal, whole_percent
 from regraft.explain.explanations import MIDDLE
@@ -20,13 +21,15 @@ def show_explained(explained: Any, *, as_json: bool) -> None:
     if as_json:
         for row in explained.rows():
             print_json(row)
+        _left_out(explained)
         return
     screen = stdout()
     for image in explained.images:
         _image(screen, image)
     for bad in explained.rejected:
-        line = f"regraft: {printable(bad.path)}: not read: {bad.reason}"
+        line = f"regraft: {printable(bad.path)}: not read: {printable(bad.reason)}"
         print(line, file=sys.stderr, flush=True)
+    _left_out(explained)
     if explained.images:
         pictures = count(len(explained.images), "picture")
         screen.print(f"{pictures} and maps.json in {literal(explained.folder)}", soft_wrap=True)
@@ -35,6 +38,12 @@ def show_explained(explained: Any, *, as_json: bool) -> None:
             hang(screen, "middle:", f"the inner {whole_percent(MIDDLE)} of each side")
     for note in explained.notes:
         hang(screen, "note:", escape(note))
+
+
+def _left_out(explained: Any) -> None:
+    """What is no picture, on stderr."""
+    for finding in findings_of(explained.skipped):
+        print(f"regraft: left out: {printable(finding.message)}", file=sys.stderr, flush=True)
 
 
 def _image(screen: Console, image: Mapping[str, Any]) -> None:

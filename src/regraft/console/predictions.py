@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from regraft.checks.table_problems import findings_of
 from regraft.errors import UsageError
 from regraft.model import predictions_file
 from regraft.model.predicting import Predictions
@@ -23,6 +24,8 @@ def show_predictions(found: Predictions, *, out: str | None, as_json: bool, top:
     if not as_json and out is not None:
         images = "image" if len(found.paths) == 1 else "images"
         print(f"{len(found.paths)} {images} labelled, {len(found.rejected)} rejected: {out}")
+    for finding in findings_of(found.skipped):
+        print(f"regraft: left out: {printable(finding.message)}", file=sys.stderr)
     if found.rejected:
         n_all = len(found.paths) + len(found.rejected)
         print(f"{len(found.rejected)} of {n_all} could not be read", file=sys.stderr)
@@ -39,7 +42,7 @@ def _print_lines(found: Predictions, top: int) -> None:
         best = f"{printable(row['label'])} {percent(row['probability'])}"
         print(f"{printable(row['path']):{width}}  {best}   {others}".rstrip())
     for bad in found.rejected:
-        print(f"{printable(bad.path)}: not read: {bad.reason}", file=sys.stderr)
+        print(f"{printable(bad.path)}: not read: {printable(bad.reason)}", file=sys.stderr)
 
 
 def _write_csv(found: Predictions, out: str) -> None:

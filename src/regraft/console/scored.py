@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from regraft.console.evaluation import show_evaluation
-from regraft.console.left_out import show_left_out
+from regraft.console.left_out import show_left_out, show_not_used, show_other_splits
 from regraft.console.screen import print_json, stdout
 from regraft.wording import count
 
@@ -17,7 +17,10 @@ def show_scored(scored: Any, *, as_json: bool) -> None:
         return
     screen = stdout()
     show_evaluation(screen, scored.evaluation.to_dict())
-    show_left_out(scored.table.rejected)
+    show_left_out(scored.table.as_shown(scored.table.rejected))
+    show_not_used(scored.skipped)
+    if scored.other_splits:
+        show_other_splits(scored.other_splits)
     if scored.n_learnt_from:
         known = f"{scored.n_learnt_from} of these images are what the model learnt from"
         if scored.counts_them:

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from regraft.data.zip_names import refuse_garbled
 from regraft.errors import ArchiveError
 from regraft.machine import atomic
 
@@ -196,7 +197,9 @@ def _open_zip(file: IO[bytes]) -> zipfile.ZipFile:
     try:  # macOS writes UTF-8 names without the flag that says so
         return zipfile.ZipFile(file, metadata_encoding="utf-8")
     except UnicodeDecodeError:
-        return zipfile.ZipFile(file)
+        zipped = zipfile.ZipFile(file)
+        refuse_garbled(str(file.name), zipped)
+        return zipped
 
 
 def _check_zip_member(member: zipfile.ZipInfo, writer: _Writer) -> Path:

@@ -1,46 +1,64 @@
 """A folder as a table: its sub-folders' names say the labels and splits.
 
-Folders are walked once and files are told apart by name, so a million of them take seconds; only
-files without a known extension are looked into. Whatever is left out is named on the table.
+Folders are walked once (``tree``), what each of them is stands in ``layouts``; here rows are made
+of that. Whatever is left out is named on the table.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
-from regraft.data.source_forms import ARCHIVE_SUFFIXES, refuse_source
-from regraft.data.table import SPLIT_NAMES, ImageTable, Rejected, Skipped, column, first_few
+from regraft.data.boxes import why_boxes
+from regraft.data.label_files import tables_beside, with_labels_beside
+from regraft.data.labels_in_names import SAMPLE_MARK, SAMPLES, labelled_by_name, why_not_by_folder
+from regraft.data.layouts import Layout, layout_of, why_no_labels
+from regraft.data.source_forms import refuse_source
+from regraft.data.table import (
+    ImageTable,
+    Reading,
+    Rejected,
+    Skipped,
+    column,
+    first_few,
+)
 from regraft.data.tidying import check_text, in_order
+from regraft.data.tree import Folder, walk
 from regraft.errors import TableError
 
-_LEFTOVERS = frozenset(
-    (
-        "__macosx", ".ds_store", "thumbs.db", "desktop.ini", ".ipynb_checkpoints", "__pycache__",
-        "@eadir", "$recycle.bin", "system volume information",
-    )
-)  # fmt: skip
 
-
-def read_folder(folder: str | os.PathLike[str]) -> ImageTable:
+def read_folder(folder: str | os.PathLike[str], *, label_from: str = "folder") -> ImageTable:
     """The images below a folder, with the labels and splits that the folders' names say.
 
-    Three layouts are read: ``folder/<split>/<class>/...``, ``folder/<class>/...`` and images
-    without classes straight in the folder. Splits are named train or training; val, valid,
-    validation or dev; test or testing; in any case. A folder of such a name that holds images and
-    no folders, beside folders of other names, is a class ('train' beside 'car'). A folder that
-    only wraps another one is entered. Below a class, folders may be nested as deep as they like.
+    Four layouts are read: ``folder/<split>/<class>/...``, ``folder/<class>/...``,
+    ``folder/<class>/<split>/...`` and images without classes straight in the folder. Splits are
+    named train or training; val, valid, validation or dev; test or testing; in any case, and other
+    names that say a split are known by their neighbours ('seg_train' beside 'seg_test'), which is
+    told in ``table.readings``. A folder of such a name that holds images and no folders, beside
+    folders of other names, is a class ('train' beside 'car'). A folder that only wraps another one
+    is entered. Below a class, folders may be nested as deep as they like. Names are compared as
+    `cells` says: blanks at their ends do not count, nor how an accent is stored. Two folders of one
+    such name are one class, and the second is in ``table.skipped``.
 
     Links are followed. Hidden and leftover entries, empty and unreadable folders, files that are
     no images, folders beside the splits, images without a class beside labelled ones: all that is
     in ``table.skipped``. Whether a file can be opened and decoded shows only when it is read;
     broken links and pipes, which would block, are in ``table.rejected``.
 
+    Where folders say no class, a table beside the images is read (see ``label_files``).
+
+    Parameters
+    ----------
+    folder : path
+    label_from : 'folder' or 'name'
+        Whether folders say the labels, or the names of the files (see ``labels_in_names``).
+
     Raises
     ------
     TableError
-        If there is no image at all, or a class has a name that is not UTF-8.
+        If there is no image at all, a class has a name that is not UTF-8, or folders could be
+        meant in two ways.
 
     Examples
     --------
@@ -57,97 +75,104 @@ def read_folder(folder: str | os.PathLike[str]) -> ImageTable:
     source = os.fsdecode(folder)
     if not os.path.isdir(source):
         refuse_source(source, "is not a folder")
-    return table_of_folder(source, source=source)
+    return table_of_folder(source, source=source, label_from=label_from)
 
 
-def table_of_folder(root: str, *, source: str) -> ImageTable:
+def table_of_folder(root: str, *, source: str, label_from: str = "folder") -> ImageTable:
     """As :func:`read_folder`, of a folder that the user knows by another name, as an archive's."""
-    found = _Found()
-    _gather(root, found)
-    table = found.table(source=source, root=root)
-    if not len(table):
-        entries: list[Rejected | Skipped] = [*table.rejected, *table.skipped]
-        left_out = [f"{table.shown(entry.path)!r} ({entry.reason})" for entry in entries]
-        raise TableError(
-            "there is no image in it; left out: " + first_few(left_out),
-            place=source,
-            cure="give the folder that holds one folder of images per class",
-            skipped=table.skipped,
-            rejected=table.rejected,
-        )
+    top = walk(root)
+    layout = layout_of(top)
+    table = _table_of(_rows_of(layout), source, root, layout.readings)
+    _require_images(table, cure="give the folder that holds one folder of images per class")
+    table = labelled_by_name(table) if label_from == "name" else _labelled(table, top, layout)
+    table = _without_strays(table)
     check_text(table.classes, "class", source)
     return table
 
 
+def every_image(root: str, *, source: str) -> ImageTable:
+    """All images below a folder, whatever the folders are called: no labels and no splits.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("train/ants/1.jpg", "other/2.jpg"):
+    ...         os.makedirs(os.path.join(folder, os.path.dirname(name)))
+    ...         with open(os.path.join(folder, name), "wb") as file:
+    ...             _ = file.write(b"...")
+    ...     table = every_image(folder, source=folder)
+    >>> [os.path.basename(path) for path in table.paths], table.classes, table.has_splits
+    (['2.jpg', '1.jpg'], [], False)
+    """
+    rows = _Rows()
+    rows.add_all_below(walk(root), None, None)
+    table = _table_of(rows, source, root)
+    _require_images(table, cure="give a folder that has images in it, at any depth")
+    return table
+
+
+def _require_images(table: ImageTable, *, cure: str) -> None:
+    if len(table):
+        return
+    entries: list[Rejected | Skipped] = [*table.rejected, *table.skipped]
+    raise TableError(
+        "there is no image in it; left out: "
+        + first_few(f"{table.shown(entry.path)!r} ({entry.reason})" for entry in entries),
+        place=table.source,
+        cure=_cure_of_packed(table) or cure,
+        skipped=table.skipped,
+        rejected=table.rejected,
+    )
+
+
+def _cure_of_packed(table: ImageTable) -> str:
+    """What to type where there is nothing but archives, as Teachable Machine exports samples."""
+    packed = [s.path for s in table.skipped if s.path.lower().endswith(".zip")]
+    if not packed:
+        return ""
+    first = table.shown(packed[0])
+    name = os.path.basename(first)[: -len(".zip")].removesuffix("-samples")
+    into = os.path.join(os.path.dirname(first), name)
+    return f"unpack each archive into a folder of its name: python -m zipfile -e {first!r} {into!r}"
+
+
+def _table_of(rows: _Rows, source: str, root: str, readings: Sequence[Reading] = ()) -> ImageTable:
+    return in_order(
+        ImageTable(
+            column(rows.paths),
+            column(rows.labels),
+            column(rows.splits),
+            source=source,
+            root=root,
+            skipped=tuple(sorted(rows.skipped)),
+            rejected=tuple(sorted(rows.rejected)),
+            readings=tuple(readings),
+        )
+    )
+
+
+def _labelled(table: ImageTable, top: Folder, layout: Layout) -> ImageTable:
+    """With the labels of tables beside the images; and why there are none, if there are none."""
+    files = tables_beside(layout)
+    if files and len(table.classes) == 1 and not layout.splits:
+        alone = replace(table, labels=column([None] * len(table)))
+        said = with_labels_beside(alone, files)  # a folder that only wraps the images is no class
+        table = said if said.classes or said.no_labels else table
+    elif files:
+        table = with_labels_beside(table, files)
+    if table.n_unlabelled < len(table) or table.no_labels:
+        return table
+    if all(SAMPLE_MARK in os.path.basename(path) for path in table.paths):
+        return labelled_by_name(replace(table, readings=(*table.readings, SAMPLES)))
+    others = [path for folder in top.all_below() for path in folder.others]
+    why = why_boxes(others, table.paths) or why_not_by_folder(table.paths)
+    why = why or why_no_labels(layout)
+    return replace(table, no_labels=why)
+
+
 @dataclass
-class _Listing:
-    """What is directly in one folder: sub-folders and images by path, and what is left out."""
-
-    path: str
-    above: frozenset[tuple[int, int]] = frozenset()
-    folders: list[str] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-
-    def read(self) -> _Listing:
-        try:
-            status = os.stat(self.path)
-            identity = (status.st_dev, status.st_ino)
-            if identity in self.above:
-                self.skip(self.path, "link-loop", "a link back to a folder that holds it")
-                return self
-            self.above |= {identity}
-            with os.scandir(self.path) as entries:
-                for entry in entries:
-                    self._sort_in(entry)
-        except OSError as error:
-            self.skip(self.path, "unreadable-folder", f"cannot be listed: {error.strerror}")
-            return self
-        if not (self.folders or self.images or self.rejected):
-            self.skip(self.path, "empty-folder", "has no images in it")
-        self.folders.sort()
-        return self
-
-    def below(self, folder: str) -> _Listing:
-        return _Listing(folder, self.above).read()
-
-    def skip(self, path: str, kind: str, reason: str) -> None:
-        self.skipped.append(Skipped(path, kind, reason))
-
-    def _sort_in(self, entry: os.DirEntry[str]) -> None:
-        name, path = entry.name, entry.path
-        if left := _leftover_kind(name):
-            self.skip(path, left, "left by a program" if left == "leftover" else "hidden")
-        elif _is_dir(entry):
-            self.folders.append(path)
-        elif problem := None if _is_file(entry) else why_not_a_file(path):
-            if has_image_name(name):
-                self.rejected.append(Rejected(path, *problem))
-            else:
-                self.skip(path, "not-an-image", problem[0])
-        elif has_image_name(name):
-            self.images.append(path)
-        else:
-            self._sort_in_by_content(path)
-
-    def _sort_in_by_content(self, path: str) -> None:
-        try:
-            is_image = looks_like_image(path)
-        except OSError as error:
-            reason = f"cannot be opened: {error.strerror}"
-            self.rejected.append(Rejected(path, reason, "give read permission, or remove it"))
-            return
-        if is_image:
-            self.images.append(path)
-        elif path.lower().endswith(ARCHIVE_SUFFIXES):
-            self.skip(path, "not-an-image", "an archive inside is not unpacked")
-        else:
-            self.skip(path, "not-an-image", "neither its name nor its first bytes are an image's")
-
-
-@dataclass
-class _Found:
+class _Rows:
     """Rows gathered so far, as lists, and what was left out."""
 
     paths: list[str] = field(default_factory=list)
@@ -155,79 +180,42 @@ class _Found:
     splits: list[str | None] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    folder_of: dict[tuple[str, str | None, str | None], Folder] = field(default_factory=dict)
 
-    def add(self, listing: _Listing, label: str | None, split: str | None) -> None:
-        self.paths += listing.images
-        self.labels += [label] * len(listing.images)
-        self.splits += [split] * len(listing.images)
-        self.skipped += listing.skipped
-        self.rejected += listing.rejected
+    def add(self, folder: Folder, label: str | None, split: str | None) -> None:
+        self.paths += folder.images
+        self.labels += [label] * len(folder.images)
+        self.splits += [split] * len(folder.images)
+        self.skipped += folder.skipped
+        self.rejected += [bad._replace(label=label) for bad in folder.rejected]
 
-    def add_class(self, listing: _Listing, split: str | None) -> None:
-        """A class folder and all below it; a class that comes to nothing is named."""
-        label, n_before = os.path.basename(listing.path), len(self.paths) + len(self.rejected)
-        first_skipped, pending = len(self.skipped), [listing]
-        while pending:  # a stack of our own, for folders may be nested deeper than Python's
-            here = pending.pop()
-            self.add(here, label, split)
-            pending += [here.below(folder) for folder in reversed(here.folders)]
-        is_empty = len(self.paths) + len(self.rejected) == n_before
-        named = any(entry.path == listing.path for entry in self.skipped[first_skipped:])
-        if is_empty and not named:
-            self.skipped.append(Skipped(listing.path, "empty-folder", "a class without images"))
+    def add_all_below(self, folder: Folder, label: str | None, split: str | None) -> None:
+        """A folder and all below it."""
+        for inner in folder.all_below():
+            self.add(inner, label, split)
 
-    def table(self, *, source: str, root: str) -> ImageTable:
-        table = in_order(
-            ImageTable(
-                column(self.paths),
-                column(self.labels),
-                column(self.splits),
-                source=source,
-                root=root,
-                skipped=tuple(sorted(self.skipped)),
-                rejected=tuple(sorted(self.rejected)),
-            )
-        )
-        return _without_strays(table)
+    def add_class(self, folder: Folder, label: str | None, split: str | None) -> None:
+        """A class folder and all below it; a class that comes to nothing is named, and so is a
+        second folder of the same class."""
+        first = self.folder_of.setdefault((os.path.dirname(folder.path), label, split), folder)
+        if first is not folder:
+            reason = f"read as the same class as {first.name!r}"
+            self.skipped.append(Skipped(folder.path, "same-class", reason))
+        self.add_all_below(folder, label, split)
+        if not folder.n_images and not any(entry.path == folder.path for entry in folder.skipped):
+            self.skipped.append(Skipped(folder.path, "empty-folder", "a class without images"))
 
 
-def _gather(root: str, found: _Found) -> None:
-    top = _Listing(root).read()
-    while (inner := _wrapped(top)) is not None:
-        found.add(top, None, None)
-        top = inner
-    found.add(top, None, None)
-    splits = _split_folders(top)
-    for folder in top.folders:
-        if not splits:
-            found.add_class(top.below(folder), None)
-        elif folder in splits:
-            listing = top.below(folder)
-            found.add(listing, None, splits[folder])
-            for class_folder in listing.folders:
-                found.add_class(listing.below(class_folder), splits[folder])
-        else:
-            reason = "a folder beside the splits, in none of them"
-            found.skipped.append(Skipped(folder, "stray-folder", reason))
-
-
-def _wrapped(top: _Listing) -> _Listing | None:
-    """The only folder in `top`, if that is a wrapper: no split and no class of its own."""
-    if len(top.folders) != 1 or top.images or _split_of(top.folders[0]):
-        return None
-    inner = top.below(top.folders[0])
-    return inner if inner.folders and (not inner.images or _split_folders(inner)) else None
-
-
-def _split_folders(top: _Listing) -> dict[str, str]:
-    """Folders that are splits, with the split; none if they read better as classes."""
-    splits = {folder: split for folder in top.folders if (split := _split_of(folder))}
-    hold_classes = len(splits) == len(top.folders) or any(top.below(f).folders for f in splits)
-    return splits if hold_classes else {}
-
-
-def _split_of(folder: str) -> str | None:
-    return SPLIT_NAMES.get(os.path.basename(folder).lower())
+def _rows_of(layout: Layout) -> _Rows:
+    rows = _Rows()
+    for folder, label, split in layout.openings:
+        rows.add(folder, label, split)
+    for folder, label, split in layout.classes:
+        rows.add_class(folder, label, split)
+    for stray in layout.strays:
+        reason = "a folder beside the splits, in none of them"
+        rows.skipped.append(Skipped(stray.path, "stray-folder", reason))
+    return rows
 
 
 def _without_strays(table: ImageTable) -> ImageTable:
@@ -240,23 +228,3 @@ def _without_strays(table: ImageTable) -> ImageTable:
         for path in table.paths[~has_label]
     ]
     return replace(table.select(has_label), skipped=tuple(sorted((*table.skipped, *strays))))
-
-
-def _leftover_kind(name: str) -> str:
-    if name.startswith("._") or name.lower() in _LEFTOVERS:
-        return "leftover"
-    return "hidden" if name[0] == "." else ""
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads back to itself
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
-        return False

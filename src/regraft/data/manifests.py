@@ -1,7 +1,8 @@
-"""A manifest as a table: a CSV, TSV or Parquet file that lists images, one per row.
+"""A manifest as a table: a file that lists images, one per row, with what it says of each.
 
-Text manifests are read by the csv module, not by polars: it keeps the line numbers that messages
-need and names that are not UTF-8, and it streams. polars reads Parquet, where it is installed.
+Its dialect, its columns and its files are found elsewhere (`dialects`, `columns`, `located`); here
+they become rows. Text is read by the csv module, not by polars: it keeps the line numbers that
+messages need and names that are not UTF-8, and it streams. polars reads Parquet, if installed.
 """
 
 from __future__ import annotations
@@ -10,28 +11,23 @@ import csv
 import os
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
+from regraft.data.boxes import boxes_in_columns
+from regraft.data.cells import Names, is_missing
+from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
+from regraft.data.dialects import LISTS, TextTable, lists_images, opened
 from regraft.data.image_files import why_not_a_file
-from regraft.data.source_forms import refuse_source
-from regraft.data.table import SPLIT_NAMES, ImageTable, column, first_few, quoted
+from regraft.data.located import Finder, located
+from regraft.data.one_hot import OneHot
+from regraft.data.several_labels import refuse_several
+from regraft.data.source_forms import MANIFEST_SUFFIXES, refuse_source
+from regraft.data.split_names import split_name
+from regraft.data.table import SPLIT_NAMES, ImageTable, NoLabels, Reading, column, first_few, quoted
 from regraft.data.tidying import check_text, in_order, without_missing, without_repeats
 from regraft.errors import TableError
-from regraft.wording import near_names
-
-COLUMN_NAMES = {
-    "path": (
-        "path", "file", "filename", "file_name", "filepath", "file_path", "image", "img",
-        "image_path", "img_path", "image_name", "image_file",
-    ),
-    "label": ("label", "class", "target", "category"),
-    "split": ("split", "set", "partition", "subset"),
-    "group": ("group",),
-}  # fmt: skip
-
-_MAX_HEADER = 2**20
 
 
 def read_manifest(
@@ -43,12 +39,15 @@ def read_manifest(
     group_column: str | None = None,
     check_files: bool = True,
 ) -> ImageTable:
-    """The images that a CSV, TSV or Parquet file lists, one per row.
+    """The images that a CSV, TSV, JSON-lines or Parquet file or a text list holds, one per row.
 
-    Columns are found by their names in any case (`COLUMN_NAMES`) or are given. Paths are relative
-    to the manifest's folder or absolute. Labels are text exactly as written ('007' stays '007');
-    an empty one is None. Splits have the same names as folders have; an empty one is None. Text is
-    UTF-8 (or UTF-16 with its mark), separated by commas, semicolons or tabs.
+    Columns are found by their names in any case (`COLUMN_NAMES`), by less usual names or what is in
+    the first row, which is told in ``table.readings``, or are given; without a first line of names
+    they are called 1, 2, 3. Paths are relative to the manifest's folder or absolute; files that are
+    not there are looked for (see `located`). Labels are text as written ('007' stays '007'). Splits
+    have the same names as folders have. What is a name and what is none is said once, in `cells`:
+    blanks at the ends are no part of it, and an empty cell, blanks, null and NaN are None. Text is
+    UTF-8 or UTF-16, separated by commas, semicolons, tabs or bars (see `dialects`).
 
     Parameters
     ----------
@@ -61,8 +60,9 @@ def read_manifest(
     Raises
     ------
     TableError
-        If the manifest cannot be read, a column is missing or ambiguous, a split is unknown, one
-        path has two different labels, splits or groups, or no listed file exists.
+        If the manifest cannot be read, a column is missing or ambiguous, a split is unknown, a
+        cell holds several labels, one path has two different labels, splits or groups, or no
+        listed file exists.
 
     Examples
     --------
@@ -79,22 +79,70 @@ def read_manifest(
         "path": path_column, "label": label_column, "split": split_column, "group": group_column,
     }  # fmt: skip
     source = os.fsdecode(manifest)
-    table = _table_of(source, _read_rows(source, columns))
+    table = _table_of(source, read_rows(source, columns), check_files=check_files)
     return without_missing(table) if check_files else table
 
 
+def is_manifest(source: str) -> bool:
+    """Whether a source is read as a manifest: by its suffix, and a .txt only if it lists images.
+
+    Examples
+    --------
+    >>> is_manifest("leaves.csv"), is_manifest("no such file.txt")
+    (True, False)
+    """
+    name = source.lower()
+    return name.endswith(MANIFEST_SUFFIXES) and (not name.endswith(LISTS) or lists_images(source))
+
+
+def read_paths(manifest: str | os.PathLike[str], *, path_column: str | None = None) -> ImageTable:
+    """The images that a manifest lists, whatever its other columns say: no labels and no splits.
+
+    Raises
+    ------
+    TableError
+        As :func:`read_manifest`, but for what is wrong with labels, splits and groups.
+    """
+    source = os.fsdecode(manifest)
+    return without_missing(_table_of(source, read_rows(source, {"path": path_column})))
+
+
 @dataclass
-class _Rows:
-    """Chosen columns of a manifest as lists of N values; `numbers` are rows as the user counts."""
+class Rows:
+    """Chosen columns of a manifest.
+
+    Attributes
+    ----------
+    columns : dict
+        Role to N names (or paths), or None where there is none.
+    numbers : sequence of N int
+        Rows as the user counts them.
+    known : Columns
+    readings : list of Reading
+    no_labels : NoLabels or None
+        Why there are none, where that is not for want of a column.
+    """
 
     columns: dict[str, list[str | None]]
     numbers: Sequence[int]
+    known: Columns
+    readings: list[Reading] = field(default_factory=list)
+    no_labels: NoLabels | None = None
 
     def __getitem__(self, role: str) -> list[str | None]:
         return self.columns.get(role) or [None] * len(self.numbers)
 
 
-def _read_rows(source: str, columns: dict[str, str | None]) -> _Rows:
+def read_rows(source: str, columns: dict[str, str | None] | None = None) -> Rows:
+    """What a manifest's cells say, as they are written.
+
+    Parameters
+    ----------
+    source : str
+    columns : dict, optional
+        Roles, each with the column that the user named, or None; all of them by default.
+    """
+    columns = dict.fromkeys(COLUMN_NAMES) if columns is None else columns
     if problem := why_not_a_file(source):
         refuse_source(source, problem[0])
     try:
@@ -107,15 +155,24 @@ def _read_rows(source: str, columns: dict[str, str | None]) -> _Rows:
     return rows
 
 
-def _table_of(source: str, rows: _Rows) -> ImageTable:
+def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTable:
     for role in ("label", "group"):
         check_text({value for value in rows[role] if value is not None}, role, source)
+    refuse_several(rows["label"], source)
+    paths, readings = _full_paths(source, rows), [*rows.known.readings, *rows.readings]
+    readings += _splits_unsaid(source, rows)
+    readings += boxes_in_columns(rows.known.names, source) if "label" in rows.columns else []
+    if check_files:
+        paths, found = located(source, [str(path) for path in rows["path"]], paths)
+        readings += found
     table = ImageTable(
-        column(_full_paths(source, rows)),
+        column(paths),
         column(rows["label"]),
         column(_known_splits(source, rows)),
         groups=column(rows["group"]) if "group" in rows.columns else None,
         source=source,
+        readings=tuple(readings),
+        no_labels=None if "label" in rows.columns else rows.no_labels or rows.known.why_no_labels(),
     )
     return without_repeats(in_order(table))
 
@@ -130,49 +187,45 @@ def _refuse_manifest(source: str, reason: str) -> NoReturn:
     )
 
 
-def _read_text(source: str, columns: dict[str, str | None]) -> _Rows:
-    with open(source, "rb") as file:
-        is_utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
-    # Bytes that are not UTF-8 are kept: a path is bytes to the file system.
-    encoding, on_error = ("utf-16", "strict") if is_utf16 else ("utf-8-sig", "surrogateescape")
-    with open(source, encoding=encoding, errors=on_error, newline="") as text:
-        first_line = text.readline(_MAX_HEADER)
-        if len(first_line) == _MAX_HEADER:
-            raise ValueError("its first line does not end; it is no text table")
-        text.seek(0)
-        tab_only = source.lower().endswith(".tsv")
-        separator = "\t" if tab_only else max(",;\t", key=first_line.count)
-        reader = csv.reader(text, delimiter=separator, strict=True)
-        header = [name.strip() for name in next(_filled(reader), [])]
-        chosen = _choose_columns(source, header, columns)
-        return _collect(source, reader, header, chosen)
+def _read_text(source: str, wanted: dict[str, str | None]) -> Rows:
+    with opened(source) as table:
+        columns = _chosen(source, table.header, wanted, table.first, has_header=table.has_header)
+        return _collect(source, table, columns, wants_labels="label" in wanted)
 
 
-def _filled(reader: Iterator[list[str]]) -> Iterator[list[str]]:
-    return (row for row in reader if any(map(str.strip, row)))  # spreadsheets leave ",,,"
-
-
-def _collect(source: str, reader: Any, header: list[str], chosen: dict[str, str]) -> _Rows:
-    numbers = array("q")
-    values: dict[str, list[str | None]] = {role: [] for role in chosen}
-    shared: dict[str | None, str | None] = {"": None}
-    intern = shared.setdefault
-    picks = [(header.index(chosen[role]), values[role]) for role in chosen if role != "path"]
-    path_index, paths = header.index(chosen["path"]), values["path"]
-    for row in _filled(reader):
-        if len(row) != len(header):
+def _collect(source: str, table: TextTable, columns: Columns, *, wants_labels: bool) -> Rows:
+    numbers, places = array("q"), columns.places
+    values: dict[str, list[str | None]] = {role: [] for role in places}
+    names, n_columns = Names(), len(table.header)
+    picks = [(places[role], values[role]) for role in places if role != "path"]
+    path_index, paths = places["path"], values["path"]
+    hot = OneHot.maybe(columns.names, columns.free, table.first)
+    hot.is_so = hot.is_so and wants_labels and "label" not in places
+    for number, row in table:
+        if len(row) != n_columns:
             _refuse_manifest(
-                source,
-                f"row {reader.line_num} has {len(row)} values, the first line names {len(header)}",
+                source, f"row {number} has {len(row)} values, the first line names {n_columns}"
             )
-        numbers.append(reader.line_num)
+        numbers.append(number)
         paths.append(row[path_index])
         for index, taken in picks:
-            taken.append(intern(row[index], row[index]))
-    return _Rows(values, numbers)
+            taken.append(names[row[index]])
+        if hot.is_so:
+            hot.add(number, row)
+    return _with_one_hot(source, Rows(values, numbers, columns), hot)
 
 
-def _read_parquet(source: str, columns: dict[str, str | None]) -> _Rows:
+def _with_one_hot(source: str, rows: Rows, hot: OneHot) -> Rows:
+    """Labels of one column per class, if that is what the table has."""
+    if not hot.is_so:
+        return rows
+    if hot.others:
+        return replace(rows, no_labels=hot.why_no_labels())
+    rows.columns["label"] = hot.labels
+    return replace(rows, readings=[*rows.readings, hot.reading(source)])
+
+
+def _read_parquet(source: str, columns: dict[str, str | None]) -> Rows:
     try:
         import polars as pl
     except ImportError as error:
@@ -186,18 +239,26 @@ def _read_parquet(source: str, columns: dict[str, str | None]) -> _Rows:
     _require_that_reading_ends(path)
     try:
         schema = pl.read_parquet_schema(path)
-        chosen = _choose_columns(source, list(schema), columns)
+        header = list(schema)
+        known = _chosen(source, header, columns, _first_row(path))
+        chosen = {role: header[place] for role, place in known.places.items()}
         for name in chosen.values():
             if schema[name].is_nested() or schema[name] == pl.Binary:
                 raise ValueError(f"column {name!r} holds {schema[name]}, not text")
         frame = pl.read_parquet(path, columns=list(set(chosen.values())), glob=False)
-        frame = frame.cast(pl.String)
-        values = {role: _shared(frame[name].to_list()) for role, name in chosen.items()}
+        values = {role: _texts(frame[name], role) for role, name in chosen.items()}
     except TableError:
         raise
     except (Exception, pl.exceptions.PanicException) as error:  # a panic is no Exception
         raise ValueError(str(error) or type(error).__name__) from error
-    return _Rows(values, range(1, len(frame) + 1))
+    return Rows(values, range(1, len(frame) + 1), known)
+
+
+def _first_row(path: str) -> tuple[Any, ...]:
+    import polars as pl
+
+    head = pl.read_parquet(path, n_rows=1, glob=False)
+    return head.row(0) if len(head) else ()
 
 
 # Exit codes: 0 read, 3 refused by polars in words; anything else, the reader itself fell.
@@ -226,56 +287,86 @@ def _require_that_reading_ends(path: str) -> None:
         raise ValueError(f"it is damaged: its reader fell (exit {trial.returncode})")
 
 
-def _shared(values: list[str | None]) -> list[str | None]:
-    shared: dict[str | None, str | None] = {"": None}
-    return [shared.setdefault(value, value) for value in values]
+def _texts(values: Any, role: str) -> list[str | None]:
+    """A column of Parquet as the same table's CSV, written by pandas, would have it."""
+    import polars as pl
+
+    if role == "path":
+        return list(values.cast(pl.String))
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+    if values.dtype not in (pl.Boolean, pl.Float64):  # these two are written as Python does
+        values = values.cast(pl.String)
+    names = Names()
+    return [names[value] for value in values.to_list()]
 
 
-def _choose_columns(
-    source: str, header: list[str], wanted: dict[str, str | None]
-) -> dict[str, str]:
+def _chosen(
+    source: str,
+    header: Sequence[str],
+    wanted: dict[str, str | None],
+    first: Sequence[Any] = (),
+    *,
+    has_header: bool = True,
+) -> Columns:
     """Which column plays which role; only the path is needed."""
     if not header:
         _refuse_manifest(source, "it is empty")
-    chosen: dict[str, str] = {}
-    for role, name in wanted.items():
-        if name is not None and name not in header:
-            _refuse_columns(source, header, f"there is no column {name!r}", name)
-        named = [one for one in header if one.lower() in COLUMN_NAMES[role]]
-        found = [one for one in header if one == name] if name is not None else named
-        if len(found) > 1:
-            _refuse_columns(source, header, f"{quoted(found)} could all be the {role} column")
-        chosen.update({role: found[0]} if found else {})
-    if "path" not in chosen:
-        _refuse_columns(source, header, "there is no column of paths")
-    return chosen
+    columns = choose_columns(source, header, wanted, first=first, has_header=has_header)
+    if "path" not in columns.places:
+        _find_names(source, columns, first)
+    columns.require_path(source)
+    return columns
 
 
-def _refuse_columns(source: str, header: list[str], rule: str, name: str = "") -> NoReturn:
-    near = near_names(name, header)
-    raise TableError(
-        f"{rule}. The columns are {quoted(header, at_most=10)}",
-        place=source,
-        cure=f"did you mean {quoted(near)}?"
-        if near
-        else "say which column it is (--path-column, --label-column, --split-column, "
-        "--group-column), or let the first line name it, as path,label",
-        columns=header,
-        near=near,
+def _find_names(source: str, columns: Columns, first: Sequence[Any]) -> None:
+    """Take a column of ids for the path, if there are images of such names."""
+    places = [place for place in columns.free if is_id_column(columns.names[place])]
+    if not places or len(first) != len(columns.names):
+        return
+    finder = Finder.below(os.path.dirname(source))
+    found = [place for place in places if finder.find(str(first[place]))]
+    if len(found) == 1:
+        columns.places["path"] = found[0]
+        words = f"{source}: {columns.names[found[0]]!r} is read as the path, for images have it"
+        columns.readings.append(Reading("columns", words, "--path-column NAME if another is meant"))
+
+
+def _splits_unsaid(source: str, rows: Rows) -> list[Reading]:
+    """That the folders of the paths are called after splits, and no column says them."""
+    if "label" not in rows.columns or "split" in rows.columns:
+        return []
+    folders = {os.path.dirname((path or "").replace("\\", "/")) for path in rows["path"]}
+    names = {name for folder in folders for name in folder.split("/")}
+    found = {name: split.split for name in names if (split := split_name(name)) and not split.rest}
+    if len(set(found.values())) < 2:
+        return []
+    words = (
+        f"{source}: its paths lie in folders called {quoted(sorted(found))}, but no column says "
+        "the split; if it is to be trained on, all of it is divided anew"
     )
+    return [Reading("columns", words, "add a column split to keep the division")]
 
 
-def _full_paths(source: str, rows: _Rows) -> list[str]:
-    nameless = [n for n, path in zip(rows.numbers, rows["path"], strict=True) if not path]
+def _full_paths(source: str, rows: Rows) -> list[str]:
+    nameless = [n for n, path in zip(rows.numbers, rows["path"], strict=True) if is_missing(path)]
     if nameless:
         _refuse_manifest(source, f"no path in {_in_rows(nameless)}")
     folder = os.path.dirname(source)
-    return [os.path.join(folder, (path or "").removeprefix("./")) for path in rows["path"]]
+    return [_on_disk(folder, path) for path in rows["path"] if path]
 
 
-def _known_splits(source: str, rows: _Rows) -> list[str | None]:
-    found = {value: SPLIT_NAMES.get((value or "").strip().lower()) for value in set(rows["split"])}
-    unknown = {value for value, split in found.items() if split is None and (value or "").strip()}
+def _on_disk(folder: str, path: str) -> str:
+    """A path as it is written; without the blanks around it, unless there is a file with them."""
+    bare = path.strip()
+    written = os.path.join(folder, path.removeprefix("./"))
+    is_as_written = len(bare) == len(path) or os.path.lexists(written)
+    return written if is_as_written else os.path.join(folder, bare.removeprefix("./"))
+
+
+def _known_splits(source: str, rows: Rows) -> list[str | None]:
+    found = {value: SPLIT_NAMES.get((value or "").lower()) for value in set(rows["split"])}
+    unknown = {value for value, split in found.items() if split is None and value is not None}
     if unknown:
         where = [n for n, v in zip(rows.numbers, rows["split"], strict=True) if v in unknown]
         raise TableError(

@@ -12,14 +12,24 @@ from regraft.data.table import quoted
 from regraft.errors import TableError
 from regraft.wording import near_names
 
-MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet")
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".txt", ".lst")
 ARCHIVE_SUFFIXES = (
     ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz",
+    ".tm",
 )  # fmt: skip
 _FORMS = (
-    "give a folder of images, a manifest (.csv, .tsv, .parquet), an archive "
-    "(.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) or an image file"
+    "give a folder of images, a manifest (.csv, .tsv, .parquet, .jsonl, or a .txt of lines "
+    "'path label'), an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) or an image file"
 )
+# What people give instead of a manifest, and the way to one.
+_WAYS = {
+    ".json": "JSON is read as one object a line (.jsonl) with the keys file_name and label; boxes, "
+    "as COCO's, are not labels of images. Else ",
+    **dict.fromkeys(
+        (".xlsx", ".xls", ".ods"), "save the sheet as CSV with the columns path,label. Else "
+    ),
+    **dict.fromkeys((".7z", ".rar"), "unpack it, and give the folder. Else "),
+}
 
 
 def refuse_source(source: str, reason: str) -> NoReturn:
@@ -30,7 +40,7 @@ def refuse_source(source: str, reason: str) -> NoReturn:
     >>> refuse_source("photos.rar", "does not exist")
     Traceback (most recent call last):
     regraft.errors.TableError: 'photos.rar' does not exist
-      cure:  give a folder of images, a manifest (.csv, .tsv, .parquet), an archive (.zip, .tar, ...
+      cure:  give a folder of images, a manifest (.csv, .tsv, .parquet, .jsonl, or a .txt of ...
     """
     parent, name = os.path.split(source.rstrip(os.sep))
     try:
@@ -40,4 +50,5 @@ def refuse_source(source: str, reason: str) -> NoReturn:
     meant = (
         f"did you mean {quoted(os.path.join(parent, one) for one in near)}? Else " if near else ""
     )
-    raise TableError(f"{source!r} {reason}", cure=meant + _FORMS, source=source, near=near)
+    way = _WAYS.get(os.path.splitext(name)[1].lower(), "") if os.path.isfile(source) else ""
+    raise TableError(f"{source!r} {reason}", cure=way + meant + _FORMS, source=source, near=near)

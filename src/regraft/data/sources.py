@@ -6,15 +6,18 @@ Whatever it is, it becomes the same table (see ``table``), and what is none of t
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from regraft.data.folders import read_folder, table_of_folder
+from regraft.data.folders import every_image, table_of_folder
 from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
-from regraft.data.manifests import read_manifest
-from regraft.data.source_forms import ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, refuse_source
-from regraft.data.table import ImageTable
-from regraft.errors import UsageError
+from regraft.data.labels_in_names import labelled_by_name
+from regraft.data.manifests import is_manifest, read_manifest, read_paths
+from regraft.data.source_forms import ARCHIVE_SUFFIXES, refuse_source
+from regraft.data.table import ImageTable, NoLabels, Reading, first_few
+from regraft.errors import TableError, UsageError
 
 
 def read_table(
@@ -24,6 +27,7 @@ def read_table(
     label_column: str | None = None,
     split_column: str | None = None,
     group_column: str | None = None,
+    label_from: str = "folder",
     archive_folder: Path | None = None,
 ) -> ImageTable:
     """The images that a folder, manifest, archive or image file stands for.
@@ -38,6 +42,9 @@ def read_table(
         file.
     path_column, label_column, split_column, group_column : str, optional
         Columns of a manifest, where their names do not tell.
+    label_from : 'folder' or 'name'
+        Whether folders (or a manifest) say the labels, or the names of the files: see
+        :mod:`~regraft.data.labels_in_names`.
     archive_folder : Path, optional
         Where archives are unpacked, by default in Regraft's cache folder.
 
@@ -61,38 +68,122 @@ def read_table(
     >>> table.counts()
     {None: {'ants': 1, 'bees': 1}}
     """
-    source = os.fsdecode(source)
+    columns = {
+        "path_column": path_column, "label_column": label_column, "split_column": split_column,
+        "group_column": group_column,
+    }  # fmt: skip
+    of_folder = partial(table_of_folder, label_from=label_from)
+    table = _read(os.fsdecode(source), read_manifest, columns, of_folder, archive_folder)
+    is_listed = not table.root  # a manifest, or one image
+    return labelled_by_name(table) if label_from == "name" and is_listed else table
+
+
+def read_images(
+    source: str | os.PathLike[str],
+    *,
+    path_column: str | None = None,
+    archive_folder: Path | None = None,
+) -> ImageTable:
+    """All images that a source holds, whatever its folders or columns say of them.
+
+    No picture is left out for what it would be to a training: all have neither label nor split.
+
+    Parameters
+    ----------
+    source : path
+        As in :func:`read_table`.
+    path_column : str, optional
+        Column of a manifest, where its name does not tell.
+    archive_folder : Path, optional
+        Where archives are unpacked, by default in Regraft's cache folder.
+
+    Raises
+    ------
+    TableError, ArchiveError, UsageError
+        As :func:`read_table`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("train", "other"):
+    ...         Path(folder, name).mkdir()
+    ...         _ = Path(folder, name, "1.jpg").write_bytes(b"...")
+    ...     len(read_images(folder))
+    2
+    """
+    columns = {"path_column": path_column}
+    return _read(os.fsdecode(source), read_paths, columns, every_image, archive_folder)
+
+
+def _read(
+    source: str,
+    of_manifest: Callable[..., ImageTable],
+    columns: Mapping[str, str | None],
+    of_folder: Callable[..., ImageTable],
+    archive_folder: Path | None,
+) -> ImageTable:
+    """By the reader that fits what the source is."""
     is_folder = os.path.isdir(source)
-    if not is_folder and source.lower().endswith(MANIFEST_SUFFIXES):
-        return read_manifest(
-            source,
-            path_column=path_column,
-            label_column=label_column,
-            split_column=split_column,
-            group_column=group_column,
-        )
-    if path_column or label_column or split_column or group_column:
+    if not is_folder and is_manifest(source):
+        return of_manifest(source, **columns)
+    if any(columns.values()):
         raise UsageError(
-            "columns can be named for a manifest only", place=source, cure="leave them out"
+            "columns can be named for a manifest only",
+            place=source,
+            cure=_give_manifest(source) or "leave them out",
         )
     if is_folder:
-        return read_folder(source)
+        return of_folder(source, source=source)
     if problem := why_not_a_file(source):
         refuse_source(source, problem[0])
     if source.lower().endswith(ARCHIVE_SUFFIXES):
-        return _read_archive(source, archive_folder)
+        return _of_archive(source, of_folder, archive_folder)
     if not _is_image_file(source):
         refuse_source(source, "is neither a folder, a manifest, an archive nor an image")
     return replace(ImageTable.from_paths([source]), source=source)
 
 
-def _read_archive(source: str, archive_folder: Path | None) -> ImageTable:
+def _give_manifest(folder: str) -> str:
+    """What to give where a folder was, and holds a manifest; '' if it holds none."""
+    if not os.path.isdir(folder):
+        return ""
+    files = (os.path.join(folder, name) for name in sorted(os.listdir(folder)))
+    found = [file for file in files if os.path.isfile(file) and is_manifest(file)]
+    return f"give the manifest itself: {first_few(found)}" if found else ""
+
+
+def _of_archive(
+    source: str, of_folder: Callable[..., ImageTable], archive_folder: Path | None
+) -> ImageTable:
+    """Of a folder that the user does not know; what is said of it is said of the archive."""
+    from regraft.data.zip_names import names_read
+
+    root = _unpacked(source, archive_folder)
+    try:
+        table: ImageTable = of_folder(root, source=source)
+    except TableError as error:
+        cure = error.cure.replace(root, source)
+        unpack_first = "unpack the archive; then " if cure != error.cure else ""
+        raise TableError(
+            error.rule.replace(root, source),
+            place=error.place.replace(root, source),
+            cure=unpack_first + cure,
+            **error.facts,
+        ) from None
+    readings = [
+        Reading(*(text.replace(root, source) for text in reading)) for reading in table.readings
+    ]
+    why = table.no_labels and NoLabels(*(text.replace(root, source) for text in table.no_labels))
+    return replace(table, readings=(*readings, *names_read(source)), no_labels=why)
+
+
+def _unpacked(source: str, archive_folder: Path | None) -> str:
     # Imported here, with the decompressors, because most sources are no archives.
     from regraft.data.archives import unpack
     from regraft.machine.cache import folder_of
 
-    root = str(unpack(source, archive_folder or folder_of("archives")))
-    return table_of_folder(root, source=source)
+    return str(unpack(source, archive_folder or folder_of("archives")))
 
 
 def _is_image_file(path: str) -> bool:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from regraft.data.cells import names_for
 from regraft.data.table import SPLITS, ObjectArray, quoted
 from regraft.errors import SplitError
 
@@ -74,7 +75,7 @@ def assign(
     digests : sequence of N bytes
         Content digests of the image files.
     groups : ndarray of shape (N,), of str or None, optional
-        Groups are never cut. An image whose group is None is on its own.
+        Groups are never cut. An image whose group is None (NaN, blank) is on its own.
     seed : int
     test_fraction : float in (0, 1)
 
@@ -86,6 +87,8 @@ def assign(
     ------
     SplitError
         If every unit is the only one of its class.
+    ValueError
+        If there is not one group for each image.
 
     Examples
     --------
@@ -121,7 +124,7 @@ def _unit_numbers(
     if groups is not None:
         keys = [
             digest if group is None else b"group:" + group.encode("utf-8", "surrogateescape")
-            for digest, group in zip(keys, groups, strict=True)
+            for digest, group in zip(keys, names_for(groups, len(keys), "groups"), strict=True)
         ]
     index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     unit_of_row = np.fromiter(map(index.__getitem__, keys), dtype=np.intp, count=len(keys))
@@ -157,7 +160,8 @@ def check_groups_across(splits: ObjectArray, groups: ObjectArray | None) -> list
     if groups is None:
         return []
     splits_of: dict[str, set[str]] = {}
-    for group, split in set(zip(groups, splits, strict=True)):
+    named = names_for(groups, len(splits), "groups")
+    for group, split in set(zip(named, splits, strict=True)):
         if group is not None and split is not None:
             splits_of.setdefault(group, set()).add(split)
     return [

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from regraft.data.cells import is_missing, name_of, names_for, spelt
 from regraft.errors import TableError
 from regraft.wording import near_names
 
@@ -33,7 +34,8 @@ class Skipped(NamedTuple):
     """Something that is no image of this table, and why.
 
     ``kind`` is one of 'hidden', 'leftover', 'empty-folder', 'stray-folder', 'not-an-image',
-    'link-loop', 'unreadable-folder', 'unlabelled' and 'repeated-row'.
+    'link-loop', 'unreadable-folder', 'unlabelled', 'repeated-row', and 'same-class': a folder whose
+    images are there, under the class of another folder of that name.
     """
 
     path: str
@@ -41,12 +43,43 @@ class Skipped(NamedTuple):
     reason: str
 
 
+class Reading(NamedTuple):
+    """Something that was understood although the source does not quite say it.
+
+    ``kind`` is one of 'split-names', 'wrapper', 'nested-classes', 'label-file', 'label-names',
+    'columns', 'paths', 'boxes' and 'zip-names'; ``mend`` says what to do if it is not meant so.
+    ``file`` is the table that says it, if it is one beside the images.
+    """
+
+    kind: str
+    words: str
+    mend: str
+    file: str = ""
+
+
+class NoLabels(NamedTuple):
+    """Why no image of a source has a label, and what to type so that they have."""
+
+    reason: str
+    cure: str
+
+
 class Rejected(NamedTuple):
-    """An entry that should be an image but cannot be opened as a file, and how to mend it."""
+    """An entry that should be an image but cannot be read, and how to mend it; its label if known.
+
+    Examples
+    --------
+    >>> Rejected("bees/1.jpg", "the file is empty", "copy it again", "bees").label
+    'bees'
+    """
 
     path: str
     reason: str
     mend: str
+    label: str | None = None
+
+
+Entry = TypeVar("Entry", Skipped, Rejected)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,6 +102,11 @@ class ImageTable:
         The part of the paths that stands for `source`: where an archive was unpacked.
     skipped : tuple of Skipped
     rejected : tuple of Rejected
+    readings : tuple of Reading
+    no_labels : NoLabels or None
+        If no row has a label.
+    joined : tuple of (str, str)
+        Of a table of several sources: `root` and `source` of the others.
 
     Examples
     --------
@@ -87,6 +125,9 @@ class ImageTable:
     root: str = ""
     skipped: tuple[Skipped, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    no_labels: NoLabels | None = None
+    joined: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         columns = [self.labels, self.splits] + ([] if self.groups is None else [self.groups])
@@ -97,12 +138,16 @@ class ImageTable:
     def from_paths(
         cls,
         paths: Sequence[str | os.PathLike[str]],
-        labels: Sequence[str | None] | ObjectArray | None = None,
+        labels: Iterable[Any] | None = None,
     ) -> ImageTable:
-        """A table of just these files, in the order given; nothing is looked up on disk."""
+        """A table of just these files, in the order given; nothing is looked up on disk.
+
+        Labels become names as those of a manifest do: see :func:`regraft.data.cells.name_of`.
+        """
         named = column([os.fsdecode(path) for path in paths])
         nothing = column([None] * len(named))
-        return cls(named, nothing if labels is None else column(labels), nothing)
+        given = nothing if labels is None else column(names_for(labels, len(named), "labels"))
+        return cls(named, given, nothing)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -127,6 +172,11 @@ class ImageTable:
     def has_splits(self) -> bool:
         """Whether any row says which split it belongs to."""
         return any(split is not None for split in self.splits)
+
+    def tell(self, say: Callable[[str], None]) -> None:
+        """Say how the source was read where it does not quite say it itself."""
+        for reading in self.readings:
+            say(f"{reading.words} ({reading.mend})")
 
     def counts(self) -> dict[str | None, dict[str, int]]:
         """Images per split and class. A class that a split lacks is there with 0.
@@ -165,9 +215,10 @@ class ImageTable:
 
     def with_splits(self, splits: Sequence[str | None] | ObjectArray) -> ImageTable:
         """The same images with other splits, (N,) of 'train', 'val', 'test' or None."""
-        if unknown := set(splits) - {*SPLITS, None}:
-            raise ValueError(f"splits are train, val, test or None, got {sorted(unknown)}")
-        return replace(self, splits=column(splits))
+        given = [None if is_missing(split) else split for split in splits]
+        if unknown := {split for split in given if split is not None} - {*SPLITS}:
+            raise ValueError(f"splits are train, val, test or None, got {quoted(sorted(unknown))}")
+        return replace(self, splits=column(given))
 
     def shown(self, path: str) -> str:
         """The path as the user knows it: ``photos.zip/ants/1.jpg`` for a file of an archive.
@@ -179,9 +230,41 @@ class ImageTable:
         >>> replace(table, source="photos.zip", root="/cache/3f").shown("/cache/3f/ants/1.jpg")
         'photos.zip/ants/1.jpg'
         """
-        if self.root and (path == self.root or path.startswith(self.root + os.sep)):
-            return self.source.rstrip(os.sep) + path[len(self.root) :]
+        for root, source in ((self.root, self.source), *self.joined):
+            if root and (path == root or path.startswith(root.rstrip(os.sep) + os.sep)):
+                return source.rstrip(os.sep) + path[len(root.rstrip(os.sep)) :]
         return path
+
+    def as_shown(self, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+        """Skipped or rejected entries with their paths as the user knows them.
+
+        Examples
+        --------
+        >>> from dataclasses import replace
+        >>> table = replace(ImageTable.from_paths([]), source="photos.zip", root="/cache/3f")
+        >>> table.as_shown([Skipped("/cache/3f/notes.txt", "not-an-image", "no image")])[0].path
+        'photos.zip/notes.txt'
+        """
+        return tuple(entry._replace(path=self.shown(entry.path)) for entry in entries)
+
+
+def no_labels_error(table: ImageTable) -> TableError:
+    """What is said of a table without a label, with the cure that fits its source.
+
+    Examples
+    --------
+    >>> raise no_labels_error(replace(ImageTable.from_paths(["1.jpg"]), source="photos"))
+    Traceback (most recent call last):
+    regraft.errors.TableError: no image in 'photos' has a label
+      cure:  put the images of each class into a folder of its own: DATA/<class>/*.jpg; in a ...
+    """
+    reason, cure = table.no_labels or ("", "")
+    return TableError(
+        f"no image in {table.source!r} has a label" + (f": {reason}" if reason else ""),
+        cure=cure
+        or "put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
+        "in a manifest, --label-column NAME says which column has the labels",
+    )
 
 
 def column(values: Iterable[Any]) -> ObjectArray:
@@ -195,7 +278,7 @@ def column(values: Iterable[Any]) -> ObjectArray:
 def unknown_classes(table: ImageTable) -> dict[str, list[str]]:
     """Classes of val or test that train does not have, each with the near names that it has.
 
-    Labels are compared exactly: 'Ants' is not 'ants'. Empty if no row is in train, since then
+    Labels are compared as names are: 'Ants' is not 'ants'. Empty if no row is in train, since then
     there is nothing to compare with.
 
     Examples
@@ -238,11 +321,12 @@ def check_known_classes(
       where: photos/val
       cure:  rename the class if it is a slip; otherwise add images of it to train, or leave it out
     """
-    unknown = sorted({lab for lab in labels if lab is not None} - set(known_classes))
+    known = {name_of(name) for name in known_classes}
+    unknown = sorted(lab for lab in set(labels) if lab is not None and name_of(lab) not in known)
     if not unknown:
         return
     near = {label: near_names(label, known_classes) for label in unknown}
-    each = [f"{lab!r}{f' (near: {quoted(near[lab])})' if near[lab] else ''}" for lab in unknown]
+    each = [f"{label!r}{_near(label, near[label])}" for label in unknown]
     number = "1 class is unknown" if len(unknown) == 1 else f"{len(unknown)} classes are unknown"
     raise TableError(
         f"{number}: {first_few(each)}. Known are {quoted(sorted(known_classes), at_most=10)}.",
@@ -252,6 +336,14 @@ def check_known_classes(
         labels=unknown,
         near=near,
     )
+
+
+def _near(label: str, near: list[str]) -> str:
+    """The near names of a label, and the letters in which it differs from what looks the same."""
+    if not near:
+        return ""
+    letters = "; ".join(filter(None, map(spelt, (label, near[0]))))
+    return f" (near: {quoted(near)}{f'; {letters}' if letters else ''})"
 
 
 def quoted(names: Iterable[str], *, at_most: int = 5) -> str:

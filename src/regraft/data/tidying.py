@@ -110,8 +110,8 @@ def without_missing(table: ImageTable) -> ImageTable:
     """
     problems = [why_not_a_file(path) for path in table.paths]
     rejected = tuple(
-        Rejected(path, *problem)
-        for path, problem in zip(table.paths, problems, strict=True)
+        Rejected(path, *problem, label)
+        for path, problem, label in zip(table.paths, problems, table.labels, strict=True)
         if problem is not None
     )
     if len(rejected) == len(table):

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from regraft.data.cells import is_missing
 from regraft.evaluation.metrics import (
     Array,
     Reliability,
@@ -371,7 +372,7 @@ def estimate_ece(
 
 
 def group_codes(groups: Iterable[Any] | None, n_images: int) -> Array | None:
-    """Number the groups 0..G-1; an image whose group is None is a group of its own.
+    """Number the groups 0..G-1; an image without one (None, NaN, blank) is a group of its own.
 
     Raises
     ------
@@ -380,13 +381,13 @@ def group_codes(groups: Iterable[Any] | None, n_images: int) -> Array | None:
 
     Examples
     --------
-    >>> group_codes(["plant_2", "plant_1", "plant_2", None], 4)
-    array([0, 1, 0, 2])
+    >>> group_codes(["plant_2", "plant_1", "plant_2", None, float("nan")], 5)
+    array([0, 1, 0, 2, 3])
     """
     if groups is None:
         return None
     seen: dict[Any, int] = {}
-    keys = ((i,) if g is None else g for i, g in enumerate(groups))
+    keys = ((i,) if is_missing(g) else g for i, g in enumerate(groups))
     codes = np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
     if len(codes) != n_images:
         raise ValueError(f"groups must name one group per image, got {len(codes)} for {n_images}")

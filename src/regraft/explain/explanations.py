@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.data.table import Rejected
+from regraft.data.cells import name_of
+from regraft.data.table import Rejected, Skipped
 from regraft.errors import UsageError
 from regraft.explain import drawing, nearest
 from regraft.explain.base import Heat
@@ -51,6 +52,8 @@ class Explanations:
         Files that could not be read.
     notes : tuple of str
         What a user must hear.
+    skipped : tuple of Skipped
+        What was no picture, or said one again.
     """
 
     folder: str
@@ -60,6 +63,7 @@ class Explanations:
     images: list[dict[str, Any]]
     rejected: tuple[Rejected, ...]
     notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """What ``--json`` prints: one object per image, then one per rejected file."""
@@ -76,6 +80,7 @@ class Explanations:
             "why": self.why,
             "notes": list(self.notes),
             "images": list(self.rows()),
+            "left_out": [entry._asdict() for entry in self.skipped],
         }
 
 
@@ -83,8 +88,9 @@ def code_of(label: str | None, classes: tuple[str, ...]) -> int | None:
     """The code of a class by its name; UsageError with near names if there is none."""
     if label is None:
         return None
-    if label in classes:
-        return classes.index(label)
+    names = [name_of(name) for name in classes]
+    if name_of(label) in names:
+        return names.index(name_of(label))
     near = near_names(label, classes, n=3, cutoff=0.5)
     raise UsageError(
         f"the model has no class {label!r}" + (f"; near: {', '.join(near)}" if near else ""),
@@ -127,8 +133,9 @@ def explain(
         The model does not allow this method, or the folder cannot be written.
     """
     table, paths = extraction.table, list(extraction.table.paths)
+    rejected, skipped = table.as_shown(table.rejected), table.as_shown(table.skipped)
     if not paths:
-        return Explanations(str(out), model.folder, method, "", [], table.rejected)
+        return Explanations(str(out), model.folder, method, "", [], rejected, skipped=skipped)
     proba = model.proba_of(extraction.X)
     y = proba.argmax(axis=1) if code is None else np.full(len(paths), code)
     read = functools.partial(pictures.plain, preprocess=model.built().info.preprocess)
@@ -155,7 +162,7 @@ def explain(
             list(pool.map(draw, images[chunk], pixels, heat.maps))
     notes = (near.note,) if top and near.note else ()
     found = Explanations(
-        str(folder), model.folder, explainer.name, explainer.why, images, table.rejected, notes
+        str(folder), model.folder, explainer.name, explainer.why, images, rejected, notes, skipped
     )
     atomic.write_json(folder / NUMBERS, found.to_dict())
     return found

@@ -445,7 +445,7 @@ def _gather(
 ) -> Extraction:
     """Only the readable rows; the others become `rejected`, each with its reason."""
     rejected = [
-        Rejected(table.paths[row], fact.rejected or "", fact.mend)
+        Rejected(table.paths[row], fact.rejected or "", fact.mend, table.labels[row])
         for row, fact in sorted(seen.rejected.items())
     ]
     good = np.ones(len(table), bool)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.data.sources import read_table
-from regraft.data.table import ImageTable, Rejected
-from regraft.errors import TableError
+from regraft.data.source_forms import ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES
+from regraft.data.sources import read_images
+from regraft.data.table import ImageTable, Rejected, Skipped
+from regraft.errors import ArchiveError, TableError, UsageError
 from regraft.features import extract
 from regraft.images import pictures
 from regraft.listener import SILENT, Listener
@@ -23,13 +24,15 @@ from regraft.machine import blas
 from regraft.model.loading import load
 from regraft.probe.classifier import Classifier
 
-# Images that stand beside class folders have no class, but predict wants them all the same.
-_UNLABELLED = "unlabelled"
+# What may hold pictures that are asked about but is not looked into, with what to do about it.
+_CLOSED, _PACKED = "give read permission", "unpack it, or name it beside the others"
+# A folder without images leaves none out.
+_NOTHING_LOST = "empty-folder"
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Probabilities for images, and the files that could not be read.
+    """Probabilities for images, the files that could not be read, and what was no image.
 
     Attributes
     ----------
@@ -37,12 +40,16 @@ class Predictions:
     classes : tuple of K str
     proba : (N, K)
     rejected : tuple of Rejected
+        Folders and archives that could not be looked into are among them.
+    skipped : tuple of Skipped
+        Files that are no images, hidden ones, and rows of a manifest that say the same again.
     """
 
     paths: list[str]
     classes: tuple[str, ...]
     proba: NDArray[Any]
     rejected: tuple[Rejected, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -64,16 +71,22 @@ def predict(
     model: str | os.PathLike[str] | Classifier,
     images: Sequence[str | os.PathLike[str]],
     *,
+    path_column: str | None = None,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> Predictions:
     """Labels and probabilities of images; what the store knows is not computed again.
+
+    Every image of a folder is labelled, at any depth and whatever its folders are called; of a
+    manifest only the paths are read. What is left out is named.
 
     Parameters
     ----------
     model : path or Classifier
     images : sequence of paths
         Files, folders, manifests or archives.
+    path_column : str, optional
+        Of the manifests, where its name does not tell.
 
     Raises
     ------
@@ -83,13 +96,14 @@ def predict(
         There is nothing to predict.
     """
     classifier = model if isinstance(model, Classifier) else load(model)
-    table = all_images([os.fsdecode(image) for image in images])
+    table = all_images([os.fsdecode(image) for image in images], path_column=path_column)
     extraction = features_of(classifier, table, offline=offline, listener=listener)
     return Predictions(
         [table.shown(path) for path in extraction.table.paths],
         classifier.classes,
         classifier.proba_of(extraction.X),
-        extraction.table.rejected,
+        table.as_shown(extraction.table.rejected),
+        table.as_shown(table.skipped),
     )
 
 
@@ -105,34 +119,64 @@ def features_of(
     return extract.through_store(table, built, listener=listener)
 
 
-def all_images(sources: list[str]) -> ImageTable:
+def all_images(sources: list[str], *, path_column: str | None = None) -> ImageTable:
     """One table of all images below these sources, without labels, each path once.
 
     A source that is missing or no images is a rejected row beside the others, and an error alone.
+    `path_column` is for those that are manifests.
     """
+    if path_column and not any(map(_is_manifest, sources)):
+        raise UsageError(
+            "a column can be named for a manifest only", place=sources[0], cure="leave it out"
+        )
     tables, refused = [], []
     for source in sources:
         try:
-            tables.append(read_table(source))
-        except TableError as error:
-            is_there = os.path.lexists(source)
-            reason = error.rule.removeprefix(f"{source!r} ") if is_there else "no such file"
-            refused.append((error, Rejected(source, reason, error.cure)))
+            tables.append(_read(source, path_column))
+        except (TableError, ArchiveError) as error:
+            refused.append((error, Rejected(source, _why_refused(source, error), error.cure)))
     if not tables and refused:
         raise refused[0][0]
-    paths: dict[str, None] = {}
-    for table in tables:
-        paths.update(dict.fromkeys(table.paths))
-        paths.update({s.path: None for s in table.skipped if s.kind == _UNLABELLED})
-    rejected = tuple(bad for table in tables for bad in table.rejected)
-    rejected += tuple(bad for _, bad in refused)
-    if not paths and not rejected:
-        raise TableError(f"no images in {', '.join(map(repr, sources))}", cure="give image files")
-    joined = ImageTable.from_paths(list(paths))
-    only = tables[0] if len(tables) == 1 else None
+    return _joined(tables, tuple(bad for _, bad in refused))
+
+
+def _read(source: str, path_column: str | None) -> ImageTable:
+    """Of what is left out, that which may hold pictures goes to the rejected."""
+    table = read_images(source, path_column=path_column if _is_manifest(source) else None)
+    kept, unread = [], []
+    for entry in table.skipped:
+        if mend := _mend_of(entry):
+            unread.append(Rejected(entry.path, entry.reason, mend))
+        elif entry.kind != _NOTHING_LOST:
+            kept.append(entry)
+    return replace(table, skipped=tuple(kept), rejected=(*table.rejected, *unread))
+
+
+def _is_manifest(source: str) -> bool:
+    return source.lower().endswith(MANIFEST_SUFFIXES) and not os.path.isdir(source)
+
+
+def _mend_of(entry: Skipped) -> str:
+    """What to do so that the pictures in it are seen; empty where it can hold none."""
+    if entry.kind == "unreadable-folder":
+        return _CLOSED
+    return _PACKED if entry.path.lower().endswith(ARCHIVE_SUFFIXES) else ""
+
+
+def _why_refused(source: str, error: TableError | ArchiveError) -> str:
+    reason = error.rule.removeprefix(f"{source!r} ")
+    return "no such file" if reason == "does not exist" else reason
+
+
+def _joined(tables: list[ImageTable], refused: tuple[Rejected, ...]) -> ImageTable:
+    """The images of several tables, each path once."""
+    paths = dict.fromkeys(path for table in tables for path in table.paths)
+    first, *others = tables
     return replace(
-        joined,
-        source=only.source if only else "",
-        root=only.root if only else "",
-        rejected=rejected,
+        ImageTable.from_paths(list(paths)),
+        source=first.source,
+        root=first.root,
+        joined=tuple((table.root, table.source) for table in others),
+        skipped=tuple(dict.fromkeys(entry for table in tables for entry in table.skipped)),
+        rejected=(*dict.fromkeys(bad for table in tables for bad in table.rejected), *refused),
     )

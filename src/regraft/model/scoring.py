@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.cells import name_of
 from regraft.data.sources import read_table
-from regraft.data.table import ImageTable, check_known_classes
+from regraft.data.table import ImageTable, Skipped, check_known_classes, no_labels_error
 from regraft.errors import TableError, UsageError
 from regraft.evaluation import evaluate
 from regraft.features.extract import Extraction
@@ -39,6 +41,11 @@ class Scored:
         score unless there are no others, or they were asked for (`split` 'train' or 'all').
     counts_them : bool
         Whether they are in the score all the same.
+    other_splits : dict of str to int
+        Images of the splits that were not scored; '' for those in no split.
+    skipped : tuple of Skipped
+        Folders beside the splits, images outside the class folders, and whatever else lies in the
+        data and is not used.
     """
 
     model: str
@@ -48,6 +55,8 @@ class Scored:
     n_unlabelled: int
     n_learnt_from: int = 0
     counts_them: bool = False
+    other_splits: dict[str, int] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -60,7 +69,9 @@ class Scored:
                 "unlabelled": self.n_unlabelled,
                 "learnt_from": self.n_learnt_from,
                 "learnt_from_are_scored": self.counts_them,
-                "rejected": [r._asdict() for r in self.table.rejected],
+                "rejected": [r._asdict() for r in self.table.as_shown(self.table.rejected)],
+                "other_splits": self.other_splits,
+                "left_out": [entry._asdict() for entry in self.skipped],
             },
             "evaluation": self.evaluation.to_dict(),
         }
@@ -84,13 +95,12 @@ def evaluate_model(
         A class that the model does not know, or nothing labelled.
     """
     classifier = load(model)
-    table, name = _scored_part(read_table(os.fsdecode(data), **(columns or {})), split)
+    given = read_table(os.fsdecode(data), **(columns or {}))
+    given.tell(listener.say)
+    table, name = _scored_part(given, split)
     is_labelled = np.array([label is not None for label in table.labels], bool)
     if not is_labelled.any():
-        raise TableError(
-            f"none of the {len(table)} images in {table.source!r} has a label",
-            cure="one folder per class; `regraft predict` needs no labels",
-        )
+        raise no_labels_error(table)
     labelled = table.select(is_labelled)
     check_known_classes([str(label) for label in labelled.labels], classifier.classes, table.source)
     extraction = features_of(classifier, labelled, offline=offline, listener=listener)
@@ -101,9 +111,9 @@ def evaluate_model(
     counts_them = bool(known.any()) and is_wanted
     rows = np.ones(len(known), bool) if counts_them else ~known
     scored = extraction.table.select(rows)
-    code = {label: i for i, label in enumerate(classifier.classes)}
+    code = {name_of(label): i for i, label in enumerate(classifier.classes)}
     evaluation = evaluate(
-        np.array([code[str(label)] for label in scored.labels]),
+        np.array([code[label] for label in scored.labels]),
         classifier.proba_of(extraction.X[rows]),
         classes=classifier.classes,
         split=name,
@@ -117,6 +127,8 @@ def evaluate_model(
         int((~is_labelled).sum()),
         int(known.sum()),
         counts_them,
+        _other_splits(given, table, name),
+        given.as_shown(given.skipped),
     )
 
 
@@ -125,6 +137,13 @@ def _learnt_from(classifier: Classifier, extraction: Extraction) -> NDArray[np.b
     known = learnt_from.from_text(classifier.card.get("learnt_from"))
     short = [digest[: learnt_from.DIGEST_BYTES] for digest in extraction.digests]
     return np.array([digest in known for digest in short], bool)
+
+
+def _other_splits(given: ImageTable, part: ImageTable, name: str) -> dict[str, int]:
+    """Images of each split of the data that is not the part that was scored."""
+    if len(part) == len(given):
+        return {}
+    return {str(split or ""): n for split, n in Counter(given.splits).items() if split != name}
 
 
 def _scored_part(table: ImageTable, split: str | None) -> tuple[ImageTable, str]:

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from regraft.backbones import catalog
 from regraft.backbones.catalog import Source
+from regraft.data.label_sources import LABEL_SOURCES
 from regraft.errors import ConfigError, UsageError
 from regraft.machine import json_values
 from regraft.training.methods import METHODS, method_named
@@ -40,6 +41,8 @@ class RunConfig:
     class_weight : str or None
     path_column, label_column, split_column, group_column : str or None
         Of a manifest.
+    label_from : 'folder' or 'name'
+        Whether folders (or a manifest) say the labels, or the names of the files.
     test_fraction : float
         Where the data come without splits.
     seed : int
@@ -60,6 +63,7 @@ class RunConfig:
     label_column: str | None = None
     split_column: str | None = None
     group_column: str | None = None
+    label_from: str = LABEL_SOURCES[0]
     test_fraction: float = 0.2
     seed: Annotated[int, Meta(ge=0)] = 0
     device: str = "auto"
@@ -67,6 +71,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         method_named(self.method)  # refuses a name that is none
+        self._refuse_unknown_label_source()
         self._refuse_unused_taps(self.settings)
 
     @property
@@ -124,6 +129,14 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+    def _refuse_unknown_label_source(self) -> None:
+        if self.label_from not in LABEL_SOURCES:
+            raise ConfigError(
+                f"label_from must be {' or '.join(map(repr, LABEL_SOURCES))}, "
+                f"got {self.label_from!r}",
+                cure='"label_from": "name" reads labels in the names of files, as cat.12.jpg',
+            )
 
     def _refuse_unused_taps(self, settings: TrainingSettings) -> None:
         """A head that starts at random sees the final features, as the tutorials' do."""

@@ -73,6 +73,7 @@ def metrics(
             "splits_assigned": prepared.assigned,
             "rejected": len(table.rejected),
             "skipped": len(table.skipped),
+            "readings": [reading.words for reading in table.readings],
             "findings": len(prepared.findings),
         },
         "evaluation": tested.evaluation.to_dict(),

@@ -20,6 +20,7 @@ def explain(
     method: str = "auto",
     label: str | None = None,
     top: int = 3,
+    path_column: str | None = None,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> explanations.Explanations:
@@ -38,6 +39,8 @@ def explain(
         The class asked about; the predicted one of each image if not given.
     top : int
         Nearest images of train that are named.
+    path_column : str, optional
+        Of manifests, where its name does not tell.
 
     Raises
     ------
@@ -50,7 +53,8 @@ def explain(
     """
     classifier = load(model)
     code = explanations.code_of(label, classifier.classes)
-    table = predicting.all_images([os.fsdecode(image) for image in images])
+    sources = [os.fsdecode(image) for image in images]
+    table = predicting.all_images(sources, path_column=path_column)
     extraction = predicting.features_of(classifier, table, offline=offline, listener=listener)
     return explanations.explain(
         classifier, extraction, out=out, method=method, code=code, top=top, listener=listener

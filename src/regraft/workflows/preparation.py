@@ -27,6 +27,7 @@ from regraft.images.facts_table import FactsTable
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.record.configuration import RunConfig
+from regraft.workflows.lesson import refuse_unlearnable
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +131,8 @@ def prepare(
     clock = Clock()
     table = read(config)
     if needs_splits:
-        _refuse_one_class(table)
+        table.tell(listener.say)
+        refuse_unlearnable(table)
     clock.lap("table")
     seen = see(config, table, clock=clock, offline=offline, listener=listener)
     divided = divide(config, seen.extraction.table, seen.extraction.facts, needs_splits)
@@ -151,6 +153,7 @@ def read(config: RunConfig) -> ImageTable:
         label_column=config.label_column,
         split_column=config.split_column,
         group_column=config.group_column,
+        label_from=config.label_from,
     )
     if not len(table):
         raise TableError(
@@ -244,17 +247,6 @@ def _of_first_copy(digests: list[bytes], copies: Duplicates) -> list[bytes]:
     for unit, digest in zip(units, digests, strict=True):
         smallest[unit] = min(digest, smallest.get(unit, digest))
     return [smallest[unit] for unit in units]
-
-
-def _refuse_one_class(table: ImageTable) -> None:
-    """Before any picture is read; the method looks again at those that can be."""
-    classes = {label for label in table.labels if label is not None}
-    if len(classes) == 1:
-        raise TableError(
-            f"training needs images of at least 2 classes, got 1: {classes.pop()!r}",
-            place=table.source,
-            cure="one folder per class: DATA/<class>/... or DATA/train/<class>/...",
-        )
 
 
 def _nothing_readable(config: RunConfig, given: ImageTable, table: ImageTable) -> TableError:

@@ -45,8 +45,9 @@ class Checked:
             "images": len(self.table),
             "classes": self.table.classes,
             "counts": counts,
-            "rejected": [r._asdict() for r in self.table.rejected],
-            "skipped": [s._asdict() for s in self.table.skipped],
+            "readings": [r._asdict() for r in self.table.readings],
+            "rejected": [r._asdict() for r in self.table.as_shown(self.table.rejected)],
+            "skipped": [s._asdict() for s in self.table.as_shown(self.table.skipped)],
             "findings": [finding.to_dict() for finding in self.findings],
         }
 

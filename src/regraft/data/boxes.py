@@ -1,0 +1,89 @@
+"""Data of other tasks, told by the files beside the images: boxes of YOLO, COCO and Pascal VOC.
+
+Such files say what is where in a picture; a classifier says what a whole picture is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+
+from regraft.data.table import NoLabels, Reading, quoted
+
+_HEAD_BYTES = 2**16
+_YOLO_LINE = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.IGNORECASE)
+_BOX_COLUMNS = frozenset(("xmin", "ymin", "xmax", "ymax", "bbox", "bboxes", "boundingbox"))
+_COCO = re.compile(r'"(bbox|iscrowd|segmentation|category_id)"|"(licenses|info)"\s*:')
+
+
+def why_boxes(others: Iterable[str], images: Iterable[str]) -> NoLabels | None:
+    """What to say if the files beside images hold boxes; None if none does.
+
+    Parameters
+    ----------
+    others : iterable of str
+        Paths of files that are no images.
+    images : iterable of str
+
+    Examples
+    --------
+    >>> why_boxes(["photos/README.md"], ["photos/1.jpg"]) is None
+    True
+    """
+    stems = {_stem(path) for path in images}
+    for path in others:
+        kind = _kind(path, stems)
+        if kind:
+            return NoLabels(
+                f"{path} holds boxes ({kind}), which say what is where in an image; Regraft "
+                "says what a whole image is",
+                "cut the boxes out and put them into one folder per class (DATA/<class>/...); "
+                "or list the images with one label each in a CSV with the columns path,label",
+            )
+    return None
+
+
+def boxes_in_columns(names: Sequence[str], source: str) -> list[Reading]:
+    """What to tell of a table whose columns say where something is in an image.
+
+    Examples
+    --------
+    >>> boxes_in_columns(["filename", "class", "xmin", "ymin", "xmax", "ymax"], "m.csv")[0].kind
+    'boxes'
+    >>> boxes_in_columns(["filename", "class"], "m.csv")
+    []
+    """
+    found = [name for name in names if re.sub(r"[\W_]+", "", name).lower() in _BOX_COLUMNS]
+    if not found:
+        return []
+    words = (
+        f"{source}: {quoted(found)} say where in an image something is; its label is read as the "
+        "one of the whole image"
+    )
+    return [Reading("boxes", words, "cut the boxes out into images of their own if that is wrong")]
+
+
+def _kind(path: str, stems: set[str]) -> str:
+    """Whose boxes a file holds; '' if it does not."""
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".txt" and _stem(path) in stems:
+        return "YOLO" if _YOLO_LINE.fullmatch(_head(path).partition("\n")[0]) else ""
+    if suffix == ".xml" and _stem(path) in stems:
+        return "Pascal VOC" if "<bndbox>" in _head(path) else ""
+    if suffix == ".json":
+        head = _head(path)
+        return "COCO" if '"images"' in head and _COCO.search(head) else ""
+    return ""
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _head(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(_HEAD_BYTES)
+    except OSError:
+        return ""

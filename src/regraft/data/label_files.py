@@ -1,0 +1,220 @@
+"""Tables beside the pictures that say their labels: labels.csv, metadata.jsonl, train.csv.
+
+Where folders say the class, they are believed, and a table that says otherwise is refused with the
+line that takes it. Where they do not, the table is read, which is told.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from regraft.data.columns import Columns
+from regraft.data.layouts import Layout
+from regraft.data.located import Finder
+from regraft.data.manifests import Rows, read_rows
+from regraft.data.split_names import split_name, words_of
+from regraft.data.table import (
+    SPLIT_NAMES,
+    SPLITS,
+    ImageTable,
+    NoLabels,
+    Reading,
+    Rejected,
+    quoted,
+)
+from regraft.errors import DataError, TableError
+from regraft.wording import count
+
+_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".txt")
+# Tables of answers that are still to be given, which name images with made-up labels.
+_NOT_ANSWERS = frozenset(("submission", "submissions", "prediction", "predictions", "readme"))
+
+
+def tables_beside(layout: Layout) -> list[str]:
+    """Paths of the files beside the class folders that may be tables.
+
+    Examples
+    --------
+    >>> tables_beside(Layout())
+    []
+    """
+    files = {path for part in layout.openings for path in part.folder.others}
+    return sorted(
+        path
+        for path in files
+        if path.lower().endswith(_SUFFIXES)
+        and _NOT_ANSWERS.isdisjoint(words_of(os.path.basename(path)))
+    )
+
+
+def with_labels_beside(table: ImageTable, files: Sequence[str]) -> ImageTable:
+    """The same images, with labels from the tables beside them where folders say none.
+
+    Parameters
+    ----------
+    table : ImageTable
+        Of a folder; rows without a label are still there.
+    files : sequence of str
+        See `tables_beside`.
+
+    Raises
+    ------
+    TableError
+        Tables and folders, or two tables, say different labels of one image.
+
+    Examples
+    --------
+    >>> table = ImageTable.from_paths(["d/1.jpg"])
+    >>> with_labels_beside(table, []) is table
+    True
+    """
+    found = [one for file in files if (one := _matched(table, file)) is not None]
+    labelled = [one for one in found if one.has_labels]
+    are_parts = len({one.split for one in labelled} - {None}) > 1  # train.csv and test.csv
+    readings = list(table.readings)
+    for one in labelled:
+        table, words = _added(table, one, says_split=are_parts)
+        if words:
+            readings += [_reading(table, one, words), *_told_once(one, readings)]
+    table = replace(table, readings=tuple(readings))
+    for one in found:
+        table = table if one.has_labels else _named(table, one)
+    return table
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """A table beside the images, and which of its rows name them."""
+
+    file: str
+    rows: Rows
+    columns: Columns
+    row_of: dict[str, int]
+    missing: list[str]
+
+    @property
+    def has_labels(self) -> bool:
+        return "label" in self.rows.columns
+
+    @property
+    def split(self) -> str | None:
+        """That the table's own name says: train.csv."""
+        name = split_name(os.path.splitext(os.path.basename(self.file))[0])
+        return name.split if name and name.split in SPLITS else None
+
+    def said(self, role: str, path: str) -> str | None:
+        row = self.row_of.get(path)
+        return None if row is None else self.rows[role][row]
+
+
+def _matched(table: ImageTable, file: str) -> _Matched | None:
+    """A file as a table of these images; None if it is none, or is of other files."""
+    try:
+        rows = read_rows(file)
+    except DataError:
+        return None
+    paths = set(table.paths)
+    folder, name = os.path.split(file)
+    finder = Finder(table.paths, table.root, near=os.path.splitext(name)[0])
+    row_of, missing = dict[str, int](), list[str]()
+    for row, listed in enumerate(rows["path"]):
+        written = os.path.join(folder, (listed or "").strip().replace("\\", "/"))
+        fits = [written] if written in paths else finder.find(listed or "")
+        in_here = [path for path in fits if path.startswith(folder + os.sep)]
+        if len(in_here or fits) == 1:
+            row_of[(in_here or fits)[0]] = row
+        else:
+            missing.append(written)
+    is_of_these = 2 * len(row_of) > min(len(rows.numbers), len(paths))
+    return _Matched(file, rows, rows.known, row_of, missing) if is_of_these else None
+
+
+def _added(table: ImageTable, found: _Matched, *, says_split: bool) -> tuple[ImageTable, str]:
+    """With the labels and splits of one table, where there are none; and how many, in words."""
+    _refuse_other_labels(table, found)
+    labels, splits = table.labels.copy(), table.splits.copy()
+    for i, path in enumerate(table.paths):
+        if path not in found.row_of:
+            continue
+        cell = (found.said("split", path) or "").lower()
+        labels[i] = labels[i] or found.said("label", path)
+        splits[i] = splits[i] or SPLIT_NAMES.get(cell) or (found.split if says_split else None)
+    new = {
+        name: int((after != before).sum())
+        for name, after, before in (
+            ("label", labels, table.labels),
+            ("split", splits, table.splits),
+        )
+    }
+    words = " and ".join(f"the {name}s of {count(n, 'image')}" for name, n in new.items() if n)
+    if not words:
+        return table, ""
+    missing = [
+        Rejected(path, f"is listed in {table.shown(found.file)}, but is not there", "add the file")
+        for path in found.missing
+    ]
+    rejected = tuple(sorted((*table.rejected, *missing)))
+    return replace(table, labels=labels, splits=splits, rejected=rejected), words
+
+
+def _reading(table: ImageTable, found: _Matched, words: str) -> Reading:
+    file = table.shown(found.file)
+    cure = f"if it is not meant so, move it away, or give the file itself with {_OPTION}"
+    return Reading("label-file", f"{words} are read from {file}", cure, file)
+
+
+def _told_once(found: _Matched, readings: Sequence[Reading]) -> list[Reading]:
+    """How a table's columns were read; once, where it is the same in each of several."""
+    told = {reading.words.partition(": ")[2] for reading in readings}
+    own = (*found.columns.readings, *found.rows.readings)
+    return [reading for reading in own if reading.words.partition(": ")[2] not in told]
+
+
+_OPTION = "--label-column NAME"
+
+
+def _named(table: ImageTable, found: _Matched) -> ImageTable:
+    """A table of these images in which no column is known to be the label."""
+    file = table.shown(found.file)
+    n, why = len(found.row_of), found.rows.no_labels or found.columns.why_no_labels()
+    if table.n_unlabelled < len(table):
+        pairs = zip(table.paths, table.labels, strict=True)
+        if all(label is None for path, label in pairs if path in found.row_of):
+            return table  # a list of the images that nobody has labelled
+        words = f"{file} names {count(n, 'image')}, but the classes are those of the folders"
+        cure = f"if one of its columns is the class, give that file itself, with {_OPTION}"
+        return replace(table, readings=(*table.readings, Reading("label-file", words, cure)))
+    reason = f"{file} names {count(n, 'image')}, but {why.reason}"
+    return replace(table, no_labels=NoLabels(reason, f"give that file itself: {file}; {why.cure}"))
+
+
+def _refuse_other_labels(table: ImageTable, found: _Matched) -> None:
+    """Refuse a table that divides the images into other classes than was said before it.
+
+    Names may differ ('0' for 'cat'), if each of the one is always the same of the other.
+    """
+    pairs = {
+        (label, said)
+        for path, label in zip(table.paths, table.labels, strict=True)
+        if label is not None and (said := found.said("label", path)) is not None
+    }
+    is_one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    if not is_one_to_one:
+        _refuse_two_answers(table, found, pairs)
+
+
+def _refuse_two_answers(
+    table: ImageTable, found: _Matched, pairs: Iterable[tuple[str, str]]
+) -> NoReturn:
+    ours, theirs = (sorted({pair[side] for pair in pairs}) for side in (0, 1))
+    file = table.shown(found.file)
+    raise TableError(
+        f"the labels are said twice, and differently: {quoted(ours, at_most=3)} by the folders, "
+        f"{quoted(theirs, at_most=3)} by {file}",
+        place=table.source,
+        cure=f"for those of the table, give it itself: {file}\n"
+        "for those of the folders, move the table elsewhere",
+    )

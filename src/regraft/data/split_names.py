@@ -1,0 +1,128 @@
+"""What folders, tables and cells call train, val and test: the exact names, and words inside names.
+
+'seg_train' is not 'train', but it says so; 'steam train' says so too and may be a class. So a name
+is taken apart here, and who decides looks at its neighbours (see ``layouts``).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from regraft.data.table import SPLIT_NAMES
+
+EVAL = "eval"
+_WORDS = {
+    **SPLIT_NAMES,
+    **dict.fromkeys(("trn",), "train"),
+    **dict.fromkeys(("vali", "development"), "val"),
+    **dict.fromkeys(("tst", "holdout", "heldout"), "test"),
+    # The test where there is no other, else val.
+    **dict.fromkeys(("eval", "evaluation"), EVAL),
+}
+# What stands beside the word and changes nothing: 'Train Data', 'test_images', 'val2017'.
+_FILLERS = frozenset(
+    """set sets data dataset datasets image images img imgs jpegimages picture pictures pic pics
+    photo photos photograph photographs sample samples split splits part folder folders dir file
+    files jpg jpeg png raw all x y the of for and""".split()  # noqa: SIM905
+)
+# Fillers that are written into the word: 'trainset', 'testdata'.
+_GLUED = re.compile(
+    f"({'|'.join(sorted(_WORDS, key=len, reverse=True))})(set|sets|data|dataset|images|imgs|img)"
+)
+# What a folder is called that holds everything, or that stands beside the images of other tasks.
+_CONTAINERS = _FILLERS - {"x", "y", "the", "of", "for", "and"} | frozenset(
+    """label labels mask masks annotation annotations segmentation segmentations groundtruth gt
+    target targets input inputs output outputs xml json txt csv bbox bboxes boxes
+    """.split()  # noqa: SIM905
+)
+_BESIDE_CONTAINERS = frozenset(("class", "object"))  # 'SegmentationClass'
+# What numbered parts of one set are called: 'images_1', 'HAM10000_images_part_2', 'data_batch_3'.
+_PARTS = frozenset(("part", "parts", "images", "imgs", "data", "batch", "chunk", "archive"))
+
+
+class SplitName(NamedTuple):
+    """A name that says a split.
+
+    Attributes
+    ----------
+    split : 'train', 'val', 'test' or `EVAL`
+    rest : tuple of str
+        The other words, without those that change nothing.
+    """
+
+    split: str
+    rest: tuple[str, ...]
+
+
+def split_name(name: str) -> SplitName | None:
+    """The split that a name says, and its other words; None if it says none, or several.
+
+    Examples
+    --------
+    >>> split_name("Train Data"), split_name("seg_test")
+    (SplitName(split='train', rest=()), SplitName(split='test', rest=('seg',)))
+    >>> split_name("trainers"), split_name("train_test_split")
+    (None, None)
+    """
+    words = words_of(name)
+    found = {_WORDS[word] for word in words if word in _WORDS}
+    if len(found) != 1:
+        return None
+    rest = (w for w in words if w not in _WORDS and w not in _FILLERS and not w.isdigit())
+    return SplitName(found.pop(), tuple(rest))
+
+
+def is_container(name: str) -> bool:
+    """Whether a name says that images are in it (or labels, masks), and nothing of which.
+
+    Examples
+    --------
+    >>> is_container("JPEGImages"), is_container("SegmentationClass"), is_container("part_1")
+    (True, True, True)
+    >>> is_container("ants"), is_container("Class 1"), is_container("label_0")
+    (False, False, False)
+    """
+    words = words_of(name)
+    if any(word.isdigit() for word in words):
+        return are_parts([name])
+    return any(w in _CONTAINERS for w in words) and all(
+        w in _CONTAINERS or w in _BESIDE_CONTAINERS for w in words
+    )
+
+
+def are_parts(names: list[str]) -> bool:
+    """Whether names are those of numbered parts of one set; of a single name, if it says no more.
+
+    Examples
+    --------
+    >>> are_parts(["HAM10000_images_part_1", "HAM10000_images_part_2"]), are_parts(["a1", "a2"])
+    (True, False)
+    """
+    plain = {tuple(word for word in words_of(name) if not word.isdigit()) for name in names}
+    if len(plain) != 1 or not all(any(w.isdigit() for w in words_of(name)) for name in names):
+        return False
+    (words,) = plain
+    is_part = any(word in _PARTS for word in words)
+    return is_part and (len(names) > 1 or all(word in _PARTS for word in words))
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name in lower case, at whatever joint: blank, underscore, capital, digit.
+
+    Examples
+    --------
+    >>> words_of("TrainingSet-2017"), words_of("test_data"), words_of("valset")
+    (['training', 'set', '2017'], ['test', 'data'], ['val', 'set'])
+    """
+    plain = unicodedata.normalize("NFC", name)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).casefold()
+    apart = re.sub(r"\b(hold|held)[\s_-]?out", r"\1out", apart)
+    words = re.findall(r"[^\W\d_]+|\d+", apart)
+    return [part for word in words for part in _unglued(word)]
+
+
+def _unglued(word: str) -> tuple[str, ...]:
+    glued = None if word in _WORDS else _GLUED.fullmatch(word)
+    return glued.groups() if glued else (word,)

@@ -1,0 +1,131 @@
+"""Folders that could be meant in two ways: refused with the folder to give, or told as doubtful."""
+
+from __future__ import annotations
+
+import os
+from itertools import combinations
+from typing import NoReturn
+
+from regraft.data.split_folders import plain_name, splits_among
+from regraft.data.split_names import is_container, split_name
+from regraft.data.table import Reading, quoted
+from regraft.data.tree import Folder
+from regraft.errors import TableError
+
+
+def refuse_unclear(top: Folder) -> None:
+    """Refuse folders that would become classes and are named like something else."""
+    for check in (
+        _refuse_data_sets, _refuse_flat_splits, _refuse_wordy_split, _refuse_copy, _refuse_tasks,
+    ):  # fmt: skip
+        check(top)
+
+
+def _refuse_data_sets(top: Folder) -> None:
+    """A folder that holds splits, beside others: a data set of its own."""
+    inner = [
+        below
+        for folder in top.filled
+        for below in folder.all_below()
+        if len(set(splits_among(below.folders).values())) > 1
+    ]
+    if inner:
+        splits = [folder.name for folder in splits_among(inner[0].folders)]
+        several = len(inner) > 1
+        _refuse(
+            top,
+            f"{quoted(os.path.relpath(f.path, top.path) for f in inner)} "
+            f"{'hold' if several else 'holds'} splits of {'their' if several else 'its'} own "
+            f"({quoted(splits)}); as classes, they would all be taken together",
+            f"give {'one of them' if several else 'that folder'}: {inner[0].path}"
+            + ("; or put all images into one DATA/<split>/<class>" if several else ""),
+        )
+
+
+def _refuse_flat_splits(top: Folder) -> None:
+    """'train' and 'test' without classes in them, beside others that hold images."""
+    names = {folder: name for folder in top.filled if (name := split_name(folder.name))}
+    splits = [folder.name for folder, name in names.items() if not name.rest]
+    if len({name.split for name in names.values() if not name.rest}) > 1:
+        others = [folder.name for folder in top.filled if folder.name not in splits]
+        _refuse(
+            top,
+            f"{quoted(splits)} read like splits, but no folder of a class is in them, and "
+            f"{quoted(others)} beside them {'holds' if len(others) == 1 else 'hold'} images too",
+            "for splits, put the images of each class into a folder of its own "
+            f"({splits[0]}/<class>/...) and move the others away; "
+            "for classes, give the folders other names",
+        )
+
+
+def _refuse_wordy_split(top: Folder) -> None:
+    """'seg_train', which holds folders only, beside folders that are no splits."""
+    for folder in top.filled:
+        name = split_name(folder.name)
+        if name and name.rest and not folder.images and len(top.filled) > 1:
+            inside = quoted((f.name for f in folder.filled), at_most=3)
+            _refuse(
+                top,
+                f"{folder.name!r} may be a split or a class: its name says {name.split}, and it "
+                f"holds folders ({inside}), but nothing beside it is a split like it",
+                f"if it is a split, give it alone: {folder.path}, or rename it {name.split}; "
+                "if it is a class, give it another name",
+            )
+
+
+def _refuse_copy(top: Folder) -> None:
+    """A folder beside the classes that holds them once more."""
+    names = {plain_name(folder) for folder in top.filled}
+    for folder in top.filled:
+        for below in folder.all_below():
+            shared = [f.name for f in below.filled if plain_name(f) in names]
+            if len(shared) > 1:
+                _refuse(
+                    top,
+                    f"{folder.name!r} beside the classes holds folders of their names "
+                    f"({quoted(shared, at_most=3)}); as a class, it would be all of them once more",
+                    f"give that folder alone: {below.path}; or move it away",
+                )
+
+
+def _refuse_tasks(top: Folder) -> None:
+    """'images' beside 'annotations', with folders in them."""
+    if len(top.filled) > 1 and all(is_container(folder.name) for folder in top.filled):
+        first = max(top.filled, key=lambda folder: folder.n_images)
+        _refuse(
+            top,
+            f"its folders ({quoted(f.name for f in top.filled)}) say what kind of files they "
+            "hold, not which class their images are of",
+            f"give the folder of the images alone: {first.path}",
+        )
+
+
+def _refuse(top: Folder, rule: str, cure: str) -> NoReturn:
+    raise TableError(rule, place=top.path, cure=cure)
+
+
+def nested_alike(top: Folder) -> list[Reading]:
+    """Two 'classes' that hold the same folders: are those the classes?"""
+    holders = {folder: _names_inside(folder) for folder in top.filled}
+    holders = {folder: names for folder, names in holders.items() if len(names) > 1}
+    for one, other in combinations(list(holders)[:20], 2):
+        shared = holders[one] & holders[other]
+        named = sorted(name for name in shared if any(letter.isalpha() for letter in name))
+        if len(named) > 1 and 2 * len(shared) > max(len(holders[one]), len(holders[other])):
+            words = (
+                f"{one.name!r} and {other.name!r} are read as classes, and the folders of the "
+                f"same names in both ({quoted(named, at_most=3)}) as parts of them"
+            )
+            cure = (
+                f"if those are the classes, give one folder ({one.path}), or put the images "
+                f"together as DATA/{named[0]}, DATA/{named[1]}"
+            )
+            return [Reading("nested-classes", words, cure)]
+    return []
+
+
+def _names_inside(folder: Folder) -> set[str]:
+    """Names of the folders in one that holds nothing else, whatever wraps them."""
+    while len(folder.filled) == 1 and not folder.images and is_container(folder.filled[0].name):
+        (folder,) = folder.filled
+    return set() if folder.images else {inner.name for inner in folder.filled}

@@ -1,0 +1,542 @@
+"""Folders and tables that people have: each is read as they mean it, or refused with what to type.
+
+One case a layout: what lies there, and either the images of each split and class, with what is told
+about how it was read, or the refusal with its cure. Whatever `train` refuses, `check` finds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regraft.data.sources import read_table
+from regraft.errors import ConfigError, DataError, UsageError
+from regraft.record.configuration import RunConfig
+from regraft.workflows import survey
+from regraft.workflows.lesson import refuse_unlearnable
+from regraft.workflows.preparation import read
+
+JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
+AB = {"ants": 2, "bees": 1}
+NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+
+
+def each(*folders):
+    """Two ants and a bee in each of these folders."""
+    names = ("ants/1.jpg", "ants/2.jpg", "bees/3.jpg")
+    return [f"{folder}/{name}".lstrip("/") for folder in folders for name in names]
+
+
+def flat(folder, *names):
+    return [f"{folder}/{name}".lstrip("/") for name in names or ("1.jpg", "2.jpg", "3.jpg")]
+
+
+def text(*lines):
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class Case:
+    """A layout with what becomes of it."""
+
+    name: str
+    images: list[str]
+    counts: dict[Any, Any] | None = None
+    told: str = ""
+    refused: str = ""
+    cure: str = ""
+    files: dict[str, str | bytes] = field(default_factory=dict)
+    give: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    left_out: str = ""
+
+
+def lined(separator, *, header="path,label", folder="p/"):
+    rows = [f"{folder}1.jpg,ants", f"{folder}2.jpg,ants", f"{folder}3.jpg,bees"]
+    return text(*(row.replace(",", separator) for row in ([header] if header else []) + rows))
+
+
+BOTH = {"train": AB, "test": AB}
+ALL = {None: AB}
+P = flat("p")
+IMAGES = flat("images")
+TABLE = text("file_name,label", "1.jpg,ants", "2.jpg,ants", "3.jpg,bees")
+YOLO = "0 0.5 0.5 0.2 0.2\n"
+COCO = '{"info": {}, "images": [], "annotations": [{"bbox": [1, 2, 3, 4]}], "categories": []}'
+
+FOLDERS = [
+    Case("classes", each(""), ALL),
+    Case("classes called Class 1 and Class 2", [*flat("Class 1"), *flat("Class 2")],
+         {None: {"Class 1": 3, "Class 2": 3}}),
+    Case("splits", each("train", "test"), BOTH),
+    Case("capitals", each("Training", "Testing"), BOTH),
+    Case("Val and dev", each("TRAIN", "Val"), {"train": AB, "val": AB}),
+    Case("valid", each("train", "valid", "test"), {"train": AB, "val": AB, "test": AB}),
+    Case("seg_train and seg_test", each("seg_train", "seg_test"), BOTH, "'seg_train' is read as"),
+    Case(
+        "seg_train/seg_train, seg_pred",
+        [*each("seg_train/seg_train", "seg_test/seg_test"), *flat("seg_pred/seg_pred")],
+        BOTH, "'seg_test' is read as test", left_out="seg_pred",
+    ),
+    Case("training_set/training_set", each("training_set/training_set", "test_set/test_set"), BOTH,
+         "'training_set' is read as train"),
+    Case("images/Training", each("images/Training", "images/Testing"), BOTH),
+    Case("Train Data", each("Train Data", "Test Data"), BOTH, "'Train Data' is read as train"),
+    Case("train_images", each("train_images", "test_images"), BOTH, "'train_images' is read"),
+    Case("TrainSet and trainset", each("TrainSet", "testset"), BOTH, "'TrainSet' is read as"),
+    Case("train2017", each("train2017", "val2017"), {"train": AB, "val": AB}, "'val2017' is read"),
+    Case("asl_alphabet_train", each("asl_alphabet_train/asl_alphabet_train", "asl_alphabet_test"),
+         BOTH, "'asl_alphabet_train' is read as train"),
+    Case("data/train", each("data/train", "data/test"), BOTH),
+    Case("images/train and images/val", each("images/train", "images/val"),
+         {"train": AB, "val": AB}),
+    Case("two wrappers", each("archive/flowers/train", "archive/flowers/test"), BOTH),
+    Case("a wrapper around classes", each("archive/photos"), ALL),
+    Case("a wrapper in each split", each("train/flowers", "test/flowers"), BOTH,
+         "'flowers'"),
+    Case("train/images/<class>", each("train/images", "test/images"), BOTH),
+    Case("train and eval", each("train", "eval"), BOTH, "'eval' is read as test"),
+    Case("train, eval and test", each("train", "eval", "test"),
+         {"train": AB, "val": AB, "test": AB}, "'eval' is read as val"),
+    Case("train and hold-out", each("train", "hold-out"), BOTH, "'hold-out' is read as test"),
+    Case("train and my_test", each("train", "my_test"), BOTH, "'my_test' is read as test"),
+    Case("train, test and test-multiple", [*each("Training", "Test"), *flat("test-multiple")], BOTH,
+         left_out="test-multiple"),
+    Case("class, then split", ["ants/train/1.jpg", "ants/train/2.jpg", "ants/test/3.jpg",
+                               "bees/train/4.jpg", "bees/test/5.jpg", "bees/test/6.jpg"],
+         {"train": AB, "test": {"ants": 1, "bees": 2}}, "each class folder holds splits"),
+    Case("flat test beside train/<class>", [*each("train"), *flat("test", "7.jpg")],
+         refused="images straight in '.*test' have no class", cure="train folder itself, .*/train"),
+    Case("flat test beside train and val", [*each("train", "val"), *flat("test")],
+         {"train": AB, "val": AB}, left_out="test/1.jpg"),
+    Case("a folder beside train alone", [*each("train"), *each("extra")],
+         refused="'.*extra' beside the splits", cure="rename it test"),
+    Case("flat splits", [*flat("train"), *flat("test")], refused="no folder of a class in them",
+         cure="DATA/<split>/<class>"),
+    Case("flat splits of other names", [*flat("train_images"), *flat("test_images")],
+         refused="'train_images'.*no folder of a class", cure="DATA/<split>/<class>"),
+    Case("flat splits beside masks", [*flat("train"), *flat("test"), *flat("masks")],
+         refused="'test', 'train' read like splits", cure="folder of its own"),
+    Case("split and class in one name",
+         [*flat("train_ants"), *flat("train_bees"), *flat("test_ants"), *flat("test_bees")],
+         refused="no folder of a class", cure="DATA/<split>/<class>"),
+    Case("two data sets", each("hymenoptera/train", "hymenoptera/test", "pets/train", "pets/test"),
+         refused="'hymenoptera', 'pets' hold splits of their own",
+         cure="one of them: .*hymenoptera"),
+    Case("a data set beside figures", [*each("data/train", "data/test"), *flat("docs")],
+         refused="'data' holds splits of its own", cure="give that folder: .*/data"),
+    Case("seg_train beside no split", [*each("seg_train"), *flat("seg_pred")],
+         refused="'seg_train' may be a split or a class", cure="give it alone: .*seg_train"),
+    Case("folds that hold the same classes", each("fold1", "fold2"), {None: {"fold1": 3,
+         "fold2": 3}},
+         "'fold1' and 'fold2' are read as classes"),
+    Case("domains that hold the same classes", each("amazon/images", "dslr/images"),
+         {None: {"amazon": 3, "dslr": 3}}, "'amazon' and 'dslr' are read as classes"),
+    Case("train and a packed test", each("train"), files={"test.zip": b"PK"},
+         refused="'.*test.zip' is not unpacked", cure="unpack it beside train"),
+    Case("train alone", each("train"), refused="all images are in 'train'",
+         cure="the train folder itself, .*/train"),
+    Case("years inside the classes", ["ants/2019/1.jpg", "ants/2020/2.jpg", "bees/2019/3.jpg",
+                                      "bees/2020/4.jpg"], {None: {"ants": 2, "bees": 2}}),
+    Case("a class called train", [*flat("train"), *flat("car"), *flat("bus")],
+         {None: {"train": 3, "car": 3, "bus": 3}}),
+    Case("a class called steam train", [*flat("steam train"), *flat("car")],
+         {None: {"steam train": 3, "car": 3}}),
+    Case("valid and invalid", [*flat("valid"), *flat("invalid")],
+         {None: {"valid": 3, "invalid": 3}}),
+    Case("images and annotations with folders", [*flat("images"), *flat("annotations/trimaps")],
+         refused="'annotations', 'images'", cure="images alone: .*"),
+    Case("the classes once more beside themselves", [*each(""), *each("photos/all")],
+         refused="'photos' beside the classes", cure="alone: .*photos/all"),
+    Case("images and masks", [*flat("images"), *flat("masks")],
+         refused="'images', 'masks'", cure="DATA/<class>/"),
+    Case("one name in NFC and NFD", [f"train/{NFC}/1.jpg", "train/tea/2.jpg", f"test/{NFD}/3.jpg",
+                                     "test/tea/4.jpg"],
+         {split: {NFC: 1, "tea": 1} for split in ("train", "test")}),
+    Case("YOLO classification", each("set/train", "set/val", "set/test"),
+         {"train": AB, "val": AB, "test": AB}),
+    Case("YOLO boxes by kind", [*flat("images/train"), *flat("images/val", "4.jpg")],
+         refused="holds boxes \\(YOLO\\)", cure="one folder per class",
+         files={"labels/train/1.txt": YOLO, "labels/val/4.txt": YOLO, "data.yaml": "nc: 1\n"}),
+    Case("YOLO boxes by split", [*flat("train/images"), *flat("valid/images", "4.jpg")],
+         refused="holds boxes \\(YOLO\\)", cure="one folder per class",
+         files={"train/labels/1.txt": YOLO, "valid/labels/4.txt": YOLO}),
+    Case("COCO", [*flat("train2017"), *flat("val2017", "4.jpg")],
+         refused="holds boxes \\(COCO\\)", cure="one folder per class",
+         files={"annotations/instances_train2017.json": COCO}),
+    Case("Pascal VOC", flat("JPEGImages"), refused="holds boxes \\(Pascal VOC\\)",
+         cure="one folder per class",
+         files={"Annotations/1.xml": "<annotation><object><bndbox></object></annotation>"}),
+    Case("sample archives of Teachable Machine", [], refused="no image in it",
+         cure="zipfile -e .*Class 1-samples.zip.* .*Class 1", files={"Class 1-samples.zip": b"PK"}),
+]  # fmt: skip
+
+NAMES = flat("", "cat.1.jpg", "cat.2.jpg", "dog.1.jpg", "dog.2.jpg")
+CATS = {"cat": 2, "dog": 2}
+IN_NAMES = [
+    Case("labels in names", NAMES, refused="'cat.1.jpg' seem",
+         cure="--label-from name.*cat \\(2\\)"),
+    Case("labels in names, asked for", NAMES, {None: CATS}, options={"label_from": "name"}),
+    Case("labels in names in a folder", [f"train/{n}" for n in NAMES], refused="'cat.1.jpg' seem",
+         cure="--label-from name"),
+    Case("labels in names in one class folder", [f"pets/{n}" for n in NAMES],
+         refused="got 1: 'pets'",
+         cure="--label-from name"),
+    Case("labels in names of train only", [*(f"train/{n}" for n in NAMES), *flat("test1")],
+         refused="'cat.1.jpg' seem", cure="give .*train with --label-from name"),
+    Case("labels in names in splits", [f"{s}/{n}" for s in ("train", "test") for n in NAMES],
+         {"train": CATS, "test": CATS}, options={"label_from": "name"}),
+    Case("labels after numbers", flat("", "1_cat.jpg", "2_cat.jpg", "3-dog.jpg", "4-dog.jpg"),
+         {None: CATS}, options={"label_from": "name"}),
+    Case("no labels in names", flat("", "IMG_1.jpg", "IMG_2.jpg", "DSC_3.jpg", "DSC_4.jpg"),
+         refused="has a label\n", cure="folder of its own"),
+    Case("names that are no labels", flat("", "a1.jpg", "b2.jpg", "c3.jpg"),
+         refused="--label-from name reads 3 labels", cure="path,label",
+         options={"label_from": "name"}),
+    Case("an unpacked Teachable Machine project",
+         flat("", "Class 1-!-0.png", "Class 1-!-1.png", "Class 2-!-0.png"),
+         {None: {"Class 1": 2, "Class 2": 1}}, "Teachable Machine"),
+]  # fmt: skip
+
+BESIDE = [
+    Case("labels.csv beside the images", flat(""), ALL,
+         "labels of 3 images are read from .*labels.csv",
+         files={"labels.csv": TABLE}),
+    Case("metadata.csv at the top", IMAGES, ALL, "read from .*metadata.csv",
+         files={"metadata.csv": TABLE.replace("\n", "\nimages/").removesuffix("images/")}),
+    Case("metadata.csv in each split", [*flat("train"), *flat("test")], BOTH, "train/metadata.csv",
+         files={"train/metadata.csv": TABLE, "test/metadata.csv": TABLE}),
+    Case("metadata.jsonl", flat(""), ALL, "metadata.jsonl", files={"metadata.jsonl": text(
+        '{"file_name": "1.jpg", "label": "ants"}', '{"file_name": "2.jpg", "label": "ants"}',
+        '{"file_name": "3.jpg", "label": "bees"}')}),
+    Case("labels.csv over a folder that is no class", flat("photos_2024"), ALL, "labels.csv",
+         files={"labels.csv": TABLE}),
+    Case("train.csv with ids beside train and test", [*flat("train"), *flat("test", "1.jpg")],
+         refused="all images are in 'train'", cure="the table itself, .*train.csv",
+         files={"train.csv": "id,label\n1,ants\n2,ants\n3,bees\n",
+                "sample_submission.csv": "id,label\n1,ants\n"}),
+    Case("train.txt and test.txt over class folders", each(""),
+         {"train": {"ants": 1, "bees": 1}, "test": {"ants": 1, "bees": 0}}, "the splits of 1 image",
+         files={"train.txt": "ants/1.jpg 0\nbees/3.jpg 1\n", "test.txt": "ants/2.jpg 0\n"}),
+    Case("train.csv and test.csv over images", IMAGES, {"train": {"ants": 1, "bees": 1},
+                                                        "test": {"ants": 1, "bees": 0}}, "test.csv",
+         files={"train.csv": "image,label\n1.jpg,ants\n3.jpg,bees\n",
+                "test.csv": "image,label\n2.jpg,ants\n"}),
+    Case("flat test with a table", [*each("Train"), *flat("Test", "7.jpg", "8.jpg")],
+         {"train": AB, "test": {"ants": 1, "bees": 1}}, "Test.csv",
+         files={"Test.csv": "Width,ClassId,Path\n1,ants,Test/7.jpg\n1,bees,Test/8.jpg\n"}),
+    Case("a table without a known label column", IMAGES, refused="names 3 images, but no column",
+         cure="labels.csv; --label-column lbl",
+         files={"labels.csv": TABLE.replace("label", "lbl")}),
+    Case("images in parts with a table of another label", [*flat("ham_images_part_1", "1.jpg"),
+                                                           "ham_images_part_2/2.jpg"],
+         refused="metadata.csv names 2 images", cure="metadata.csv; --label-column NAME",
+         files={"metadata.csv": "lesion_id,image_id,dx,age\nL1,1,nv,3\nL2,2,mel,4\n"}),
+    Case("images in parts with a table", [*flat("part_1", "1.jpg", "2.jpg"), "part_2/3.jpg"], ALL,
+         "read from", files={"labels.csv": TABLE}),
+    Case("a table that says other classes", [*flat("ham_1", "1.jpg", "2.jpg"), "ham_2/3.jpg"],
+         refused="said twice.*'ham_1', 'ham_2' by the folders", cure="metadata.csv",
+         files={"metadata.csv": text("file_name,label", "1.jpg,ants", "2.jpg,bees", "3.jpg,bees")}),
+    Case("a table that says the same classes", each(""), ALL,
+         files={"labels.csv": text("path,label", "ants/1.jpg,0", "ants/2.jpg,0", "bees/3.jpg,1")}),
+    Case("a table of other things beside classes", each(""), ALL,
+         "classes are those of the folders",
+         files={"metadata.csv": text("file_name,camera", "1.jpg,a", "2.jpg,b", "3.jpg,a")}),
+    Case("_classes.csv of Roboflow in each split", [*flat("train"), *flat("valid")],
+         {"train": AB, "val": AB}, "one column per class",
+         files={f"{s}/_classes.csv": text("filename, ants, bees", "1.jpg, 1, 0", "2.jpg, 1, 0",
+                                          "3.jpg, 0, 1") for s in ("train", "valid")}),
+]  # fmt: skip
+
+
+def manifest(name, content, *, images=P, give="m.csv", **expected):
+    return Case(name, images, files={give: content}, give=give, **expected)
+
+
+MANIFESTS = [
+    manifest("commas", lined(","), counts=ALL),
+    manifest("with BOM", "\ufeff" + lined(","), counts=ALL),
+    manifest("semicolons", lined(";"), counts=ALL),
+    manifest("tabs in a .csv", lined("\t"), counts=ALL),
+    manifest("bars", lined("|"), counts=ALL),
+    manifest("sep= of a spreadsheet", "sep=;\n" + lined(";"), counts=ALL),
+    manifest("UTF-16", lined(";").encode("utf-16"), counts=ALL),
+    manifest("UTF-16 without its mark", lined("\t").encode("utf-16-le"), counts=ALL),
+    manifest("no header", lined(",", header=""), counts=ALL, told="no line names the columns"),
+    manifest("no header, three columns",
+             "p/1.jpg,ants,train\np/3.jpg,bees,train\np/2.jpg,ants,test\n",
+             told="'2' is read as the label, column '3' is read as the split",
+             counts={"train": {"ants": 1, "bees": 1}, "test": {"ants": 1, "bees": 0}}),
+    manifest("no header, an index first", "0,p/1.jpg,ants\n1,p/2.jpg,ants\n2,p/3.jpg,bees\n",
+             counts=ALL, told="'2' is read as the path, column '3' is read as the label"),
+    manifest("no header, two columns that may be it", "p/1.jpg,ants,red\np/2.jpg,bees,blue\n",
+             refused="has a label: no column", cure="--label-column NAME"),
+    manifest("no header, columns by number",
+             "p/1.jpg,red,ants\np/2.jpg,red,ants\np/3.jpg,red,bees\n",
+             options={"label_column": "3"}, told="'1' is read as the path", counts=ALL),
+    manifest("backslashes", lined(",").replace("/", "\\"), counts=ALL, told="is read as /"),
+    manifest("backslashes in some rows", lined(",").replace("p/2", "p\\2"), counts=ALL,
+             told="1 row"),
+    manifest("an index column", ",path,label\n0,p/1.jpg,ants\n1,p/2.jpg,ants\n2,p/3.jpg,bees\n",
+             counts=ALL),
+    manifest("an index column of R",
+             'path\tlabel\n1\tp/1.jpg\tants\n2\tp/2.jpg\tants\n3\tp/3.jpg\tbees\n',
+             counts=ALL),
+    manifest("without extensions", lined(",").replace(".jpg", ""), counts=ALL,
+             told="'p/1' is read as"),
+    manifest("other capitals in extensions", lined(",").replace(".jpg", ".JPG"), counts=ALL,
+             told="is read as"),
+    manifest("images below another folder", lined(",", folder=""), counts=ALL, told="is read as"),
+    manifest("paths of another computer", lined(",", folder="C:\\Users\\me\\p\\"), counts=ALL,
+             told="is read as"),
+    manifest("paths that fit two files", lined(",", folder=""), images=[*P, *flat("q")],
+             refused="more than one fits", cure="with their folders"),
+    manifest("ids of images", lined(",", header="id,label", folder="").replace(".jpg", ""),
+             counts=ALL,
+             told="'id' is read as the path"),
+    manifest("NFD in the table, NFC on disk", lined(",", folder=f"{NFD}/"), images=flat(NFC),
+             counts=ALL,
+             told="is read as"),
+    manifest("image,lbl", lined(",", header="image,lbl"), cure="--label-column lbl",
+             refused="no column is named label, class, target or category; .*'image', 'lbl'"),
+    manifest("no label column at all", "path\np/1.jpg\np/2.jpg\n", refused="the columns are 'path'",
+             cure="column named label"),
+    manifest("other usual names", "class id,filepaths,labels,data set\n"
+             "0,p/1.jpg,ants,train\n1,p/3.jpg,bees,train\n0,p/2.jpg,ants,test\n",
+             counts={"train": {"ants": 1, "bees": 1}, "test": {"ants": 1, "bees": 0}},
+             told="'data set' is read as the split"),
+    manifest("paths in train and test, no split column", images=each("train", "test"),
+             content="path,label\n" + "".join(f"{n},{n.split('/')[1]}\n" for n in each("train",
+             "test")),
+             counts={None: {"ants": 4, "bees": 2}}, told="called 'test', 'train'.*divided anew"),
+    manifest("boxes in columns", "filename,class,xmin,ymin,xmax,ymax\n"
+             "p/1.jpg,ants,1,2,3,4\np/2.jpg,ants,1,2,3,4\np/3.jpg,bees,1,2,3,4\n", counts=ALL,
+             told="'xmin', 'ymin', 'xmax', 'ymax' say where"),
+    manifest("addresses on the internet", lined(",", folder="https://example.org/p/"),
+             refused="3 paths of 3 are addresses", cure="download the images"),
+    manifest("two label columns", "path,label,class\np/1.jpg,a,b\n",
+             refused="could all be the label",
+             cure="--label-column label or --label-column class"),
+    manifest("a path column by content", lined(",", header="photo_of,label"), counts=ALL,
+             told="'photo_of' is read as the path"),
+    manifest("several labels in one cell", lined(",").replace("bees", "ants|bees")
+             + "p/1.jpg,ants\n" + "p/2.jpg,ants\n" + "p/4.jpg,bees\n",
+             refused="several labels: 'ants|bees'".replace("|", "\\|"), cure="keep one label"),
+    manifest("several labels with blanks", text("path,label", "p/1.jpg,cat", "p/2.jpg,dog",
+                                                "p/3.jpg,cat dog"),
+             refused="several labels: 'cat dog'", cure="keep one label"),
+    manifest("labels as lists", lined(",").replace("ants", "['ants']"), refused="several labels",
+             cure="keep one label"),
+    manifest("labels of two words", lined(",").replace("ants", "golden retriever"),
+             counts={None: {"golden retriever": 2, "bees": 1}}),
+    manifest("one column per class", text("image,ants,bees", "p/1.jpg,1,0", "p/2.jpg,1.0,0.0",
+                                          "p/3.jpg,0,1"), counts=ALL, told="one column per class"),
+    manifest("one column per class, several on", text("image,ants,bees", "p/1.jpg,1,0",
+                                                      "p/2.jpg,1,1", "p/3.jpg,0,1"),
+             refused="in row 3 not exactly one of them is 1", cure="--label-column"),
+    manifest("a text list", lined(" ", header=""), give="list.txt", counts=ALL,
+             told="'2' is read as the label"),
+    manifest("a text list with blanks in names", lined(" ", header="", folder="my p/"),
+             images=flat("my p"), give="list.txt", counts=ALL, told="'1' is read as the path"),
+    manifest("a text list of paths", "p/1.jpg\np/2.jpg\n", give="list.txt",
+             refused="has a label: no column", cure="folder"),
+    manifest("labels.txt as CSV", lined(","), give="labels.txt", counts=ALL),
+    manifest("a text that lists nothing", "hello\n", give="notes.txt", refused="is neither",
+             cure="path label"),
+    manifest("JSON lines", text(*(f'{{"image": "p/{n}.jpg", "label": "{label}"}}' for n, label in
+                                  ((1, "ants"), (2, "ants"), (3, "bees")))),
+             give="m.jsonl", counts=ALL),
+    manifest("COCO given itself", COCO, give="instances.json", refused="is neither",
+             cure="boxes, as COCO's, are not labels"),
+    manifest("a spreadsheet", b"PK", give="m.xlsx", refused="is neither",
+             cure="save the sheet as CSV"),
+    manifest("a label column of Latin-1", lined(",").replace("bees", "Käfer").encode("latin-1"),
+             refused="not UTF-8", cure="save the manifest in UTF-8"),
+]  # fmt: skip
+
+CASES = [*FOLDERS, *IN_NAMES, *BESIDE, *MANIFESTS]
+
+
+def planted(case, folder):
+    for name in case.images:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(JPEG)
+    for name, content in case.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder / case.give if case.give else folder
+
+
+def learnable(config):
+    """The table, as `train` takes it before it reads a picture."""
+    table = read(config)
+    refuse_unlearnable(table)
+    return table
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_layout_is_known_or_refused_with_the_cure(case, tmp_path):
+    config = RunConfig(str(planted(case, tmp_path)), **case.options)
+    if case.refused:
+        with pytest.raises(DataError, match=f"(?s){case.refused}") as caught:
+            learnable(config)
+        assert_in(case.cure, caught.value.cure)
+        assert_check_finds_it(config, caught.value)
+        return
+    table = learnable(config)
+    assert table.counts() == case.counts
+    assert_told(table, case)
+    assert not survey.check(config, quick=True).has_errors
+    left_out = {os.path.relpath(entry.path, tmp_path) for entry in table.skipped}
+    assert not case.left_out or case.left_out in left_out
+
+
+def assert_in(pattern, text):
+    assert re.search(pattern, text, re.DOTALL), text
+
+
+def assert_told(table, case):
+    words = [reading.words for reading in table.readings]
+    if not case.told:
+        assert words == []
+        return
+    assert_in(case.told, "\n".join(words))
+    assert all(reading.mend for reading in table.readings)
+
+
+def assert_check_finds_it(config, refusal):
+    """`check` says the same, as an error or as a finding with the same cure."""
+    found = found_by_check(config)
+    assert found
+    assert all(mend for _, mend in found)
+    if "got 1" not in refusal.rule:
+        assert (refusal.rule, refusal.cure) in found
+
+
+def found_by_check(config):
+    """What is wrong and the cure, whether it is refused or a finding."""
+    try:
+        checked = survey.check(config, quick=True)
+    except DataError as error:
+        return [(error.rule, error.cure)]
+    return [(f.message, f.mend) for f in checked.findings if f.severity == "error"]
+
+
+def test_the_battery_is_large():
+    assert len({case.name for case in CASES}) == len(CASES) >= 45
+
+
+# Archives.
+
+
+class Foreign(zipfile.ZipInfo):
+    """A member whose name is written as bytes of a code page."""
+
+    page = "cp437"
+
+    def _encodeFilenameFlags(self):  # noqa: N802
+        return self.filename.encode(self.page), self.flag_bits & ~0x800
+
+
+def zip_of(path, page, *names):
+    with zipfile.ZipFile(path, "w") as new:
+        for name in names:
+            member = Foreign(name)
+            member.page = page
+            new.writestr(member, JPEG)
+    return path
+
+
+def test_names_in_code_page_437_are_read_and_told(tmp_path):
+    path = zip_of(tmp_path / "photos.zip", "cp437", "Käfer/1.jpg", "Bären/2.jpg")
+    table = read_table(path, archive_folder=tmp_path / "cache")
+    assert table.classes == ["Bären", "Käfer"]
+    (reading,) = table.readings
+    assert "code page 437" in reading.words
+    assert "python -m zipfile --metadata-encoding" in reading.mend
+
+
+@pytest.mark.parametrize(
+    ("page", "name"), [("cp866", "кошки"), ("cp1252", "Käfer"), ("cp1251", "кошки")]
+)
+def test_names_in_another_code_page_are_refused_with_the_line_to_type(page, name, tmp_path):
+    path = zip_of(tmp_path / "photos.zip", page, f"{name}/1.jpg", "ants/2.jpg")
+    with pytest.raises(DataError, match="neither UTF-8 nor code page 437") as caught:
+        read_table(path, archive_folder=tmp_path / "cache")
+    assert name in caught.value.rule
+    assert f"-e {path} {tmp_path / 'photos'}" in caught.value.cure
+
+
+def test_names_in_utf8_without_their_mark_are_read(tmp_path):
+    path = zip_of(tmp_path / "photos.zip", "utf-8", "кошки/1.jpg", "ants/2.jpg")
+    table = read_table(path, archive_folder=tmp_path / "cache")
+    assert (table.classes, table.readings) == (["ants", "кошки"], ())
+
+
+def test_a_project_of_teachable_machine_is_read(tmp_path):
+    path = tmp_path / "project.tm"
+    with zipfile.ZipFile(path, "w") as new:
+        for name in ("Class 1-!-0.png", "Class 1-!-1.png", "Class 2-!-0.png"):
+            new.writestr(name, JPEG)
+        new.writestr("manifest.json", "{}")
+    table = read_table(path, archive_folder=tmp_path / "cache")
+    assert table.counts() == {None: {"Class 1": 2, "Class 2": 1}}
+    assert "Teachable Machine" in table.readings[0].words
+
+
+def test_what_is_refused_in_an_archive_is_named_as_the_user_knows_it(tmp_path):
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as new:
+        for name in [*each("data/train", "data/test"), *flat("docs")]:
+            new.writestr(name, JPEG)
+    with pytest.raises(DataError, match="holds splits of its own") as caught:
+        read_table(path, archive_folder=tmp_path / "cache")
+    assert "cache" not in str(caught.value)
+    assert caught.value.cure.startswith("unpack the archive; then give that folder")
+
+
+# --label-from, by every door.
+
+
+def test_label_from_is_a_setting_of_a_run():
+    config = RunConfig("photos", label_from="name")
+    assert RunConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ConfigError, match="'folder' or 'name', got 'file'"):
+        RunConfig("photos", label_from="file")
+
+
+def test_label_from_reads_the_names_of_a_manifest_too(tmp_path):
+    case = Case("", NAMES, files={"m.csv": "path\n" + "\n".join(NAMES)})
+    planted(case, tmp_path)
+    table = read_table(tmp_path / "m.csv", label_from="name")
+    assert table.counts() == {None: CATS}
+
+
+def test_images_that_a_table_lists_and_are_not_there_are_named(tmp_path):
+    case = Case("", flat(""), files={"labels.csv": TABLE + "gone.jpg,bees\n"})
+    table = read_table(planted(case, tmp_path))
+    assert [Path(bad.path).name for bad in table.rejected] == ["gone.jpg"]
+    assert "is listed in" in table.rejected[0].reason
+
+
+def test_two_tables_that_differ_are_refused(tmp_path):
+    other = TABLE.replace("2.jpg,ants", "2.jpg,bees")
+    case = Case("", flat(""), files={"a.csv": TABLE, "b.csv": other})
+    with pytest.raises(DataError, match="said twice"):
+        read_table(planted(case, tmp_path))
+
+
+def test_columns_for_a_folder_that_holds_a_manifest_say_to_give_that(tmp_path):
+    case = Case("", IMAGES, files={"labels.csv": TABLE.replace("label", "lbl")})
+    with pytest.raises(UsageError, match="manifest only") as caught:
+        read_table(planted(case, tmp_path), label_column="lbl")
+    assert caught.value.cure == f"give the manifest itself: {tmp_path / 'labels.csv'}"
