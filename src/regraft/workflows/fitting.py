@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.table import column
 from regraft.errors import ConfigError
 from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine
@@ -73,7 +74,7 @@ def fit_all(
 ) -> Classifier:
     """The method on all images of an extraction, near-duplicates and groups kept together."""
     require_linear_head(config)
-    named = None if groups is None else np.array([str(group) for group in groups], object)
+    named = None if groups is None else column(groups)
     units = units_of(compared_of(extraction.facts).copies().unit, named, np.ones(len(y), bool))
     return fit(
         Task(
