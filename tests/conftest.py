@@ -85,7 +85,8 @@ class Examples:
     """What the examples of the public names stand on: ``photos/``, and ``model/`` of a run."""
 
     @pytest.fixture(scope="session")
-    def example_room(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    @classmethod
+    def example_room(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """A folder with ``photos``, ``model`` and ``cache``, made once; spoil no part of it."""
         room = tmp_path_factory.mktemp("examples")
         write_photos(room / "photos", classes=("discs", "stripes"), splits={"train": 6, "test": 3})

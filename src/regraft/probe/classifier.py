@@ -25,7 +25,7 @@ from regraft.data.table import Rejected, check_known_classes
 from regraft.errors import BackboneError, DecodeError
 from regraft.evaluation import Estimate, Evaluation, evaluate
 from regraft.evaluation.calibration import softmax
-from regraft.features import engines
+from regraft.features import carried, engines
 from regraft.features.engine import EngineInfo, Sample
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures, several
@@ -129,6 +129,7 @@ class Classifier:
     folder: str = ""
     label_type: LabelType = field(default_factory=LabelType, repr=False)
     _built: BuiltEngine | None = field(default=None, repr=False)
+    _tensors: bytes | None = field(default=None, repr=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False)
 
     def on(self, built: BuiltEngine) -> Classifier:
@@ -292,11 +293,16 @@ class Classifier:
         """The engine of the network, found or built at the first call; see `engines.locate`."""
         with self._lock:
             if self._built is None:
-                if self.source is None:
+                if self.source is None or self.info is None:
                     raise BackboneError("this classifier is one of features; it sees no pictures")
-                self._built = engines.locate(
-                    self.source, sample=sample, device=device, offline=offline, say=say
-                )
+                if self._tensors is not None:
+                    self._built = carried.locate(
+                        self._tensors, self.source, self.info, sample=sample, device=device, say=say
+                    )
+                else:
+                    self._built = engines.locate(
+                        self.source, sample=sample, device=device, offline=offline, say=say
+                    )
             return self._built
 
     def _asked(self, images: Picture | Iterable[Picture], *, computes_rest: bool) -> Answers:
@@ -349,8 +355,13 @@ class Classifier:
         return np.concatenate([none, *whole]), dict(sorted(bad.items()))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle: without the lock, which cannot travel."""
-        return {name: value for name, value in vars(self).items() if name != "_lock"}
+        """For pickle: without the lock, which cannot travel, and with what the cache alone has."""
+        state = {name: value for name, value in vars(self).items() if name != "_lock"}
+        return {**state, "_tensors": self._tensors or carried.tensors_of(self._built)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock())
+        if carried.is_here(self._built):
+            self._tensors = None
+        else:
+            self._built = None
