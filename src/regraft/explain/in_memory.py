@@ -91,7 +91,7 @@ def explain_images(
     >>> import regraft
     >>> file = "photos/test/discs/discs_test_000.jpg"
     >>> found = explain_images(regraft.load("model"), file, label="discs")
-    >>> len(found.maps), list(found.labels), found.names == [file]
+    >>> len(found.maps), found.labels.tolist(), found.names == [file]
     (1, ['discs'], True)
     >>> found.overlay(0).size == found.pictures.shape[1:3]
     True
