@@ -148,9 +148,10 @@ class Classifier:
         None where no test came with the teaching, as after `ImageClassifier.fit`: `evaluate` it.
         """
         kept = self.card.get("accuracy")
-        if not isinstance(kept, Mapping) or kept.get("value") is None:
+        names = ("value", "low", "high", "level")
+        if not isinstance(kept, Mapping) or any(kept.get(name) is None for name in names):
             return None
-        return Estimate(**{name: kept[name] for name in ("value", "low", "high", "level")})
+        return Estimate(**{name: kept[name] for name in names})
 
     def predict(self, images: Picture | Iterable[Picture]) -> NDArray[Any]:
         """The most probable label of each picture, ``(N,)``; takes what `predict_proba` takes.
