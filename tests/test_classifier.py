@@ -245,6 +245,8 @@ def test_it_is_scored_and_explained(result: Result, model: Classifier, files: li
     truth = [Path(file).parent.name for file in files]
     found = model.evaluate(files, truth)
     assert found.accuracy == result.evaluation.accuracy == model.test_score
+    assert result.classifier.test_score == model.test_score
+    assert result.classifier.card == model.card
     assert found.macro_f1 == result.evaluation.macro_f1
     grouped = model.evaluate(files, truth, groups=["one", "two"] * (len(files) // 2))
     assert grouped.n_groups == 2

@@ -28,12 +28,19 @@ def test_the_code_runs_as_it_stands(
     assert (tmp_path / "where.png").is_file()
 
 
-@pytest.mark.parametrize("name", sorted(set(regraft.__all__) - {"ImageTable"}))
+@pytest.mark.parametrize("name", sorted(regraft.__all__))
 def test_what_is_public_is_on_the_page_and_has_an_example(name: str) -> None:
     assert re.search(rf"\b{name}\b", PAGE)
     assert (getattr(regraft, name).__doc__ or "").strip()
     if name != "RegraftError":
         assert ">>>" in getattr(regraft, name).__doc__
+
+
+def test_names_of_commands_are_told_where_they_are() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'train'; it is regraft\.run"):
+        _ = regraft.train
+    with pytest.raises(AttributeError, match="no attribute 'colour'$"):
+        _ = regraft.colour
 
 
 def test_a_configuration_holds_what_json_has() -> None:
@@ -53,7 +60,7 @@ def test_a_configuration_holds_what_json_has() -> None:
     [
         ({"seed": -1}, "'seed' must be int >= 0, got -1"),
         ({"seed": "x"}, "'seed' must be int"),
-        ({"test_fraction": 3.0}, "'test_fraction' must be float < 1"),
+        ({"test_fraction": 3.0}, "'test_fraction' must be float <= 1"),
         ({"test_fraction": 0.0}, "'test_fraction' must be float > 0"),
         ({"head": "forest"}, "no head is called 'forest'"),
         ({"class_weight": "heavy"}, "class_weight must be None or 'balanced'"),

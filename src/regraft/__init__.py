@@ -57,10 +57,20 @@ __all__ = [
 ]
 
 
+# What the commands are called here, where a function of their name would be looked for.
+_COMMANDS = {
+    "train": "run",
+    "evaluate": "evaluate_model",
+    "explain": "explain_images",
+    "fit": "ImageClassifier().fit",
+}
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'regraft' has no attribute {name!r}")
+    hint = f"; it is regraft.{_COMMANDS[name]}" if name in _COMMANDS else ""
+    raise AttributeError(f"module 'regraft' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

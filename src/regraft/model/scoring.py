@@ -49,6 +49,13 @@ class Scored:
     n_learnt_from: int = 0
     counts_them: bool = False
 
+    def __repr__(self) -> str:
+        right = self.evaluation.accuracy
+        return (
+            f"<Scored {self.data!r}: accuracy {right.value:.3f} ({right.low:.3f} to "
+            f"{right.high:.3f}) on {len(self.table)} images>"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         return {

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from regraft.backbones.catalog import Source
 from regraft.data.labels import LabelType, codes_of, groups_of, labels_of
-from regraft.data.table import Rejected, check_known_classes
+from regraft.data.table import Rejected, check_known_classes, quoted
 from regraft.errors import BackboneError, DecodeError
 from regraft.evaluation import Estimate, Evaluation, evaluate
 from regraft.evaluation.calibration import softmax
@@ -131,6 +131,10 @@ class Classifier:
     _built: BuiltEngine | None = field(default=None, repr=False)
     _tensors: bytes | None = field(default=None, repr=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        network = self.source.name if self.source else "features"
+        return f"<Classifier of {quoted(self.classes)}: {self.method} on {network}>"
 
     def on(self, built: BuiltEngine) -> Classifier:
         """The same on an engine that is at hand."""

@@ -76,7 +76,7 @@ class RunConfig:
     label_column: str | None = None
     split_column: str | None = None
     group_column: str | None = None
-    test_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    test_fraction: Annotated[float, Meta(gt=0, le=1)] = 0.2
     seed: Annotated[int, Meta(ge=0)] = 0
     device: str = "auto"
     training: dict[str, Any] | None = None

@@ -64,6 +64,13 @@ class Result:
     lesson: Lesson
     proba: NDArray[Any]
 
+    def __repr__(self) -> str:
+        right = self.evaluation.accuracy
+        return (
+            f"<Result in {str(self.folder)!r}: accuracy {right.value:.3f} ({right.low:.3f} to "
+            f"{right.high:.3f}) on {self.evaluation.n} {self.evaluation.split} images>"
+        )
+
     def _repr_html_(self) -> str:
         from regraft.report import notebook
 
@@ -110,6 +117,8 @@ def run(
     >>> result = run("photos")
     >>> result.folder.name[:13], result.evaluation.split, result.evaluation.n
     ('photos-probe-', 'test', 6)
+    >>> repr(result).startswith("<Result in 'runs/photos-probe-")
+    True
     >>> accuracy = result.evaluation.accuracy
     >>> 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
     True
@@ -138,7 +147,8 @@ def run(
     if processes.is_main():
         with run_folder.writing(folder) as made:
             card = _card(config, prepared, lesson, tested.evaluation)
-            model.save(classifier, made / "model", card=card)
+            classifier = replace(classifier, card=card)  # what is in memory knows what is on disk
+            model.save(classifier, made / "model")
             clock.lap("save")
             spent = {**prepared.seconds, **clock.laps, "total": time.perf_counter() - started}
             metrics = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
