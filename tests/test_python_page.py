@@ -39,7 +39,7 @@ def test_what_is_public_is_on_the_page_and_has_an_example(name: str) -> None:
 def test_names_of_commands_are_told_where_they_are() -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'train'; it is regraft\.run"):
         _ = regraft.train
-    with pytest.raises(AttributeError, match="no attribute 'colour'$"):
+    with pytest.raises(AttributeError, match=r"no attribute 'colour'$"):
         _ = regraft.colour
 
 
