@@ -118,6 +118,8 @@ def test_groups_are_names_and_none_is_no_group() -> None:
     assert groups_of(None, n_rows=2) is None
     found = groups_of([1, "1", None, float("nan"), " a", NAType()], n_rows=6)
     assert found == ["1", "1", None, None, "a", None]
+    days = [datetime.date(2020, 1, 1), np.datetime64("NaT")]
+    assert groups_of(days, n_rows=2) == ["2020-01-01", None]
     assert groups_of(np.arange(2).reshape(-1, 1), n_rows=2) == ["0", "1"]
     for groups, words in (([1], "got 2 and 1"), ("ab", "got str"), ([(1, 2), (3, 4)], "a row")):
         with pytest.raises((TypeError, ValueError), match=words):

@@ -233,6 +233,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         asked = list(several.named(X))
         truth = labels_of(y, n_rows=len(asked))
+        if not asked:
+            raise ValueError("there are no images to score; give some, and their labels")
         check_same_kind(truth, self._fitted().labels)
         return float(np.average(self.predict(asked) == truth, weights=sample_weight))
 

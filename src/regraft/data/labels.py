@@ -201,14 +201,13 @@ def codes_of(y: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def groups_of(groups: Any, *, n_rows: int) -> list[str | None] | None:
-    """One group's name a row; None for a row that is in none, as None, NaN and blanks say."""
+    """One group's name a row; None for a row that is in none, as None, NaN and blanks say.
+
+    Whatever has a text is a name: numbers, dates, categories.
+    """
     if groups is None:
         return None
     listed = column_of(groups, "groups", n_rows=n_rows)
-    if odd := [value for value in listed if not is_missing(value) and _kind(value) is None]:
-        raise TypeError(
-            f"groups must be {_one_of(KINDS)}, got {type(odd[0]).__name__}: {_shown(odd[0])}"
-        )
     return [None if is_missing(value) else str(_plain(value)).strip() for value in listed]
 
 
