@@ -67,9 +67,60 @@ class Isolation:
         shutil.rmtree(room, ignore_errors=True)
 
 
+# Examples that train, score and answer: docstrings, and the code of docs/python.md.
+EXAMPLES = (
+    "regraft.estimator",
+    "regraft.explain.in_memory",
+    "regraft.model.loading.load",
+    "regraft.model.predicting.predict",
+    "regraft.model.saving",
+    "regraft.model.scoring",
+    "regraft.probe.classifier",
+    "regraft.workflows.experiment",
+    "regraft.workflows.survey",
+)
+
+
+class Examples:
+    """What the examples of the public names stand on: ``photos/``, and ``model/`` of a run."""
+
+    @pytest.fixture(scope="session")
+    @classmethod
+    def example_room(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A folder with ``photos``, ``model`` and ``cache``, made once; spoil no part of it."""
+        room = tmp_path_factory.mktemp("examples")
+        write_photos(room / "photos", classes=("discs", "stripes"), splits={"train": 6, "test": 3})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("REGRAFT_CACHE", str(room / "cache"))
+            patch.chdir(room)
+            import regraft
+
+            shutil.copytree(regraft.run("photos").folder / "model", room / "model")
+        return room
+
+    @pytest.fixture(autouse=True)
+    def in_example_room(
+        self, request: pytest.FixtureRequest, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Docstrings of what is listed run there, in a copy of their own."""
+        is_example = isinstance(request.node, pytest.DoctestItem)
+        if not is_example or not request.node.name.startswith(EXAMPLES):
+            return
+        enter(request.getfixturevalue("example_room"), cache.parent, monkeypatch)
+
+
+def enter(room: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go on in a copy of the room of the examples, with its cache."""
+    for name in ("photos", "model", "cache"):
+        shutil.copytree(room / name, copy / name)
+    monkeypatch.setenv("REGRAFT_CACHE", str(copy / "cache"))
+    monkeypatch.chdir(copy)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     refuse_network()
     config.pluginmanager.register(Isolation(), "regraft-isolation")
+    config.pluginmanager.register(Examples(), "regraft-examples")
 
 
 # Files that take minutes come first: of two processes, neither waits for the other at the end.

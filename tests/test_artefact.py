@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from regraft import model as models
 from regraft.backbones import catalog, tensor_file
 from regraft.backbones.tensor_file import Stored, TensorFileError
+from regraft.data.labels import LabelType
 from regraft.errors import ArtefactError, WeightsError
 from regraft.evaluation.metrics import unit_rows
 from regraft.features import engines
@@ -236,6 +237,60 @@ def test_any_name_of_a_class_survives(tmp_path: Path) -> None:
     classes = ("<b>&\"'", "naïve 蟻", "a\nb\x00", "caf\udce9", "../..", " ", "true", "0")
     parts = make_parts(tmp_path, classes=classes)
     assert load(parts.save(tmp_path / "model")).classes == classes
+
+
+@pytest.mark.parametrize(
+    ("kept", "classes", "labels"),
+    [
+        (LabelType("int", "int16"), ("10", "9"), np.array([10, 9], np.int16)),
+        (LabelType("bool"), ("False", "True"), np.array([False, True])),
+        (LabelType("float", "float64"), ("0.1", "-2.0"), np.array([0.1, -2.0])),
+        (LabelType("bytes"), ("ant", "\udcff"), np.array([b"ant", b"\xff"])),
+        (LabelType(), ("1", "2"), np.array(["1", "2"])),
+    ],
+)
+def test_labels_come_back_with_their_type_and_stay_text_for_others(
+    tmp_path: Path, kept: LabelType, classes: tuple[str, ...], labels: Any
+) -> None:
+    parts = make_parts(tmp_path, classes=classes)
+    folder = models.save(replace(parts.classifier, label_type=kept), tmp_path / "model")
+    found = load(folder)
+    assert (found.classes, found.label_type) == (classes, kept)
+    assert found.labels.tolist() == labels.tolist()
+    assert found.labels.dtype == labels.dtype
+    assert read_config(folder)["regraft"]["classes"] == list(classes)
+
+
+def test_a_model_of_before_labels_had_a_type_has_text(model: Path) -> None:
+    config = read_config(model)
+    del config["regraft"]["labels"]
+    seal(model, config)
+    assert load(model).labels.tolist() == list(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"type": "int", "dtype": ""}, "not every class is the text of int"),
+        ({"type": "bool", "dtype": ""}, "not every class is the text of bool"),
+        ({"type": "object", "dtype": ""}, "type"),
+        ({"type": "int", "dtype": "O"}, "dtype"),
+        ("int", "labels"),
+    ],
+)
+def test_a_type_that_the_classes_do_not_have_is_refused(
+    model: Path, labels: Any, words: str
+) -> None:
+    config = read_config(model)
+    config["regraft"]["labels"] = labels
+    seal(model, config)
+    assert words in refusal(model)
+
+
+def test_classes_that_are_one_label_are_refused(tmp_path: Path) -> None:
+    parts = make_parts(tmp_path, classes=("1", "01"))
+    folder = models.save(replace(parts.classifier, label_type=LabelType("int")), tmp_path / "model")
+    assert "must be different as int too" in refusal(folder)
 
 
 def test_wrong_features_are_a_programming_mistake(model: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from conftest import ONE_ANSWER
 from regraft import Classifier, load, save
-from regraft.errors import BackboneError, DataError
+from regraft.errors import BackboneError, DataError, TableError
 from regraft.features import engines
 from regraft.features.engine import Tap
 from regraft.images import pictures
@@ -219,6 +219,58 @@ def test_a_tensor_is_told_where_its_channels_go(model: Classifier) -> None:
     with pytest.raises(ValueError, match="permute"):
         model.predict(torch.zeros(3, 32, 32, dtype=torch.uint8))
     assert model.predict(torch.zeros(32, 32, 3, dtype=torch.uint8)).shape == (1,)
+
+
+def test_answers_have_a_row_for_every_picture(
+    model: Classifier, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PICTURES_AT_ONCE", 2)
+    asked = [files[0], b"", files[1], "gone.jpg", files[2]]
+    found = model.answer(asked)
+    assert found.names == [files[0], "image 2 (bytes)", files[1], "gone.jpg", files[2]]
+    assert found.is_read.tolist() == [True, False, True, False, True]
+    assert [bad.path for bad in found.rejected] == ["image 2 (bytes)", "gone.jpg"]
+    np.testing.assert_allclose(
+        found.proba[found.is_read], model.predict_proba(files[:3]), atol=ONE_ANSWER
+    )
+    assert found.labels[found.is_read].tolist() == model.predict(files[:3]).tolist()
+    assert found.labels[~found.is_read].tolist() == [None, None]
+    with pytest.raises(DataError) as caught:
+        model.predict_proba(asked)
+    assert caught.value.rows == [1, 3]
+    assert model.answer([]).labels.tolist() == []
+
+
+def test_it_is_scored_and_explained(result: Result, model: Classifier, files: list[str]) -> None:
+    truth = [Path(file).parent.name for file in files]
+    found = model.evaluate(files, truth)
+    assert found.accuracy == result.evaluation.accuracy == model.test_score
+    assert result.classifier.test_score == model.test_score
+    assert result.classifier.card == model.card
+    assert found.macro_f1 == result.evaluation.macro_f1
+    grouped = model.evaluate(files, truth, groups=["one", "two"] * (len(files) // 2))
+    assert grouped.n_groups == 2
+    (shown,) = model.explain(files[0], label="discs").maps
+    assert np.isfinite(shown).all()
+    for images, y, words in ((files[:2], ["discs"], "2 and 1"), ([], [], "no images")):
+        with pytest.raises(ValueError, match=words):
+            model.evaluate(images, y)
+    with pytest.raises(TableError, match=r"'disks' .near: 'discs'"):
+        model.evaluate(files[:1], ["disks"])
+
+
+@pytest.mark.parametrize(
+    ("path", "cure"),
+    [
+        ("*.jpg", r"sorted\(glob\.glob"),
+        ("https://example.org/a.jpg", "download it"),
+        ("gone.jpg", "relative ones begin at"),
+        (".", "rglob"),
+    ],
+)
+def test_what_is_no_file_is_told_what_to_give(model: Classifier, path: str, cure: str) -> None:
+    with pytest.raises(DataError, match=cure):
+        model.predict(path)
 
 
 # -- The noun --

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from regraft.console.predictions import show_predictions
 from regraft.data.table import Rejected
 from regraft.errors import ArtefactError, TableError, UsageError
-from regraft.model import predicting, scoring
+from regraft.model import load, predicting, scoring
 from regraft.model.predicting import Predictions
 from regraft.record.configuration import RunConfig
 from regraft.workflows import experiment
@@ -144,6 +145,36 @@ def test_a_part_of_the_classes_is_scored(trained: Path, model: Path, tmp_path: P
     scored = scoring.evaluate_model(model, tmp_path)
     rows = {row["label"]: row["n"] for row in scored.to_dict()["evaluation"]["per_class"]}
     assert rows == {"discs": 0, "squares": 0, "stripes": 2}
+
+
+def test_one_path_is_one_path_and_not_its_letters(trained: Path, model: Path) -> None:
+    """A name read letter by letter has '/' among them: the whole disk."""
+    file = next((trained / "photos" / "val" / "discs").iterdir())
+    for given in (str(file), file, [file], (str(file),), np.array([str(file)])):
+        assert predicting.predict(model, given).paths == [str(file)]
+    found = predicting.predict(model, str(trained / "photos" / "val" / "discs"))
+    assert len(found.paths) == 2
+    for given in (np.zeros((4, 4, 3), np.uint8), b"...", [str(file), None]):
+        with pytest.raises(TypeError, match=r"regraft\.load\(MODEL\)\.predict"):
+            predicting.predict(model, given)
+    with pytest.raises(TableError, match="no images are given"):
+        predicting.predict(model, [])
+
+
+def test_a_model_in_memory_serves_as_one_on_disk(trained: Path, model: Path) -> None:
+    held, photos = load(model), trained / "photos"
+    wanted = predicting.predict(model, [photos / "val"])
+    for given in (held, SimpleNamespace(classifier_=held)):  # an ImageClassifier, fitted
+        assert np.array_equal(predicting.predict(given, photos / "val").proba, wanted.proba)
+        scored = scoring.evaluate_model(given, photos)
+        assert (
+            scored.evaluation.accuracy == scoring.evaluate_model(model, photos).evaluation.accuracy
+        )
+    for wrong in (None, 3, SimpleNamespace()):
+        with pytest.raises(TypeError, match="a Classifier or a fitted ImageClassifier"):
+            predicting.predict(wrong, photos / "val")
+    with pytest.raises(TypeError, match="path of its folder, got Classifier"):
+        load(held)
 
 
 PREDICTIONS = Predictions(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from regraft.data.table import ImageTable
     from regraft.errors import RegraftError
     from regraft.estimator import ImageClassifier
+    from regraft.explain.in_memory import explain_images
     from regraft.model.loading import load
     from regraft.model.predicting import predict
     from regraft.model.saving import save
@@ -33,6 +34,7 @@ _HOMES = {
     "RunConfig": "regraft.record.configuration",
     "check": "regraft.workflows.survey",
     "evaluate_model": "regraft.model.scoring",
+    "explain_images": "regraft.explain.in_memory",
     "load": "regraft.model.loading",
     "predict": "regraft.model.predicting",
     "run": "regraft.workflows.experiment",
@@ -47,6 +49,7 @@ __all__ = [
     "RunConfig",
     "check",
     "evaluate_model",
+    "explain_images",
     "load",
     "predict",
     "run",
@@ -54,10 +57,20 @@ __all__ = [
 ]
 
 
+# What the commands are called here, where a function of their name would be looked for.
+_COMMANDS = {
+    "train": "run",
+    "evaluate": "evaluate_model",
+    "explain": "explain_images",
+    "fit": "ImageClassifier().fit",
+}
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'regraft' has no attribute {name!r}")
+    hint = f"; it is regraft.{_COMMANDS[name]}" if name in _COMMANDS else ""
+    raise AttributeError(f"module 'regraft' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,15 +15,25 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from regraft import model
+from regraft.data.labels import LabelType, check_same_kind, groups_of, labels_of
 from regraft.data.table import ImageTable
+from regraft.errors import ConfigError, DataError
+from regraft.evaluation import Estimate, Evaluation
+from regraft.explain.in_memory import Explained, explain_images
 from regraft.features import engines, extract
-from regraft.images import pictures
+from regraft.images import pictures, several
+from regraft.images.pictures import Picture
 from regraft.machine import devices
-from regraft.probe.classifier import unreadable
+from regraft.model import learnt_from
+from regraft.probe.answers import Answers, unreadable
+from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
 from regraft.workflows import fitting
 
-Images = Sequence[Any]
+# One picture, or many: see `Classifier.predict_proba`.
+Images = Picture | Iterable[Picture]
+# What a model was taught with, in its card.
+PARAMS, CONFIG = "params", "config"
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -52,21 +64,29 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     offline : bool
         Use no network, even if the backbone needs it.
     random_state : int
+        Of everything left to chance; PyTorch's, NumPy's and Python's own states are not used.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
+        The labels as they were given: text, integers, booleans, ...
     classifier_ : Classifier
         What was learnt; ``classifier_.learnt`` has the measured choices.
+    test_score_ : Estimate or None
+        Of a loaded model that a run has tested: accuracy and its interval.
 
     Examples
     --------
-    ::
-
-        classifier = ImageClassifier().fit(paths, labels)
-        classifier.predict_proba(["new.jpg"])
-        classifier.save("model")
-        ImageClassifier.load("model").score(test_paths, test_labels)
+    >>> from pathlib import Path
+    >>> paths = sorted(Path("photos/train").rglob("*.jpg"))
+    >>> y = [path.parent.name == "discs" for path in paths]
+    >>> classifier = ImageClassifier().fit(paths, y)
+    >>> classifier.predict("photos/test/discs/discs_test_000.jpg").dtype
+    dtype('bool')
+    >>> folder = classifier.save("saved")
+    >>> loaded = ImageClassifier.load(folder)
+    >>> bool((loaded.predict(paths) == classifier.predict(paths)).all())
+    True
     """
 
     def __init__(
@@ -98,47 +118,44 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.offline = offline
         self.random_state = random_state
 
-    def fit(self, X: Images, y: Sequence[Any], *, groups: Sequence[Any] | None = None) -> Self:
-        """Learn from images.
+    def fit(self, X: Iterable[Picture], y: Any, *, groups: Any = None) -> Self:
+        """Learn from images; if that fails, what was learnt before stays whole.
 
         Parameters
         ----------
-        X : sequence of N pictures
-            Paths, bytes, binary files, PIL images or arrays: (H, W), (H, W, 1), (H, W, 3) or
-            (H, W, 4), uint8 or float in [0, 1].
-        y : sequence of N labels
-        groups : sequence of N, optional
-            Images of one group are left out together when settings are chosen.
+        X : N pictures
+            Paths, bytes, binary files, PIL images, arrays or tensors: (H, W), (H, W, 1),
+            (H, W, 3) or (H, W, 4), uint8 or float in [0, 1]; in a list, an array, a column, a
+            table of one column or a generator.
+        y : N labels
+            Text, integers, booleans, floats or bytes, all of one kind, in anything that holds one
+            value a row; `predict` gives values of the same kind, also after `save` and `load`.
+        groups : N values, optional
+            Images of one group are left out together when settings are chosen. None, NaN and
+            blank: in no group.
 
         Raises
         ------
         DataError
-            An image cannot be read (all such are named), or there is one class only.
+            Images cannot be read (``error.rejected`` names all, ``error.rows`` says where they
+            stand), or there is one class only.
+        ConfigError, BackboneError
+            A parameter cannot be meant.
+        TypeError, ValueError
+            X, y or groups are not what is described above.
         """
-        if len(X) != len(y):
-            raise ValueError(f"X and y must be equally long, got {len(X)} and {len(y)}")
-        config = RunConfig(
-            data="",
-            method=self.method,
-            backbone=self.backbone,
-            weights=self.weights,
-            taps=self.taps,
-            head=self.head,
-            class_weight=self.class_weight,
-            seed=self.random_state,
-            device=self.device,
-            training=self._training(),
-        )
-        devices.require_device(self.device)
-        without = sum(label is None or label != label for label in y)
-        if without:
-            raise ValueError(
-                f"{without} of {len(y)} labels are missing (None or NaN); leave those images out, "
-                "or give them a label"
-            )
-        labels = np.asarray(y)
+        config = self._config()
+        table = ImageTable.from_paths(_taught(X))
+        labels, of_groups = labels_of(y, n_rows=len(table)), groups_of(groups, n_rows=len(table))
+        if not len(table):
+            raise ValueError("X holds no images; give some, and their labels")
         names, codes = np.unique(labels, return_inverse=True)
-        table = ImageTable.from_paths(_held(X))
+        if len(names) < 2:
+            raise DataError(
+                f"training needs images of at least 2 classes, got 1: {names.tolist()[0]!r}",
+                cure="give images of another class too, each with its label in y",
+            )
+        kept = LabelType.of(names)
         built = engines.locate(
             config.source,
             sample=pictures.sample(table.paths),
@@ -146,11 +163,42 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             offline=self.offline,
         )
         extraction = _features(table, built)
-        classifier = fitting.fit_all(
-            config, extraction, built, codes, classes=[str(name) for name in names], groups=groups
+        learnt = fitting.fit_all(
+            config, extraction, built, codes, classes=kept.texts(names), groups=of_groups
         )
-        self.classes_, self.classifier_ = names, classifier
+        card = {
+            PARAMS: _as_json(self.get_params()),
+            "learnt_from": learnt_from.to_text(extraction.digests),
+        }
+        self.classifier_ = replace(learnt, label_type=kept, card={**learnt.card, **card})
+        self.classes_ = names
         return self
+
+    def _config(self) -> RunConfig:
+        """The parameters as a run has them; refused before any image is read."""
+        seed: Any = self.random_state
+        if not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ConfigError(f"random_state must be an integer >= 0, got {seed!r}")
+        if not isinstance(self.training, Mapping | None):
+            raise ConfigError(
+                f"training must be a dict, got {type(self.training).__name__}",
+                cure='training={"learning_rate": 0.01}',
+            )
+        devices.require_device(self.device)
+        config = RunConfig(
+            data="",
+            method=self.method,
+            backbone=self.backbone,
+            weights=self.weights,
+            taps=[self.taps] if isinstance(self.taps, str) else self.taps,
+            head=self.head,
+            class_weight=self.class_weight,
+            seed=int(seed),
+            device=self.device,
+            training=self._training(),
+        )
+        fitting.require_linear_head(config)
+        return config
 
     def _training(self) -> dict[str, Any] | None:
         """All settings of training, as `RunConfig` has them."""
@@ -163,20 +211,74 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         One picture or many of any kind: see :meth:`regraft.Classifier.predict_proba`.
         """
-        check_is_fitted(self, "classes_")
-        return self.classifier_.predict_proba(X)
+        return self._fitted().predict_proba(X)
 
     def predict(self, X: Images) -> NDArray[Any]:
-        """The most probable label of each image."""
-        check_is_fitted(self, "classes_")
-        best: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
-        return best
+        """The most probable label of each image, of the kind that was taught."""
+        return self._fitted().predict(X)
+
+    def answer(self, X: Images) -> Answers:
+        """Labels and probabilities, and which pictures cannot be read and why.
+
+        See :meth:`regraft.Classifier.answer`.
+        """
+        return self._fitted().answer(X)
+
+    def score(self, X: Images, y: Any, sample_weight: Any = None) -> float:
+        """The share of right answers. A label that was never taught counts as a wrong answer;
+        labels of another kind than those that were taught are refused.
+
+        `evaluate` gives it with its interval.
+        """
+        asked = list(several.named(X))
+        truth = labels_of(y, n_rows=len(asked))
+        if not asked:
+            raise ValueError("there are no images to score; give some, and their labels")
+        check_same_kind(truth, self._fitted().labels)
+        return float(np.average(self.predict(asked) == truth, weights=sample_weight))
+
+    def evaluate(self, X: Images, y: Any, *, groups: Any = None) -> Evaluation:
+        """Every metric with its interval, on images that were not learnt from.
+
+        See :meth:`regraft.Classifier.evaluate`.
+        """
+        return self._fitted().evaluate(X, y, groups=groups)
+
+    def explain(self, X: Images, *, label: Any = None, method: str = "auto") -> Explained:
+        """Where it looks: a map for every picture; see :func:`regraft.explain_images`."""
+        return explain_images(self._fitted(), X, label=label, method=method)
+
+    @property
+    def test_score_(self) -> Estimate | None:
+        """The accuracy with its interval on the test images of the run that made this model.
+
+        None after `fit`, which keeps none apart.
+        """
+        return self._fitted().test_score
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model; :meth:`load`, `regraft.load`, `regraft predict` and `evaluate` read
         it."""
+        return model.save(self._fitted(), folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> ImageClassifier:
+        """A saved model, ready to predict, with the parameters and labels that it was taught."""
+        found = model.load(folder)
+        classifier = cls(**_params_of(found, set(cls().get_params())))
+        classifier.classes_, classifier.classifier_ = found.labels, found
+        return classifier
+
+    def _fitted(self) -> Classifier:
         check_is_fitted(self, "classes_")
-        return model.save(self.classifier_, folder)
+        return self.classifier_
+
+    def __sklearn_tags__(self) -> Any:
+        """Pictures are no table of numbers, and are checked by what reads them."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.no_validation = True
+        return tags
 
     # Both are scikit-learn's, which shows the parameters; notebooks ask for the second.
     def _repr_html_inner(self) -> str:
@@ -199,30 +301,52 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shown: dict[str, str] = super()._repr_mimebundle_(**options)
         return shown | ({"text/html": self._repr_html_inner()} if "text/html" in shown else {})
 
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> ImageClassifier:
-        """A saved model, ready to predict; its labels are strings."""
-        found = model.load(folder)
-        classifier = cls(method=found.method)
-        classifier.classes_, classifier.classifier_ = np.array(found.classes), found
-        return classifier
+
+def _taught(X: Any) -> list[str]:
+    """Paths as they are, and pictures in memory by name; all take one way."""
+    if isinstance(X, (str, os.PathLike)) and os.path.isdir(X):
+        raise TypeError(
+            f"X must be a sequence of images, got the folder {os.fsdecode(X)!r}; "
+            "regraft.run(FOLDER) learns from a folder with one folder per class"
+        )
+    if several.is_one(X):
+        raise TypeError(
+            f"X must be a sequence of images, got a single one: {pictures.kind_of(X)}; write "
+            "[image], or of rows of flattened pixels X.reshape(-1, H, W)"
+        )
+    return list(several.named(X))
 
 
 def _features(table: ImageTable, built: engines.BuiltEngine) -> extract.Extraction:
     """Of every image; one that cannot be read is an error, because rows must stay in line."""
     extraction = extract.through_store(table, built)
     if rejected := extraction.table.rejected:
-        raise unreadable(rejected, len(table))
+        raise unreadable(rejected, [str(path) for path in table.paths])
     return extraction
 
 
-def _held(X: Images) -> list[str]:
-    """Paths as they are, and pictures in memory by name; all take one way."""
-    if pictures.is_one(X):
-        raise TypeError("X must be a sequence of images, got a single one; write [image]")
-    return [
-        os.fsdecode(image)
-        if isinstance(image, (str, os.PathLike))
-        else pictures.InMemory(image, number)
-        for number, image in enumerate(X)
-    ]
+def _as_json(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as they are kept: paths as text, numbers of NumPy as Python's."""
+
+    def plain(value: Any) -> Any:
+        return os.fsdecode(value) if isinstance(value, os.PathLike) else value.item()
+
+    kept: dict[str, Any] = json.loads(json.dumps(params, default=plain))
+    return kept
+
+
+def _params_of(found: Classifier, known: set[str]) -> dict[str, Any]:
+    """The parameters that a model was taught with, as far as it says; older ones do not."""
+    params, config = found.card.get(PARAMS), found.card.get(CONFIG)
+    if isinstance(params, Mapping):
+        return {name: value for name, value in params.items() if name in known}
+    if not isinstance(config, Mapping):
+        return {"method": found.method}
+    own = dict(config.get("training") or {})
+    return {
+        **{name: config[name] for name in known & set(config) - {"training"}},
+        "split_point": own.pop("split_point", None),
+        "epochs": own.pop("epochs", None),
+        "training": own or None,
+        "random_state": config.get("seed", 0),
+    }

@@ -24,7 +24,7 @@ def is_missing(value: Any) -> bool:
     >>> [is_missing(value) for value in (None, float("nan"), "", "  ", 0, False, "nan")]
     [True, True, True, True, False, False, False]
     """
-    if value is None or isinstance(value, str):
+    if value is None or isinstance(value, (str, bytes)):
         return value is None or not value.strip()
     return type(value).__name__ in _MARKS or _differs_from_itself(value)
 

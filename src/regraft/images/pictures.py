@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -25,7 +25,7 @@ from regraft.images.modes import Pixels
 # A path, bytes, a binary file, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3), (H, W, 4).
 Picture: TypeAlias = Any
 
-_CHANNELS = (1, 3, 4)
+CHANNELS = (1, 3, 4)
 _BYTES = (bytes, bytearray, memoryview)
 
 
@@ -82,7 +82,7 @@ def content_of(picture: Picture) -> Content:
         It is nothing that can be a picture.
     """
     if isinstance(picture, InMemory):
-        return content_of(picture.picture)
+        return _of_named(picture)
     if isinstance(picture, (str, os.PathLike)):
         return _of_bytes(read_file(picture))
     if isinstance(picture, _BYTES):
@@ -92,6 +92,17 @@ def content_of(picture: Picture) -> Content:
             return _of_bytes(_read_whole(picture))
         picture = _as_image(_as_array(picture))
     return _of_image(picture)
+
+
+def _of_named(held: InMemory) -> Content:
+    """The content of a picture in memory; what is none is refused by its name."""
+    try:
+        if hasattr(held.picture, "read"):
+            held.picture = _read_whole(held.picture)  # which can be done once
+        return content_of(held.picture)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{held}: {error}") from error
 
 
 def decoded(picture: Picture, *, min_side_px: int = 0) -> Decoded:
@@ -148,44 +159,9 @@ def sample(
     return taken
 
 
-def one_or_many(pictures: Picture | Iterable[Picture]) -> Iterator[Picture]:
-    """The pictures one by one, be it a single one, a sequence, an array of several or a generator.
-
-    An array of three dimensions is one picture if the last is 1, 3 or 4, else N grey ones; one of
-    four is N pictures.
-
-    Raises
-    ------
-    TypeError
-        It is neither a picture nor several.
-
-    Examples
-    --------
-    >>> grey, several = np.zeros((8, 8), np.uint8), np.zeros((5, 8, 8), np.uint8)
-    >>> len(list(one_or_many(grey))), len(list(one_or_many(several))), list(one_or_many("a.jpg"))
-    (1, 5, ['a.jpg'])
-    """
-    if is_one(pictures):
-        return iter([pictures])
-    try:
-        return iter(pictures)
-    except TypeError:
-        raise TypeError(f"neither a picture nor several: {_kind(pictures)}") from None
-
-
-def is_one(pictures: Any) -> bool:
-    """Whether this is a single picture."""
-    if isinstance(pictures, (str, os.PathLike, Image.Image, *_BYTES)) or hasattr(pictures, "read"):
-        return True
-    shape = getattr(pictures, "shape", None)
-    if shape is None or str(getattr(pictures, "dtype", "")) == "object":
-        return False
-    is_one_of_three = len(shape) == 3 and shape[-1] in _CHANNELS
-    return len(shape) == 2 or is_one_of_three or _may_have_channels_first(shape)
-
-
-def _may_have_channels_first(shape: Sequence[int]) -> bool:
-    return len(shape) == 3 and shape[0] in (3, 4) and min(shape[1:]) > max(_CHANNELS)
+def may_have_channels_first(shape: Sequence[int]) -> bool:
+    """Whether an array of this shape may be a tensor's (C, H, W), which is no picture here."""
+    return len(shape) == 3 and shape[0] in (3, 4) and min(shape[1:]) > max(CHANNELS)
 
 
 def called(picture: Picture, number: int) -> str:
@@ -198,46 +174,84 @@ def called(picture: Picture, number: int) -> str:
     """
     if isinstance(picture, (str, os.PathLike)):
         return os.fsdecode(picture)
-    return f"image {number + 1} ({_kind(picture)})"
+    return f"image {number + 1} ({kind_of(picture)})"
 
 
-def _kind(picture: Any) -> str:
+def kind_of(picture: Any) -> str:
+    """What a message calls it: never its content.
+
+    Examples
+    --------
+    >>> kind_of(b"..."), kind_of(np.zeros((2, 2))), kind_of([])
+    ('bytes', 'an array of (2, 2), float64', 'a list')
+    """
     if isinstance(picture, _BYTES):
         return "bytes"
     if isinstance(picture, Image.Image):
         return f"a PIL image of mode {picture.mode}"
+    if hasattr(picture, "read"):
+        return f"the file {picture.name!r}" if _has_name(picture) else "a file"
     if hasattr(picture, "shape") and hasattr(picture, "dtype"):
         return f"an array of {tuple(picture.shape)}, {picture.dtype}"
     return f"a {type(picture).__name__}"
+
+
+def _has_name(file: Any) -> bool:
+    return isinstance(getattr(file, "name", None), str)
 
 
 def _read_whole(file: Any) -> bytes:
     content = file.read()
     if not isinstance(content, _BYTES):
         raise TypeError('a file must be opened for bytes: open(path, "rb")')
+    if not content and _is_at_its_end(file):
+        raise DecodeError(
+            "the file object stands at its end, as after it was read", cure="file.seek(0)"
+        )
     return bytes(content)
+
+
+def _is_at_its_end(file: Any) -> bool:
+    """Whether there is something before the place where it stands."""
+    try:
+        return bool(file.tell())
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _as_array(picture: Any) -> NDArray[Any]:
     if picture is None or not hasattr(picture, "__array__"):
         raise TypeError(
             "a picture is a path, bytes, a binary file, a PIL image or an array; "
-            f"got {_kind(picture)}"
+            f"got {kind_of(picture)}{_holding(picture)}"
         )
     try:
         return np.asarray(picture)
     except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a GPU, or with a gradient
-        raise TypeError(f"{_kind(picture)} gives no array: {error}") from error
+        raise TypeError(
+            f"{kind_of(picture)} cannot be read: {error}; of a tensor give "
+            "tensor.detach().float().cpu().numpy()"
+        ) from error
+
+
+def _holding(picture: Any) -> str:
+    """What a user must hear of something that holds a picture among other things."""
+    if isinstance(picture, Mapping):
+        keys = ", ".join(map(repr, list(picture)[:5]))
+        return f" with {keys}; give the picture alone: [row[KEY] for row in rows]"
+    if isinstance(picture, tuple):
+        return "; of pairs (picture, label) give the pictures alone: [pair[0] for pair in pairs]"
+    return "; give one flat list of pictures" if isinstance(picture, list) else ""
 
 
 def _as_image(values: NDArray[Any]) -> Image.Image:
-    if _may_have_channels_first(values.shape):
+    if may_have_channels_first(values.shape):
         raise ValueError(
             f"an array of {values.shape} has its channels first, or is {values.shape[0]} grey "
             "pictures; give (H, W, 3): array.transpose(1, 2, 0), or tensor.permute(1, 2, 0); or a "
             "list of pictures: list(array)"
         )
-    is_picture = values.ndim == 2 or (values.ndim == 3 and values.shape[2] in _CHANNELS)
+    is_picture = values.ndim == 2 or (values.ndim == 3 and values.shape[2] in CHANNELS)
     if not is_picture or not values.size:
         raise ValueError(
             f"an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {values.shape}"

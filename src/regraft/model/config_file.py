@@ -10,11 +10,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as field_of
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from msgspec import Meta, Struct, field
 
+from regraft.data.labels import LabelType
 from regraft.errors import ArtefactError, RegraftError
 from regraft.features.engine import EngineInfo
 from regraft.images.geometry import Preprocess
@@ -86,6 +88,13 @@ class _Backbone(Struct):
     variant: str = ""  # what was changed of its own input; older models have no such key
 
 
+class _Labels(Struct):
+    """What kind of values the classes' names stand for; older models have text alone."""
+
+    type: Annotated[str, Meta(pattern=r"^(str|int|float|bool|bytes)\Z")] = "str"
+    dtype: Annotated[str, Meta(pattern=r"^(|u?int(8|16|32|64)|float(16|32|64))\Z")] = ""
+
+
 class _Engine(Struct):
     runtime: Text
     precision: Annotated[str, Meta(pattern=r"^(bf16|fp32)\Z")]
@@ -102,6 +111,7 @@ class _Ours(_Versioned):
     backbone: _Backbone
     engine: _Engine
     timm: bool
+    labels: _Labels = field(default_factory=_Labels)
 
 
 class _Pretrained(Struct):
@@ -134,6 +144,7 @@ class Config:
         Whether the network's own classifier is the learnt one.
     files : dict
         SHA-256 by file name.
+    label_type : LabelType
     """
 
     raw: dict[str, Any]
@@ -145,6 +156,7 @@ class Config:
     info: EngineInfo
     opens_with_timm: bool
     files: dict[str, str]
+    label_type: LabelType = field_of(default_factory=LabelType)
 
     @property
     def card(self) -> dict[str, Any]:
@@ -183,6 +195,7 @@ def read(folder: Path) -> Config:
         info=_info(raw, file, path),
         opens_with_timm=ours.timm,
         files={NETWORK: ours.files.network, LEARNT: ours.files.learnt},
+        label_type=_label_type(ours, path),
     )
 
 
@@ -282,6 +295,22 @@ def _check_names(ours: _Ours, path: Path) -> None:
     if stages[-1:] != ["final"]:
         rule = f"'final' must be the last stage, found {json_values.shown(stages)}"
         raise _refusal(rule, path, "regraft.widths")
+
+
+def _label_type(ours: _Ours, path: Path) -> LabelType:
+    """Of what kind the labels are; every class must be the text of another one."""
+    found = LabelType(ours.labels.type, ours.labels.dtype)
+    if found == LabelType():
+        return found  # text stands for itself
+    try:
+        labels = found.values(ours.classes)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise _refusal(
+            f"not every class is the text of {found}: {error}", path, "regraft.labels"
+        ) from error
+    if len(set(labels.tolist())) < len(ours.classes):
+        raise _refusal(f"classes must be different as {found} too", path, "regraft.labels")
+    return found
 
 
 def _info(raw: dict[str, Any], file: _File, path: Path) -> EngineInfo:

@@ -45,12 +45,22 @@ def _changed(variant: str) -> dict[str, Any]:
 def load(folder: str | os.PathLike[str]) -> Classifier:
     """The model that `save` wrote into a folder; its engine is found when the first picture comes.
 
+    Parameters
+    ----------
+    folder : path
+
     Raises
     ------
     ArtefactError
         A file is missing, damaged, changed, foreign or newer, or the parts do not fit together.
+
+    Examples
+    --------
+    >>> model = load("model")
+    >>> model.classes, model.method, model.test_score.value >= 0
+    (('discs', 'stripes'), 'probe', True)
     """
-    folder = Path(folder)
+    folder = _path(folder)
     config = config_file.read(folder)
     # The headers first: of a file that was cut off they say so; its digest only says "changed".
     network, learnt = (_open(folder / name) for name in (config_file.NETWORK, config_file.LEARNT))
@@ -81,7 +91,30 @@ def load(folder: str | os.PathLike[str]) -> Classifier:
         method=config.method,
         card=config.card,
         folder=str(folder),
+        label_type=config.label_type,
     )
+
+
+def opened(model: Any) -> Classifier:
+    """A classifier, given as what it is, as what holds one, or as the folder that it lies in."""
+    return load(model) if isinstance(model, (str, os.PathLike)) else in_memory(model)
+
+
+def in_memory(model: Any) -> Classifier:
+    """A classifier, given as what it is or as the fitted `ImageClassifier` that holds one."""
+    held = getattr(model, "classifier_", model)
+    if isinstance(held, Classifier):
+        return held
+    raise TypeError(
+        "expected a Classifier or a fitted ImageClassifier, or where a model is read the path of "
+        f"its folder; got {type(model).__name__}"
+    )
+
+
+def _path(folder: Any) -> Path:
+    if isinstance(folder, (str, os.PathLike)):
+        return Path(folder)
+    raise TypeError(f"a model is loaded by the path of its folder, got {type(folder).__name__}")
 
 
 def _source(folder: Path, info: EngineInfo) -> catalog.Source:

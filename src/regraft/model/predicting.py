@@ -6,7 +6,7 @@ With the engine built, nothing here imports torch, timm or scikit-learn.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +18,11 @@ from regraft.data.sources import read_images
 from regraft.data.table import ImageTable, Rejected, Skipped
 from regraft.errors import ArchiveError, TableError, UsageError
 from regraft.features import extract
-from regraft.images import pictures
+from regraft.images import pictures, several
+from regraft.images.pictures import InMemory
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
-from regraft.model.loading import load
+from regraft.model.loading import opened
 from regraft.probe.classifier import Classifier
 
 # What may hold pictures that are asked about but is not looked into, with what to do about it.
@@ -37,6 +38,7 @@ class Predictions:
     Attributes
     ----------
     paths : list of N str
+        Of the files that were read.
     classes : tuple of K str
     proba : (N, K)
     rejected : tuple of Rejected
@@ -69,24 +71,30 @@ class Predictions:
 @blas.one_thread
 def predict(
     model: str | os.PathLike[str] | Classifier,
-    images: Sequence[str | os.PathLike[str]],
+    images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     path_column: str | None = None,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> Predictions:
-    """Labels and probabilities of images; what the store knows is not computed again.
+    """Labels and probabilities of files and folders: what `regraft predict` does.
+
+    What the store knows is not computed again. Pictures in memory: `Classifier.predict`.
 
     Every image of a folder is labelled, at any depth and whatever its folders are called; of a
     manifest only the paths are read. What is left out is named.
 
     Parameters
     ----------
-    model : path or Classifier
-    images : sequence of paths
+    model : path, Classifier or fitted ImageClassifier
+    images : path, or sequence of paths
         Files, folders, manifests or archives.
     path_column : str, optional
         Of the manifests, where its name does not tell.
+    offline : bool
+        Do not access the internet.
+    listener : Listener
+        Told what is done; says nothing by default.
 
     Raises
     ------
@@ -94,9 +102,19 @@ def predict(
         The model is damaged, foreign or newer.
     TableError
         There is nothing to predict.
+    TypeError
+        It is no path.
+
+    Examples
+    --------
+    >>> found = predict("model", "photos/test")
+    >>> len(found.paths), found.classes, found.proba.shape, found.rejected
+    (6, ('discs', 'stripes'), (6, 2), ())
+    >>> found.labels[0] in found.classes, found.paths[0]
+    (True, 'photos/test/discs/discs_test_000.jpg')
     """
-    classifier = model if isinstance(model, Classifier) else load(model)
-    table = all_images([os.fsdecode(image) for image in images], path_column=path_column)
+    classifier = opened(model)
+    table = all_images(paths_of(images), path_column=path_column)
     extraction = features_of(classifier, table, offline=offline, listener=listener)
     return Predictions(
         [table.shown(path) for path in extraction.table.paths],
@@ -105,6 +123,23 @@ def predict(
         table.as_shown(extraction.table.rejected),
         table.as_shown(table.skipped),
     )
+
+
+def paths_of(images: Any) -> list[str]:
+    """One path or many, as text; what lies in memory has none and is refused.
+
+    Examples
+    --------
+    >>> paths_of("new.jpg"), paths_of(("a.jpg", "b"))
+    (['new.jpg'], ['a.jpg', 'b'])
+    """
+    paths = list(several.named(images))
+    if held := next((path for path in paths if isinstance(path, InMemory)), None):
+        raise TypeError(
+            f"files, folders, manifests or archives are given by their paths, got {held}; "
+            "for pictures in memory: regraft.load(MODEL).predict(pictures)"
+        )
+    return paths
 
 
 def features_of(

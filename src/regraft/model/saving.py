@@ -20,7 +20,7 @@ from regraft.errors import ArtefactError
 from regraft.features.engine import EngineInfo
 from regraft.machine import atomic
 from regraft.model import config_file
-from regraft.model.loading import check_fit, head_of
+from regraft.model.loading import check_fit, head_of, in_memory
 from regraft.probe.classifier import Classifier
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.source_classifier import (
@@ -58,7 +58,7 @@ def save(
 
     Parameters
     ----------
-    classifier : Classifier
+    classifier : Classifier or fitted ImageClassifier
         Of a network, not of features alone.
     folder : path
         New or empty, or a model, which is then replaced.
@@ -73,7 +73,14 @@ def save(
         The network's tensors are damaged, or are not those that the features came from.
     ValueError
         The parts do not fit together.
+
+    Examples
+    --------
+    >>> from regraft.model import load
+    >>> save(load("model"), "copy").name
+    'copy'
     """
+    classifier = in_memory(classifier)
     target = Path(os.path.realpath(folder))
     info = check_parts(classifier)
     _refuse_foreign(target)
@@ -156,6 +163,10 @@ def _config(classifier: Classifier, info: EngineInfo, reason: str) -> dict[str, 
         "regraft": {
             "format": config_file.FORMAT,
             "classes": list(classes),
+            "labels": {
+                "type": classifier.label_type.kind,
+                "dtype": classifier.label_type.dtype,
+            },
             "method": classifier.method,
             "head": {"kind": classifier.head.kind},
             "representation": classifier.representation.to_config(),

@@ -20,7 +20,7 @@ from regraft.features.extract import Extraction
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model import learnt_from
-from regraft.model.loading import load
+from regraft.model.loading import opened
 from regraft.model.predicting import features_of
 from regraft.probe.classifier import Classifier
 
@@ -58,6 +58,13 @@ class Scored:
     other_splits: dict[str, int] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
 
+    def __repr__(self) -> str:
+        right = self.evaluation.accuracy
+        return (
+            f"<Scored {self.data!r}: accuracy {right.value:.3f} ({right.low:.3f} to "
+            f"{right.high:.3f}) on {len(self.table)} images>"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
@@ -79,7 +86,7 @@ class Scored:
 
 @blas.one_thread
 def evaluate_model(
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] | Classifier,
     data: str | os.PathLike[str],
     *,
     split: str | None = None,
@@ -87,14 +94,34 @@ def evaluate_model(
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> Scored:
-    """Score of a saved model on a split of labelled images.
+    """Score of a model on a split of labelled images: what `regraft evaluate` does.
+
+    Parameters
+    ----------
+    model : path, Classifier or fitted ImageClassifier
+    data : path
+        Folder, manifest or archive. Of pictures in memory: `Classifier.evaluate`.
+    split : {'train', 'val', 'test', 'all'}, optional
+        By default test, else val, else train, else all.
+    columns : mapping, optional
+        Of a manifest: ``path_column``, ``label_column``, ``split_column``, ``group_column``.
+    offline : bool
+        Do not access the internet.
+    listener : Listener
+        Told what is done; says nothing by default.
 
     Raises
     ------
     TableError
         A class that the model does not know, or nothing labelled.
+
+    Examples
+    --------
+    >>> scored = evaluate_model("model", "photos")
+    >>> scored.evaluation.split, scored.evaluation.n, scored.n_learnt_from
+    ('test', 6, 0)
     """
-    classifier = load(model)
+    classifier = opened(model)
     given = read_table(os.fsdecode(data), **(columns or {}))
     given.tell(listener.say)
     table, name = _scored_part(given, split)

@@ -10,9 +10,8 @@ Array letters: N images, D0 features as an engine gives them, D represented feat
 from __future__ import annotations
 
 import itertools
-import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,16 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.backbones.catalog import Source
-from regraft.data.table import Rejected
-from regraft.errors import BackboneError, DataError, DecodeError
+from regraft.data.labels import LabelType, codes_of, groups_of, labels_of
+from regraft.data.table import Rejected, check_known_classes, quoted
+from regraft.errors import BackboneError, DecodeError
+from regraft.evaluation import Estimate, Evaluation, evaluate
 from regraft.evaluation.calibration import softmax
-from regraft.features import engines
+from regraft.features import carried, engines
 from regraft.features.engine import EngineInfo, Sample
 from regraft.features.engines import BuiltEngine
-from regraft.images import pictures
+from regraft.images import pictures, several
 from regraft.images.pictures import Picture
 from regraft.machine import blas
 from regraft.machine.processor import available_cores
+from regraft.probe.answers import Answers, unreadable
 from regraft.probe.base import Floats, Head
 from regraft.probe.representation import Representation
 
@@ -102,14 +104,18 @@ class Classifier:
         What is kept beside the model: its score, where it was learnt and from which images.
     folder : str
         Where it was loaded from; empty if it was not.
+    label_type : LabelType
+        Of what kind the labels are whose text the classes are.
 
     Examples
     --------
-    ::
-
-        model = regraft.load("runs/photos-probe-1a2b3c/model")
-        model.predict("new.jpg")                      # array(['ants'], dtype='<U4')
-        model.predict_proba([open("1.png", "rb"), array, pil_image])
+    >>> import regraft
+    >>> from PIL import Image
+    >>> model, file = regraft.load("model"), "photos/test/discs/discs_test_000.jpg"
+    >>> model.predict(file).shape, model.predict_proba([file, Image.open(file)]).shape
+    ((1,), (2, 2))
+    >>> 0 <= model.test_score.low <= model.test_score.value <= 1
+    True
     """
 
     classes: tuple[str, ...]
@@ -122,12 +128,43 @@ class Classifier:
     learnt: Learnt | None = field(default=None, repr=False)
     card: dict[str, Any] = field(default_factory=dict, repr=False)
     folder: str = ""
+    label_type: LabelType = field(default_factory=LabelType, repr=False)
     _built: BuiltEngine | None = field(default=None, repr=False)
+    _tensors: bytes | None = field(default=None, repr=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        network = self.source.name if self.source else "features"
+        return f"<Classifier of {quoted(self.classes)}: {self.method} on {network}>"
 
     def on(self, built: BuiltEngine) -> Classifier:
         """The same on an engine that is at hand."""
         return replace(self, info=built.info, source=built.source, _built=built)
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """The classes as values of the kind that was taught, ``(K,)``: integers, booleans, ..."""
+        return self.label_type.values(self.classes)
+
+    @property
+    def test_score(self) -> Estimate | None:
+        """The accuracy on the images that were kept apart, with its interval.
+
+        None where no test came with the teaching, as after `ImageClassifier.fit`: `evaluate` it.
+        """
+        kept = self.card.get("accuracy")
+        names = ("value", "low", "high", "level")
+        if not isinstance(kept, Mapping) or any(kept.get(name) is None for name in names):
+            return None
+        return Estimate(**{name: kept[name] for name in names})
+
+    def predict(self, images: Picture | Iterable[Picture]) -> NDArray[Any]:
+        """The most probable label of each picture, ``(N,)``; takes what `predict_proba` takes.
+
+        Labels are values of the kind that was taught, also after saving and loading.
+        """
+        best: NDArray[Any] = self.labels[self.predict_proba(images).argmax(axis=1)]
+        return best
 
     @blas.one_thread  # others would wait for a single picture's products longer than these take
     def predict_proba(self, images: Picture | Iterable[Picture]) -> NDArray[np.float64]:
@@ -136,8 +173,9 @@ class Classifier:
         Parameters
         ----------
         images : picture, or iterable of N
-            A path, bytes, a binary file, a PIL image, an array (H, W), (H, W, 1), (H, W, 3) or
-            (H, W, 4), uint8 or float in [0, 1]; or a list, an array or a generator of these.
+            A path, bytes, a binary file, a PIL image, an array or a tensor (H, W), (H, W, 1),
+            (H, W, 3) or (H, W, 4), uint8 or float in [0, 1]; or a list, an array, a column or a
+            generator of these.
 
         Returns
         -------
@@ -147,25 +185,89 @@ class Classifier:
         Raises
         ------
         DataError
-            Pictures cannot be read; ``error.rejected`` names all of them.
+            Pictures cannot be read; ``error.rejected`` names all of them, ``error.rows`` says
+            where they stand. `answer` gives a row for these too.
         TypeError, ValueError
             It is nothing that can be a picture.
         """
-        coming = pictures.one_or_many(images)
-        parts, n_seen = [np.zeros((0, len(self.classes)))], 0
-        rejected: list[Rejected] = []
-        while chunk := list(itertools.islice(coming, PICTURES_AT_ONCE)):
-            rows = self._features(chunk, n_seen, rejected)
-            parts += [] if rejected else [self.proba_of(rows)]
-            n_seen += len(chunk)
-        if rejected:
-            raise unreadable(rejected, n_seen)
-        return np.concatenate(parts)
+        found = self._asked(images, computes_rest=False)
+        if found.rejected:
+            raise unreadable(found.rejected, found.names)
+        return found.proba
 
-    def predict(self, images: Picture | Iterable[Picture]) -> NDArray[np.str_]:
-        """The most probable class of each picture, ``(N,)``; takes what `predict_proba` takes."""
-        best = self.predict_proba(images).argmax(axis=1)
-        return np.asarray(np.array(self.classes)[best], np.str_)
+    def answer(self, images: Picture | Iterable[Picture]) -> Answers:
+        """Labels and probabilities, and which pictures cannot be read and why.
+
+        Takes what `predict_proba` takes. What is no picture at all is a TypeError or ValueError
+        here too.
+
+        Examples
+        --------
+        >>> import regraft
+        >>> found = regraft.load("model").answer(["photos/test/discs/discs_test_000.jpg", b""])
+        >>> found.is_read
+        array([ True, False])
+        >>> found.labels[1], found.rejected[0].path, found.rejected[0].reason
+        (None, 'image 2 (bytes)', 'the file is empty (0 bytes)')
+        """
+        return self._asked(images, computes_rest=True)
+
+    def evaluate(
+        self, images: Picture | Iterable[Picture], y: Any, *, groups: Any = None
+    ) -> Evaluation:
+        """How good the answers to labelled pictures are: every metric, with its interval.
+
+        Parameters
+        ----------
+        images : as in `predict_proba`
+            Pictures that the classifier has not learnt from.
+        y : N labels
+            Of the kind that was taught.
+        groups : N values, optional
+            Pictures of one group count as one (ten photographs of one plant).
+
+        Raises
+        ------
+        TableError
+            A label that is none of the classes.
+        DataError, TypeError, ValueError
+            As `predict_proba`; or y is no column of N such labels.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> import regraft
+        >>> paths = sorted(Path("photos/test").rglob("*.jpg"))
+        >>> y = [path.parent.name for path in paths]
+        >>> accuracy = regraft.load("model").evaluate(paths, y).accuracy
+        >>> 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
+        True
+        """
+        asked = list(several.named(images))
+        truth, units = labels_of(y, n_rows=len(asked)), groups_of(groups, n_rows=len(asked))
+        if not asked:
+            raise ValueError("there are no images to evaluate; give some, and their labels")
+        codes = codes_of(truth, self.labels)
+        strange = truth[codes < 0]
+        check_known_classes(LabelType.of(truth).texts(strange), self.classes, place="y")
+        return evaluate(
+            codes, self.predict_proba(asked), classes=self.classes, split="given", groups=units
+        )
+
+    def explain(
+        self,
+        images: Picture | Iterable[Picture],
+        *,
+        label: Any = None,
+        method: str = "auto",
+    ) -> Any:
+        """Where it looks: a map for every picture, as an `Explained`.
+
+        See :func:`regraft.explain_images`, which this is.
+        """
+        import regraft  # what explains stands above this room
+
+        return regraft.explain_images(self, images, label=label, method=method)
 
     def proba_of(self, X: Floats) -> NDArray[np.float64]:
         """``(N, D0)`` features as the engine gives them to ``(N, K)`` probabilities.
@@ -198,33 +300,56 @@ class Classifier:
         """The engine of the network, found or built at the first call; see `engines.locate`."""
         with self._lock:
             if self._built is None:
-                if self.source is None:
+                if self.source is None or self.info is None:
                     raise BackboneError("this classifier is one of features; it sees no pictures")
-                self._built = engines.locate(
-                    self.source, sample=sample, device=device, offline=offline, say=say
-                )
+                if self._tensors is not None:
+                    self._built = carried.locate(
+                        self._tensors, self.source, self.info, sample=sample, device=device, say=say
+                    )
+                else:
+                    self._built = engines.locate(
+                        self.source, sample=sample, device=device, offline=offline, say=say
+                    )
             return self._built
 
+    def _asked(self, images: Picture | Iterable[Picture], *, computes_rest: bool) -> Answers:
+        """The answers, in chunks; after a picture that cannot be read, the rest need not be."""
+        coming = several.named(images)
+        names: list[str] = []
+        rejected: list[Rejected] = []
+        parts = [np.zeros((0, len(self.classes)))]
+        while chunk := list(itertools.islice(coming, PICTURES_AT_ONCE)):
+            names += map(str, chunk)
+            features, bad = self._features(chunk, computes=computes_rest or not rejected)
+            rejected += bad.values()
+            proba = np.full((len(chunk), len(self.classes)), np.nan)
+            if len(features):
+                proba[[row not in bad for row in range(len(chunk))]] = self.proba_of(features)
+            parts.append(proba)
+        return Answers(names, np.concatenate(parts), self.labels, tuple(rejected))
+
     def _features(
-        self, chunk: list[Picture], n_before: int, rejected: list[Rejected]
-    ) -> NDArray[np.float32]:
-        """``(n, D0)`` of the pictures of a chunk, every core taking the next; none if one fails."""
+        self, chunk: list[str], *, computes: bool
+    ) -> tuple[NDArray[np.float32], dict[int, Rejected]]:
+        """``(n, D0)`` of those of a chunk that can be read, every core taking the next.
+
+        The others by their places. Unless it `computes`, pictures are only read.
+        """
         built = self.built(sample=pictures.sample(chunk))
         engine, size = built.engine(), built.info.batch_size
+        bad: dict[int, Rejected] = {}
 
         def read(place: int) -> NDArray[np.uint8] | None:
             try:
                 return pictures.plain(chunk[place], built.info.preprocess)
             except DecodeError as error:
-                name = pictures.called(chunk[place], n_before + place)
-                rejected.append(Rejected(name, error.rule, error.cure))
+                bad[place] = Rejected(str(chunk[place]), error.rule, error.cure)
                 return None
 
         def run(start: int) -> NDArray[np.float32] | None:
             seen = [read(place) for place in range(start, min(start + size, len(chunk)))]
             whole = [pixels for pixels in seen if pixels is not None]
-            is_wanted = not rejected and len(whole) == len(seen)
-            return engine.run(np.stack(whole)) if is_wanted else None
+            return engine.run(np.stack(whole)) if computes and whole else None
 
         starts = range(0, len(chunk), size)
         if len(starts) == 1:
@@ -233,26 +358,17 @@ class Classifier:
             with ThreadPoolExecutor(min(len(starts), available_cores())) as pool:
                 rows = list(pool.map(run, starts))
         whole = [row for row in rows if row is not None]
-        return np.concatenate(whole) if whole else np.zeros((0, built.info.n_features), np.float32)
+        none = np.zeros((0, built.info.n_features), np.float32)
+        return np.concatenate([none, *whole]), dict(sorted(bad.items()))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle: without the lock, which cannot travel."""
-        return {name: value for name, value in vars(self).items() if name != "_lock"}
+        """For pickle: without the lock, which cannot travel, and with what the cache alone has."""
+        state = {name: value for name, value in vars(self).items() if name != "_lock"}
+        return {**state, "_tensors": self._tensors or carried.tensors_of(self._built)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock())
-
-
-def unreadable(rejected: Sequence[Rejected], n_images: int) -> DataError:
-    """The refusal of pictures that cannot be read, where rows must stay in line."""
-    rejected = sorted(rejected)
-    first = "; ".join(f"{bad.path}: {bad.reason}" for bad in rejected[:5])
-    mend = rejected[0].mend or "leave them out"
-    is_path = not rejected[0].path.startswith("image ")
-    if is_path and not os.path.lexists(rejected[0].path):
-        mend = f"give paths that exist; relative ones begin at {os.getcwd()!r}"
-    return DataError(
-        f"{len(rejected)} of {n_images} images cannot be read: {first}",
-        cure=mend,
-        rejected=tuple(rejected),
-    )
+        if carried.is_here(self._built):
+            self._tensors = None
+        else:
+            self._built = None

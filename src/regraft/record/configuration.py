@@ -29,27 +29,46 @@ class RunConfig:
 
     Attributes
     ----------
-    data : str
-        Folder, manifest or archive.
-    method : str
+    data : path
+        Folder, manifest or archive; kept as text.
+    method : {'probe', 'head', 'partial', 'full', 'scratch'}
     backbone : str
-    weights : str or None
+        'default', 'lite1', 'lite2', a timm name, 'local-dir:FOLDER', 'hf-hub:OWNER/REPO'.
+    weights : path or None
         A weights file for the backbone's architecture.
     taps : list of str or None
         None: measured and chosen.
-    head : str
-    class_weight : str or None
+    head : {'ridge', 'logistic', 'svm', 'ncm', 'knn'}
+    class_weight : {'balanced'} or None
     path_column, label_column, split_column, group_column : str or None
         Of a manifest.
-    label_from : 'folder' or 'name'
+    label_from : {'folder', 'name'}
         Whether folders (or a manifest) say the labels, or the names of the files.
-    test_fraction : float
+    test_fraction : float between 0 and 1
         Where the data come without splits.
     seed : int
-    device : str
+        Of the division, of training, of everything left to chance.
+    device : {'auto', 'cpu', 'cuda', 'mps'}
     training : dict or None
-        Settings of the methods that learn by gradients, and of the network's input
+        Settings of the methods that learn by gradients, and of the network's input, by the names
+        of the command's options
         (:class:`regraft.training.settings.TrainingSettings`).
+
+    Raises
+    ------
+    ConfigError
+        A setting is unknown, of another type, out of range, or not used by this method.
+
+    Examples
+    --------
+    >>> config = RunConfig("photos", method="head", training={"epochs": 5})
+    >>> config.settings.epochs, config.default_name[:12]
+    (5, 'photos-head-')
+    >>> RunConfig("photos", head="forest")
+    Traceback (most recent call last):
+        ...
+    regraft.errors.ConfigError: no head is called 'forest'
+      cure:  heads: ridge, logistic, svm, ncm, knn
     """
 
     data: str
@@ -64,14 +83,18 @@ class RunConfig:
     split_column: str | None = None
     group_column: str | None = None
     label_from: str = LABEL_SOURCES[0]
-    test_fraction: float = 0.2
+    test_fraction: Annotated[float, Meta(gt=0, le=1)] = 0.2
     seed: Annotated[int, Meta(ge=0)] = 0
     device: str = "auto"
     training: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, _plain(value))
+        json_values.check(vars(self), type(self), what="a run")
         method_named(self.method)  # refuses a name that is none
         self._refuse_unknown_label_source()
+        self._refuse_unknown_head()
         self._refuse_unused_taps(self.settings)
 
     @property
@@ -90,6 +113,24 @@ class RunConfig:
         """The network of the pass. Methods that train settle its input by what the pass tells."""
         source = catalog.resolve(self.backbone, weights=self.weights)
         return source if METHODS[self.method].trains else self.settings.shown_to(source)
+
+    @classmethod
+    def of(cls, given: RunConfig | str | os.PathLike[str]) -> RunConfig:
+        """A configuration as it is; of a path alone, with the defaults.
+
+        Examples
+        --------
+        >>> RunConfig.of(Path("photos")) == RunConfig.of(RunConfig("photos"))
+        True
+        """
+        if isinstance(given, RunConfig):
+            return given
+        if isinstance(given, (str, os.PathLike)):
+            return cls(os.fsdecode(given))
+        raise TypeError(
+            f"a run is asked for by a RunConfig, or by the path of its data, got "
+            f"{type(given).__name__}; arrays and lists of pictures: ImageClassifier().fit(X, y)"
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, place: str = "") -> RunConfig:
@@ -138,6 +179,14 @@ class RunConfig:
                 cure='"label_from": "name" reads labels in the names of files, as cat.12.jpg',
             )
 
+    def _refuse_unknown_head(self) -> None:
+        from regraft.probe.probe import HEADS  # with NumPy, which --help does without
+
+        if self.head not in HEADS:
+            raise ConfigError(f"no head is called {self.head!r}", cure=f"heads: {', '.join(HEADS)}")
+        if self.class_weight not in (None, "balanced"):
+            raise ConfigError(f"class_weight must be None or 'balanced', got {self.class_weight!r}")
+
     def _refuse_unused_taps(self, settings: TrainingSettings) -> None:
         """A head that starts at random sees the final features, as the tutorials' do."""
         method = METHODS[self.method]
@@ -172,3 +221,14 @@ class RunConfig:
         data = Path(os.path.abspath(self.data)).name.split(".")[0] or "data"
         safe = re.sub(r"[^A-Za-z0-9_-]+", "_", data.encode("ascii", "replace").decode())
         return f"{safe.strip('_') or 'data'}-{self.method}-{self.digest}"
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has for it: a path as text, a tuple as a list, a number of NumPy as Python's."""
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    return value.item() if hasattr(value, "dtype") and hasattr(value, "item") else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,6 +64,13 @@ class Result:
     lesson: Lesson
     proba: NDArray[Any]
 
+    def __repr__(self) -> str:
+        right = self.evaluation.accuracy
+        return (
+            f"<Result in {str(self.folder)!r}: accuracy {right.value:.3f} ({right.low:.3f} to "
+            f"{right.high:.3f}) on {self.evaluation.n} {self.evaluation.split} images>"
+        )
+
     def _repr_html_(self) -> str:
         from regraft.report import notebook
 
@@ -71,29 +79,56 @@ class Result:
 
 @blas.one_thread
 def run(
-    config: RunConfig,
+    config: RunConfig | str | os.PathLike[str],
     *,
-    out: str = "runs",
+    out: str | os.PathLike[str] = "runs",
     name: str | None = None,
     offline: bool = False,
     resume: bool = False,
     listener: Listener = SILENT,
 ) -> Result:
-    """From a folder of photographs to a tested classifier on disk.
+    """From a folder of photographs to a tested classifier on disk: what `regraft train` does.
 
     Where `torchrun` started several processes, a method that trains does it over all of them; each
     gets the result, the first one writes it.
 
+    Parameters
+    ----------
+    config : RunConfig or path
+        Everything that decides what the run does; of a path alone, the defaults.
+    out : path
+        The folder of the runs.
+    name : str, optional
+        Of this run's folder in it; else made from data, method and settings.
+    offline : bool
+        Do not access the internet, even if the backbone is not on this disk.
+    resume : bool
+        Go on with a training of this name that was interrupted.
+    listener : Listener
+        Told what is done; says nothing by default.
+
+    Raises
+    ------
+    RegraftError
+        `UsageError`, `DataError`, `TrainingError` and their kinds: see docs/errors.md.
+
     Examples
     --------
-    ::
-
-        result = run(RunConfig("photos"))
-        result.evaluation.accuracy.value, result.folder / "model"
+    >>> result = run("photos")
+    >>> result.folder.name[:13], result.evaluation.split, result.evaluation.n
+    ('photos-probe-', 'test', 6)
+    >>> repr(result).startswith("<Result in 'runs/photos-probe-")
+    True
+    >>> accuracy = result.evaluation.accuracy
+    >>> 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
+    True
+    >>> result.classifier.predict("photos/test/discs/discs_test_000.jpg").shape
+    (1,)
     """
+    config = RunConfig.of(config)
     started = time.perf_counter()
     fitting.require_linear_head(config)
-    folder = run_folder.folder_for(config, out=out, name=name, resume=resume)
+    folder = run_folder.folder_for(config, out=os.fsdecode(out), name=name, resume=resume)
     listener = _together(config, listener)
     with processes.main_first():
         prepared = prepare(config, offline=offline, listener=listener)
@@ -112,7 +147,8 @@ def run(
     if processes.is_main():
         with run_folder.writing(folder) as made:
             card = _card(config, prepared, lesson, tested.evaluation)
-            model.save(classifier, made / "model", card=card)
+            classifier = replace(classifier, card=card)  # what is in memory knows what is on disk
+            model.save(classifier, made / "model")
             clock.lap("save")
             spent = {**prepared.seconds, **clock.laps, "total": time.perf_counter() - started}
             metrics = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
@@ -178,6 +214,7 @@ def _card(
         "accuracy": evaluation.accuracy.to_dict(),
         "n": evaluation.n,
         "source": config.data,
+        "config": config.to_dict(),
         "learnt_from": learnt_from.to_text([digests[row] for row in np.flatnonzero(taught)]),
     }
 

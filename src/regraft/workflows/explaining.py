@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from regraft.explain import explanations
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
-from regraft.model import load, predicting
+from regraft.model import predicting
+from regraft.model.loading import opened
+from regraft.probe.classifier import Classifier
 
 
 @blas.one_thread
 def explain(
-    model: str | os.PathLike[str],
-    images: Sequence[str | os.PathLike[str]],
+    model: str | os.PathLike[str] | Classifier,
+    images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     out: str | os.PathLike[str] = "explained",
     method: str = "auto",
@@ -28,8 +30,8 @@ def explain(
 
     Parameters
     ----------
-    model : path
-    images : sequence of paths
+    model : path, Classifier or fitted ImageClassifier
+    images : path, or sequence of paths
         Files, folders, manifests or archives.
     out : path
         Folder of the pictures and ``maps.json``.
@@ -51,10 +53,9 @@ def explain(
     UsageError
         No such class, or the model does not allow this method.
     """
-    classifier = load(model)
+    classifier = opened(model)
     code = explanations.code_of(label, classifier.classes)
-    sources = [os.fsdecode(image) for image in images]
-    table = predicting.all_images(sources, path_column=path_column)
+    table = predicting.all_images(predicting.paths_of(images), path_column=path_column)
     extraction = predicting.features_of(classifier, table, offline=offline, listener=listener)
     return explanations.explain(
         classifier, extraction, out=out, method=method, code=code, top=top, listener=listener

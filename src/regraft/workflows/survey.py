@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """What `check` found."""
+    """What `check` found.
+
+    Attributes
+    ----------
+    table : ImageTable
+        The images with their labels and splits; ``table.rejected`` are those that cannot be read.
+    findings : list of Finding
+        Each with ``severity``, ``message``, ``why`` and ``mend``; the gravest first.
+    """
 
     table: ImageTable
     findings: list[Finding]
@@ -53,9 +62,39 @@ class Checked:
 
 
 def check(
-    config: RunConfig, *, quick: bool = False, offline: bool = False, listener: Listener = SILENT
+    config: RunConfig | str | os.PathLike[str],
+    *,
+    quick: bool = False,
+    offline: bool = False,
+    listener: Listener = SILENT,
 ) -> Checked:
-    """What is in the data and what is wrong with it; `quick` reads no pixels."""
+    """What is in the data and what is wrong with it: what `regraft check` does.
+
+    Parameters
+    ----------
+    config : RunConfig or path
+        Of a path alone, the defaults.
+    quick : bool
+        Only look at names, labels and splits; read no pixels.
+    offline : bool
+        Do not access the internet, even if the backbone is not on this disk.
+    listener : Listener
+        Told what is done; says nothing by default.
+
+    Raises
+    ------
+    DataError
+        There is nothing that could be checked: no images, a table that cannot be read.
+
+    Examples
+    --------
+    >>> found = check("photos")
+    >>> len(found.table), found.table.classes, found.has_errors
+    (18, ['discs', 'stripes'], False)
+    >>> [finding.kind for finding in found.findings if finding.severity == "error"]
+    []
+    """
+    config = RunConfig.of(config)
     if quick:
         table = read(config)
         found = find_table_problems(table)
