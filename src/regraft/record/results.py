@@ -19,6 +19,7 @@ from regraft.probe.classifier import Classifier, Learnt
 from regraft.probe.source_classifier import FINAL
 from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
+from regraft.record.identity import MadeFrom
 
 if TYPE_CHECKING:
     from regraft.workflows.lesson import Lesson
@@ -115,6 +116,7 @@ def layer_curve(learnt: Learnt) -> list[dict[str, Any]]:
 def write(
     folder: Path,
     config: RunConfig,
+    made_from: MadeFrom,
     content: dict[str, Any],
     prepared: Prepared,
     lesson: Lesson,
@@ -142,6 +144,7 @@ def write(
         {
             "schema": 1,
             "config": config.to_dict(),
+            "made_from": made_from.to_dict(),
             "environment": run_folder.environment(),
             "recipe": prepared.extraction.recipe.digest,
             "weights": prepared.built.info.weights_digest,
