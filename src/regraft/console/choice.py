@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from regraft.choosing import layer_curve
+from regraft.choosing import layer_curve, measured
 from regraft.console.screen import hang
 from regraft.wording import count, percent
 
@@ -19,6 +19,8 @@ def show_choice(screen: Console, metrics: Mapping[str, Any]) -> None:
     hang(screen, "Chosen", f"{escape(_taps_in_words(chosen['taps']))}; {_head_in_words(metrics)}")
     if chosen["candidates"]:
         hang(screen, "", f"[dim]{escape(_by_in_words(chosen))}[/]")
+    if words := measured.caveat(chosen):
+        hang(screen, "", f"[yellow]{escape(words)}[/]")
     curve = metrics["layers"]
     if len(curve) > 1:
         n = chosen["candidates"][0]["n"]

@@ -79,6 +79,7 @@ def _classifier(plan: Plan, outcome: Outcome) -> Classifier:
         chosen_by=probe.chosen_by,
         oof_rows=plan.rows.of_extraction[plan.rows.choose],
         oof_proba=outcome.held_out_proba,
+        judged=probe.judged,
         training=outcome.record,
         probe=plan.look.probe,
         probe_rows=plan.rows.of_extraction,
@@ -91,7 +92,8 @@ def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
     from regraft.training import learning
 
     plan.listener.say("learning again from all images, those that chose included")
-    environment, rows = plan.task.environment, np.sort(plan.rows.of_extraction)
+    environment, order = plan.task.environment, np.argsort(plan.rows.of_extraction)
+    rows = plan.rows.of_extraction[order]
     again = replace(
         plan.task,
         settings=replace(plan.settings, epochs=max(1, outcome.best_epoch), refit=False),
@@ -100,7 +102,7 @@ def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
         ),
         learn=rows,
         choose=rows[:0],
-        units=None,
+        units=plan.rows.units[order],
     )
     second = learning.learn(*planned(again), alpha=outcome.alpha)
     record = {**second.record, "held_out": plan.rows.n_choose, "chosen_by": outcome.record}
