@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from regraft.choosing import measured
+from regraft.choosing import kept, measured
 from regraft.wording import percent
 
 State = Literal["good", "care", "bad"]
@@ -160,7 +160,7 @@ def _chosen_apart(metrics: Mapping[str, Any]) -> Check:
 
 def _frozen(metrics: Mapping[str, Any]) -> list[Check]:
     training = metrics.get("training")
-    if training is None or not training["weights"]["frozen"]:
+    if training is None or not training["weights"]["frozen"] or kept.keeps_probe(metrics):
         return []
     weights = training["weights"]
     if not weights["is_frozen"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from regraft.choosing import measured
+from regraft.choosing import kept, measured
 from regraft.training.methods import METHODS
 
 REFERENCES = {
@@ -123,6 +123,12 @@ def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
             f" Start and end of training were interpolated (share {training['chosen']['alpha']:g} "
             f"of the end) {cite(WISE)}, chosen on {training['held_out']} held-out images."
         )
+    if kept.keeps_probe(metrics):
+        return [
+            f"The network stayed frozen; we fitted {how}.{by} Fine-tuning ({part}; "
+            f"{len(training['epochs'])} epochs) did worse on {training['held_out']} held-out images "
+            "and was not used."
+        ]
     return [
         f"By gradients {part}: {settings['optimizer'].upper()}, {settings['schedule']} schedule, "
         f"rate {settings['learning_rate']:g} (head {settings['head_rate']:g}), "

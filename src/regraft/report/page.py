@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from regraft import wording
-from regraft.choosing import layer_curve, measured, next_step, scenario, trust
+from regraft.choosing import kept, layer_curve, measured, next_step, scenario, trust
 from regraft.errors import UsageError
 from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
 from regraft.evaluation.metrics import reliability_table
@@ -194,8 +194,12 @@ class FinishedRun:
     @property
     def method(self) -> str:
         """In words."""
-        name = str(self.metrics["method"])
-        return METHODS[name].network if name in METHODS else name
+        return kept.network_in_words(self.metrics)
+
+    @property
+    def method_name(self) -> str:
+        """As it is typed, and whether the probe was kept."""
+        return kept.method_in_words(self.metrics)
 
     @property
     def evaluation(self) -> dict[str, Any]:

@@ -71,6 +71,8 @@ def planned(task: Task) -> tuple[Plan, Trainable]:
 
 
 def _classifier(plan: Plan, outcome: Outcome) -> Classifier:
+    if outcome.record["probe_kept"]:
+        return _kept(plan, outcome)
     probe = plan.start.probe.learnt
     assert probe is not None
     learnt = Learnt(
@@ -85,6 +87,16 @@ def _classifier(plan: Plan, outcome: Outcome) -> Classifier:
         probe_rows=plan.rows.of_extraction,
     )
     return replace(outcome.classifier, method=plan.task.method.name, learnt=learnt)
+
+
+def _kept(plan: Plan, outcome: Outcome) -> Classifier:
+    """The probe, and what was tried beside it."""
+    probe = outcome.classifier
+    assert probe.learnt is not None
+    learnt = replace(probe.learnt, training=outcome.record)
+    if probe is plan.start.probe:  # of pictures of another size than the report's features
+        learnt = replace(learnt, probe=plan.look.probe, probe_rows=plan.rows.of_extraction)
+    return replace(probe, learnt=learnt)
 
 
 def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
