@@ -12,12 +12,12 @@ def caveat(chosen: Mapping[str, Any]) -> str:
     Examples
     --------
     >>> caveat({"measured": {"words": "nothing was measured: ..."}, "temperature_fitted": False})
-    'nothing was measured: ..., and how sure it is was not fitted to anything'
+    'nothing was measured: ..., and its probabilities are not calibrated'
     """
     words = str((chosen.get("measured") or {}).get("words", ""))
     if is_calibrated(chosen):
         return words
-    uncalibrated = "how sure it is was not fitted to anything"
+    uncalibrated = "its probabilities are not calibrated"
     return f"{words}, and {uncalibrated}" if words else uncalibrated
 
 

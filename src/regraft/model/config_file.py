@@ -20,8 +20,9 @@ from regraft.features.engine import EngineInfo
 from regraft.images.geometry import Preprocess
 from regraft.machine import json_values
 
-# Raised when an older Regraft would misread the file; new keys alone do not.
-FORMAT = 1
+# Raised when an older Regraft would misread the file; new keys alone do not. A model is written in
+# the oldest format that tells it: one that timm opens is as it was in the first.
+FORMAT, FORMAT_OF_TIMM = 2, 1
 CONFIG, NETWORK, LEARNT = "config.json", "model.safetensors", "regraft.safetensors"
 ANEW = "copy the folder again from where it was saved, or train the model again"
 
@@ -83,6 +84,7 @@ class _Backbone(Struct):
     licence: str
     origin: str
     num_classes: Count
+    architecture: str = ""  # where timm could not express the head; older models have no such key
     variant: str = ""  # what was changed of its own input; older models have no such key
 
 
@@ -292,7 +294,7 @@ def _info(raw: dict[str, Any], file: _File, path: Path) -> EngineInfo:
         raise _refusal(error.rule, path, "regraft.preprocess") from error
     return EngineInfo(
         name=backbone.name,
-        architecture=file.architecture,
+        architecture=backbone.architecture or file.architecture,
         weights_digest=backbone.digest,
         licence=backbone.licence,
         origin=backbone.origin,

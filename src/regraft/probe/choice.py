@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regraft.data.splits import carve
 from regraft.features.engine import Tap
@@ -48,6 +49,8 @@ class Candidate:
         Left out, at the best strength.
     worse_by, standard_error : float
         Paired difference of the squared error to the best candidate's.
+    is_right : (n,) bool
+        Of the images that judged, in one order for all candidates.
     """
 
     taps: tuple[str, ...]
@@ -57,6 +60,9 @@ class Candidate:
     n_images: int
     worse_by: float = 0.0
     standard_error: float = 0.0
+    is_right: NDArray[np.bool_] = field(
+        default_factory=lambda: np.zeros(0, bool), repr=False, compare=False
+    )
 
     @property
     def is_tie(self) -> bool:
@@ -203,6 +209,7 @@ def compare(results: dict[tuple[str, ...], ridge.LeftOut], y: Codes) -> list[Can
                 len(difference),
                 float(difference.mean()),
                 error,
+                result.scores.argmax(1) == y[result.rows],
             )
         )
     return compared

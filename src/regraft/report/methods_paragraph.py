@@ -126,8 +126,8 @@ def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
     if kept.keeps_probe(metrics):
         return [
             f"The network stayed frozen; we fitted {how}.{by} Fine-tuning ({part}; "
-            f"{len(training['epochs'])} epochs) did worse on {training['held_out']} held-out images "
-            "and was not used."
+            f"{len(training['epochs'])} epochs) did worse on {training['held_out']} held-out "
+            "images and was not used."
         ]
     return [
         f"By gradients {part}: {settings['optimizer'].upper()}, {settings['schedule']} schedule, "

@@ -96,7 +96,7 @@ def _kept(plan: Plan, outcome: Outcome) -> Classifier:
     learnt = replace(probe.learnt, training=outcome.record)
     if probe is plan.start.probe:  # of pictures of another size than the report's features
         learnt = replace(learnt, probe=plan.look.probe, probe_rows=plan.rows.of_extraction)
-    return replace(probe, learnt=learnt)
+    return replace(probe, method=plan.task.method.name, learnt=learnt)
 
 
 def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
