@@ -969,11 +969,14 @@ def test_timm_refuses_a_head_that_it_cannot_express_and_ours_is_a_backbone(
     }
 
 
-def test_a_model_is_written_in_the_oldest_format_that_tells_it(tmp_path: Path) -> None:
-    for taps, known in (("final",), 1), (("a", "final"), 2):
+def test_where_timm_looks_for_an_architecture_there_is_one_only_if_it_may_open(
+    tmp_path: Path,
+) -> None:
+    for taps, is_open in (("final",), True), (("layer1", "final"), False):
         model = make_parts(tmp_path, taps).save(tmp_path / "-".join(taps))
-        assert read_config(model)["regraft"]["format"] == known
-        assert load(model).info.architecture == fake_info(fake_network()).architecture
+        named = read_config(model)["architecture"]
+        assert (named == "resnet10t") == is_open, named
+        assert load(model).info.architecture == "resnet10t"
 
 
 @pytest.mark.parametrize("taps", [("final",), ("layer2", "final")])

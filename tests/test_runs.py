@@ -13,7 +13,7 @@ from regraft.errors import ConfigError, UsageError
 from regraft.machine import atomic
 from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
-from regraft.record.identity import MadeFrom, place_for
+from regraft.record.identity import MadeFrom, Place, place_for
 
 
 def test_a_configuration_survives_json() -> None:
@@ -216,30 +216,35 @@ def made(folder: Path, config: RunConfig, made_from: MadeFrom | None, answers: s
 def test_a_run_of_other_data_gets_a_folder_of_its_own_and_says_so(tmp_path: Path) -> None:
     config, out = RunConfig("photos"), str(tmp_path)
     first = tmp_path / config.default_name
-    assert place_for(config, BEFORE, out=out) == (first, "")
+    assert place_for(config, BEFORE, out=out) == Place(first)
     made(first, config, BEFORE)
-    assert place_for(config, BEFORE, out=out) == (first, "")
-    second, note = place_for(config, NOW, out=out)
+    assert place_for(config, BEFORE, out=out) == Place(first)
+    place = place_for(config, NOW, out=out)
+    second, note = place.folder, place.note
+    assert place.aside is None
     assert second == tmp_path / f"{first.name}-{NOW.name}"
     for word in (repr(first.name), "398 images, now 378", "stays as it is", repr(second.name)):
         assert word in note
     made(second, config, NOW)
     for resume in (False, True):
-        assert place_for(config, NOW, out=out, resume=resume)[0] == second
-        assert place_for(config, BEFORE, out=out, resume=resume) == (first, "")
-    assert place_for(config, MadeFrom("7f", 398, "other"), out=out)[1].count("other weights") == 1
+        assert place_for(config, NOW, out=out, resume=resume).folder == second
+        assert place_for(config, BEFORE, out=out, resume=resume) == Place(first)
+    assert "other weights" in place_for(config, MadeFrom("7f", 398, "other"), out=out).note
 
 
-@pytest.mark.parametrize("resume", [False, True])
-def test_a_given_name_of_a_run_of_other_data_is_refused(tmp_path: Path, resume: bool) -> None:
-    config = RunConfig("photos")
-    made(tmp_path / "mine", config, BEFORE)
+def test_under_a_given_name_the_run_of_other_data_steps_aside(tmp_path: Path) -> None:
+    config, out = RunConfig("photos"), str(tmp_path)
+    mine = made(tmp_path / "mine", config, BEFORE)
     with pytest.raises(UsageError, match=r"made from other data \(398 images, now 378") as caught:
-        place_for(config, NOW, out=str(tmp_path), name="mine", resume=resume)
-    assert "another --run" in str(caught.value)
+        place_for(config, NOW, out=out, name="mine", resume=True)
+    assert "without --resume" in str(caught.value)
+    place = place_for(config, NOW, out=out, name="mine")
+    assert (place.folder, place.aside) == (mine, tmp_path / "mine-1")
+    assert "it is kept as 'mine-1'" in place.note
+    place.clear()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine-1"]
     made(tmp_path / "old", config, None)
-    with pytest.raises(UsageError, match="did not keep which data"):
-        place_for(config, NOW, out=str(tmp_path), name="old", resume=resume)
+    assert "did not keep which data" in place_for(config, NOW, out=out, name="old").note
 
 
 def test_resume_finds_the_run_of_fewer_epochs_and_of_these_data(tmp_path: Path) -> None:
@@ -249,11 +254,11 @@ def test_resume_finds_the_run_of_fewer_epochs_and_of_these_data(tmp_path: Path) 
     out = str(tmp_path)
     three = made(tmp_path / config(3).default_name, config(3), BEFORE)
     made(tmp_path / config(1).default_name, config(1), BEFORE)
-    assert place_for(config(5), BEFORE, out=out, resume=True) == (three, "")
-    assert place_for(config(5), BEFORE, out=out) == (tmp_path / config(5).default_name, "")
-    folder, note = place_for(config(5), NOW, out=out, resume=True)
-    assert folder == tmp_path / config(5).default_name
-    assert f"{three.name!r} was made from other data" in note
+    assert place_for(config(5), BEFORE, out=out, resume=True) == Place(three)
+    assert place_for(config(5), BEFORE, out=out) == Place(tmp_path / config(5).default_name)
+    place = place_for(config(5), NOW, out=out, resume=True)
+    assert place.folder == tmp_path / config(5).default_name
+    assert f"{three.name!r} was made from other data" in place.note
 
 
 def test_an_earlier_run_that_answered_otherwise_is_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,7 @@ from regraft.data.table import ImageTable
 from regraft.features import engines, extract
 from regraft.images import pictures
 from regraft.machine import devices
-from regraft.probe.classifier import unreadable
+from regraft.probe.classifier import Classifier, unreadable
 from regraft.record.configuration import RunConfig
 from regraft.workflows import fitting
 
@@ -109,7 +110,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             (H, W, 4), uint8 or float in [0, 1].
         y : sequence of N labels
         groups : sequence of N, optional
-            Images of one group are left out together when settings are chosen.
+            Images of one group are left out together when settings are chosen. Where too few
+            images can be left out with something left of their class, usual settings are taken,
+            with a warning; ``classifier_.learnt.judged`` has the numbers.
 
         Raises
         ------
@@ -152,6 +155,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             config, extraction, built, codes, classes=[str(name) for name in names], groups=groups
         )
         self.classes_, self.classifier_ = names, classifier
+        _warn_of_what_was_not_measured(classifier)
         return self
 
     def _training(self) -> dict[str, Any] | None:
@@ -208,6 +212,12 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classifier = cls(method=found.method)
         classifier.classes_, classifier.classifier_ = np.array(found.classes), found
         return classifier
+
+
+def _warn_of_what_was_not_measured(classifier: Classifier) -> None:
+    judged = classifier.learnt.judged if classifier.learnt else None
+    if judged is not None and not judged.is_enough:
+        warnings.warn(judged.in_words(classifier.classes), stacklevel=3)
 
 
 def _features(table: ImageTable, built: engines.BuiltEngine) -> extract.Extraction:

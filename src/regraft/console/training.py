@@ -61,5 +61,5 @@ def _taken(training: Mapping[str, Any]) -> str:
     }
     way = f"{whole_percent(chosen['alpha'])} of the way from {start} to the {chosen['weights']}"
     if not training["candidates"]:
-        return f"{ends.get(chosen['alpha'], way)}, with too few images to hold any out"
+        return f"{ends.get(chosen['alpha'], way)}, with no images held out that could tell"
     return f"{ends.get(chosen['alpha'], way)}, by {by}"

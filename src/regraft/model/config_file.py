@@ -20,9 +20,8 @@ from regraft.features.engine import EngineInfo
 from regraft.images.geometry import Preprocess
 from regraft.machine import json_values
 
-# Raised when an older Regraft would misread the file; new keys alone do not. A model is written in
-# the oldest format that tells it: one that timm opens is as it was in the first.
-FORMAT, FORMAT_OF_TIMM = 2, 1
+# Raised when an older Regraft would misread the file; new keys alone do not.
+FORMAT = 1
 CONFIG, NETWORK, LEARNT = "config.json", "model.safetensors", "regraft.safetensors"
 ANEW = "copy the folder again from where it was saved, or train the model again"
 

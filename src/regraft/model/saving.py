@@ -163,8 +163,7 @@ def _config(classifier: Classifier, info: EngineInfo, reason: str) -> dict[str, 
         **labels,
         "pretrained_cfg": {**pretrained, "num_classes": n_classes},
         "regraft": {
-            # An older Regraft reads the architecture where timm does.
-            "format": config_file.FORMAT if reason else config_file.FORMAT_OF_TIMM,
+            "format": config_file.FORMAT,
             "classes": list(classes),
             "method": classifier.method,
             "head": {"kind": classifier.head.kind},

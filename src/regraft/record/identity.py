@@ -20,7 +20,10 @@ from regraft.wording import count
 if TYPE_CHECKING:
     from regraft.workflows.preparation import Prepared
 
-_CURE = "another --run name, or remove that folder"
+_CURE = (
+    "without --resume a new run takes this name, and that one is kept under another; or another "
+    "--run name"
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,29 @@ class MadeFrom:
         return "was made with other weights" if earlier.weights != self.weights else ""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a run goes.
+
+    Attributes
+    ----------
+    folder : Path
+    note : str
+        What to say where an earlier run was made from something else.
+    aside : Path or None
+        Where that one goes, if it is in the way.
+    """
+
+    folder: Path
+    note: str = ""
+    aside: Path | None = None
+
+    def clear(self) -> None:
+        """Let an earlier run that is in the way step aside."""
+        if self.aside is not None and self.folder.exists():
+            self.folder.rename(self.aside)
+
+
 def place_for(
     config: RunConfig,
     made_from: MadeFrom,
@@ -100,34 +126,35 @@ def place_for(
     out: str = "runs",
     name: str | None = None,
     resume: bool = False,
-) -> tuple[Path, str]:
-    """The folder of a run, and what to say where an earlier one is of other data.
+) -> Place:
+    """The folder of a run, and what becomes of an earlier one that was made from other data.
 
-    A name that was given is refused if it is taken by a run of other data; a name that was not
-    gets the data's digest behind it. With `resume` it may be a run of fewer epochs.
+    Under a name that was given, the earlier one gets a number behind its name; a name that was not
+    gets the data's digest. With `resume` it may be a run of fewer epochs.
 
     Raises
     ------
     UsageError
-        See :func:`run_folder.folder_for`; or the run of that name was made from something else.
+        See :func:`run_folder.folder_for`; or the run to go on with was made from something else.
     """
     folder = run_folder.folder_for(config, out=out, name=name, resume=resume)
     earlier = [folder] if run_folder.record_in(folder) else []
     if resume and name is None:
         earlier += [other for other in _of_other_epochs(config, out) if other != folder]
     changes = {other: made_from.unlike(made_from_in(other)) for other in earlier}
-    if not all(changes.values()):
-        return next(other for other, change in changes.items() if not change), ""
-    if not earlier:
-        return folder, ""
+    if not earlier or not all(changes.values()):
+        return Place(next((other for other, change in changes.items() if not change), folder))
     first = earlier[0]
+    change = f"run {first.name!r} {changes[first]}"
+    if name is not None and resume:
+        raise UsageError(change, place=str(folder), cure=_CURE)
     if name is not None:
-        raise UsageError(f"run {name!r} {changes[first]}", place=str(folder), cure=_CURE)
+        aside = run_folder.free_name(folder)
+        return Place(folder, f"{change}; it is kept as {aside.name!r}", aside)
     if folder in earlier:
         beside = f"{config.default_name}-{made_from.name}"
         folder = run_folder.folder_for(config, out=out, name=beside, resume=resume)
-    note = f"run {first.name!r} {changes[first]}; it stays as it is, and this is {folder.name!r}"
-    return folder, note
+    return Place(folder, f"{change}; it stays as it is, and this is {folder.name!r}")
 
 
 def _of_other_epochs(config: RunConfig, out: str) -> list[Path]:

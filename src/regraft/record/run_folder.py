@@ -136,17 +136,18 @@ def writing(
                 if (folder / name).exists():
                     os.replace(folder / name, made / name)
             if (folder / RUN_FILE).exists() and not (is_same or replaces):
-                say(f"the earlier run gave other answers; it is kept as {_aside(folder).name!r}")
+                aside = folder.rename(free_name(folder))
+                say(f"the earlier run gave other answers; it is kept as {aside.name!r}")
     except OSError as error:
         raise UsageError(
             f"cannot write the run: {error.strerror}", place=str(folder.parent), cure="--out DIR"
         ) from error
 
 
-def _aside(folder: Path) -> Path:
-    """The same folder, under the first free name with a number."""
+def free_name(folder: Path) -> Path:
+    """The first free name with a number behind that of the folder."""
     numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
-    return folder.rename(next(name for name in numbered if not name.exists()))
+    return next(name for name in numbered if not name.exists())
 
 
 def _says_the_same(earlier: Path, now: Path) -> bool:

@@ -28,7 +28,7 @@ from regraft.model import learnt_from
 from regraft.probe.classifier import Classifier
 from regraft.record import results, run_folder
 from regraft.record.configuration import RunConfig
-from regraft.record.identity import MadeFrom, place_for
+from regraft.record.identity import MadeFrom, Place, place_for
 from regraft.training.methods import METHODS
 from regraft.training.task import Environment
 from regraft.training.trackers import require_tracker
@@ -77,8 +77,8 @@ class Begun:
     Attributes
     ----------
     config : RunConfig
-    folder : Path
-        Where it goes; a run of other data keeps its own.
+    place : Place
+        Where it goes; nothing of an earlier run of other data is lost.
     prepared : Prepared
     made_from : MadeFrom
     started : float
@@ -86,7 +86,7 @@ class Begun:
     """
 
     config: RunConfig
-    folder: Path
+    place: Place
     prepared: Prepared
     made_from: MadeFrom
     started: float
@@ -94,7 +94,7 @@ class Begun:
     @property
     def finished(self) -> run_folder.Finished | None:
         """This very run, where it was finished earlier."""
-        return run_folder.finished(self.folder, self.config)
+        return run_folder.finished(self.place.folder, self.config)
 
 
 @blas.one_thread
@@ -141,10 +141,10 @@ def begin(
     with processes.main_first():
         prepared = prepare(config, offline=offline, listener=listener)
     made_from = MadeFrom.of(prepared)
-    folder, note = place_for(config, made_from, out=out, name=name, resume=resume)
-    if note:
-        listener.say(note)
-    return Begun(config, folder, prepared, made_from, started)
+    place = place_for(config, made_from, out=out, name=name, resume=resume)
+    if place.note:
+        listener.say(place.note)
+    return Begun(config, place, prepared, made_from, started)
 
 
 @blas.one_thread
@@ -152,8 +152,10 @@ def complete(
     begun: Begun, *, offline: bool = False, resume: bool = False, listener: Listener = SILENT
 ) -> Result:
     """Learn, test and write down what was begun; with `resume` an earlier result is replaced."""
-    config, folder, prepared = begun.config, begun.folder, begun.prepared
-    if not processes.is_main():
+    config, folder, prepared = begun.config, begun.place.folder, begun.prepared
+    if processes.is_main():
+        begun.place.clear()
+    else:
         listener = SILENT
     clock, lesson = Clock(), lesson_of(prepared)
     environment = _environment(begun, offline, listener)
@@ -194,7 +196,7 @@ def _together(config: RunConfig, listener: Listener) -> Listener:
 
 def _environment(begun: Begun, offline: bool, listener: Listener) -> Environment:
     """Where a method that trains keeps its checkpoints and its log."""
-    config, folder = begun.config, begun.folder
+    config, folder = begun.config, begun.place.folder
     environment = Environment(listener=listener, offline=offline)
     if not METHODS[config.method].trains:
         return environment
