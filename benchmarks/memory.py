@@ -28,9 +28,12 @@ LINKS = 50_000  # of one file; more are not allowed everywhere
 
 def pictures(n_rows: int) -> None:
     """Pictures whose class is a colour."""
-    folder, random = fresh() / "photos", np.random.default_rng(0)
+    few, folder, cache = fresh() / "few", fresh() / "photos", fresh()
+    random = np.random.default_rng(0)
+    write_pictures(few, 20 * N_CLASSES, random)
+    train(few, cache)  # builds the engine, which takes PyTorch and its memory, once
     write_pictures(folder, n_rows, random)
-    report(train(folder, fresh()), n_rows, "made-up pictures, read and computed")
+    report(train(folder, cache), n_rows, "made-up pictures, read and computed")
 
 
 def write_pictures(folder: Path, n_rows: int, random: np.random.Generator) -> None:

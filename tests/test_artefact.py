@@ -995,18 +995,43 @@ def test_timm_opens_a_linear_model_and_says_the_same(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_timm_opens_the_source_network_where_the_head_sees_more_stages(
+def test_timm_refuses_a_head_that_it_cannot_express_and_ours_is_a_backbone(
     real_network: Callable[[str], Real], tmp_path: Path
 ) -> None:
+    """It would answer with the classes that the network once learnt."""
     torch = pytest.importorskip("torch")
     import timm
 
+    from regraft.backbones import catalog, network
+
     real = real_network("test_resnet")
     model = save_real(real, ("layer2", "final"), tmp_path)
-    opened = timm.create_model(f"local-dir:{model}", pretrained=True).eval()
+    for options in ({}, {"num_classes": 3}, {"num_classes": 0}, {"features_only": True}):
+        for pretrained in (True, False):
+            with pytest.raises(RuntimeError, match="head sees layer2, final"):
+                timm.create_model(f"local-dir:{model}", pretrained=pretrained, **options)
+    assert read_config(model)["regraft"]["timm"] is False
+    assert load(model).info.architecture == "test_resnet"
+
+    source = catalog.resolve(f"local-dir:{model}")
+    assert source.architecture == "test_resnet"
+    opened = network.load(source).network
     with torch.inference_mode():
         assert torch.equal(opened(real.inputs), real.network(real.inputs))
-    assert read_config(model)["regraft"]["timm"] is False
+    bare = network.without_weights(source)
+    assert {n: t.shape for n, t in bare.state_dict().items()} == {
+        n: t.shape for n, t in opened.state_dict().items()
+    }
+
+
+def test_where_timm_looks_for_an_architecture_there_is_one_only_if_it_may_open(
+    tmp_path: Path,
+) -> None:
+    for taps, is_open in (("final",), True), (("layer1", "final"), False):
+        model = make_parts(tmp_path, taps).save(tmp_path / "-".join(taps))
+        named = read_config(model)["architecture"]
+        assert (named == "resnet10t") == is_open, named
+        assert load(model).info.architecture == "resnet10t"
 
 
 @pytest.mark.parametrize("taps", [("final",), ("layer2", "final")])

@@ -142,9 +142,9 @@ def test_class_of_one_image_scores_low_and_finite(fit):
     y[17] = 3
     fitted = _fit(fit, Z, y)
     assert np.isfinite(fitted.oof_scores).all()
-    assert fitted.oof_scores[17].argmax() != 3
+    assert 17 not in fitted.oof_rows, "without its only image the class is not known"
     assert np.isfinite(fitted.head.scores(Z)).all()
-    assert (fitted.oof_scores.argmax(1) == y).mean() > 0.6
+    assert (fitted.oof_scores.argmax(1) == y[fitted.oof_rows]).mean() > 0.6
 
 
 @every_head
@@ -172,10 +172,26 @@ def test_two_images_are_enough(fit):
 
 
 @every_head
-def test_one_fold_is_refused(fit):
+@pytest.mark.parametrize("folds", [np.zeros(90, int), None], ids=["one unit", "a unit a class"])
+def test_where_nothing_can_be_left_out_nothing_is_measured(fit, folds):
     Z, y = _images()
-    with pytest.raises(ValueError, match="at least 2 folds"):
-        _fit(fit, Z, y, folds=np.zeros(90, int))
+    fitted = _fit(fit, Z, y, folds=y if folds is None else folds)
+    assert fitted.oof_scores.shape == (0, 3)
+    assert len(fitted.oof_rows) == len(fitted.curve) == 0
+    measured = _fit(fit, Z, y)
+    new_Z, new_y = _images(seed=9)
+    right = [(f.head.scores(new_Z).argmax(1) == new_y).mean() for f in (fitted, measured)]
+    assert right[0] > right[1] - 0.05
+
+
+@every_head
+def test_a_class_in_one_unit_judges_nothing(fit):
+    Z, y = _images()
+    folds = np.where(y == 1, 1000, np.arange(90))
+    fitted = _fit(fit, Z, y, folds=folds)
+    assert_array_equal(fitted.oof_rows, np.flatnonzero(y != 1))
+    best = max(point["accuracy"] for point in fitted.curve)
+    assert best > 0.6, "its images are not counted as mistakes"
 
 
 @every_head

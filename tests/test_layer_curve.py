@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,34 @@ def test_a_peak_before_the_end_is_told_only_beyond_chance() -> None:
     assert "unlike" in clear.words
     few = layer_curve.read(points, 40)
     assert not few.is_before_end
-    assert "level" in few.words
+    assert "final 70.0 % is within chance" in few.words
     assert few.peak == "blocks.1"
+
+
+@pytest.mark.parametrize("accuracies", [(0.64, 0.7, 0.84, 0.83), (0.2, 0.9, 0.86)])
+def test_early_is_never_called_as_good_as_late_where_it_is_not(accuracies: Any) -> None:
+    words = layer_curve.read(curve(*accuracies), 245).words
+    assert "early and late" not in words
+    assert f"better than blocks.0 {100 * accuracies[0]:.1f} %" in words
+    near = layer_curve.read(curve(0.83, 0.84, 0.82), 245).words
+    assert near.startswith("early and late stages serve about equally well: blocks.0 83.0 %")
+
+
+def test_stages_are_compared_on_the_same_images() -> None:
+    """Four points are chance between other images, and not where hardly any image changed."""
+    points = [p | {"below_best_error": 0.013} for p in curve(0.6, 0.96, 0.92)]
+    points[1]["below_best_error"] = 0.0
+    assert layer_curve.read(points, 245).is_before_end
+    assert not layer_curve.read(curve(0.6, 0.96, 0.92), 245).is_before_end
+
+
+def test_a_curve_that_falls_from_its_first_stage_is_said_to() -> None:
+    words = layer_curve.read(curve(0.9, 0.7, 0.4), 1000).words
+    assert words.startswith("the curve peaks at blocks.0 90.0 %, before the end (final 40.0 %)")
+
+
+def test_a_single_point_is_read() -> None:
+    assert "final 90.0 %" in layer_curve.read(curve(0.9), 100).words
 
 
 def test_a_rise_to_the_end_is_told_only_beyond_chance() -> None:

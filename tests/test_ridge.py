@@ -197,17 +197,35 @@ def test_a_class_with_one_image_is_left_out_like_the_others(shape: tuple[int, in
     y[5] = 2
     found = system_of(Z, y).left_out(np.array([0.5]))
     wanted = refitted(Z, y, np.arange(len(y)), np.ones(len(y)), 0.5, 3)
-    np.testing.assert_allclose(found.scores, wanted, atol=2e-4)
-    assert abs(found.scores[5, 2]) < 1e-6, "a fit without its only image cannot know the class"
+    assert np.array_equal(found.rows, np.delete(np.arange(len(y)), 5))
+    np.testing.assert_allclose(found.scores, wanted[found.rows], atol=2e-4)
+    assert abs(wanted[5, 2]) < 1e-6, "a fit without its only image cannot know the class"
 
 
 @pytest.mark.parametrize("shape", [WIDE, TALL], ids=["gram", "covariance"])
-def test_a_whole_class_in_one_unit_is_left_out(shape: tuple[int, int]) -> None:
+def test_a_whole_class_in_one_unit_judges_nothing(shape: tuple[int, int]) -> None:
     Z, y = problem(shape)
     folds = np.where(y == 1, 10_000, np.arange(len(y)))
+    folds[np.flatnonzero(y == 0)[:3]] = 10_000  # others of that unit judge
     found = system_of(Z, y, folds=folds).left_out(np.array([0.5]))
     wanted = refitted(Z, y, folds, np.ones(len(y)), 0.5, 3)
-    np.testing.assert_allclose(found.scores, wanted, atol=5e-4)
+    assert np.array_equal(found.rows, np.flatnonzero(y != 1))
+    np.testing.assert_allclose(found.scores, wanted[found.rows], atol=5e-4)
+
+
+@pytest.mark.parametrize("shape", [WIDE, TALL], ids=["gram", "covariance"])
+def test_where_nothing_can_be_left_out_the_usual_strength_is_taken(shape: tuple[int, int]) -> None:
+    Z, y = problem(shape)
+    for folds in (np.zeros(len(y), int), y):
+        system = system_of(Z, y, folds=folds)
+        assert not system.can_choose
+        fitted = finish(system)
+        assert (fitted.strength, fitted.curve, len(fitted.oof_rows)) == (
+            ridge.USUAL_STRENGTH,
+            [],
+            0,
+        )
+        assert (fitted.head.scores(Z).argmax(1) == y).mean() > 0.9
 
 
 @pytest.mark.parametrize("n_classes", [2, 200])

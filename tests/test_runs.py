@@ -13,6 +13,7 @@ from regraft.errors import ConfigError, UsageError
 from regraft.machine import atomic
 from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
+from regraft.record.identity import MadeFrom, Place, place_for
 
 
 def test_a_configuration_survives_json() -> None:
@@ -181,19 +182,99 @@ def test_a_place_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None
 
 
 def test_finished_finds_only_this_very_run(tmp_path: Path) -> None:
-    config = RunConfig("photos")
-    assert run_folder.finished(config, out=str(tmp_path)) is None
-    with run_folder.writing(tmp_path / config.default_name) as room:
+    config, folder = RunConfig("photos"), tmp_path / "mine"
+    assert run_folder.finished(folder, config) is None
+    with run_folder.writing(folder) as room:
         atomic.write_json(room / run_folder.RUN_FILE, {"config": config.to_dict()})
         atomic.write_json(room / "metrics.json", {"schema": 1})
         atomic.write_json(room / "findings.json", {"findings": [{"kind": "blank"}]})
-    done = run_folder.finished(config, out=str(tmp_path))
+    done = run_folder.finished(folder, config)
     assert done is not None
     assert done.metrics == {"schema": 1}
     assert done.findings == [{"kind": "blank"}]
-    assert run_folder.finished(RunConfig("photos", seed=1), out=str(tmp_path)) is None
-    (tmp_path / config.default_name / "metrics.json").write_text("{")
-    assert run_folder.finished(config, out=str(tmp_path)) is None
+    assert run_folder.finished(folder, RunConfig("photos", seed=1)) is None
+    (folder / "metrics.json").write_text("{")
+    assert run_folder.finished(folder, config) is None
+
+
+# -- Runs of one configuration on other data --
+
+BEFORE, NOW = MadeFrom("7f", 398, "w"), MadeFrom("1a", 378, "w")
+
+
+def made(folder: Path, config: RunConfig, made_from: MadeFrom | None, answers: str = "a") -> Path:
+    """A finished run."""
+    with run_folder.writing(folder) as room:
+        record: dict[str, Any] = {"config": config.to_dict()}
+        if made_from is not None:
+            record["made_from"] = made_from.to_dict()
+        atomic.write_json(room / run_folder.RUN_FILE, record)
+        (room / run_folder.PREDICTIONS).write_text(answers)
+    return folder
+
+
+def test_a_run_of_other_data_gets_a_folder_of_its_own_and_says_so(tmp_path: Path) -> None:
+    config, out = RunConfig("photos"), str(tmp_path)
+    first = tmp_path / config.default_name
+    assert place_for(config, BEFORE, out=out) == Place(first)
+    made(first, config, BEFORE)
+    assert place_for(config, BEFORE, out=out) == Place(first)
+    place = place_for(config, NOW, out=out)
+    second, note = place.folder, place.note
+    assert place.aside is None
+    assert second == tmp_path / f"{first.name}-{NOW.name}"
+    for word in (repr(first.name), "398 images, now 378", "stays as it is", repr(second.name)):
+        assert word in note
+    made(second, config, NOW)
+    for resume in (False, True):
+        assert place_for(config, NOW, out=out, resume=resume).folder == second
+        assert place_for(config, BEFORE, out=out, resume=resume) == Place(first)
+    assert "other weights" in place_for(config, MadeFrom("7f", 398, "other"), out=out).note
+
+
+def test_under_a_given_name_the_run_of_other_data_steps_aside(tmp_path: Path) -> None:
+    config, out = RunConfig("photos"), str(tmp_path)
+    mine = made(tmp_path / "mine", config, BEFORE)
+    with pytest.raises(UsageError, match=r"made from other data \(398 images, now 378") as caught:
+        place_for(config, NOW, out=out, name="mine", resume=True)
+    assert "without --resume" in str(caught.value)
+    place = place_for(config, NOW, out=out, name="mine")
+    assert (place.folder, place.aside) == (mine, tmp_path / "mine-1")
+    assert "it is kept as 'mine-1'" in place.note
+    place.clear()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine-1"]
+    made(tmp_path / "old", config, None)
+    assert "did not keep which data" in place_for(config, NOW, out=out, name="old").note
+
+
+def test_resume_finds_the_run_of_fewer_epochs_and_of_these_data(tmp_path: Path) -> None:
+    def config(epochs: int) -> RunConfig:
+        return RunConfig("photos", method="head", training={"epochs": epochs})
+
+    out = str(tmp_path)
+    three = made(tmp_path / config(3).default_name, config(3), BEFORE)
+    made(tmp_path / config(1).default_name, config(1), BEFORE)
+    assert place_for(config(5), BEFORE, out=out, resume=True) == Place(three)
+    assert place_for(config(5), BEFORE, out=out) == Place(tmp_path / config(5).default_name)
+    place = place_for(config(5), NOW, out=out, resume=True)
+    assert place.folder == tmp_path / config(5).default_name
+    assert f"{three.name!r} was made from other data" in place.note
+
+
+def test_an_earlier_run_that_answered_otherwise_is_kept(tmp_path: Path) -> None:
+    config, said = RunConfig("photos"), []
+    folder = made(tmp_path / "mine", config, NOW, "old")
+    for answers in ("old", "new", "newer"):
+        with run_folder.writing(folder, say=said.append) as room:
+            atomic.write_json(room / run_folder.RUN_FILE, {"config": config.to_dict()})
+            (room / run_folder.PREDICTIONS).write_text(answers)
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["mine", "mine-1", "mine-2"]
+    assert (tmp_path / "mine-1" / run_folder.PREDICTIONS).read_text() == "old"
+    assert (folder / run_folder.PREDICTIONS).read_text() == "newer"
+    assert ["'mine-1'" in said[0], "'mine-2'" in said[1]] == [True, True]
+    with run_folder.writing(folder, replaces=True) as room:
+        (room / run_folder.PREDICTIONS).write_text("gone on with")
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_json_has_no_nan_and_takes_any_file_name(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -132,7 +133,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             value a row; `predict` gives values of the same kind, also after `save` and `load`.
         groups : N values, optional
             Images of one group are left out together when settings are chosen. None, NaN and
-            blank: in no group.
+            blank: in no group. Where too few images can be left out with something left of their
+            class, usual settings are taken, with a warning; ``classifier_.learnt.judged`` has
+            the numbers.
 
         Raises
         ------
@@ -172,6 +175,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         self.classifier_ = replace(learnt, label_type=kept, card={**learnt.card, **card})
         self.classes_ = names
+        _warn_of_what_was_not_measured(learnt)
         return self
 
     def _config(self) -> RunConfig:
@@ -315,6 +319,12 @@ def _taught(X: Any) -> list[str]:
             "[image], or of rows of flattened pixels X.reshape(-1, H, W)"
         )
     return list(several.named(X))
+
+
+def _warn_of_what_was_not_measured(classifier: Classifier) -> None:
+    judged = classifier.learnt.judged if classifier.learnt else None
+    if judged is not None and not judged.is_enough:
+        warnings.warn(judged.in_words(classifier.classes), stacklevel=3)
 
 
 def _features(table: ImageTable, built: engines.BuiltEngine) -> extract.Extraction:

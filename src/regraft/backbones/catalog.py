@@ -239,8 +239,8 @@ def _local_dir(name: str, folder: str) -> Source:
             cure="give a folder with config.json and model.safetensors, as timm and Regraft save",
         )
     try:
-        architecture = str(json.loads(config.read_text(encoding="utf-8"))["architecture"])
-    except (ValueError, KeyError, TypeError) as error:
+        architecture = _architecture(json.loads(config.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"config.json names no architecture: {error}", place=str(config)
         ) from error
@@ -253,6 +253,12 @@ def _local_dir(name: str, folder: str) -> Source:
     return Source(
         name, "local-dir", architecture, identity, path=path, origin=f"folder {path.name}"
     )
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    """Of a folder of timm's, or of ours, which keeps it apart where timm must not open the head."""
+    ours = config.get("regraft", {}).get("backbone", {}).get("architecture")
+    return str(ours or config["architecture"])
 
 
 def _hub(name: str, repo: str) -> Source:

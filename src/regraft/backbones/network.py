@@ -81,9 +81,12 @@ def without_weights(source: catalog.Source, *, offline: bool = False) -> nn.Modu
         if source.kind == "hf-hub":
             network = _download(source, offline, pretrained=False)
         else:
-            is_folder = source.kind == "local-dir"
-            name = f"local-dir:{source.path}" if is_folder else source.architecture
-            network = _create(name, seed=0)
+            in_folder = source.path if source.kind == "local-dir" else None
+            network = (
+                _of_folder(in_folder, pretrained=False, seed=0)
+                if in_folder
+                else _create(source.architecture, seed=0)
+            )
         if source.changed:
             _take_size(network, changed_by(dict(network.pretrained_cfg), source.changed))
     return network.eval()
@@ -250,9 +253,10 @@ def _load_hub(source: catalog.Source, offline: bool) -> nn.Module:
 
 
 def _load_folder(source: catalog.Source, offline: bool) -> nn.Module:
+    assert source.path is not None
     _create(source.architecture)  # a name that timm does not know is answered as such
     try:
-        return _create(f"local-dir:{source.path}", pretrained=True)
+        return _of_folder(source.path, pretrained=True)
     except RegraftError:
         raise
     except Exception as error:
@@ -261,6 +265,28 @@ def _load_folder(source: catalog.Source, offline: bool) -> nn.Module:
             place=str(source.path),
             cure="the folder needs config.json and model.safetensors of one architecture",
         ) from error
+
+
+def _of_folder(folder: Path, *, pretrained: bool, seed: int = chance.FRESH) -> nn.Module:
+    """The network in a folder as timm writes them, or in a model of ours.
+
+    A model whose head timm cannot express names no architecture to timm (`model.saving`); beside
+    the head lies the network that it stands on, whole.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    ours = config.get("regraft", {})
+    if ours.get("timm", True):
+        return _create(f"local-dir:{folder}", pretrained=pretrained, seed=seed)
+    pretrained_cfg = config["pretrained_cfg"]
+    architecture = ours["backbone"].get("architecture") or config["architecture"]
+    if pretrained:
+        state = weights.read_tensors(folder / "model.safetensors")
+        network = rebuild_from(state, architecture, pretrained_cfg, place=str(folder))
+    else:
+        n_classes = int(pretrained_cfg.get("num_classes", 1000))
+        network = _create(architecture, num_classes=n_classes, seed=seed)
+    network.pretrained_cfg = {**pretrained_cfg, "architecture": architecture}
+    return network
 
 
 def _load_artefact(source: catalog.Source, offline: bool) -> nn.Module:
@@ -342,7 +368,7 @@ def _of_repository(repository: str, offline: bool, pretrained: bool) -> nn.Modul
     """A network by its repository on the hub, in which it is described as timm writes it."""
     folder = hub.folder(repository, offline=offline, weights=pretrained)
     seed = chance.FRESH if pretrained else 0
-    network = _create(f"local-dir:{folder}", pretrained=pretrained, seed=seed)
+    network = _of_folder(Path(folder), pretrained=pretrained, seed=seed)
     config = {k: v for k, v in network.pretrained_cfg.items() if k != "file"}
     network.pretrained_cfg = {**config, "source": "hf-hub", "hf_hub_id": repository}
     return network

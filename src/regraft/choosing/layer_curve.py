@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from regraft.wording import percent
+
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -39,39 +41,71 @@ class Reading:
 def read(curve: Sequence[Mapping[str, Any]], n_images: int) -> Reading:
     """Read a curve of ``{"tap", "accuracy"}`` from early to late, the last being 'final'.
 
+    The first stage, the best and the last are compared: below the best is what is so by more than
+    two standard errors.
+
     Examples
     --------
     >>> curve = [{"tap": "blocks.4", "accuracy": 0.79}, {"tap": "final", "accuracy": 0.70}]
     >>> read(curve, 1290).is_before_end
     True
     >>> print(read(curve, 20).words)
-    the curve is level from blocks.4 on: early or late stages serve about as well
+    early and late stages serve about equally well: blocks.4 79.0 %, final 70.0 %, within chance
     """
-    best = max(curve, key=lambda point: float(point["accuracy"]))
-    peak, final = float(best["accuracy"]), float(curve[-1]["accuracy"])
-    # The same images are scored twice; treating them as independent errs on the quiet side.
-    error = math.sqrt((peak * (1 - peak) + final * (1 - final)) / max(1, n_images))
-    name = str(best["tap"])
-    is_at_end = name == str(curve[-1]["tap"])
-    is_before_end = not is_at_end and peak - final > 2 * error
+    first, last = curve[0], curve[-1]
+    best = max(curve, key=_accuracy)
+    words = f"{_early(curve, best, n_images)}{_end(curve, best, n_images)}"
+    is_before_end = _is_below(last, best, n_images)
     if is_before_end:
+        rise = f", after {_said(first)}" if _is_below(first, best, n_images) else ""
         words = (
-            f"the curve peaks at {name}, before the end: these images are unlike those that the "
-            "network learnt on, and its earlier stages serve them better than its last"
+            f"the curve peaks at {_said(best)}{rise}, before the end ({_said(last)}): these images "
+            "are unlike those that the network learnt on, and its earlier stages serve them better "
+            "than its last"
         )
-    elif is_at_end and (len(curve) < 2 or peak - float(curve[-2]["accuracy"]) > error):
-        words = (
-            "the curve rises to the end: these images are like those that the network learnt on, "
-            "and its features serve as they are"
-        )
-    elif is_at_end:
-        words = (
-            "the last stages serve about equally well: these images are like those that the "
-            "network learnt on"
-        )
-    else:
-        words = f"the curve is level from {name} on: early or late stages serve about as well"
-    return Reading(name, peak, final, is_before_end, words)
+    return Reading(str(best["tap"]), _accuracy(best), _accuracy(last), is_before_end, words)
+
+
+def _early(curve: Sequence[Mapping[str, Any]], best: Mapping[str, Any], n_images: int) -> str:
+    """From which stage on nothing is below the best."""
+    first, last = curve[0], curve[-1]
+    if not _is_below(first, best, n_images):
+        said = dict.fromkeys(map(_said, (first, best, last)))  # in order, each once
+        chance = ", within chance" if len(said) > 1 else ""
+        return f"early and late stages serve about equally well: {', '.join(said)}{chance}"
+    level = next(point for point in curve if not _is_below(point, best, n_images))
+    if level is last:
+        return f"the curve rises to the end, from {_said(first)} to {_said(last)}"
+    return f"better than {_said(first)}, the stages from {_said(level)} on serve about equally well"
+
+
+def _end(curve: Sequence[Mapping[str, Any]], best: Mapping[str, Any], n_images: int) -> str:
+    """What the end says of the images, where it is not below the best."""
+    first, last = curve[0], curve[-1]
+    if not _is_below(first, best, n_images):
+        return ""
+    if best is last:
+        return ": these images are like those that the network learnt on"
+    return f": the best is {_said(best)}, and {_said(last)} is within chance of it"
+
+
+def _is_below(point: Mapping[str, Any], best: Mapping[str, Any], n_images: int) -> bool:
+    """By more than chance. Runs of an older Regraft kept no paired differences; taking their
+    images as independent errs on the quiet side."""
+    below = _accuracy(best) - _accuracy(point)
+    error = point.get("below_best_error")
+    if error is None:
+        variance = sum(a * (1 - a) for a in (_accuracy(point), _accuracy(best)))
+        error = math.sqrt(variance / max(1, n_images))
+    return below > 2 * float(error)
+
+
+def _accuracy(point: Mapping[str, Any]) -> float:
+    return float(point["accuracy"])
+
+
+def _said(point: Mapping[str, Any]) -> str:
+    return f"{point['tap']} {percent(_accuracy(point))}"
 
 
 def bars(curve: Sequence[Mapping[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from regraft.choosing import kept, measured
 from regraft.wording import percent
 
 State = Literal["good", "care", "bad"]
@@ -143,6 +144,11 @@ def _chosen_apart(metrics: Mapping[str, Any]) -> Check:
     split = metrics["evaluation"]["split"]
     training = metrics.get("training")
     by = "by cross-validation inside train"
+    if words := measured.caveat(metrics["chosen"]):
+        title = "Settings rest on all images that could be left out"
+        if not measured.is_measured(metrics["chosen"]):
+            title = "Nothing could be measured for the settings"
+        return Check("care", title, words[:1].upper() + words[1:] + ".")
     if training is not None and training.get("held_out"):
         by = f"by {training['held_out']} images held out of {training['held_out_from']}"
     return Check(
@@ -154,7 +160,7 @@ def _chosen_apart(metrics: Mapping[str, Any]) -> Check:
 
 def _frozen(metrics: Mapping[str, Any]) -> list[Check]:
     training = metrics.get("training")
-    if training is None or not training["weights"]["frozen"]:
+    if training is None or not training["weights"]["frozen"] or kept.keeps_probe(metrics):
         return []
     weights = training["weights"]
     if not weights["is_frozen"]:

@@ -87,19 +87,20 @@ def command(
     options.require_usable(resolved)
     if not METHODS[resolved.method].trains and not processes.is_main():
         return  # there is nothing to divide: the first process does it
-    finished = run_folder.finished(resolved, out=out, name=name) if resume else None
-    if finished is not None:
-        if processes.is_main():
-            show_finished(finished, as_json=as_json, config=resolved)
-        return
     run_folder.folder_for(resolved, out=out, name=name, resume=resume)  # its refusals come first
     options.require_room(out)
     is_quiet = quiet or not processes.is_main()
     with progress.listening(quiet=is_quiet) as listener:
-        result = experiment.run(
+        begun = experiment.begin(
             resolved, out=out, name=name, offline=offline, resume=resume, listener=listener
         )
+        finished = begun.finished if resume else None
+        if finished is None:
+            result = experiment.complete(begun, offline=offline, resume=resume, listener=listener)
     if not processes.is_main():
+        return
+    if finished is not None:
+        show_finished(finished, as_json=as_json, config=resolved)
         return
     show_result(result, as_json=as_json, config=resolved)
     if not no_report:

@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from regraft.choosing import layer_curve
+from regraft.choosing import layer_curve, measured
 from regraft.console.screen import hang
+from regraft.console.wording import interval
 from regraft.wording import count, percent
 
 
@@ -19,17 +20,24 @@ def show_choice(screen: Console, metrics: Mapping[str, Any]) -> None:
     hang(screen, "Chosen", f"{escape(_taps_in_words(chosen['taps']))}; {_head_in_words(metrics)}")
     if chosen["candidates"]:
         hang(screen, "", f"[dim]{escape(_by_in_words(chosen))}[/]")
+    if words := measured.caveat(chosen):
+        hang(screen, "", f"[yellow]{escape(words)}[/]")
     curve = metrics["layers"]
     if len(curve) > 1:
         n = chosen["candidates"][0]["n"]
-        ends = f"{curve[0]['tap']} {percent(curve[0]['accuracy'])}"
-        hang(
-            screen,
-            "Layers",
-            f"{layer_curve.bars(curve)}  {escape(ends)} … "
-            f"{escape(curve[-1]['tap'])} {percent(curve[-1]['accuracy'])}",
-        )
+        hang(screen, "Layers", f"{layer_curve.bars(curve)}  {escape(_ends(curve))}")
         hang(screen, "", escape(layer_curve.read(curve, n).words))
+
+
+def _ends(curve: Sequence[Mapping[str, Any]]) -> str:
+    """The first stage, the best and the last, with their intervals."""
+    best = max(curve, key=lambda point: float(point["accuracy"]))
+    shown = [point for point in curve if any(point is p for p in (curve[0], best, curve[-1]))]
+    return " … ".join(
+        f"{point['tap']} {percent(point['accuracy'])}"
+        + (f" ({interval({**point, 'value': 1}, short=True)})" if "low" in point else "")
+        for point in shown
+    )
 
 
 def _taps_in_words(taps: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from regraft.choosing import kept
 from regraft.console.screen import hang
 from regraft.console.wording import whole_percent
 from regraft.training.methods import METHODS
@@ -19,10 +20,13 @@ def show_training(screen: Console, metrics: Mapping[str, Any]) -> None:
     training = metrics.get("training")
     if training is None:
         return
-    hang(screen, "Learnt", _learnt(metrics["method"], training))
+    heading = "Tried" if kept.keeps_probe(metrics) else "Learnt"
+    hang(screen, heading, _learnt(metrics["method"], training))
     hang(screen, "", f"[dim]taken: {_taken(training)}[/]")
     weights = training["weights"]
-    if weights["frozen"]:
+    if kept.keeps_probe(metrics):
+        hang(screen, "", "[dim]no tensor of the network moved, and the head is the probe's[/]")
+    elif weights["frozen"]:
         hang(
             screen,
             "",
@@ -47,14 +51,15 @@ def _learnt(method: str, training: Mapping[str, Any]) -> str:
 def _taken(training: Mapping[str, Any]) -> str:
     """Which state on the way from the start to the trained weights, and by what."""
     chosen = training["chosen"]
+    by = f"{training['held_out']} held-out images of {training['held_out_from']}"
+    if training.get("probe_kept"):
+        return f"the probe itself: what was learnt did worse on {by}"
     start = "the probe" if training["starts_from_probe"] else "the start"
-    is_as_it_was = chosen["weights"].startswith("probe")
     ends = {
-        0.0: f"the {chosen['weights']}" if is_as_it_was else f"{start} itself",
+        0.0: f"{start} itself",
         1.0: f"the weights of the {chosen['weights']}",
     }
     way = f"{whole_percent(chosen['alpha'])} of the way from {start} to the {chosen['weights']}"
-    by = f"by {training['held_out']} held-out images of {training['held_out_from']}"
     if not training["candidates"]:
-        by = "with too few images to hold any out that could tell"
-    return f"{ends.get(chosen['alpha'], way)}, {by}"
+        return f"{ends.get(chosen['alpha'], way)}, with no images held out that could tell"
+    return f"{ends.get(chosen['alpha'], way)}, by {by}"

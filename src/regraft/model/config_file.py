@@ -85,6 +85,7 @@ class _Backbone(Struct):
     licence: str
     origin: str
     num_classes: Count
+    architecture: str = ""  # where timm could not express the head; older models have no such key
     variant: str = ""  # what was changed of its own input; older models have no such key
 
 
@@ -321,7 +322,7 @@ def _info(raw: dict[str, Any], file: _File, path: Path) -> EngineInfo:
         raise _refusal(error.rule, path, "regraft.preprocess") from error
     return EngineInfo(
         name=backbone.name,
-        architecture=file.architecture,
+        architecture=backbone.architecture or file.architecture,
         weights_digest=backbone.digest,
         licence=backbone.licence,
         origin=backbone.origin,

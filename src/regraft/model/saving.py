@@ -45,6 +45,12 @@ _NOT_OURS = {
 }
 
 
+# Where timm looks for the architecture, of a model whose head it cannot express: it finds no such
+# model and says so, instead of opening the network with the classes that it once learnt. (It would
+# take what follows a full stop for a tag.)
+NOT_FOR_TIMM = "none that timm could open (regraft predict, or regraft load() in Python, does)"
+
+
 def save(
     classifier: Classifier,
     folder: str | os.PathLike[str],
@@ -54,7 +60,8 @@ def save(
     """Write a model into a folder: all of it or nothing.
 
     A linear head on the final features replaces the network's own classifier, centring, scale and
-    temperature folded in, so that timm opens the folder as a classifier of these classes.
+    temperature folded in, so that timm opens the folder as a classifier of these classes. A model
+    with any other head names no architecture where timm looks for it, and timm refuses it.
 
     Parameters
     ----------
@@ -155,7 +162,9 @@ def _config(classifier: Classifier, info: EngineInfo, reason: str) -> dict[str, 
     n_classes = n_source if reason else len(classes)
     labels = {} if reason else {"label_names": list(classes)}
     return {
-        "architecture": info.architecture,
+        "architecture": f"{NOT_FOR_TIMM}: {reason}".replace(".", " ")
+        if reason
+        else info.architecture,
         "num_classes": n_classes,
         "num_features": info.widths[-1][1],
         **labels,
@@ -175,6 +184,7 @@ def _config(classifier: Classifier, info: EngineInfo, reason: str) -> dict[str, 
             "preprocess": info.preprocess.to_dict(),
             "backbone": {
                 "name": info.name,
+                "architecture": info.architecture,
                 "digest": info.weights_digest,
                 "licence": info.licence,
                 "origin": info.origin,

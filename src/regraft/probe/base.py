@@ -50,9 +50,12 @@ class FittedHead(Protocol):
     strength : float or None
         Chosen regularisation (or number of neighbours).
     curve : list of dict
-        One per strength tried: ``{"strength", "loss", "accuracy"}``, out of fold.
-    oof_scores : (N, K) float
-        Scores of every train image from a fit that did not see its fold.
+        One per strength tried: ``{"strength", "loss", "accuracy"}``, out of fold; empty if nothing
+        could be measured.
+    oof_rows : (n,) int
+        Train images that judged (:mod:`regraft.probe.judging`).
+    oof_scores : (n, K) float
+        Their scores from a fit that did not see their fold.
     """
 
     @property
@@ -63,6 +66,9 @@ class FittedHead(Protocol):
 
     @property
     def curve(self) -> list[dict[str, float]]: ...
+
+    @property
+    def oof_rows(self) -> NDArray[np.intp]: ...
 
     @property
     def oof_scores(self) -> Floats: ...

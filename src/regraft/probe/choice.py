@@ -1,19 +1,21 @@
-"""Which taps the head sees: measured on train, every image left out, the simplest of the best.
+"""Which taps the head sees: measured on train, every unit left out, the simplest of the best.
 
 Every candidate's exact left-out squared error, and the simplest candidate that is not worse than
 the best by more than two standard errors of the paired difference (after Breiman et al. 1984). No
 single stage, nor all of them, wins everywhere (docs/experiments.md), so nothing is taken for
-granted. What chose is never what reports.
+granted. What chose is never what reports. Where too few images can judge (`judging`), the final
+features are taken, with the source classes where the network tells some apart.
 """
 
 from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regraft.data.splits import carve
 from regraft.features.engine import Tap
@@ -21,12 +23,19 @@ from regraft.machine import blas
 from regraft.machine.processor import available_cores
 from regraft.probe import ridge
 from regraft.probe.base import Codes, Floats
+from regraft.probe.judging import rows_that_judge
 from regraft.probe.representation import Block, Representation, blocks_of
 from regraft.probe.source_classifier import SOURCE, SourceClassifier
 
 # Taps are compared on at most this many train images: the comparison needs no more, and its cost
 # grows with the cube. Strength, head and temperature always see all of train.
 MAX_ROWS_TO_CHOOSE = 1_280
+# Of these, no unit gives more than a tenth: the rest of a large one says little that is new.
+MAX_ROWS_OF_UNIT = MAX_ROWS_TO_CHOOSE // 10
+
+
+# How taps were chosen where nothing could be measured.
+USUAL = "usual ones: nothing could be measured"
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Candidate:
         Left out, at the best strength.
     worse_by, standard_error : float
         Paired difference of the squared error to the best candidate's.
+    is_right : (n,) bool
+        Of the images that judged, in one order for all candidates.
     """
 
     taps: tuple[str, ...]
@@ -49,6 +60,9 @@ class Candidate:
     n_images: int
     worse_by: float = 0.0
     standard_error: float = 0.0
+    is_right: NDArray[np.bool_] = field(
+        default_factory=lambda: np.zeros(0, bool), repr=False, compare=False
+    )
 
     @property
     def is_tie(self) -> bool:
@@ -130,6 +144,8 @@ def choose_taps(
     weight : (N,) float
     """
     rows = rows_to_compare(y, units, seed)
+    if not len(rows_that_judge(y[rows], units[rows])):
+        return Choice(usual_taps(network), [], USUAL)
     X, y, units, weight = X[rows], y[rows], units[rows], weight[rows]
     candidates = candidate_taps(network.taps, network.source is not None)
 
@@ -152,10 +168,15 @@ def choose_taps(
     compared = compare(results, y)
     how = "leave-one-out" if len(np.unique(units)) == len(units) else "leave-one-unit-out"
     by = (
-        f"{how} squared error of ridge on {len(rows)} train images: the simplest of "
+        f"{how} squared error of ridge on {compared[0].n_images} train images: the simplest of "
         f"{len(results)} sets of taps within two standard errors of the best"
     )
     return Choice(next(c for c in compared if c.is_tie).taps, compared, by)
+
+
+def usual_taps(network: Network) -> tuple[str, ...]:
+    """What is best of few images, where nothing can be measured (docs/experiments.md)."""
+    return ("final", SOURCE) if network.source else ("final",)
 
 
 def candidate_taps(available: tuple[Tap, ...], has_source: bool) -> list[tuple[str, ...]]:
@@ -188,20 +209,35 @@ def compare(results: dict[tuple[str, ...], ridge.LeftOut], y: Codes) -> list[Can
                 len(difference),
                 float(difference.mean()),
                 error,
+                result.scores.argmax(1) == y[result.rows],
             )
         )
     return compared
 
 
 def rows_to_compare(y: Codes, units: Codes, seed: int) -> Any:
-    """All rows, or a stratified part of whole units, of at most MAX_ROWS_TO_CHOOSE."""
+    """All rows, or a stratified part of whole units (of a part of large ones), of at most
+    MAX_ROWS_TO_CHOOSE."""
     if len(y) <= MAX_ROWS_TO_CHOOSE:
         return np.arange(len(y))
+    rows = _without_most_of_large_units(units, seed)
+    y, units = y[rows], units[rows]
+    if len(rows) <= MAX_ROWS_TO_CHOOSE:
+        return rows
     # In parts of about a tenth of what is wanted, so that nearly all of it is used.
     n_parts = min(-(-10 * len(y) // MAX_ROWS_TO_CHOOSE), len(np.unique(units)))
     part = carve(y, n_parts, units=units, seed=seed)
     fits = np.cumsum(np.bincount(part, minlength=n_parts)) <= MAX_ROWS_TO_CHOOSE
-    return np.flatnonzero(fits[part])
+    return rows[fits[part]]
+
+
+def _without_most_of_large_units(units: Codes, seed: int) -> Any:
+    """Rows in order, at most MAX_ROWS_OF_UNIT of each unit, by chance."""
+    order = np.random.default_rng(seed).permutation(len(units))
+    order = order[np.argsort(units[order], kind="stable")]
+    _, starts, sizes = np.unique(units[order], return_index=True, return_counts=True)
+    place = np.arange(len(units)) - np.repeat(starts, sizes)
+    return np.sort(order[place < MAX_ROWS_OF_UNIT])
 
 
 def _left_out(

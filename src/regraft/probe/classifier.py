@@ -34,6 +34,7 @@ from regraft.machine import blas
 from regraft.machine.processor import available_cores
 from regraft.probe.answers import Answers, unreadable
 from regraft.probe.base import Floats, Head
+from regraft.probe.judging import Judged
 from regraft.probe.representation import Representation
 
 # Pictures that are in hand at once: memory does not grow with how many are asked about.
@@ -58,6 +59,8 @@ class Learnt:
     oof_rows, oof_proba : (n,) int, (n, K)
         Which of the images it learnt from were left out, and the probabilities that a fit without
         them gave them.
+    judged : Judged or None
+        How many images judged the settings, and which classes could not be judged.
     seconds : dict
     training : dict or None
         Of the methods that learn by gradients: what was chosen by what, frozen, moved.
@@ -73,6 +76,7 @@ class Learnt:
     chosen_by: str = "given"
     oof_rows: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
     oof_proba: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    judged: Judged | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     training: Mapping[str, Any] | None = None
     probe: Classifier | None = None

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.probe.base import Codes, Floats
+from regraft.probe.judging import rows_that_judge
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.out_of_fold import ChosenHead, curve_point, merged_folds
 
@@ -110,6 +111,11 @@ class Family(Protocol):
     @property
     def least_gain(self) -> float:
         """The path ends where three strengths bring less than this share of all gains."""
+        ...
+
+    @property
+    def usual_strength(self) -> float:
+        """Of the total weight: what to take where nothing can be measured."""
         ...
 
     def loss(self, y: Codes, weights: Floats) -> Loss:
@@ -219,13 +225,22 @@ def fit_path(
     y : (N,) codes
     n_classes : int
     folds : (N,) int
-        More than 5 are merged to 5.
+        More than 5 are merged to 5. Where too few rows can judge, the family's usual strength is
+        taken.
     sample_weight : (N,) float
     """
     y = np.asarray(y)
     sample_weight = np.asarray(sample_weight, np.float64)
-    folds = merged_folds(folds, y)
     principal = PrincipalRows.of(Z)
+    is_there = np.bincount(y, minlength=n_classes) > 0
+    if len(rows_that_judge(y, folds)):
+        folds = merged_folds(folds, y)
+    judges = rows_that_judge(y, folds)
+    if not len(judges):
+        strength = family.usual_strength * float(sample_weight.sum())
+        nothing = np.zeros((principal.rows.shape[1], n_classes))
+        usual = solve(family, principal, y, sample_weight, strength, start=nothing)
+        return ChosenHead.unmeasured(_finite_head(principal, usual, is_there), strength, n_classes)
     present = present_classes(y, folds, sample_weight, n_classes)[folds]
     path = _FoldPath(family, principal, y, folds, sample_weight, n_classes)
 
@@ -233,8 +248,9 @@ def fit_path(
     curve: list[dict[str, float]] = []
     for strength in strengths:
         scores = family.with_absent(path.left_out_scores(strength), present)
-        losses = family.row_losses(scores, y)
-        curve.append(curve_point(strength, losses, scores, y, sample_weight))
+        scores = scores[judges]
+        losses = family.row_losses(scores, y[judges])
+        curve.append(curve_point(strength, losses, scores, y[judges], sample_weight[judges]))
         if family.choose(curve) == len(curve) - 1:
             chosen, oof_scores, start = float(strength), scores, path.mean_weights()
         if has_levelled(curve, family.least_gain):
@@ -242,9 +258,10 @@ def fit_path(
 
     W = solve(family, principal, y, sample_weight, chosen, start=start)
     return ChosenHead(
-        head=_finite_head(principal, W, np.bincount(y, minlength=n_classes) > 0),
+        head=_finite_head(principal, W, is_there),
         strength=chosen,
         curve=curve,
+        oof_rows=judges,
         oof_scores=oof_scores.astype(np.float32),
     )
 

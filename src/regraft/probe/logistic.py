@@ -65,6 +65,7 @@ class Logistic:
     n_columns: int
 
     least_gain = 0.01
+    usual_strength = 1e-4
 
     def loss(self, y: Codes, weights: Floats) -> LogLoss:
         """For ``(N, F)`` row weights."""
@@ -75,7 +76,7 @@ class Logistic:
     def with_absent(self, scores: Floats, present: Mask) -> Floats:
         """Half an image's probability to what was not seen: low, finite, and no class's best.
 
-        It does not depend on the strength, so such images have no say in its choice.
+        Images of that class itself have no say in the choice of the strength.
         """
         known = np.where(present, scores, -np.inf)
         top = known.max(axis=1, keepdims=True)

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from regraft.evaluation.metrics import unit_rows
 from regraft.probe.base import Codes, Floats, Tensors
+from regraft.probe.judging import rows_that_judge
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.out_of_fold import ChosenHead, curve_point, log_losses
 
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
+# Where nothing can be measured.
+USUAL_NEIGHBOURS = 5
 # An image this much less similar than the nearest one has 1/e of its vote (Wu et al. 2018).
 VOTE_WIDTH = 0.07
 # Similarities held at once, and images of train turned to float32 at once.
@@ -69,6 +72,13 @@ def fit_nearest_mean(
     square = float(weight @ np.einsum("nd,nd->n", Z, Z))
     sums = _class_sums(Z, y, weight, n_classes)
 
+    shrunk = sums.total * _shrinkage(sums, square)[:, None]
+    bias = _with_lowest(-np.einsum("kd,kd->k", shrunk, shrunk)[None] / 2, sums.weight > 0)[0]
+    head = LinearHead(shrunk.astype(np.float32), bias.astype(np.float32))
+    judges = rows_that_judge(y, folds)
+    if not len(judges):
+        return ChosenHead.unmeasured(head, None, n_classes)
+
     oof_scores = np.empty((len(y), n_classes))
     to_sums = Z @ sums.total.T
     for rows in _rows_by_fold(folds):
@@ -76,13 +86,12 @@ def fit_nearest_mean(
         oof_scores[rows] = _left_out_scores(
             sums, held, square, to_sums[rows], Z[rows], weight[rows]
         )
-
-    shrunk = sums.total * _shrinkage(sums, square)[:, None]
-    bias = _with_lowest(-np.einsum("kd,kd->k", shrunk, shrunk)[None] / 2, sums.weight > 0)[0]
+    oof_scores, y, weight = oof_scores[judges], y[judges], weight[judges]
     return ChosenHead(
-        head=LinearHead(shrunk.astype(np.float32), bias.astype(np.float32)),
+        head=head,
         strength=None,
         curve=[curve_point(0.0, log_losses(oof_scores, y), oof_scores, y, weight)],
+        oof_rows=judges,
         oof_scores=oof_scores.astype(np.float32),
     )
 
@@ -187,7 +196,8 @@ def fit_knn(
     """
     y, folds = np.asarray(y), np.asarray(folds)
     weight = np.asarray(sample_weight, np.float32)
-    n_asked = _numbers_to_try(folds)
+    judges = rows_that_judge(y, folds)
+    n_asked = _numbers_to_try(folds) if len(judges) else [min(USUAL_NEIGHBOURS, len(y))]
     bank = NeighbourHead(
         unit_rows(np.asarray(Z, np.float32)).astype(np.float16),
         y.astype(np.int32),
@@ -195,6 +205,8 @@ def fit_knn(
         max(n_asked),
         n_classes,
     )
+    if not len(judges):
+        return ChosenHead.unmeasured(bank, float(bank.n_neighbours), n_classes)
     scores = {k: np.empty((len(y), n_classes), np.float32) for k in n_asked}
     for rows, similarity in bank.similarities(Z):
         similarity[folds[rows][:, None] == folds] = -np.inf
@@ -202,6 +214,8 @@ def fit_knn(
         for k in n_asked:
             scores[k][rows] = bank.votes(order[:, :k], near[:, :k])
 
+    scores = {k: by_k[judges] for k, by_k in scores.items()}
+    y, weight = y[judges], weight[judges]
     curve = [curve_point(k, log_losses(scores[k], y), scores[k], y, weight) for k in n_asked]
     best = max(range(len(curve)), key=lambda i: (curve[i]["accuracy"], -curve[i]["loss"]))
     k = n_asked[best]
@@ -209,6 +223,7 @@ def fit_knn(
         head=NeighbourHead(bank.rows, bank.codes, bank.weight, k, n_classes),
         strength=float(k),
         curve=curve,
+        oof_rows=judges,
         oof_scores=scores[k],
     )
 
@@ -314,13 +329,9 @@ def nearest(similarity: Floats, k: int) -> tuple[NDArray[np.intp], Floats]:
 def _numbers_to_try(folds: Codes) -> list[int]:
     """Those that every fold can ask; at least 1."""
     sizes = np.unique(folds, return_counts=True)[1]
-    if len(sizes) < 2:
-        raise ValueError(f"need at least 2 folds to leave one out, got {len(sizes)}")
     return [k for k in NEIGHBOURS if k <= len(folds) - sizes.max()]
 
 
 def _rows_by_fold(folds: Codes) -> list[NDArray[np.intp]]:
     _, index, sizes = np.unique(folds, return_inverse=True, return_counts=True)
-    if len(sizes) < 2:
-        raise ValueError(f"need at least 2 folds to leave one out, got {len(sizes)}")
     return np.split(np.argsort(index, kind="stable"), np.cumsum(sizes)[:-1])

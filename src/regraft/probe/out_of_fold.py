@@ -25,15 +25,25 @@ class ChosenHead:
         None if there was nothing to choose.
     curve : list of dict
         One per strength tried: ``{"strength", "loss", "accuracy"}``, out of fold, weighted. The
-        loss is the one that the head is trained on. Strength 0 if there was nothing to choose.
-    oof_scores : (N, K) float32
-        Scores of every row, at the chosen strength, from a fit that did not see its fold.
+        loss is the one that the head is trained on. Strength 0 if there was nothing to choose;
+        empty if nothing could be measured.
+    oof_rows : (n,) int
+        Rows that judged: those whose class other folds taught. None if too few to tell.
+    oof_scores : (n, K) float32
+        Their scores, at the chosen strength, from a fit that did not see their fold.
     """
 
     head: Head
     strength: float | None
     curve: list[dict[str, float]]
+    oof_rows: NDArray[np.intp] = field(repr=False)
     oof_scores: Floats = field(repr=False)
+
+    @classmethod
+    def unmeasured(cls, head: Head, strength: float | None, n_classes: int) -> ChosenHead:
+        """A head at a strength that is usual: too few rows could judge one."""
+        nobody = np.zeros(0, np.intp)
+        return cls(head, strength, [], nobody, np.zeros((0, n_classes), np.float32))
 
 
 def merged_folds(folds: Codes, y: Codes, *, n_folds: int = 5) -> NDArray[np.intp]:

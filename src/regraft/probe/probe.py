@@ -17,6 +17,7 @@ from regraft.probe import ridge
 from regraft.probe.base import Codes, FittedHead, Floats
 from regraft.probe.choice import Choice, Network, choose_taps
 from regraft.probe.classifier import Classifier, Learnt
+from regraft.probe.judging import Judged
 from regraft.probe.representation import Representation
 from regraft.probe.source_classifier import source_classifier
 from regraft.wording import near_names
@@ -24,6 +25,9 @@ from regraft.wording import near_names
 HEADS = ("ridge", "logistic", "svm", "ncm", "knn")
 # Heads that are one matrix, from which training by gradients can go on.
 LINEAR_HEADS = ("ridge", "logistic", "svm")
+# What scores are divided by where no temperature can be fitted; their scale is the head's own
+# (docs/experiments.md, "Units that swallow classes").
+USUAL_TEMPERATURES = {"ridge": 0.1, "logistic": 1.0, "svm": 0.2, "ncm": 0.1, "knn": 1.0}
 # Up to this many rows one core is faster than several that wait for each other.
 SMALL_ROWS = 512
 # Above this many numbers the represented features are never held at once (ridge only).
@@ -32,7 +36,8 @@ MAX_NUMBERS_IN_MEMORY = 250_000_000
 
 @dataclass(frozen=True)
 class Probe:
-    """How a head is learnt on frozen features; what is left open is measured on the data.
+    """How a head is learnt on frozen features; what is left open is measured on the data, or taken
+    as usual where too few images can judge (:mod:`regraft.probe.judging`).
 
     Parameters
     ----------
@@ -88,15 +93,18 @@ class Probe:
         )
         with blas.threads(1 if len(y) <= SMALL_ROWS else available_cores()):
             fitted = self._fit_head(representation, X, y, len(classes), units, weight)
-        oof_rows = getattr(fitted, "oof_rows", np.arange(len(y)))
-        temperature = fit_temperature(fitted.oof_scores, y[oof_rows])
+        rows = fitted.oof_rows
+        temperature = USUAL_TEMPERATURES[self.head]
+        if len(rows):
+            temperature = fit_temperature(fitted.oof_scores, y[rows])
         learnt = Learnt(
             candidates=choice.candidates,
             strength=fitted.strength,
             curve=fitted.curve,
             chosen_by=choice.by,
-            oof_rows=oof_rows,
+            oof_rows=rows,
             oof_proba=softmax(fitted.oof_scores, temperature=temperature),
+            judged=Judged.of(y, units).by(rows),
             seconds={"choose": chosen - start, "fit": time.perf_counter() - chosen},
         )
         classifier = Classifier(

@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 
 from regraft.errors import TrainingError
 from regraft.probe.base import Codes, Floats
+from regraft.probe.judging import rows_that_judge
 from regraft.probe.linear_head import LinearHead
 
 # 28 strengths over 9 decades. Z has unit mean square norm, so 1 means: as strong as one image.
 STRENGTHS = np.logspace(-5, 4, 28)
+# Where nothing can be measured (docs/experiments.md, "Units that swallow classes").
+USUAL_STRENGTH = 0.1
 # Above this many rows the Gram matrix is not formed even if D is larger still.
 MAX_GRAM_ROWS = 6_000
 # Rows of which the left-out errors are computed, as numbers held (rows x rank).
@@ -40,7 +43,7 @@ class LeftOut:
     Attributes
     ----------
     rows : (n,) int
-        Which images: all, or for large data a sample of whole folds.
+        Which images: all that can judge, or for large data those of a sample of whole folds.
     scores : (n, K) float
     squared_error : (n,) float
         Of each image's scores against its one-hot label.
@@ -88,7 +91,9 @@ class RidgeSystem:
     to_weights : callable
         (r, K) coefficients to (D, K) weights.
     U : (n, r)
-        Eigenvectors at the rows that are left out in turn.
+        Eigenvectors at the rows that are left out in turn: whole folds with rows that judge.
+    judges : (n,) bool
+        Which of those judge (:mod:`regraft.probe.judging`); nobody does where too few could.
     """
 
     eigenvalues: Floats
@@ -99,6 +104,7 @@ class RidgeSystem:
     y: Codes
     weight: Floats
     folds: Codes
+    judges: NDArray[np.bool_]
     total_weight: float
     mean_label: Floats
     mean_feature: Floats
@@ -133,24 +139,39 @@ class RidgeSystem:
         first = next(chunks())
         is_gram = first.shape[1] >= N and N <= MAX_GRAM_ROWS
         route = _by_gram if is_gram else _by_covariance
-        parts = route(chunks, y, weight, mean_label, folds, seed)
-        return cls(**parts, total_weight=float(weight.sum()), mean_label=mean_label)
+        judges = np.zeros(N, bool)
+        judges[rows_that_judge(y, folds)] = True
+        of_judges = np.flatnonzero(np.isin(folds, folds[judges]))
+        parts = route(chunks, y, weight, mean_label, folds, of_judges, seed)
+        return cls(
+            **parts,
+            judges=judges[parts["rows"]],
+            total_weight=float(weight.sum()),
+            mean_label=mean_label,
+        )
+
+    @property
+    def can_choose(self) -> bool:
+        """Whether there are rows to judge a strength by."""
+        return bool(self.judges.any())
 
     def left_out(self, strengths: Floats = STRENGTHS) -> LeftOut:
-        """Left-out scores at the strength with the least mean squared error."""
+        """Left-out scores at the strength with the least mean squared error, of rows that judge."""
         root = np.sqrt(self.weight)[:, None]
         target = root * (_one_hot(self.y, len(self.mean_label)) - self.mean_label)
         solve = _fold_solver(self.folds)
+        judges, y, weight = self.judges, self.y[self.judges], self.weight[self.judges]
         curve: list[dict[str, float]] = []
         best: tuple[float, Floats, Floats] | None = None
         for strength in strengths:
             shrink = self.eigenvalues / (self.eigenvalues + strength)
             residual = target - self.U @ (shrink[:, None] * self.projected)
             missed = solve(self.U, shrink, root[:, 0] / np.sqrt(self.total_weight), residual) / root
+            missed = missed[judges]
             squared = np.einsum("nk,nk->n", missed, missed)
-            loss = float(self.weight @ squared / self.weight.sum())
-            scores = _one_hot(self.y, len(self.mean_label)) - missed
-            right = scores.argmax(1) == self.y
+            loss = float(weight @ squared / weight.sum())
+            scores = _one_hot(y, len(self.mean_label)) - missed
+            right = scores.argmax(1) == y
             curve.append(
                 {"strength": float(strength), "loss": loss, "accuracy": float(right.mean())}
             )
@@ -162,7 +183,7 @@ class RidgeSystem:
                 cure="the features are not finite; regraft cache verify",
             )
         chosen = min(curve, key=lambda point: point["loss"])["strength"]
-        return LeftOut(self.rows, best[1], best[2], chosen, curve)
+        return LeftOut(self.rows[judges], best[1], best[2], chosen, curve)
 
     def head(self, strength: float) -> LinearHead:
         """The solution on all rows."""
@@ -177,7 +198,11 @@ class RidgeSystem:
 
 
 def finish(system: RidgeSystem) -> FittedRidge:
-    """Choose the strength and solve."""
+    """Choose the strength and solve; at the usual one where nothing can be measured."""
+    if not system.can_choose:
+        nobody = np.zeros(0, np.intp)
+        scores = np.zeros((0, len(system.mean_label)))
+        return FittedRidge(system.head(USUAL_STRENGTH), USUAL_STRENGTH, [], scores, nobody)
     left_out = system.left_out()
     return FittedRidge(
         head=system.head(left_out.strength),
@@ -200,6 +225,7 @@ def _by_gram(
     weight: Floats,
     mean_label: Floats,
     folds: Codes,
+    rows: NDArray[np.intp],
     seed: int,
 ) -> dict[str, Any]:
     Z = np.concatenate([np.asarray(chunk, np.float64) for chunk in chunks()])
@@ -214,10 +240,11 @@ def _by_gram(
         weights: Floats = Z.T @ (U @ (coefficients / np.sqrt(values)[:, None]))
         return weights
 
-    rows = np.arange(len(y))
     return {
-        "eigenvalues": values, "projected": projected, "to_weights": to_weights, "U": U,
-        "rows": rows, "y": y, "weight": weight, "folds": folds, "mean_feature": mean_feature,
+        "eigenvalues": values, "projected": projected, "to_weights": to_weights,
+        "U": U if len(rows) == len(U) else U[rows],  # a copy of all would double the memory
+        "rows": rows, "y": y[rows], "weight": weight[rows], "folds": folds[rows],
+        "mean_feature": mean_feature,
     }  # fmt: skip
 
 
@@ -227,6 +254,7 @@ def _by_covariance(
     weight: Floats,
     mean_label: Floats,
     folds: Codes,
+    rows: NDArray[np.intp],
     seed: int,
 ) -> dict[str, Any]:
     """Two passes over the rows, D x D and D x K numbers held, whatever N is."""
@@ -235,7 +263,8 @@ def _by_covariance(
     cross -= (weight.sum() * mean_feature)[:, None] * mean_label
     projected = (V.T @ cross) / np.sqrt(values)[:, None]
 
-    rows = _rows_to_leave_out(folds, MAX_LEFT_OUT_NUMBERS // max(1, len(values)), seed)
+    at_most = MAX_LEFT_OUT_NUMBERS // max(1, len(values))
+    rows = rows[_rows_to_leave_out(folds[rows], at_most, seed)]
     U = np.empty((len(rows), len(values)))
     start = 0
     for chunk in chunks():

@@ -72,6 +72,7 @@ class OneAgainstRest:
     n_columns = 1
     # The margins of a fit that separates the classes settle long before the strength is zero.
     least_gain = 0.1
+    usual_strength = 1e-3
 
     def loss(self, y: Codes, weights: Floats) -> SquaredHinge:
         """For ``(N, F)`` row weights; problems in the order fold, class."""

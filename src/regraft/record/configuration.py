@@ -218,9 +218,14 @@ class RunConfig:
     @property
     def default_name(self) -> str:
         """``<data>-<method>-<digest>``, safe as a folder's name."""
+        return f"{self.stem}-{self.digest}"
+
+    @property
+    def stem(self) -> str:
+        """``<data>-<method>``, which the default name begins with."""
         data = Path(os.path.abspath(self.data)).name.split(".")[0] or "data"
         safe = re.sub(r"[^A-Za-z0-9_-]+", "_", data.encode("ascii", "replace").decode())
-        return f"{safe.strip('_') or 'data'}-{self.method}-{self.digest}"
+        return f"{safe.strip('_') or 'data'}-{self.method}"
 
 
 def _plain(value: Any) -> Any:

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from regraft.evaluation import Estimate, Evaluation
+from regraft.evaluation import Estimate, Evaluation, wilson_interval
 from regraft.machine import atomic
 from regraft.model import predictions_file
+from regraft.probe.choice import Candidate
 from regraft.probe.classifier import Classifier, Learnt
 from regraft.probe.source_classifier import FINAL
 from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
+from regraft.record.identity import MadeFrom
 
 if TYPE_CHECKING:
     from regraft.workflows.lesson import Lesson
@@ -87,7 +90,9 @@ def metrics(
             "head": config.head,
             "strength": learnt.strength,
             "temperature": classifier.temperature,
+            "temperature_fitted": len(learnt.oof_rows) > 0,
             "by": learnt.chosen_by,
+            "measured": learnt.judged.to_dict(lesson.classes) if learnt.judged else None,
             "candidates": [candidate.to_dict() for candidate in learnt.candidates],
             "strength_curve": learnt.curve,
         },
@@ -105,18 +110,36 @@ def metrics(
 
 
 def layer_curve(learnt: Learnt) -> list[dict[str, Any]]:
-    """Left-out accuracy of each stage alone and of the final features, from early to late."""
+    """Left-out accuracy of each stage alone and of the final features, from early to late.
+
+    With its 95 % interval, and how far it is below the best one: both judged the same images, so
+    the standard error is that of the paired difference.
+    """
     alone = {c.taps[0]: c for c in learnt.candidates if len(c.taps) == 1}
     stages = [name for name in alone if name != FINAL]  # which were compared in their order
-    return [
-        {"tap": name, "accuracy": alone[name].accuracy, "loss": alone[name].loss}
-        for name in [*stages, *(FINAL,) * (FINAL in alone)]
-    ]
+    shown = [alone[name] for name in [*stages, *(FINAL,) * (FINAL in alone)]]
+    return [_point(stage, max(shown, key=lambda found: found.accuracy)) for stage in shown]
+
+
+def _point(stage: Candidate, best: Candidate) -> dict[str, Any]:
+    n = stage.n_images
+    low, high = wilson_interval(round(stage.accuracy * n), n)
+    below = best.is_right.astype(float) - stage.is_right
+    return {
+        "tap": stage.taps[0],
+        "accuracy": stage.accuracy,
+        "loss": stage.loss,
+        "low": low,
+        "high": high,
+        "below_best": best.accuracy - stage.accuracy,
+        "below_best_error": float(below.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0,
+    }
 
 
 def write(
     folder: Path,
     config: RunConfig,
+    made_from: MadeFrom,
     content: dict[str, Any],
     prepared: Prepared,
     lesson: Lesson,
@@ -144,6 +167,7 @@ def write(
         {
             "schema": 1,
             "config": config.to_dict(),
+            "made_from": made_from.to_dict(),
             "environment": run_folder.environment(),
             "recipe": prepared.extraction.recipe.digest,
             "weights": prepared.built.info.weights_digest,

@@ -7,12 +7,13 @@ A run is written under a temporary name and renamed when it is whole, so a folde
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def folder_for(
     folder = Path(out) / (name or config.default_name)
     if not folder.exists():
         return folder
-    earlier = _config_in(folder)
+    earlier = config_in(folder)
     if earlier is None and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
             f"{str(folder)!r} exists and is not a run of Regraft", cure="another --run or --out"
@@ -82,12 +83,13 @@ def _in_words(setting: Any) -> str:
     return "not given" if setting is None else repr(setting)
 
 
-def begin(folder: Path, config: RunConfig) -> None:
+def begin(folder: Path, config: RunConfig, made_from: Mapping[str, Any]) -> None:
     """Make the folder of a run that leaves something behind even when it is stopped."""
+    record = {"schema": 1, "config": config.to_dict(), "made_from": dict(made_from)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / RUN_FILE).exists():
-            atomic.write_json(folder / UNFINISHED, {"schema": 1, "config": config.to_dict()})
+            atomic.write_json(folder / UNFINISHED, record)
     except OSError as error:
         raise UsageError(
             f"cannot write the run: {error.strerror}", place=str(folder), cure="--out DIR"
@@ -115,21 +117,37 @@ def log_epoch(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` if the block ends well."""
+def writing(
+    folder: Path, *, replaces: bool = False, say: Callable[[str], None] = lambda text: None
+) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder` if the block ends well.
+
+    A finished run that gave other answers (by another version, say) is kept under another name,
+    unless `replaces` says that it was gone on with.
+    """
     try:
         with atomic.folder(folder) as made:
             yield made
             kept = [CHECKPOINTS, LOG, TRACKED]  # of a run that trained
-            if _says_the_same(folder, made):
+            is_same = _says_the_same(folder, made)
+            if is_same:
                 kept += [REPORT, *EVIDENCE]
             for name in kept:
                 if (folder / name).exists():
                     os.replace(folder / name, made / name)
+            if (folder / RUN_FILE).exists() and not (is_same or replaces):
+                aside = folder.rename(free_name(folder))
+                say(f"the earlier run gave other answers; it is kept as {aside.name!r}")
     except OSError as error:
         raise UsageError(
             f"cannot write the run: {error.strerror}", place=str(folder.parent), cure="--out DIR"
         ) from error
+
+
+def free_name(folder: Path) -> Path:
+    """The first free name with a number behind that of the folder."""
+    numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
+    return next(name for name in numbered if not name.exists())
 
 
 def _says_the_same(earlier: Path, now: Path) -> bool:
@@ -158,7 +176,18 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _config_in(folder: Path) -> RunConfig | None:
+def record_in(folder: Path) -> dict[str, Any] | None:
+    """What the run in a folder was made with, finished or not; None if there is no run."""
+    for name in (RUN_FILE, UNFINISHED):
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+    return None
+
+
+def config_in(folder: Path) -> RunConfig | None:
+    """The configuration of the run in a folder; None if there is none that can be read."""
     for name in (RUN_FILE, UNFINISHED):
         with contextlib.suppress(UsageError, OSError):
             return RunConfig.from_file(folder / name)
@@ -174,10 +203,10 @@ class Finished:
     findings: list[dict[str, Any]]
 
 
-def finished(config: RunConfig, *, out: str = "runs", name: str | None = None) -> Finished | None:
-    """The finished run of exactly this configuration, or None if it has still to be made."""
-    folder = folder_for(config, out=out, name=name, resume=True)
-    if _config_in(folder) != config or not (folder / RUN_FILE).exists():
+def finished(folder: Path, config: RunConfig) -> Finished | None:
+    """The finished run of exactly this configuration in a folder, or None if it has still to be
+    made."""
+    if config_in(folder) != config or not (folder / RUN_FILE).exists():
         return None
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))

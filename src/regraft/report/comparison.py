@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.choosing import kept
 from regraft.errors import UsageError
 from regraft.evaluation.paired import PairedComparison, compare_paired
 from regraft.report import page
@@ -116,7 +117,7 @@ class Comparison:
     def made_by(run: FinishedRun) -> str:
         """Method, network, and what the head sees: where runs differ."""
         chosen = run.metrics["chosen"]
-        parts = [run.metrics["method"], run.metrics["backbone"]["name"], chosen["head"]]
+        parts = [kept.method_in_words(run.metrics), run.metrics["backbone"]["name"], chosen["head"]]
         return ", ".join([*parts, "+".join(chosen["taps"])])
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from regraft.choosing import kept, measured
 from regraft.training.methods import METHODS
 
 REFERENCES = {
@@ -71,11 +72,23 @@ def paragraph(metrics: Mapping[str, Any], environment: Mapping[str, Any]) -> tup
         f"({backbone['origin'] or 'weights as given'}; digest {backbone['digest'][:16]}), "
         f"from timm {cite(TIMM)}.",
         *_learning(metrics, cite),
-        f"Probabilities were calibrated by one temperature "
-        f"({metrics['chosen']['temperature']:.3g}) fitted to left-out scores {cite(TEMPERATURE)}.",
+        _calibration(metrics["chosen"], cite),
         _score(evaluation, cite),
     ]
     return " ".join(sentences), references
+
+
+def _calibration(chosen: Mapping[str, Any], cite: Any) -> str:
+    temperature = f"{chosen['temperature']:.3g}"
+    if not measured.is_calibrated(chosen):
+        return (
+            f"Probabilities were not calibrated, since no images could be left out for it (scores "
+            f"were divided by {temperature})."
+        )
+    return (
+        f"Probabilities were calibrated by one temperature ({temperature}) fitted to left-out "
+        f"scores {cite(TEMPERATURE)}."
+    )
 
 
 def _named(classes: list[str]) -> str:
@@ -97,6 +110,8 @@ def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
             f"cross-validation {cite(LOO)}: the simplest set of stages within two standard errors "
             f"of the best, after the rule of one standard error {cite(ONE_ERROR)}."
         )
+    elif not measured.is_measured(chosen):
+        by = " Stages and strength are defaults: no images could be left out to measure them."
     if training is None:
         return [f"The network stayed frozen; we fitted {how}.{by}"]
     settings = training["settings"]
@@ -108,6 +123,12 @@ def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
             f" Start and end of training were interpolated (share {training['chosen']['alpha']:g} "
             f"of the end) {cite(WISE)}, chosen on {training['held_out']} held-out images."
         )
+    if kept.keeps_probe(metrics):
+        return [
+            f"The network stayed frozen; we fitted {how}.{by} Fine-tuning ({part}; "
+            f"{len(training['epochs'])} epochs) did worse on {training['held_out']} held-out "
+            "images and was not used."
+        ]
     return [
         f"By gradients {part}: {settings['optimizer'].upper()}, {settings['schedule']} schedule, "
         f"rate {settings['learning_rate']:g} (head {settings['head_rate']:g}), "

@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from regraft import wording
-from regraft.choosing import layer_curve, next_step, scenario, trust
+from regraft.choosing import kept, layer_curve, measured, next_step, scenario, trust
 from regraft.errors import UsageError
 from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
 from regraft.evaluation.metrics import reliability_table
@@ -194,8 +194,12 @@ class FinishedRun:
     @property
     def method(self) -> str:
         """In words."""
-        name = str(self.metrics["method"])
-        return METHODS[name].network if name in METHODS else name
+        return kept.network_in_words(self.metrics)
+
+    @property
+    def method_name(self) -> str:
+        """As it is typed, and whether the probe was kept."""
+        return kept.method_in_words(self.metrics)
 
     @property
     def evaluation(self) -> dict[str, Any]:
@@ -242,6 +246,18 @@ class FinishedRun:
         """Images that the curve was measured on."""
         candidates = self.metrics["chosen"]["candidates"]
         return int(candidates[0]["n"]) if candidates else 0
+
+    @property
+    def caveat(self) -> str:
+        """What could not be measured for its settings."""
+        return measured.caveat(self.metrics["chosen"])
+
+    @property
+    def temperature_in_words(self) -> str:
+        """Where the temperature is from."""
+        if measured.is_calibrated(self.metrics["chosen"]):
+            return "was fitted to left-out training images"
+        return "is a usual one, since no images could be left out to fit it"
 
     @property
     def scenario(self) -> scenario.Scenario | None:

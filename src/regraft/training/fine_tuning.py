@@ -71,6 +71,8 @@ def planned(task: Task) -> tuple[Plan, Trainable]:
 
 
 def _classifier(plan: Plan, outcome: Outcome) -> Classifier:
+    if outcome.record["probe_kept"]:
+        return _kept(plan, outcome)
     probe = plan.start.probe.learnt
     assert probe is not None
     learnt = Learnt(
@@ -79,6 +81,7 @@ def _classifier(plan: Plan, outcome: Outcome) -> Classifier:
         chosen_by=probe.chosen_by,
         oof_rows=plan.rows.of_extraction[plan.rows.choose],
         oof_proba=outcome.held_out_proba,
+        judged=probe.judged,
         training=outcome.record,
         probe=plan.look.probe,
         probe_rows=plan.rows.of_extraction,
@@ -86,12 +89,23 @@ def _classifier(plan: Plan, outcome: Outcome) -> Classifier:
     return replace(outcome.classifier, method=plan.task.method.name, learnt=learnt)
 
 
+def _kept(plan: Plan, outcome: Outcome) -> Classifier:
+    """The probe, and what was tried beside it."""
+    probe = outcome.classifier
+    assert probe.learnt is not None
+    learnt = replace(probe.learnt, training=outcome.record)
+    if probe is plan.start.probe:  # of pictures of another size than the report's features
+        learnt = replace(learnt, probe=plan.look.probe, probe_rows=plan.rows.of_extraction)
+    return replace(probe, method=plan.task.method.name, learnt=learnt)
+
+
 def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
     """Learn once more, from those that chose too, with the settings that they chose."""
     from regraft.training import learning
 
     plan.listener.say("learning again from all images, those that chose included")
-    environment, rows = plan.task.environment, np.sort(plan.rows.of_extraction)
+    environment, order = plan.task.environment, np.argsort(plan.rows.of_extraction)
+    rows = plan.rows.of_extraction[order]
     again = replace(
         plan.task,
         settings=replace(plan.settings, epochs=max(1, outcome.best_epoch), refit=False),
@@ -100,7 +114,7 @@ def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
         ),
         learn=rows,
         choose=rows[:0],
-        units=None,
+        units=plan.rows.units[order],
     )
     second = learning.learn(*planned(again), alpha=outcome.alpha)
     record = {**second.record, "held_out": plan.rows.n_choose, "chosen_by": outcome.record}

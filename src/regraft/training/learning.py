@@ -91,7 +91,7 @@ class Outcome:
     Attributes
     ----------
     classifier : Classifier
-        On the network as it is now.
+        On the network as it is now; the probe, where nothing that was learnt is taken.
     alpha : float
         How far from the start.
     best_epoch : int
@@ -130,6 +130,11 @@ class End:
     chosen: Candidate | None
 
     @property
+    def is_start(self) -> bool:
+        """Nothing that was learnt is taken."""
+        return self.alpha == 0
+
+    @property
     def temperature(self) -> float:
         """That of the chosen one."""
         return self.chosen.temperature if self.chosen else 1.0
@@ -157,19 +162,20 @@ def _learnt(plan: Plan, trainable: Trainable, alpha: float | None) -> Outcome:
         history = trainer.run()
 
     end = _end_of_the_way(plan, trainer, start, alpha)
+    is_probe = end.is_start and plan.start.head is not None
     head = _on_base_of_all(plan, start, _head_at(model, end.state), end.alpha)
     model.load_state_dict(between(start, end.state, end.alpha))
     if folded is not None:
         folded.finish()  # from here on the body has its own BatchNorm again
-    if trainable.body is not None and plan.settings.batchnorm == "re-estimate":
+    if trainable.body is not None and plan.settings.batchnorm == "re-estimate" and not is_probe:
         _re_estimate(trainable)
     built, moved = _tuned_engine(plan, trainable, before, trainer)
     return Outcome(
-        _classifier(plan, end, head, built),
+        _probe(plan, end) if is_probe else _classifier(plan, end, head, built),
         end.alpha,
         history.best_epoch,
         end.chosen.proba if end.chosen else np.zeros((0, len(plan.task.classes))),
-        _record(plan, history, end, moved),
+        _record(plan, history, end, moved) | {"probe_kept": is_probe},
     )
 
 
@@ -188,9 +194,16 @@ def _end_of_the_way(plan: Plan, trainer: Trainer, start: State, given: float | N
 
 
 def _classifier(plan: Plan, end: End, head: Head, built: BuiltEngine) -> Classifier:
-    if end.chosen is not None and end.chosen.name == AS_IT_WAS:
-        return plan.look.probe
     return Classifier(plan.task.classes, plan.start.representation, head, end.temperature).on(built)
+
+
+def _probe(plan: Plan, end: End) -> Classifier:
+    """The probe itself, with its own temperature: at the network's own size just what the method
+    `probe` gives of these images."""
+    is_as_it_was = end.chosen is not None and end.chosen.name == AS_IT_WAS
+    if plan.input.is_native or is_as_it_was:
+        return plan.task.fit_probe()
+    return plan.start.probe
 
 
 def between(start: State, end: State, alpha: float) -> State:
@@ -434,6 +447,8 @@ def _tuned_engine(
     same, moved = splitting.changed(before, after)
     learnt = _learning(trainable, trainer, set(before))
     report = _frozen_report(trainable, set(same), set(moved), learnt)
+    if not moved:
+        return built, report
     network = copy.deepcopy(plan.input.loaded.network)
     network.load_state_dict(after)
     network.eval().requires_grad_(False)

@@ -29,6 +29,7 @@ from regraft.images.facts_table import FactsTable
 from regraft.listener import Listener
 from regraft.probe.base import Codes, Floats
 from regraft.probe.classifier import Classifier
+from regraft.probe.judging import FEWEST_TO_JUDGE, can_tell, rows_that_judge
 from regraft.probe.probe import class_weights
 from regraft.probe.representation import Block, Representation
 from regraft.probe.source_classifier import SOURCE, source_classifier
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     from regraft.training.views import Views
 
 # Fewer held-out images than this tell nothing; the last epoch is taken as it is.
-FEWEST_TO_CHOOSE = 8
+FEWEST_TO_CHOOSE = FEWEST_TO_JUDGE
+# So many ways to hold a part out are looked at.
+MOST_PARTS = 10
 # The images that choose need not be more than this: the interval is narrow enough.
 MOST_TO_CHOOSE = 2_000
 # Of the images, these are mirrored and turned; fewer would have no power.
@@ -103,29 +106,46 @@ class Rows:
 
 def divided(task: Task) -> Rows:
     """Rows that teach, and those that choose: the ones given, or a part of the former."""
-    y, learn, choose, units = np.asarray(task.y), np.asarray(task.learn), task.choose, task.units
+    y, learn, choose = np.asarray(task.y), np.asarray(task.learn), task.choose
+    own = np.arange(len(learn)) if task.units is None else np.asarray(task.units)
     if choose is None:
-        part = held_out(y[learn], units, task.settings.select_fraction, task.seed)
-        learn, choose = learn[~part], learn[part]
-        units = None if units is None else np.asarray(units)[~part]
-    own = np.arange(len(learn)) if units is None else np.asarray(units)
-    later = own.max(initial=0) + 1 + np.arange(len(choose))
+        part = held_out(y[learn], own, task.settings.select_fraction, task.seed)
+        learn, choose, own, later = learn[~part], learn[part], own[~part], own[part]
+    else:
+        later = own.max(initial=0) + 1 + np.arange(len(choose))
     rows = np.concatenate([learn, choose])
     return Rows(rows, len(learn), y[rows], np.concatenate([own, later]), task.choose is None)
 
 
 def held_out(y: Codes, units: Codes | None, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """A stratified part of whole units that chooses; none of too few images."""
+    """A stratified part of whole units that chooses; none where too few images could tell.
+
+    Where units are so large that a part of this size has too few classes, the part is larger.
+    """
     wanted = min(fraction * len(y), MOST_TO_CHOOSE)
-    if wanted < FEWEST_TO_CHOOSE:
-        return np.zeros(len(y), bool)
-    n_units = len(y) if units is None else len(np.unique(units))
-    n_parts = max(2, min(round(len(y) / wanted), n_units))
-    part = carve(y, n_parts, units=units, seed=seed) == 0
-    # A class that is nowhere else has to teach.
+    units = np.arange(len(y)) if units is None else np.asarray(units)
+    if wanted >= FEWEST_TO_CHOOSE and len(rows_that_judge(y, units)):
+        n_parts = max(2, min(round(len(y) / wanted), len(np.unique(units))))
+        while n_parts > 1:
+            part = _part_of_most_classes(y, units, n_parts, seed)
+            if can_tell(y[part], len(np.unique(y))):
+                return part
+            n_parts = min(n_parts - 1, max(5, n_parts // 2))
+    return np.zeros(len(y), bool)
+
+
+def _part_of_most_classes(y: Codes, units: Codes, n_parts: int, seed: int) -> NDArray[np.bool_]:
+    """The first of the parts whose images are of the most classes."""
+    fold = carve(y, n_parts, units=units, seed=seed)
+    parts = (_without_sole_teachers(y, units, fold == k) for k in range(min(n_parts, MOST_PARTS)))
+    return max(parts, key=lambda part: len(np.unique(y[part])))
+
+
+def _without_sole_teachers(y: Codes, units: Codes, part: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The part without units that hold all there is of a class: that has to teach."""
     teaching = np.bincount(y[~part], minlength=int(y.max()) + 1)
-    part &= teaching[y] > 0
-    return np.asarray(part)
+    sole = units[part & (teaching[y] == 0)]
+    return part & ~np.isin(units, sole) if len(sole) else part
 
 
 # -- A look ----------------------------------------------------------------------------------

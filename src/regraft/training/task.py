@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.features.engines import BuiltEngine
+from regraft.features.rows import rows_of
 from regraft.listener import SILENT, Listener
 from regraft.probe.base import Codes
+from regraft.probe.classifier import Classifier
 from regraft.probe.method import Method
 from regraft.probe.probe import Probe
 from regraft.training.settings import TrainingSettings
@@ -78,6 +80,16 @@ class Task:
     choose: NDArray[np.intp] | None = None
     units: Codes | None = None
     environment: Environment = field(default_factory=Environment)
+
+    def fit_probe(self) -> Classifier:
+        """The probe on the rows that teach: what the method `probe` gives of this task."""
+        return self.probe.fit(
+            rows_of(self.extraction.X, self.learn),
+            self.y[self.learn],
+            network=self.built,
+            classes=self.classes,
+            units=self.units,
+        )
 
     @property
     def seed(self) -> int:

@@ -29,6 +29,7 @@ from regraft.model import learnt_from
 from regraft.probe.classifier import Classifier
 from regraft.record import results, run_folder
 from regraft.record.configuration import RunConfig
+from regraft.record.identity import MadeFrom, Place, place_for
 from regraft.training.methods import METHODS
 from regraft.training.task import Environment
 from regraft.training.trackers import require_tracker
@@ -75,6 +76,33 @@ class Result:
         from regraft.report import notebook
 
         return notebook.of_run(self.metrics, self.folder)
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A run whose data were looked at, and whose folder is known; nothing is learnt yet.
+
+    Attributes
+    ----------
+    config : RunConfig
+    place : Place
+        Where it goes; nothing of an earlier run of other data is lost.
+    prepared : Prepared
+    made_from : MadeFrom
+    started : float
+        `time.perf_counter` then.
+    """
+
+    config: RunConfig
+    place: Place
+    prepared: Prepared
+    made_from: MadeFrom
+    started: float
+
+    @property
+    def finished(self) -> run_folder.Finished | None:
+        """This very run, where it was finished earlier."""
+        return run_folder.finished(self.place.folder, self.config)
 
 
 @blas.one_thread
@@ -125,15 +153,49 @@ def run(
     >>> result.classifier.predict("photos/test/discs/discs_test_000.jpg").shape
     (1,)
     """
-    config = RunConfig.of(config)
+    begun = begin(
+        RunConfig.of(config), out=os.fsdecode(out), name=name, offline=offline, resume=resume,
+        listener=listener,
+    )  # fmt: skip
+    return complete(begun, offline=offline, resume=resume, listener=listener)
+
+
+@blas.one_thread
+def begin(
+    config: RunConfig,
+    *,
+    out: str = "runs",
+    name: str | None = None,
+    offline: bool = False,
+    resume: bool = False,
+    listener: Listener = SILENT,
+) -> Begun:
+    """Look at the data of a run, and find its folder; see :func:`run`."""
     started = time.perf_counter()
     fitting.require_linear_head(config)
-    folder = run_folder.folder_for(config, out=os.fsdecode(out), name=name, resume=resume)
+    run_folder.folder_for(config, out=out, name=name, resume=resume)  # its refusals come first
     listener = _together(config, listener)
     with processes.main_first():
         prepared = prepare(config, offline=offline, listener=listener)
+    made_from = MadeFrom.of(prepared)
+    place = place_for(config, made_from, out=out, name=name, resume=resume)
+    if place.note:
+        listener.say(place.note)
+    return Begun(config, place, prepared, made_from, started)
+
+
+@blas.one_thread
+def complete(
+    begun: Begun, *, offline: bool = False, resume: bool = False, listener: Listener = SILENT
+) -> Result:
+    """Learn, test and write down what was begun; with `resume` an earlier result is replaced."""
+    config, folder, prepared = begun.config, begun.place.folder, begun.prepared
+    if processes.is_main():
+        begun.place.clear()
+    else:
+        listener = SILENT
     clock, lesson = Clock(), lesson_of(prepared)
-    environment = _environment(config, folder, offline, listener)
+    environment = _environment(begun, offline, listener)
     try:
         classifier = fitting.fit(fitting.task_of(config, prepared, lesson, environment))
     except ConfigError:
@@ -145,14 +207,15 @@ def run(
     tested = _tested(prepared, lesson, proba, config.seed)
     clock.lap("evaluate")
     if processes.is_main():
-        with run_folder.writing(folder) as made:
+        with run_folder.writing(folder, replaces=resume, say=listener.say) as made:
             card = _card(config, prepared, lesson, tested.evaluation)
             classifier = replace(classifier, card=card)  # what is in memory knows what is on disk
             model.save(classifier, made / "model")
             clock.lap("save")
-            spent = {**prepared.seconds, **clock.laps, "total": time.perf_counter() - started}
+            whole = time.perf_counter() - begun.started
+            spent = {**prepared.seconds, **clock.laps, "total": whole}
             metrics = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
-            results.write(made, config, metrics, prepared, lesson, proba)
+            results.write(made, config, begun.made_from, metrics, prepared, lesson, proba)
         _draw_training(metrics, folder, listener)
     else:
         spent = {**prepared.seconds, **clock.laps}
@@ -169,15 +232,16 @@ def _together(config: RunConfig, listener: Listener) -> Listener:
     return listener if processes.is_main() else SILENT
 
 
-def _environment(config: RunConfig, folder: Path, offline: bool, listener: Listener) -> Environment:
+def _environment(begun: Begun, offline: bool, listener: Listener) -> Environment:
     """Where a method that trains keeps its checkpoints and its log."""
+    config, folder = begun.config, begun.place.folder
     environment = Environment(listener=listener, offline=offline)
     if not METHODS[config.method].trains:
         return environment
     environment = replace(environment, folder=folder / run_folder.CHECKPOINTS)
     if not processes.is_main():
         return environment
-    run_folder.begin(folder, config)
+    run_folder.begin(folder, config, begun.made_from.to_dict())
     return replace(environment, listener=_logging(folder, listener))
 
 

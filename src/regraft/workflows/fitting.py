@@ -14,7 +14,6 @@ from regraft.errors import ConfigError
 from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine
 from regraft.features.extract import Extraction
-from regraft.features.rows import rows_of
 from regraft.machine import blas
 from regraft.probe.classifier import Classifier
 from regraft.probe.probe import LINEAR_HEADS, Probe
@@ -54,13 +53,7 @@ def fit(task: Task) -> Classifier:
 
 def fit_probe(task: Task) -> Classifier:
     """The probe that a task's method is, or begins from."""
-    return task.probe.fit(
-        rows_of(task.extraction.X, task.learn),
-        task.y[task.learn],
-        network=task.built,
-        classes=task.classes,
-        units=task.units,
-    )
+    return task.fit_probe()
 
 
 @blas.one_thread

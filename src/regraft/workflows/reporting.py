@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from regraft.machine import blas
 from regraft.model import load
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
+from regraft.record.identity import MadeFrom, made_from_in
 from regraft.record.run_folder import RUN_FILE
 from regraft.report import comparison, evidence, page
 from regraft.report.comparison import Comparison
@@ -121,6 +123,14 @@ def _gather_again(folder: Path, offline: bool, listener: Listener) -> None:
             cure=f"put them back there (paths begin at {os.getcwd()!r}), or train again",
         )
     prepared = prepare(config, offline=offline, listener=listener)
+    earlier = made_from_in(folder)
+    if earlier is not None and (change := MadeFrom.of(prepared).unlike(earlier)):
+        raise UsageError(
+            f"run {folder.name!r} kept nothing to draw from (--no-report), and {change}",
+            place=str(folder),
+            cure=f"put the data back as they were, or train again: "
+            f"regraft train --config {shlex.quote(str(folder / RUN_FILE))}",
+        )
     lesson = lesson_of(prepared)
     classifier = load(folder / "model")
     built = classifier.built(offline=offline, say=listener.say)

@@ -154,8 +154,15 @@ class LayerCurve:
 def layers(config: RunConfig, *, offline: bool = False, listener: Listener = SILENT) -> LayerCurve:
     """The layer curve of the data, measured inside train."""
     prepared = prepare(config, offline=offline, listener=listener)
-    probe = fitting.fit_probe(fitting.task_of(config, prepared, lesson_of(prepared)))
+    lesson = lesson_of(prepared)
+    probe = fitting.fit_probe(fitting.task_of(config, prepared, lesson))
     assert probe.learnt is not None
+    if not probe.learnt.candidates and probe.learnt.judged is not None:
+        raise DataError(
+            probe.learnt.judged.in_words(lesson.classes).partition(";")[0],
+            place=config.data,
+            cure="more pictures of each class, that are not copies or of one group",
+        )
     return LayerCurve(results.layer_curve(probe.learnt), probe.learnt.candidates[0].n_images)
 
 
