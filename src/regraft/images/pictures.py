@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regraft.errors import DecodeError
-from regraft.images.decode import Decoded, decode, decode_opened, read_file
+from regraft.images.decode import Decoded, decode, decode_opened
 from regraft.images.geometry import Preprocess
 from regraft.images.modes import Pixels
+from regraft.images.reading import read_file
 
 # A path, bytes, a binary file, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3), (H, W, 4).
 Picture: TypeAlias = Any
