@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from regraft.machine import devices
 from regraft.probe.classifier import unreadable
 from regraft.record.configuration import RunConfig
 from regraft.workflows import fitting
+from regraft.workflows.preparation import white_for
 
 Images = Sequence[Any]
 
@@ -42,6 +44,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Stages whose features are used; measured and chosen if not given.
     head : {'ridge', 'logistic', 'svm', 'ncm', 'knn'}
     class_weight : {'balanced'}, optional
+    scale : str
+        Which value is white in pictures of more than 8 bits: 'file' (as each file says), '8bit',
+        '10bit', '12bit', '14bit', '16bit', a number such as '3000', or 'auto-per-set', which holds
+        all values that `fit` is given.
     split_point : str, optional
         For 'partial': the first module that learns, such as 'blocks.5'; else chosen.
     epochs : int, optional
@@ -79,6 +85,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         taps: list[str] | None = None,
         head: str = "ridge",
         class_weight: str | None = None,
+        scale: str = "file",
         split_point: str | None = None,
         epochs: int | None = None,
         training: dict[str, Any] | None = None,
@@ -92,6 +99,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.taps = taps
         self.head = head
         self.class_weight = class_weight
+        self.scale = scale
         self.split_point = split_point
         self.epochs = epochs
         self.training = training
@@ -126,6 +134,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             taps=self.taps,
             head=self.head,
             class_weight=self.class_weight,
+            scale=self.scale,
             seed=self.random_state,
             device=self.device,
             training=self._training(),
@@ -142,7 +151,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         source = catalog.resolve(self.backbone, weights=self.weights)
         table = ImageTable.from_paths(_held(X))
         built = engines.locate(
-            source,
+            replace(source, white=white_for(self.scale, table.paths)),
             sample=pictures.sample(table.paths),
             device=self.device,
             offline=self.offline,

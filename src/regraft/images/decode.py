@@ -22,6 +22,7 @@ import simplejpeg
 from PIL import Image, ImageFile
 
 from regraft.errors import DecodeError
+from regraft.images.deep_colour import exchange_bytes, is_deep_colour, of_halves
 from regraft.images.end_marks import NO_END_MARK, has_gif_trailer, whole_webp
 from regraft.images.jpeg_header import JpegHeader, read_jpeg_header
 from regraft.images.jpeg_mends import MOST_FAULTS, without_fault
@@ -125,6 +126,18 @@ def decode(data: bytes, *, min_side_px: int = 0, white: int = 0) -> Decoded:
         if name == "JPEG":
             return _decode_jpeg(data, min_side_px)
         return _decode_other(data, name, white)
+
+
+def load_opened(image: Image.Image) -> None:
+    """Read the pixels of a picture that was opened with Pillow, if it has none yet.
+
+    Raises
+    ------
+    DecodeError
+        Its file is cut off, damaged or closed.
+    """
+    with _refusing(image.format or "picture"), _strict_pillow():
+        image.load()
 
 
 def decode_opened(image: Image.Image, *, white: int = 0) -> Decoded:
@@ -249,11 +262,11 @@ def _decode_other(data: bytes, name: str, white: int) -> Decoded:
         n_frames = int(getattr(image, "n_frames", 1))
 
         with _turn(width * height):
-            last_rows = _last_rows(image)
+            last_rows, is_deep = _last_rows(image), is_deep_colour(image)
             image.load()
             _refuse_missing_rows(data, image, last_rows, name)
             # Pillow's TIFF reader has turned the picture by now, the others have not.
-            rgb = to_rgb(image, name, white)
+            rgb = _deep(data, image, name, white) if is_deep else to_rgb(image, name, white)
             picture = _upright(rgb.image, _orientation(image))
             return _decoded(rgb, picture, name, mode, orientation, n_frames, note)
 
@@ -279,6 +292,16 @@ def _with_end_mark(data: bytes, name: str) -> tuple[bytes, str]:
     if data[:2] in (b"P2", b"P3") and not data[-1:].isspace():  # is the last number whole?
         raise DecodeError("the file ends early: plain PPM without a last newline", cure=TRUNCATED)
     return data, ""
+
+
+def _deep(data: bytes, image: Image.Image, name: str, white: int) -> Rgb:
+    """A loaded picture whose colours have 16 bits."""
+    if not white:
+        return of_halves(image, None, 0)
+    again = _opened(data, name)
+    exchange_bytes(again)
+    again.load()
+    return of_halves(image, again, white)
 
 
 def _opened(data: bytes, name: str) -> Any:

@@ -8,16 +8,9 @@ which value is white, or it is found in all pictures of the set together; model 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
-from regraft.errors import ConfigError, DecodeError
+from regraft.errors import ConfigError
 from regraft.images import DECODER_VERSION
-from regraft.images.decode import decode
-from regraft.images.pictures import InMemory, content_of
-from regraft.images.reading import read_file
-from regraft.images.signatures import image_format
-from regraft.machine.processor import available_cores
 from regraft.wording import near_names
 
 AS_STORED, MEASURED = "file", "auto-per-set"
@@ -88,29 +81,6 @@ def white_above(largest: float) -> int:
     return next(fitting, 2 ** math.ceil(largest).bit_length() - 1)
 
 
-def measured_white(pictures: Iterable[str]) -> int:
-    """The white that holds the values of all these pictures; 0 if none has more than 8 bits.
-
-    Parameters
-    ----------
-    pictures : iterable of str
-        Paths, or pictures in memory. What cannot be read is passed over: the pass names it.
-    """
-    with ThreadPoolExecutor(available_cores()) as pool:
-        largest = max(pool.map(_largest_value, pictures), default=0.0)
-    return white_above(largest) if largest else 0
-
-
 def rules_for(white: int) -> str:
     """The version of the rules from bytes to pixels, for what is kept by them."""
     return f"{DECODER_VERSION} white {white}" if white else DECODER_VERSION
-
-
-def _largest_value(picture: str) -> float:
-    try:
-        if isinstance(picture, InMemory):
-            return content_of(picture).decode().peak
-        data = read_file(picture)
-        return 0.0 if image_format(data) == "JPEG" else decode(data).peak
-    except (DecodeError, TypeError, ValueError):
-        return 0.0

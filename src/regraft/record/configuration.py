@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from regraft.errors import ConfigError, UsageError
+from regraft.images.scale import AS_STORED, white_of
 from regraft.machine import json_values
 from regraft.training.methods import METHODS, method_named
 from regraft.training.settings import TrainingSettings
@@ -38,6 +39,8 @@ class RunConfig:
     class_weight : str or None
     path_column, label_column, split_column, group_column : str or None
         Of a manifest.
+    scale : str
+        Which value is white in pictures of more than 8 bits (:mod:`regraft.images.scale`).
     test_fraction : float
         Where the data come without splits.
     seed : int
@@ -58,6 +61,7 @@ class RunConfig:
     label_column: str | None = None
     split_column: str | None = None
     group_column: str | None = None
+    scale: str = AS_STORED
     test_fraction: float = 0.2
     seed: Annotated[int, Meta(ge=0)] = 0
     device: str = "auto"
@@ -65,6 +69,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         method_named(self.method)  # refuses a name that is none
+        white_of(self.scale)
         self._refuse_unused_taps(self.settings)
 
     @property
