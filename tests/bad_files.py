@@ -111,11 +111,21 @@ def _jpeg_cases() -> Iterator[tuple[str, bytes, str, str]]:
     for tenth in range(10):
         cut = len(whole) * tenth // 10 if tenth else 150
         yield f"cut_at_{tenth}_tenths.jpg", whole[:cut], "rejected", "ends early"
-    for n_bytes in (1, 2, 3, 10, 200):
+    for n_bytes in (1, 2):  # of the end mark
+        yield f"cut_last_{n_bytes}.jpg", whole[:-n_bytes], "ok", ""
+    for n_bytes in (3, 10, 200):
         yield f"cut_last_{n_bytes}.jpg", whole[:-n_bytes], "rejected", "ends early"
+    for name, extra in (("zeros", bytes(61)), ("text", b"made with care " * 150)):
+        yield f"{name}_before_its_end.jpg", whole[:-2] + extra + whole[-2:], "ok", ""
+    yield "zeros_in_header.jpg", whole[:20] + bytes(5) + whole[20:], "ok", ""
+    several = whole[:-2] + bytes(61)
+    yield "without_end_mark_and_zeros.jpg", several[:20] + bytes(5) + several[20:], "ok", ""
     progressive = photograph(progressive=True)
     yield "progressive.jpg", progressive, "ok", ""
     yield "progressive_cut.jpg", progressive[: len(progressive) // 2], "rejected", "ends early"
+    yield "progressive_without_end_mark.jpg", progressive[:-2], "ok", ""
+    scan = progressive.rindex(b"\xff\xda")
+    yield "progressive_last_scan_missing.jpg", progressive[:scan], "rejected", "ends early"
     middle = len(whole) * 2 // 3
     yield "hole.jpg", whole[:middle] + bytes(300) + whole[middle + 300 :], "rejected", "damaged"
     yield "end_mark_in_the_middle.jpg", whole[:middle] + b"\xff\xd9", "rejected", "damaged"
@@ -130,6 +140,7 @@ def _jpeg_cases() -> Iterator[tuple[str, bytes, str, str]]:
     yield "cmyk.jpg", encoded(Image.fromarray(gradient()).convert("CMYK"), "JPEG"), "ok", ""
     yield "ycck.jpg", YCCK, "ok", ""
     yield "arithmetic.jpg", ARITHMETIC, "ok", ""
+    yield "arithmetic_without_end_mark.jpg", ARITHMETIC[:-2], "rejected", "ends early"
     yield "arithmetic_progressive.jpg", ARITHMETIC_PROGRESSIVE, "ok", ""
     yield "unusual_subsampling.jpg", SUBSAMPLING_410, "rejected", "not read"
     yield (
@@ -159,6 +170,18 @@ def _exif(orientation: int) -> bytes:
     return b"Exif\0\0" + struct.pack("<2sHIH", b"II", 42, 8, 1) + entry + bytes(4)
 
 
+def damaged_tiff(compression: str) -> bytes:
+    """A TIFF whose second half of coded pixels is another's; libtiff writes about it by itself."""
+    image = Image.open(io.BytesIO(photograph(200, 200)))
+    image = image.convert("1") if compression == "group4" else image
+    data = bytearray(encoded(image, "TIFF", compression=compression))
+    tags = Image.open(io.BytesIO(bytes(data))).tag_v2  # type: ignore[attr-defined]
+    start, n_bytes = tags[273][-1], tags[279][-1]
+    half = n_bytes - n_bytes // 2
+    data[start + n_bytes // 2 : start + n_bytes] = np.random.default_rng(0).bytes(half)
+    return bytes(data)
+
+
 def strange_scan_header(jpeg: bytes) -> bytes:
     """Spectral selection 0 to 0 in a sequential scan, as some telephones write it; harmless."""
     return _replaced(jpeg, b"\0\x3f\0", b"\0\0\0")
@@ -174,7 +197,11 @@ def _other_cases() -> Iterator[tuple[str, bytes, str, str]]:
 
     yield "rgb.png", png, "ok", ""
     yield "cut.png", png[: len(png) // 2], "rejected", "ends early"
-    yield "without_end_mark.png", png[:-12], "rejected", "ends early"
+    for n_bytes in (1, 8, 12):
+        yield f"cut_last_{n_bytes}.png", png[:-n_bytes], "ok", ""
+    yield "cut_last_13.png", png[:-13], "rejected", "ends early"
+    missing = made_png(48, 32, bytes(145 * 20))[:-12]
+    yield "without_rows_and_end_mark.png", missing, "rejected", "ends early"
     yield "damaged.png", png[:60] + b"\0\0\0\0" + png[64:], "rejected", "checksum"
     yield "rows_missing.png", made_png(48, 32, bytes(145 * 20)), "rejected", "ends early"
     yield "png_named.jpg", png, "ok", ""
@@ -195,10 +222,12 @@ def _other_cases() -> Iterator[tuple[str, bytes, str, str]]:
     yield "animated.gif", encoded(rgb, "GIF", **_frames("RGB")), "ok", ""
     gif = encoded(rgb, "GIF")
     yield "cut.gif", gif[: len(gif) // 2], "rejected", ""
+    yield "cut_last_1.gif", gif[:-1], "ok", ""
+    yield "cut_last_3.gif", gif[:-3], "rejected", "ends early"
     yield "animated.webp", encoded(rgb, "WEBP", **_frames("RGB")), "ok", ""
     webp = encoded(rgba, "WEBP", lossless=True)
     yield "rgba.webp", webp, "ok", ""
-    yield "cut.webp", webp[:-40], "rejected", ""
+    yield "cut.webp", webp[:-40], "rejected", "ends early"
     yield "rgb.bmp", encoded(rgb, "BMP"), "ok", ""
     yield "cut.bmp", encoded(rgb, "BMP")[:-40], "rejected", "ends early"
     yield "rgb.ppm", encoded(rgb, "PPM"), "ok", ""
@@ -206,6 +235,8 @@ def _other_cases() -> Iterator[tuple[str, bytes, str, str]]:
 
     yield "lzw.tif", encoded(rgb, "TIFF", compression="tiff_lzw"), "ok", ""
     yield "cut.tif", encoded(rgb, "TIFF")[:-2000], "rejected", ""
+    for kind in ("tiff_adobe_deflate", "tiff_lzw", "jpeg", "group4"):
+        yield f"damaged_{kind}.tif", damaged_tiff(kind), "rejected", "TIFF"
     yield "grey_16_bits.tif", encoded(grey16, "TIFF"), "ok", ""
     yield "float.tif", encoded(floats, "TIFF"), "ok", ""
     holes = np.array(floats)

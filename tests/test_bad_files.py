@@ -9,8 +9,9 @@ import pytest
 
 from bad_files import Case, make_battery
 from regraft.errors import DecodeError
-from regraft.images.decode import Decoded, decode, read_file
+from regraft.images.decode import Decoded, decode
 from regraft.images.geometry import Preprocess
+from regraft.images.reading import read_file
 
 
 @pytest.fixture(scope="module")

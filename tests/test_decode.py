@@ -18,21 +18,29 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from bad_files import (
+    ARITHMETIC,
+    ARITHMETIC_PROGRESSIVE,
     SIXTEEN_BIT_RGB,
     SUBSAMPLING_410,
     YCCK,
+    damaged_tiff,
     encoded,
     gradient,
+    made_png,
     photograph,
     strange_scan_header,
     with_orientation,
 )
 from regraft.errors import DecodeError
 from regraft.images import decode as decode_module
-from regraft.images.decode import MAX_BYTES, Decoded, decode, read_file
+from regraft.images.decode import Decoded, decode, decode_opened
+from regraft.images.end_marks import NO_END_MARK
 from regraft.images.facts import facts_of, rejected_facts
 from regraft.images.jpeg_header import read_jpeg_header
+from regraft.images.jpeg_mends import BYTES_AT_THE_END, BYTES_IN_THE_HEADER
 from regraft.images.pictures import content_of
+from regraft.images.reading import MAX_BYTES, read_file
+from regraft.machine import libtiff_words
 
 RGB = Image.fromarray(gradient())
 PHOTO = photograph()
@@ -205,25 +213,71 @@ def test_jpeg_pixels_are_pillow_s() -> None:
     assert np.abs(decode(PHOTO).pixels - theirs).max() <= 1
 
 
-def test_a_missing_end_mark_is_refused_and_bytes_after_it_are_not_read() -> None:
-    with pytest.raises(DecodeError, match="ends early"):
-        decode(PHOTO[:-2])
-    assert np.array_equal(decode(PHOTO + bytes(99)).pixels, decode(PHOTO).pixels)
+@pytest.mark.parametrize(
+    "data", [PHOTO, photograph(progressive=True), photograph(restart_marker_blocks=3), YCCK]
+)
+def test_faults_that_cost_no_pixel_are_read_over_and_told(data: bytes) -> None:
+    whole, body = decode(data), data[:-2]
+    assert whole.note == ""
+    for spoilt, note in (
+        (body, NO_END_MARK),
+        (data[:-1], NO_END_MARK),
+        (body + bytes(61) + data[-2:], BYTES_AT_THE_END),
+        (body + b"\xff\x00" * 20 + b"words\xff" + data[-2:], BYTES_AT_THE_END),
+        (body + np.random.default_rng(0).bytes(3000).replace(b"\xff", b"") + data[-2:],
+         BYTES_AT_THE_END),
+        (body + bytes(61), NO_END_MARK),
+        (body + b"words" * 9, f"{NO_END_MARK} and {BYTES_AT_THE_END}"),
+        (data[:2] + b"\xff" + data[2:], ""),  # a filling byte is no fault
+    ):  # fmt: skip
+        found = decode(spoilt)
+        assert found.note == note
+        assert np.array_equal(found.pixels, whole.pixels)
+
+
+def test_bytes_in_the_header_are_passed_over() -> None:
+    found = decode(PHOTO[:20] + bytes(5) + PHOTO[20:])
+    assert found.note == BYTES_IN_THE_HEADER
+    assert np.array_equal(found.pixels, decode(PHOTO).pixels)
+
+
+def test_bytes_after_the_end_mark_are_not_read() -> None:
+    found = decode(PHOTO + bytes(99))
+    assert (found.note, found.pixels.tobytes()) == ("", decode(PHOTO).pixels.tobytes())
 
 
 @pytest.mark.parametrize(
     "data", [PHOTO, photograph(progressive=True)], ids=["plain", "progressive"]
 )
-def test_a_jpeg_cut_anywhere_is_refused(data: bytes) -> None:
-    cuts = [*range(3, len(data), 97), *range(len(data) - 200, len(data))]
+def test_a_jpeg_cut_anywhere_in_its_pixels_is_refused(data: bytes) -> None:
+    cuts = [*range(3, len(data), 97), *range(len(data) - 200, len(data) - 2)]
     for n_bytes in cuts:
+        for end in (b"", bytes(70)):
+            with pytest.raises(DecodeError):
+                decode(data[:n_bytes] + end, min_side_px=8)
+
+
+@pytest.mark.parametrize("data", [ARITHMETIC, ARITHMETIC_PROGRESSIVE])
+def test_arithmetic_coding_cannot_tell_lost_rows_so_its_end_mark_must_be_there(data: bytes) -> None:
+    for n_bytes in range(1, len(data)):
         with pytest.raises(DecodeError):
-            decode(data[:n_bytes], min_side_px=8)
+            decode(data[:-n_bytes])
 
 
-def test_bytes_left_over_before_the_end_mark_are_a_sign_of_damage() -> None:
+def test_a_progressive_jpeg_without_end_mark_must_have_all_its_scans() -> None:
+    data = photograph(progressive=True)
+    starts = [at for at in range(len(data)) if data.startswith(b"\xff\xda", at)]
+    assert len(starts) > 4
+    for start in starts:
+        with pytest.raises(DecodeError, match="ends early"):
+            decode(data[:start])
+    assert decode(data[:-2]).note == NO_END_MARK
+
+
+def test_zeros_within_the_rows_are_a_loss_though_all_rows_decode() -> None:
+    middle = len(PHOTO) * 2 // 3
     with pytest.raises(DecodeError, match=r"damaged JPEG.*extraneous"):
-        decode(PHOTO[:-2] + bytes(40) + PHOTO[-2:])
+        decode(PHOTO[:middle] + bytes(300) + PHOTO[middle + 300 :])
 
 
 def test_harmless_faults_of_some_writers_are_read_over() -> None:
@@ -244,6 +298,84 @@ def test_header_of_cut_or_odd_jpegs_is_read_without_error() -> None:
     for n_bytes in range(len(PHOTO)):
         read_jpeg_header(PHOTO[:n_bytes])
     assert read_jpeg_header(PHOTO).width == 96
+
+
+# ---- end marks of other formats -------------------------------------------------------------
+
+
+def test_a_png_without_its_end_mark_is_read_if_all_rows_are_there() -> None:
+    late = PNG[:-12] + struct.pack(">I", 99) + b"tEXtComment\0cut"
+    for data in (PNG[:-1], PNG[:-8], PNG[:-12], late):
+        found = decode(data)
+        assert (found.note, found.pixels.tobytes()) == (NO_END_MARK, decode(PNG).pixels.tobytes())
+    exif = PNG[:-12] + struct.pack(">I", 99) + b"eXIfMM"
+    for data in (PNG[:-13], PNG[:40], exif, made_png(48, 32, bytes(145 * 20))[:-12]):
+        with pytest.raises(DecodeError, match="ends early"):
+            decode(data)
+
+
+def test_a_gif_without_its_end_mark_is_read_with_a_note() -> None:
+    whole, frames = encoded(RGB, "GIF"), [RGB.rotate(20)]
+    several = encoded(RGB, "GIF", save_all=True, append_images=frames)
+    assert decode(whole).note == decode(whole + b"more").note == decode(several).note == ""
+    assert decode(whole[:-1]).note == decode(several[:-20]).note == NO_END_MARK
+    assert np.array_equal(decode(whole[:-1]).pixels, decode(whole).pixels)
+
+
+def test_a_webp_may_lack_the_byte_that_fills_its_last_chunk() -> None:
+    sizes = (encoded(RGB.resize((side, side)), "WEBP", lossless=True) for side in range(3, 60))
+    odd = next(data for data in sizes if int.from_bytes(data[16:20], "little") % 2)
+    assert np.array_equal(decode(odd[:-1]).pixels, decode(odd).pixels)
+    assert decode(odd[:-1]).note == NO_END_MARK
+    with pytest.raises(DecodeError, match=r"ends early \(WebP: .* bytes\)"):
+        decode(odd[:-2])
+
+
+def test_what_fills_the_last_row_of_a_bmp_is_no_pixel() -> None:
+    data = encoded(Image.fromarray(gradient(45, 32)), "BMP")  # 135 bytes and one more a row
+    assert np.array_equal(decode(data[:-1]).pixels, decode(data).pixels)
+    with pytest.raises(DecodeError, match="ends early"):
+        decode(data[:-2])
+
+
+# ---- what libtiff says ----------------------------------------------------------------------
+
+DEFLATED = damaged_tiff("tiff_adobe_deflate")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("tiff_adobe_deflate", "Decoding error at scanline 109"),
+        ("tiff_lzw", "Using code not yet in table"),
+        ("jpeg", "Unsupported marker type"),  # Pillow hands out what was decoded before it
+        ("group4", "Bad code word at line 100"),
+    ],
+)
+def test_what_libtiff_says_is_the_reason_and_not_printed(
+    kind: str, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for read in (decode, lambda data: decode_opened(Image.open(io.BytesIO(data)))):
+        with pytest.raises(DecodeError, match=rf"TIFF.*\({words}"):
+            read(damaged_tiff(kind))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_others_decode_meanwhile_and_afterwards_is_printed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def theirs() -> None:
+        with contextlib.suppress(OSError):
+            Image.open(io.BytesIO(DEFLATED)).load()
+
+    with libtiff_words.heard() as said:
+        thread = threading.Thread(target=theirs)
+        thread.start()
+        thread.join()
+    assert said == []
+    assert capfd.readouterr().err.count("Decoding error") == 1
+    theirs()
+    assert capfd.readouterr().err.count("Decoding error") == 1
 
 
 # ---- limits and global state ----------------------------------------------------------------

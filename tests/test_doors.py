@@ -7,6 +7,7 @@ tolerance is half a unit of the last one on top.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -17,13 +18,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from bad_files import YCCK, encoded, gradient, with_orientation
 from conftest import ONE_ANSWER, PROBABILITY
 from regraft.data.table import ImageTable
+from regraft.errors import DecodeError
 from regraft.estimator import ImageClassifier
 from regraft.features import extract
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
+from regraft.images.geometry import Preprocess
 from regraft.model import load, predicting, scoring
 from regraft.probe.probe import HEADS
 from regraft.record.configuration import RunConfig
@@ -195,14 +200,91 @@ def test_a_picture_twice_and_under_another_name_has_one_answer(warm: House, tmp_
 
 
 def test_pictures_in_memory_have_the_answer_of_their_file(warm: House, tmp_path: Path) -> None:
-    from PIL import Image
-
     path = tmp_path / "lossless.png"
     Image.open(warm.val[0]).convert("RGB").save(path)
     classifier = ImageClassifier.load(warm.model(FEW[0]))
     array = np.asarray(Image.open(path))
     found = classifier.predict_proba([str(path), path, Image.open(path), array, array / 255])
     np.testing.assert_allclose(found, np.tile(found[:1], (5, 1)), atol=1e-7)
+
+
+def as_jpeg(picture: Any, **options: Any) -> bytes:
+    return encoded(picture, "JPEG", quality=90, **options)
+
+
+def kinds() -> dict[str, bytes]:
+    """Files of every kind whose pictures once depended on who opened them."""
+    rgb = Image.fromarray(gradient(120, 90))
+    deep = np.linspace(0, 65535, 96 * 80).astype(np.uint16).reshape(80, 96)
+    return {
+        "I;16 PNG": encoded(Image.fromarray(deep), "PNG"),
+        "I;16 TIFF": encoded(Image.fromarray(deep), "TIFF"),
+        "I;16B TIFF": encoded(Image.fromarray(deep.astype(">u2")), "TIFF"),
+        "I PPM": encoded(Image.fromarray(deep), "PPM"),
+        "I TIFF": encoded(Image.fromarray(deep.astype(np.int32) * 3), "TIFF"),
+        "F TIFF": encoded(Image.fromarray((deep / 65535).astype(np.float32)), "TIFF"),
+        "CMYK JPEG": as_jpeg(rgb.convert("CMYK")),
+        "YCCK JPEG": YCCK,
+        "CMYK TIFF": encoded(rgb.convert("CMYK"), "TIFF"),
+        "LA PNG": encoded(rgb.convert("LA"), "PNG"),
+        "P GIF": encoded(rgb.quantize(16), "GIF"),
+        "WebP": encoded(rgb, "WEBP", quality=80),
+        "turned": with_orientation(6),
+        "large JPEG": as_jpeg(smooth(1600, 1200)),
+    }
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    """Light and dark of every size, as in a photograph: each octave twice as fine, half as strong.
+
+    Fine grain on top, as of a sensor.
+    """
+    random, values = np.random.default_rng(0), np.zeros((height, width, 3))
+    for octave in range(8):
+        side = 2 ** (octave + 2)
+        noise = random.integers(0, 256, (side, side, 3), np.uint8)
+        layer = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+        values += (np.asarray(layer, float) - 128) / 1.6**octave
+    values += random.normal(0, 4, values.shape)
+    return Image.fromarray(np.clip(128 + values * 0.8, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_picture_opened_in_pil_answers_as_its_file(
+    warm: House, kind: str, tmp_path: Path
+) -> None:
+    data = kinds()[kind]
+    (tmp_path / "picture").write_bytes(data)
+    read, asked = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(data))
+    read.load()
+    same = [tmp_path / "picture", data, io.BytesIO(data), asked, Image.open(tmp_path / "picture")]
+    if kind != "large JPEG":
+        same += [read]
+    if kind.startswith("I;16"):
+        same += [read.copy(), read.convert("I"), np.asarray(read)]
+    found = load(warm.model(FEW[0])).predict_proba(same)
+    np.testing.assert_allclose(found, np.tile(found[:1], (len(same), 1)), atol=1e-7)
+    assert asked.tile, "it is left as it was"
+
+
+def test_scaled_decoding_moves_the_input_by_less_than_one_grey_level() -> None:
+    preprocess = Preprocess(input_px=(224, 224), resize_px=256, interpolation="bilinear")
+    for width, height in ((1200, 800), (1600, 1200), (4000, 3000)):
+        data = as_jpeg(smooth(width, height))
+        whole = np.asarray(Image.open(io.BytesIO(data)))
+        assert pictures.content_of(data).decode(min_side_px=384).scale > 1
+        by_file, by_array = pictures.plain(data, preprocess), pictures.plain(whole, preprocess)
+        moved = np.abs(by_file.astype(float) - by_array)
+        assert 0 < moved.mean() < 1
+
+
+def test_a_picture_that_cannot_be_read_is_refused_alike(tmp_path: Path) -> None:
+    cut = as_jpeg(smooth(200, 150))[:-2000]
+    closed = Image.open(io.BytesIO(as_jpeg(smooth(200, 150))))
+    closed.fp.close()
+    for picture in (cut, io.BytesIO(cut), Image.open(io.BytesIO(cut)), closed):
+        with pytest.raises(DecodeError):
+            pictures.decoded(picture)
 
 
 @pytest.mark.parametrize("way", [("probe", "ridge", ("final",)), ("probe", "logistic", ("final",))])

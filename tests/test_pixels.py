@@ -20,7 +20,8 @@ from regraft.errors import DecodeError
 from regraft.features import pixels as pixel_cache
 from regraft.features import upkeep
 from regraft.features.pixels import Pixels, decoded, list_kept, shrunk
-from regraft.images.decode import decode, read_file
+from regraft.images.decode import decode
+from regraft.images.reading import read_file
 from regraft.machine import cache as caches
 
 SIDE = 40

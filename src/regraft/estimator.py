@@ -30,6 +30,7 @@ from regraft.probe.answers import Answers, unreadable
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
 from regraft.workflows import fitting
+from regraft.workflows.preparation import white_for
 
 # One picture, or many: see `Classifier.predict_proba`.
 Images = Picture | Iterable[Picture]
@@ -54,6 +55,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Stages whose features are used; measured and chosen if not given.
     head : {'ridge', 'logistic', 'svm', 'ncm', 'knn'}
     class_weight : {'balanced'}, optional
+    scale : str
+        Which value is white in pictures of more than 8 bits: 'file' (as each file says), '8bit',
+        '10bit', '12bit', '14bit', '16bit', a number such as '3000', or 'auto-per-set', which holds
+        all values that `fit` is given.
     split_point : str, optional
         For 'partial': the first module that learns, such as 'blocks.5'; else chosen.
     epochs : int, optional
@@ -99,6 +104,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         taps: list[str] | None = None,
         head: str = "ridge",
         class_weight: str | None = None,
+        scale: str = "file",
         split_point: str | None = None,
         epochs: int | None = None,
         training: dict[str, Any] | None = None,
@@ -112,6 +118,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.taps = taps
         self.head = head
         self.class_weight = class_weight
+        self.scale = scale
         self.split_point = split_point
         self.epochs = epochs
         self.training = training
@@ -160,7 +167,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         kept = LabelType.of(names)
         built = engines.locate(
-            config.source,
+            replace(config.source, white=white_for(self.scale, table.paths)),
             sample=pictures.sample(table.paths),
             device=self.device,
             offline=self.offline,
@@ -197,6 +204,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             taps=[self.taps] if isinstance(self.taps, str) else self.taps,
             head=self.head,
             class_weight=self.class_weight,
+            scale=self.scale,
             seed=int(seed),
             device=self.device,
             training=self._training(),

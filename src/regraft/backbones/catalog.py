@@ -84,6 +84,9 @@ class Source:
         As far as they are known before loading.
     changed : mapping
         What is changed of timm's config: ``input_size``, ``mean``, ``std``.
+    white : int
+        Value that is white in the pictures of more than 8 bits that it is shown; 0: as each file
+        says. No engine depends on it.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Source:
     licence: str = "unknown"
     origin: str = ""
     changed: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    white: int = 0
 
     @property
     def variant(self) -> str:

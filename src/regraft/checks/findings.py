@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from regraft.checks.copy_problems import COPY_CHECKS
 from regraft.checks.duplicates import Duplicates
+from regraft.checks.file_problems import FILE_CHECKS
 from regraft.checks.finding import Finding, in_order
 from regraft.checks.picture_problems import PICTURE_CHECKS, PictureCase
 from regraft.checks.table_problems import TABLE_CHECKS, TableCase
@@ -81,5 +82,6 @@ def find_problems(
     found = find_table_problems(table)
     if len(table):
         case = PictureCase(table, facts, duplicates, final)
-        found += [finding for check in (*COPY_CHECKS, *PICTURE_CHECKS) for finding in check(case)]
+        checks = (*COPY_CHECKS, *FILE_CHECKS, *PICTURE_CHECKS)
+        found += [finding for check in checks for finding in check(case)]
     return in_order(found)

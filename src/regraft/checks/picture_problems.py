@@ -26,6 +26,7 @@ TINY_PX, HUGE_MPX, LONG_ASPECT = 32, 50, 4
 BLANK_CONTRAST, DARK, BRIGHT = 2.0, 16, 245  # grey levels of 255
 FLAT_SHARE, FLAT_IS_USUAL = 0.6, 0.05  # of a thumbnail in one tone; of the images that are so
 ALMOST_ALL, ALMOST_NONE, MIN_CLASS = 0.9, 0.1, 5  # of a class, of the others; images of it
+LITTLE_RANGE = 1 / 4  # of what 16 bits can hold
 SEPARATED = 0.95  # probability that an image of the class is larger than one of another
 
 CHUNK_ROWS = 8192  # thumbnails that are counted at once
@@ -65,9 +66,17 @@ class PictureCase(TableCase):
         return np.concatenate(parts)
 
     @cached_property
+    def uses_little(self) -> Mask:
+        """Images of 16 bits, if none of them all uses more than a part of the range, (N,)."""
+        peak, white = self.column("peak"), self.column("white")
+        rows = white > 255
+        is_little = rows.any() and (peak[rows] <= LITTLE_RANGE * white[rows]).all()
+        return rows & bool(is_little)
+
+    @cached_property
     def is_blank(self) -> Mask:
         """Images of a single tone, (N,)."""
-        return np.asarray(self.column("contrast") < BLANK_CONTRAST)
+        return (self.column("contrast") < BLANK_CONTRAST) & ~self.uses_little
 
     @cached_property
     def is_placeholder(self) -> Mask:
@@ -277,7 +286,7 @@ dark = _where(
     "almost black",
     "little can be seen in it",
     "look at it; remove it if empty",
-    lambda case: np.asarray((case.column("brightness") < DARK) & ~case.is_blank),
+    lambda case: (case.column("brightness") < DARK) & ~(case.is_blank | case.uses_little),
 )
 bright = _where(
     "bright",

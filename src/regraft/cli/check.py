@@ -13,6 +13,7 @@ from regraft.record import configuration
 @click.option("--quick", is_flag=True, help="Look at names and labels only; read no pixels.")
 @options.backbone
 @options.columns
+@options.scale
 @options.seed
 @options.output
 def command(

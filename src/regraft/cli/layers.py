@@ -12,6 +12,7 @@ from regraft.record import configuration
 @click.argument("data")
 @options.backbone
 @options.columns
+@options.scale
 @click.option("--out", metavar="FILE", help="Write the picture there (PNG, SVG or PDF).")
 @options.seed
 @options.output

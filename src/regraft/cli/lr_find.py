@@ -29,6 +29,7 @@ ROWS = 12
 @options.backbone
 @options.head
 @options.columns
+@options.scale
 @options.test_fraction
 @options.seed
 @click.option("--out", metavar="FILE", help="Write the picture there (PNG, SVG or PDF).")

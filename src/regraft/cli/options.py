@@ -77,6 +77,16 @@ columns = _together(
     ),
 )
 
+scale = click.option(
+    "--scale",
+    default="file",
+    show_default=True,
+    metavar="RULE",
+    help="Which value is white in pictures of more than 8 bits: as each file says (file), 8bit, "
+    "10bit, 12bit, 14bit, 16bit, a number, or auto-per-set, which holds all values of the set. "
+    "The model keeps it.",
+)
+
 head = _together(
     click.option(
         "--taps",

@@ -34,6 +34,7 @@ from regraft.record import configuration
 )
 @options.backbone
 @options.columns
+@options.scale
 @options.seed
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(

@@ -36,6 +36,7 @@ NOT_SETTINGS = frozenset(
 @options.backbone
 @options.head
 @options.columns
+@options.scale
 @options.test_fraction
 @options.seed
 @click.option("--run", "name", metavar="NAME", help="Name of the run's folder.")

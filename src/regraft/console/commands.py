@@ -7,6 +7,7 @@ import shlex
 from rich.console import Console
 from rich.markup import escape
 
+from regraft.images.scale import AS_STORED
 from regraft.record.configuration import RunConfig
 from regraft.wording import printable
 
@@ -46,5 +47,6 @@ def _repeated(config: RunConfig | None) -> str:
         "--label-column": config.label_column,
         "--split-column": config.split_column,
         "--group-column": config.group_column,
+        "--scale": None if config.scale == AS_STORED else config.scale,
     }
     return "".join(f" {name} {quoted(value)}" for name, value in options.items() if value)

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +113,8 @@ def locate(
         raise BackboneError(
             "the engine folder is damaged", place=str(folder), cure="regraft cache clear --engines"
         )
-    return BuiltEngine(folder, info, source, device)
+    preprocess = replace(info.preprocess, white=source.white)
+    return BuiltEngine(folder, replace(info, preprocess=preprocess), source, device)
 
 
 def find_built(source: catalog.Source, device: str = "cpu") -> Path | None:

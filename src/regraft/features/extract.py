@@ -29,7 +29,8 @@ from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
 from regraft.images.facts import FileFacts, facts_of, rejected_facts
 from regraft.images.facts_table import FactsTable
-from regraft.images.pictures import InMemory, content_of
+from regraft.images.pictures import InMemory, content_of, decoded_for
+from regraft.images.scale import rules_for
 from regraft.listener import SILENT, Listener
 from regraft.machine import arrays
 from regraft.machine.processor import available_cores
@@ -196,7 +197,7 @@ def through_store(
     say: Callable[[str], None] = lambda note: None,
 ) -> Extraction:
     """`run` with the user's store, opened for it; `say` hears what was wrong with the store."""
-    with Store.open(decoder=DECODER_VERSION) as store:
+    with Store.open(decoder=rules_for(built.info.preprocess.white)) as store:
         progress = functools.partial(listener.progress, "images")
         extraction = run(table, built, store, progress=progress)
     for note in store.notes:
@@ -359,8 +360,8 @@ class _Pass:
         if stored is not None:
             return stored
         try:
-            decoded = content.decode(min_side_px=self.preprocess.decode_min_side_px)
-            facts = facts_of(content, decoded)
+            decoded = decoded_for(content, self.preprocess)
+            facts = facts_of(content, decoded, white=self.preprocess.white)
         except DecodeError as error:
             return _Done(row, rejected_facts(content.n_bytes, digest, error), stat)
         pixels: Any = self.preprocess(decoded.pixels)

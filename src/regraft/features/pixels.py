@@ -28,7 +28,7 @@ from regraft.errors import DecodeError
 from regraft.images import DECODER_VERSION
 from regraft.images.geometry import Preprocess
 from regraft.images.modes import Pixels as Picture
-from regraft.images.pictures import Content, content_of
+from regraft.images.pictures import Content, content_of, decoded_for
 from regraft.machine import atomic, cache
 from regraft.machine.processor import available_cores
 
@@ -113,6 +113,7 @@ def decoded(
     *,
     min_side_px: int,
     budget_bytes: int,
+    white: int = 0,
     n_threads: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Pixels:
@@ -130,6 +131,8 @@ def decoded(
     budget_bytes : int
         What all sets in the cache may take together. A set that is larger by itself is not kept:
         its pictures are decoded whenever they are asked for, and ``note`` says so.
+    white : int
+        As in :func:`regraft.images.decode.decode`.
     n_threads : int, optional
         Default: one per core.
     progress : callable(done, total), optional
@@ -150,7 +153,7 @@ def decoded(
         )
         pixels[0].shape
     """
-    sources = _Sources(table_paths, digests, min_side_px)
+    sources = _Sources(table_paths, digests, min_side_px, white)
     path = cache.folder_of("pixels") / f"{sources.key}.pixels"
     if (data := _opened(path, len(sources))) is not None:
         return Pixels(sources, data=data, path=path, from_cache=True)
@@ -174,7 +177,7 @@ def list_kept() -> list[tuple[Path, int]]:
     return cache.files_kept("pixels", ".pixels")
 
 
-def picture_of(content: Content, min_side_px: int) -> Picture:
+def picture_of(content: Content, min_side_px: int, white: int = 0) -> Picture:
     """A picture as views are taken from it, shrunk as `decoded` does.
 
     Raises
@@ -183,8 +186,8 @@ def picture_of(content: Content, min_side_px: int) -> Picture:
         The content cannot be read whole.
     """
     # Scaled decoding leaves more than the resize needs, as for the network's input.
-    plan = Preprocess((min_side_px, min_side_px), min_side_px, "bilinear")
-    return shrunk(content.decode(min_side_px=plan.decode_min_side_px).pixels, min_side_px)
+    plan = Preprocess((min_side_px, min_side_px), min_side_px, "bilinear", white=white)
+    return shrunk(decoded_for(content, plan).pixels, min_side_px)
 
 
 def shrunk(pixels: Picture, min_side_px: int) -> Picture:
@@ -211,10 +214,12 @@ def shrunk(pixels: Picture, min_side_px: int) -> Picture:
 class _Sources:
     """The images behind a set: each content once, in the order of the digests."""
 
-    def __init__(self, paths: Sequence[str], digests: Sequence[bytes], min_side_px: int) -> None:
+    def __init__(
+        self, paths: Sequence[str], digests: Sequence[bytes], min_side_px: int, white: int = 0
+    ) -> None:
         if len(paths) != len(digests) or min_side_px < 1:
             raise ValueError(f"{len(paths)} paths, {len(digests)} digests, {min_side_px} px")
-        self.min_side_px = min_side_px
+        self.min_side_px, self.white = min_side_px, white
         path_of = dict(zip(reversed(digests), reversed(paths), strict=True))  # the first one wins
         self.digests = sorted(path_of)
         self.paths = [path_of[digest] for digest in self.digests]
@@ -227,7 +232,7 @@ class _Sources:
     @property
     def key(self) -> str:
         """Name of the set."""
-        recipe = f"{LAYOUT}|{DECODER_VERSION}|{self.min_side_px}|".encode()
+        recipe = f"{LAYOUT}|{DECODER_VERSION}|{self.min_side_px}|{self.white}|".encode()
         return hashlib.sha256(recipe + b"".join(self.digests)).hexdigest()[:32]
 
     def picture(self, entry: int) -> Picture:
@@ -237,7 +242,7 @@ class _Sources:
             content = content_of(path)
             if content.digest != self.digests[entry]:
                 raise DecodeError("the file changed since it was first read", cure="run again")
-            return picture_of(content, self.min_side_px)
+            return picture_of(content, self.min_side_px, self.white)
         except DecodeError as error:
             raise DecodeError(error.rule, place=str(path), cure=error.cure) from error
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from regraft.data.table import ImageTable
 from regraft.errors import UsageError
 from regraft.features import engine, engines, extract, pixels
-from regraft.features.store import Store
+from regraft.features.store import Store, StoredRecipe
 from regraft.images import DECODER_VERSION
 from regraft.machine import cache
 
@@ -77,14 +78,16 @@ def verify(n: int, *, seed: int = 0) -> Verified:
     """Check every row's checksum, and compute `n` stored features again."""
     if n < 0:
         raise UsageError(f"--sample must be 0 or more, got {n}")
-    by_recipe = {
-        extract.recipe_for(info).digest: engines.BuiltEngine(folder, info, _no_source(info))
-        for folder, info in engines.list_built()
-    }
     with Store.open(decoder=DECODER_VERSION) as store:
         problems = store.integrity_check()
         samples = store.sample(n, seed)
-        n_stored = sum(stored.n_rows for stored in store.recipes())
+        recipes = store.recipes()
+        n_stored = sum(stored.n_rows for stored in recipes)
+    by_recipe = {
+        extract.recipe_for(shown).digest: engines.BuiltEngine(folder, shown, _no_source(shown))
+        for folder, info in engines.list_built()
+        for shown in _with_each_white(info, recipes)
+    }
     compared, gone, worst = 0, 0, 0.0
     for built, group in _grouped(samples, by_recipe):
         if built is None:
@@ -103,6 +106,16 @@ def verify(n: int, *, seed: int = 0) -> Verified:
                     f"{sample.paths[0]}: stored and fresh features differ by {difference:.2g}"
                 )
     return Verified(problems, compared, gone, worst, n_stored)
+
+
+def _with_each_white(
+    info: engine.EngineInfo, recipes: list[StoredRecipe]
+) -> Iterator[engine.EngineInfo]:
+    """An engine for pictures of every scale by which features are stored."""
+    preprocesses = [stored.recipe.get("preprocess") for stored in recipes if stored.recipe]
+    whites = {known.get("white", 0) for known in preprocesses if isinstance(known, dict)}
+    for white in {0, *whites}:
+        yield replace(info, preprocess=replace(info.preprocess, white=white))
 
 
 def _grouped(samples: list[Any], by_recipe: dict[str, engines.BuiltEngine]) -> list[Any]:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import importlib
 import io
 import math
-import os
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -24,9 +22,12 @@ import simplejpeg
 from PIL import Image, ImageFile
 
 from regraft.errors import DecodeError
+from regraft.images.deep_colour import exchange_bytes, is_deep_colour, of_halves
+from regraft.images.end_marks import NO_END_MARK, has_gif_trailer, whole_webp
 from regraft.images.jpeg_header import JpegHeader, read_jpeg_header
-from regraft.images.modes import Pixels, to_rgb
-from regraft.images.png_chunks import refuse_partial_png
+from regraft.images.jpeg_mends import MOST_FAULTS, without_fault
+from regraft.images.modes import Pixels, Rgb, to_rgb
+from regraft.images.png_chunks import checked_png
 from regraft.images.signatures import (
     CONVERT,
     DAMAGED,
@@ -34,10 +35,9 @@ from regraft.images.signatures import (
     image_format,
     refuse_foreign,
 )
-from regraft.machine import quiet
+from regraft.machine import libtiff_words, quiet
 from regraft.machine.held import Held
 
-MAX_BYTES = 2**30  # of a file: it is held whole in memory
 MAX_PIXELS = 2**27  # 134 Mpx held at once: about 10 bytes each, 1.3 GB (20 for WebP)
 MAX_JPEG_PIXELS = 2**29  # of a sequential JPEG that is scaled down while it is decoded
 LARGE_PIXELS = 2**24  # pictures above this are decoded one at a time, whatever the threads
@@ -64,6 +64,10 @@ class Decoded:
         Frames or pages in the file; ``pixels`` is the first.
     scale : {1, 2, 4, 8}
         By which ``pixels`` are smaller than the picture.
+    note : str
+        What is wrong with the file although every pixel is there; empty if nothing is.
+    peak, white : float
+        Of a picture with more than 8 bits, as :class:`regraft.images.modes.Rgb` has them.
     """
 
     pixels: Pixels
@@ -74,9 +78,12 @@ class Decoded:
     orientation: int
     n_frames: int
     scale: int = 1
+    note: str = ""
+    peak: float = 0.0
+    white: float = 0.0
 
 
-def decode(data: bytes, *, min_side_px: int = 0) -> Decoded:
+def decode(data: bytes, *, min_side_px: int = 0, white: int = 0) -> Decoded:
     """The first picture of an image file, whole, upright, as 8-bit RGB.
 
     Safe to call from several threads at once. The answer does not depend on Pillow's
@@ -89,6 +96,8 @@ def decode(data: bytes, *, min_side_px: int = 0) -> Decoded:
     min_side_px : int, default 0
         A JPEG may be scaled by 1/2, 1/4 or 1/8 while it is decoded as long as its shorter side
         keeps at least this many pixels. 0 means full size. Other formats keep their size.
+    white : int, default 0
+        The value that becomes white in a picture of more than 8 bits; 0: as the file says.
 
     Returns
     -------
@@ -113,17 +122,25 @@ def decode(data: bytes, *, min_side_px: int = 0) -> Decoded:
     """
     refuse_foreign(data)
     name = image_format(data)
-    try:
-        return _decode_jpeg(data, min_side_px) if name == "JPEG" else _decode_other(data, name)
-    except DecodeError:
-        raise
-    except MemoryError as error:
-        raise DecodeError("not enough memory to decode it", cure="make it smaller") from error
-    except Exception as error:  # what a reader raises on damaged bytes has no common base
-        raise _refusal(name, str(error) or type(error).__name__) from error
+    with _refusing(name):
+        if name == "JPEG":
+            return _decode_jpeg(data, min_side_px)
+        return _decode_other(data, name, white)
 
 
-def decode_opened(image: Image.Image) -> Decoded:
+def load_opened(image: Image.Image) -> None:
+    """Read the pixels of a picture that was opened with Pillow, if it has none yet.
+
+    Raises
+    ------
+    DecodeError
+        Its file is cut off, damaged or closed.
+    """
+    with _refusing(image.format or "picture"), _strict_pillow():
+        image.load()
+
+
+def decode_opened(image: Image.Image, *, white: int = 0) -> Decoded:
     """A picture that was opened, or made, with Pillow: whole, upright, as 8-bit RGB.
 
     It follows the rules of files, but for one: a JPEG is not scaled while it is decoded.
@@ -142,48 +159,13 @@ def decode_opened(image: Image.Image) -> Decoded:
     _refuse_size(width, height, width * height, MAX_PIXELS)
     if not width * height:
         raise DecodeError(f"the picture has no pixels: {width} x {height}")
-    try:
-        with _strict_pillow(), _turn(width * height):
-            mode, orientation = image.mode, _orientation(image)
-            image.load()
-            picture = _upright(to_rgb(image, name), _orientation(image))
-            pixels = np.asarray(picture)
-    except DecodeError:
-        raise
-    except MemoryError as error:
-        raise DecodeError("not enough memory to decode it", cure="make it smaller") from error
-    except Exception as error:  # what a reader raises on damaged bytes has no common base
-        raise _refusal(name or "picture", str(error) or type(error).__name__) from error
-    return Decoded(
-        pixels, name, mode, picture.width, picture.height, orientation,
-        int(getattr(image, "n_frames", 1)),
-    )  # fmt: skip
-
-
-def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Content of a regular file; never waits on a pipe or a device.
-
-    Raises
-    ------
-    DecodeError
-        If the path is not a readable regular file of at most 1 GiB (``MAX_BYTES``).
-
-    Examples
-    --------
-    >>> read_file("/dev/zero")
-    Traceback (most recent call last):
-        ...
-    regraft.errors.DecodeError: not a regular file: a device
-      cure:  leave it out
-    """
-    try:
-        _refuse_special(os.stat(path))
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            info = os.fstat(file.fileno())
-            _refuse_special(info)  # it may have been exchanged meanwhile
-            return file.read(info.st_size + 1)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    with _refusing(name or "picture"), _strict_pillow(), _turn(width * height):
+        mode, orientation = image.mode, _orientation(image)
+        image.load()
+        rgb = to_rgb(image, name, white)
+        picture = _upright(rgb.image, _orientation(image))
+        n_frames = int(getattr(image, "n_frames", 1))
+        return _decoded(rgb, picture, name, mode, orientation, n_frames)
 
 
 # ---- JPEG -----------------------------------------------------------------------------------
@@ -198,7 +180,10 @@ def _decode_jpeg(data: bytes, min_side_px: int) -> Decoded:
     _refuse_size(header.width, header.height, n_held, MAX_JPEG_PIXELS)
 
     with _turn(n_held):
-        pixels = _decode_strictly(data, header, scaled)
+        is_cmyk = header.n_components == 4
+        pixels, note = _decode_strictly(data, scaled, is_cmyk=is_cmyk)
+        if is_cmyk:  # inverted, as Adobe writes it, and by Pillow's arithmetic
+            pixels = np.asarray(Image.fromarray(255 - pixels, "CMYK").convert("RGB"))
     if header.orientation != 1:
         pixels = np.asarray(_upright(Image.fromarray(pixels), header.orientation))
     turned = header.orientation >= 5
@@ -211,6 +196,7 @@ def _decode_jpeg(data: bytes, min_side_px: int) -> Decoded:
         orientation=header.orientation,
         n_frames=header.n_pictures,
         scale=scale,
+        note=note,
     )
 
 
@@ -230,36 +216,27 @@ def jpeg_scale(side_px: int, min_side_px: int) -> int:
     return next((n for n in (8, 4, 2) if min_side_px and -(-side_px // n) >= min_side_px), 1)
 
 
-def _decode_strictly(data: bytes, header: JpegHeader, size: tuple[int, int]) -> Pixels:
+def _decode_strictly(data: bytes, size: tuple[int, int], *, is_cmyk: bool) -> tuple[Pixels, str]:
+    """The pixels, and a note where the file has faults that cost none of them."""
     width, height = size
-
-    def attempt(data: bytes) -> Pixels:
-        # strict: libjpeg's warnings (premature end, bytes left over, bad code) are errors.
-        pixels: Pixels = simplejpeg.decode_jpeg(
-            data, "RGB", min_height=height, min_width=width, strict=True
-        )
-        return pixels
-
-    try:
-        return attempt(data)
-    except ValueError as error:
-        if not any(fault in str(error) for fault in _HARMLESS):
-            raise
-        return attempt(_without_harmless_faults(data, header))
-
-
-# Warnings about values that a decoder does not use; some cameras and programs write them.
-_HARMLESS = ("Invalid SOS parameters for sequential JPEG", "unknown JFIF revision")
-
-
-def _without_harmless_faults(data: bytes, header: JpegHeader) -> bytes:
-    mended = bytearray(data)
-    if header.jfif_at >= 0:
-        mended[header.jfif_at] = 1  # major version
-    if not header.is_progressive:
-        spectral = header.scan_at + 1 + 2 * data[header.scan_at]
-        mended[spectral : spectral + 3] = b"\0\x3f\0"  # what a sequential scan must say
-    return bytes(mended)
+    notes: list[str] = []
+    reason: ValueError | None = None
+    while True:
+        try:
+            # strict: libjpeg's warnings (premature end, bytes left over, bad code) are errors.
+            pixels: Pixels = simplejpeg.decode_jpeg(
+                data, "CMYK" if is_cmyk else "RGB", min_height=height, min_width=width, strict=True
+            )
+        except ValueError as error:
+            found = without_fault(data, str(error)) if len(notes) < MOST_FAULTS else None
+            if found is None:
+                raise (reason or error) from None
+            data, note = found
+            notes.append(note)
+            if note == NO_END_MARK:  # what is found from now on is what the cut left
+                reason = error
+        else:
+            return pixels, " and ".join(note for note in dict.fromkeys(notes) if note)
 
 
 # ---- all other formats ----------------------------------------------------------------------
@@ -274,11 +251,8 @@ _READERS = {
 }
 
 
-def _decode_other(data: bytes, name: str) -> Decoded:
-    if name == "PNG":
-        refuse_partial_png(data)
-    if data[:2] in (b"P2", b"P3") and not data[-1:].isspace():  # is the last number whole?
-        raise DecodeError("the file ends early: plain PPM without a last newline", cure=TRUNCATED)
+def _decode_other(data: bytes, name: str, white: int) -> Decoded:
+    data, note = _with_end_mark(data, name)
     with _strict_pillow():
         image = _opened(data, name)
         width, height = image.size
@@ -288,13 +262,46 @@ def _decode_other(data: bytes, name: str) -> Decoded:
         n_frames = int(getattr(image, "n_frames", 1))
 
         with _turn(width * height):
-            last_rows = _last_rows(image)
+            last_rows, is_deep = _last_rows(image), is_deep_colour(image)
             image.load()
             _refuse_missing_rows(data, image, last_rows, name)
             # Pillow's TIFF reader has turned the picture by now, the others have not.
-            picture = _upright(to_rgb(image, name), _orientation(image))
-            pixels = np.asarray(picture)
-    return Decoded(pixels, name, mode, picture.width, picture.height, orientation, n_frames)
+            rgb = _deep(data, image, name, white) if is_deep else to_rgb(image, name, white)
+            picture = _upright(rgb.image, _orientation(image))
+            return _decoded(rgb, picture, name, mode, orientation, n_frames, note)
+
+
+def _decoded(
+    rgb: Rgb, upright: Image.Image, name: str, mode: str, orientation: int, n_frames: int,
+    note: str = "",
+) -> Decoded:  # fmt: skip
+    return Decoded(
+        np.asarray(upright), name, mode, upright.width, upright.height, orientation, n_frames,
+        note=note, peak=rgb.peak, white=rgb.white,
+    )  # fmt: skip
+
+
+def _with_end_mark(data: bytes, name: str) -> tuple[bytes, str]:
+    """The file with its end mark, and a note if it had none; missing rows show later."""
+    if name == "PNG":
+        return checked_png(data)
+    if name == "WEBP":
+        return whole_webp(data)
+    if name == "GIF" and not has_gif_trailer(data):
+        return data, NO_END_MARK
+    if data[:2] in (b"P2", b"P3") and not data[-1:].isspace():  # is the last number whole?
+        raise DecodeError("the file ends early: plain PPM without a last newline", cure=TRUNCATED)
+    return data, ""
+
+
+def _deep(data: bytes, image: Image.Image, name: str, white: int) -> Rgb:
+    """A loaded picture whose colours have 16 bits."""
+    if not white:
+        return of_halves(image, None, 0)
+    again = _opened(data, name)
+    exchange_bytes(again)
+    again.load()
+    return of_halves(image, again, white)
 
 
 def _opened(data: bytes, name: str) -> Any:
@@ -398,7 +405,29 @@ def _strict_pillow() -> Iterator[None]:
 
 # ---- what went wrong ------------------------------------------------------------------------
 
-_CUT_OFF = ("truncated", "premature end of jpeg file", "unexpected end", "end of file", "eof")
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Whatever a reader raises or says of damaged bytes becomes a `DecodeError`."""
+    listening = libtiff_words.heard() if name == "TIFF" else nullcontext(list[str]())
+    with listening as said:
+        try:
+            yield
+        except DecodeError:
+            raise
+        except MemoryError as error:
+            raise DecodeError("not enough memory to decode it", cure="make it smaller") from error
+        except Exception as error:  # what a reader raises on damaged bytes has no common base
+            words = said[0] if said else str(error) or type(error).__name__
+            raise _refusal(name, words) from error
+        if said:  # libtiff goes on after some errors, with rows that are none
+            raise _refusal(name, said[0])
+
+
+_CUT_OFF = (
+    "truncated", "premature end of jpeg file", "unexpected end", "end of file", "eof",
+    "not enough data", "read error",
+)  # fmt: skip
 _UNKNOWN_KIND = ("unknown", "unsupported", "not supported", "could not determine subsampling")
 
 
@@ -409,41 +438,3 @@ def _refusal(name: str, message: str) -> DecodeError:
     if any(word in said.lower() for word in _UNKNOWN_KIND):
         return DecodeError(f"a kind of {name} that is not read ({said})", cure=CONVERT)
     return DecodeError(f"damaged {name} ({said})", cure=DAMAGED)
-
-
-# ---- files ----------------------------------------------------------------------------------
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has no such flag
-
-
-_SPECIAL = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
-
-def _refuse_special(info: os.stat_result) -> None:
-    if not stat.S_ISREG(info.st_mode):
-        kind = _SPECIAL.get(stat.S_IFMT(info.st_mode), "something else")
-        raise DecodeError(f"not a regular file: {kind}", cure="leave it out")
-    if info.st_size > MAX_BYTES:
-        rule = f"the file has {info.st_size:,} bytes; at most {MAX_BYTES:,} are read"
-        raise DecodeError(rule, cure="make the picture smaller")
-
-
-def _unreadable(path: str | os.PathLike[str], error: OSError | ValueError) -> DecodeError:
-    if isinstance(error, FileNotFoundError):
-        if os.path.islink(path):
-            return DecodeError("a link to a file that does not exist", cure="restore its target")
-        return DecodeError("the file does not exist", cure="was it moved while Regraft ran?")
-    if isinstance(error, PermissionError):
-        return DecodeError("no permission to read the file", cure="chmod u+r FILE")
-    if isinstance(error, IsADirectoryError):
-        return DecodeError("not a regular file: a directory", cure="leave it out")
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return DecodeError(f"the file cannot be read ({reason})", cure="check the disk and the path")

@@ -44,6 +44,10 @@ class FileFacts:
         Mean and standard deviation of the luma.
     thumb : bytes of length 256, or empty
         16x16 luma thumbnail of the whole upright picture, row by row: the perceptual hash's source.
+    note : str
+        What is wrong with the file although every pixel is there; empty for a good one.
+    peak, white : float
+        Of a picture with more than 8 bits, as :class:`regraft.images.modes.Rgb` has them.
     rejected : str or None
         Why the file cannot be used; None for a good file.
     mend : str
@@ -61,11 +65,14 @@ class FileFacts:
     brightness: float = 0.0
     contrast: float = 0.0
     thumb: bytes = b""
+    note: str = ""
+    peak: float = 0.0
+    white: float = 0.0
     rejected: str | None = None
     mend: str = ""
 
 
-def facts_of(content: Content, decoded: Decoded) -> FileFacts:
+def facts_of(content: Content, decoded: Decoded, *, white: int = 0) -> FileFacts:
     """Facts of a good picture, the same whatever size it was decoded for.
 
     Parameters
@@ -74,6 +81,8 @@ def facts_of(content: Content, decoded: Decoded) -> FileFacts:
     decoded : Decoded
         The same picture as some network wanted it. Brightness, contrast and thumb shift by about
         one grey level between the scales of a JPEG, so one of another scale is decoded again.
+    white : int
+        By which it was decoded.
 
     Examples
     --------
@@ -86,7 +95,7 @@ def facts_of(content: Content, decoded: Decoded) -> FileFacts:
     is_jpeg = decoded.format in ("JPEG", "MPO")
     scale = jpeg_scale(min(decoded.width, decoded.height), FACTS_MIN_SIDE_PX)
     if is_jpeg and decoded.scale != scale and content.is_file:
-        decoded = content.decode(min_side_px=FACTS_MIN_SIDE_PX)
+        decoded = content.decode(min_side_px=FACTS_MIN_SIDE_PX, white=white)
     luma = _some_rows(decoded.pixels).convert("L")
     brightness, contrast = _mean_and_std(luma)
     # Bilinear, not box: its weights fall off smoothly, so a resized copy moves half as many bits
@@ -104,6 +113,9 @@ def facts_of(content: Content, decoded: Decoded) -> FileFacts:
         brightness=brightness,
         contrast=contrast,
         thumb=thumb.tobytes(),
+        note=decoded.note,
+        peak=decoded.peak,
+        white=decoded.white,
     )
 
 

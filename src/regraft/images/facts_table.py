@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from regraft.images.facts import THUMB_PX, FileFacts
 from regraft.machine import arrays
 
-_WORDS = ("format", "mode")  # few different ones: kept as numbers
+_WORDS = ("format", "mode", "note")  # few different ones: kept as numbers
 _ROW = np.dtype(
     [
         ("digest", "V32"), ("n_bytes", "<i8"), ("format", "<u2"), ("mode", "<u2"),
         ("width", "<i4"), ("height", "<i4"), ("orientation", "u1"), ("n_frames", "<i4"),
         ("brightness", "<f8"), ("contrast", "<f8"), ("thumb", "u1", (THUMB_PX**2,)),
+        ("note", "<u2"), ("peak", "<f8"), ("white", "<f8"),
     ]
 )  # fmt: skip
 
@@ -60,6 +61,7 @@ class FactsTable(Sequence[FileFacts]):
             fact.digest, fact.n_bytes, self._number(fact.format), self._number(fact.mode),
             fact.width, fact.height, fact.orientation, fact.n_frames,
             fact.brightness, fact.contrast, np.frombuffer(thumb, np.uint8),
+            self._number(fact.note), fact.peak, fact.white,
         )  # fmt: skip
 
     @overload
@@ -82,6 +84,9 @@ class FactsTable(Sequence[FileFacts]):
             brightness=float(found["brightness"]),
             contrast=float(found["contrast"]),
             thumb=found["thumb"].tobytes(),
+            note=self._words[found["note"]],
+            peak=float(found["peak"]),
+            white=float(found["white"]),
         )
 
     def __iter__(self) -> Iterator[FileFacts]:

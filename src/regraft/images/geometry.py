@@ -58,6 +58,9 @@ class Preprocess:
         'border': the longer side becomes it, what is missing is filled.
     fill : three ints in 0..255
         RGB of the border.
+    white : int
+        Value that is white in pictures of more than 8 bits; 0: as each file says. Used where they
+        are decoded.
 
     Examples
     --------
@@ -77,6 +80,7 @@ class Preprocess:
     std: Triple = (0.229, 0.224, 0.225)
     crop_mode: str = "center"
     fill: tuple[int, int, int] = (124, 116, 104)
+    white: int = 0
 
     def __post_init__(self) -> None:
         _refuse("interpolation", self.interpolation, self.interpolation in _FILTERS, [*_FILTERS])
@@ -90,6 +94,7 @@ class Preprocess:
             valid = len(value) == 3 and all(math.isfinite(v) and v >= least for v in value)
             _refuse(name, value, valid, "three finite numbers" + (" above 0" * (name == "std")))
         _refuse("fill", self.fill, max(self.fill) <= 255, "in 0..255")
+        _refuse("white", self.white, 0 <= self.white < 2**31, "a whole number, 0 or above")
 
     @classmethod
     def from_timm(cls, cfg: Mapping[str, Any]) -> Self:
@@ -119,14 +124,18 @@ class Preprocess:
         names = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - names):
             raise ConfigError(f"unknown preprocessing {unknown}; known are {sorted(names)}")
-        if missing := sorted(names - set(values)):
+        if missing := sorted(names - set(values) - {"white"}):
             raise ConfigError(f"preprocessing without {missing}")
         given: dict[str, Any] = {k: as_tuple(v) for k, v in values.items()}
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:
-        """Values for JSON; also the ingredients of the recipe's digest."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Values for JSON; also the ingredients of the recipe's digest.
+
+        `white` stands there only where it is given: a Regraft that does not know it then refuses.
+        """
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return values if self.white else {k: v for k, v in values.items() if k != "white"}
 
     @property
     def decode_min_side_px(self) -> int:

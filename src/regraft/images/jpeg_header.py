@@ -7,10 +7,13 @@ set the limits before anything is decoded.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-_EOI, _SOS = 0xD9, 0xDA
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC are no frames
+EOI, SOS = 0xD9, 0xDA
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC are no frames
+ARITHMETIC = {*range(0xC9, 0xD0)}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length: TEM, RST0-7, SOI
@@ -58,22 +61,16 @@ class JpegHeader:
 
 def read_jpeg_header(data: bytes) -> JpegHeader:
     """Header of a JPEG; stops quietly where the bytes do, and then ``scan_at`` is -1."""
-    header, at, has_exif = JpegHeader(), 2, False
-    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
-        marker = data[at + 1]
-        if marker == 0xFF or marker == 0 or marker in _ALONE:
-            at += 1 if marker == 0xFF else 2
-            continue
-        if marker == _EOI:
+    header, has_exif = JpegHeader(), False
+    for marker, start, end in segments(data):
+        body = start + 4
+        if marker == EOI:
             break
-        body, end = at + 4, at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if end > len(data):
-            break
-        if marker == _SOS:
+        if marker == SOS:
             header.scan_at = body
             header.is_multiscan = header.is_progressive or data[body] < header.n_components
             break
-        if marker in _FRAMES:
+        if marker in FRAMES:
             _read_frame(header, marker, data[body:end])
         elif marker == 0xE0 and data.startswith(b"JFIF\0", body):
             header.jfif_at = body + 5
@@ -83,8 +80,41 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
             header.orientation = value if 1 <= value <= 8 else 1
         elif marker == 0xE2 and data.startswith(b"MPF\0", body):
             header.n_pictures = max(1, first_ifd_value(data[body + 4 : end], _N_PICTURES))
-        at = end
     return header
+
+
+class Segment(NamedTuple):
+    """A marker, where its 0xFF stands, and where what belongs to it ends."""
+
+    marker: int
+    start: int
+    end: int
+
+
+def segments(data: bytes) -> Iterator[Segment]:
+    """What stands between a JPEG's start and end mark, one whole segment after the other.
+
+    Coded pixels and bytes of no meaning are passed over; the end mark is the last one given.
+
+    Examples
+    --------
+    >>> list(segments(bytes.fromhex("ffd8 ffda0003aa 12ff0034ffd0 ffd9")))
+    [Segment(marker=218, start=2, end=7), Segment(marker=217, start=13, end=15)]
+    """
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 2 <= len(data):
+        marker = data[at + 1]
+        if marker == 0xFF or marker == 0 or marker in _ALONE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == EOI:
+            yield Segment(marker, at, at + 2)
+            return
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if end > len(data) or at + 4 > len(data):
+            return
+        yield Segment(marker, at, end)
+        at = end
 
 
 def _read_frame(header: JpegHeader, marker: int, body: bytes) -> None:

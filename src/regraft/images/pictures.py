@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regraft.errors import DecodeError
-from regraft.images.decode import Decoded, decode, decode_opened, read_file
+from regraft.images.decode import Decoded, decode, decode_opened, load_opened
+from regraft.images.deep_colour import of_values
 from regraft.images.geometry import Preprocess
 from regraft.images.modes import Pixels
+from regraft.images.opened import opened_from
+from regraft.images.reading import read_file
 
 # A path, bytes, a binary file, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3), (H, W, 4).
 Picture: TypeAlias = Any
@@ -59,8 +62,8 @@ class Content:
     digest : bytes of length 32
         SHA-256 of the file's bytes, or of the pixels of what is no file.
     n_bytes : int
-    decode : callable(min_side_px=0) -> Decoded
-        Raises DecodeError where the picture cannot be read whole.
+    decode : callable(min_side_px=0, white=0) -> Decoded
+        As `decode.decode`. Raises DecodeError where the picture cannot be read whole.
     is_file : bool
         Whether it comes as a file's bytes; only these can be scaled while they are decoded.
     """
@@ -90,8 +93,9 @@ def content_of(picture: Picture) -> Content:
     if not isinstance(picture, Image.Image):
         if hasattr(picture, "read"):
             return _of_bytes(_read_whole(picture))
-        picture = _as_image(_as_array(picture))
-    return _of_image(picture)
+        return _of_array(_as_array(picture))
+    data = opened_from(picture)
+    return _of_image(picture) if data is None else _of_bytes(data)
 
 
 def _of_named(held: InMemory) -> Content:
@@ -105,7 +109,7 @@ def _of_named(held: InMemory) -> Content:
         raise kind(f"{held}: {error}") from error
 
 
-def decoded(picture: Picture, *, min_side_px: int = 0) -> Decoded:
+def decoded(picture: Picture, *, min_side_px: int = 0, white: int = 0) -> Decoded:
     """The pixels of a picture of any kind, upright and as 8-bit RGB.
 
     Parameters
@@ -113,6 +117,8 @@ def decoded(picture: Picture, *, min_side_px: int = 0) -> Decoded:
     picture : Picture
     min_side_px : int
         As in :func:`regraft.images.decode.decode`; only files of JPEG are scaled.
+    white : int
+        As there.
 
     Raises
     ------
@@ -126,7 +132,7 @@ def decoded(picture: Picture, *, min_side_px: int = 0) -> Decoded:
     >>> decoded(np.zeros((2, 3), np.uint8)).pixels.shape
     (2, 3, 3)
     """
-    return content_of(picture).decode(min_side_px=min_side_px)
+    return content_of(picture).decode(min_side_px=min_side_px, white=white)
 
 
 def plain(picture: Picture, preprocess: Preprocess) -> Pixels:
@@ -137,7 +143,18 @@ def plain(picture: Picture, preprocess: Preprocess) -> Pixels:
     DecodeError, TypeError, ValueError
         As :func:`decoded`.
     """
-    return preprocess(decoded(picture, min_side_px=preprocess.decode_min_side_px).pixels)
+    return preprocess(decoded_for(content_of(picture), preprocess).pixels)
+
+
+def decoded_for(content: Content, preprocess: Preprocess) -> Decoded:
+    """A picture as `preprocess` wants it before the resize.
+
+    Raises
+    ------
+    DecodeError
+        It cannot be read whole.
+    """
+    return content.decode(min_side_px=preprocess.decode_min_side_px, white=preprocess.white)
 
 
 def sample(
@@ -244,7 +261,35 @@ def _holding(picture: Any) -> str:
     return "; give one flat list of pictures" if isinstance(picture, list) else ""
 
 
-def _as_image(values: NDArray[Any]) -> Image.Image:
+def _of_array(values: NDArray[Any]) -> Content:
+    _refuse_shape(values)
+    is_grey = values.ndim == 2 or values.shape[2] == 1
+    if is_grey:
+        values = values.reshape(values.shape[:2])
+    if values.dtype.kind != "u" or values.dtype.itemsize != 2:
+        return _of_image(Image.fromarray(_as_bytes(values)))
+    values = np.ascontiguousarray(values, np.uint16)
+    return _of_image(Image.fromarray(values)) if is_grey else _of_deep_colours(values)
+
+
+def _of_deep_colours(values: NDArray[np.uint16]) -> Content:
+    """Of ``(H, W, 3)`` or ``(H, W, 4)``, what the file of 16 bits a channel would give."""
+    opacity = (
+        Image.fromarray((values[..., 3] >> 8).astype(np.uint8)) if values.shape[2] == 4 else None
+    )
+
+    def decode(min_side_px: int = 0, white: int = 0) -> Decoded:
+        height, width = values.shape[:2]
+        image, peak, used = of_values(values[..., :3], white, opacity)
+        mode = "RGB" if opacity is None else "RGBA"
+        return Decoded(np.asarray(image), "", mode, width, height, 1, 1, peak=peak, white=used)
+
+    data = values.tobytes()
+    digest = hashlib.sha256(f"uint16 {values.shape} ".encode() + data).digest()
+    return Content(digest, len(data), decode, is_file=False)
+
+
+def _refuse_shape(values: NDArray[Any]) -> None:
     if may_have_channels_first(values.shape):
         raise ValueError(
             f"an array of {values.shape} has its channels first, or is {values.shape[0]} grey "
@@ -256,17 +301,17 @@ def _as_image(values: NDArray[Any]) -> Image.Image:
         raise ValueError(
             f"an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {values.shape}"
         )
-    is_grey = values.ndim == 3 and values.shape[2] == 1
-    return Image.fromarray(_as_bytes(values[:, :, 0] if is_grey else values))
 
 
 def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype == bool:
+        return values.astype(np.uint8) * np.uint8(255)
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)
     if np.issubdtype(values.dtype, np.floating) and values.min() >= 0 and values.max() <= 1:
         return np.round(values * 255).astype(np.uint8)
     raise ValueError(
-        f"an image array must be uint8, or float in [0, 1]; got {values.dtype} "
+        f"an image array must be uint8, uint16, bool, or float in [0, 1]; got {values.dtype} "
         f"in [{values.min()}, {values.max()}]"
     )
 
@@ -276,9 +321,13 @@ def _of_bytes(data: bytes) -> Content:
 
 
 def _of_image(image: Image.Image) -> Content:
-    image.load()
+    load_opened(image)
     data = image.tobytes()
     kind = f"{image.mode} {image.size} {image.getexif().get(0x0112, 1)} ".encode()
     palette = image.palette.tobytes() if image.palette else b""
     digest = hashlib.sha256(kind + palette + data).digest()
-    return Content(digest, len(data), lambda min_side_px=0: decode_opened(image), is_file=False)
+
+    def decode(min_side_px: int = 0, white: int = 0) -> Decoded:
+        return decode_opened(image, white=white)
+
+    return Content(digest, len(data), decode, is_file=False)

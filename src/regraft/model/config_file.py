@@ -77,6 +77,7 @@ class _Preprocess(Struct):
     std: Triple
     interpolation: Text
     crop_mode: Text
+    white: Count = 0
 
 
 class _Backbone(Struct):

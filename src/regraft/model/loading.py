@@ -129,6 +129,7 @@ def _source(folder: Path, info: EngineInfo) -> catalog.Source:
         licence=info.licence,
         origin=info.origin,
         changed=_changed(info.variant),
+        white=info.preprocess.white,
     )
 
 

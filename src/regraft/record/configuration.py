@@ -17,6 +17,7 @@ from regraft.backbones import catalog
 from regraft.backbones.catalog import Source
 from regraft.data.label_sources import LABEL_SOURCES
 from regraft.errors import ConfigError, UsageError
+from regraft.images.scale import AS_STORED, white_of
 from regraft.machine import json_values
 from regraft.training.methods import METHODS, method_named
 from regraft.training.settings import TrainingSettings
@@ -44,6 +45,8 @@ class RunConfig:
         Of a manifest.
     label_from : {'folder', 'name'}
         Whether folders (or a manifest) say the labels, or the names of the files.
+    scale : str
+        Which value is white in pictures of more than 8 bits (:mod:`regraft.images.scale`).
     test_fraction : float between 0 and 1
         Where the data come without splits.
     seed : int
@@ -83,6 +86,7 @@ class RunConfig:
     split_column: str | None = None
     group_column: str | None = None
     label_from: str = LABEL_SOURCES[0]
+    scale: str = AS_STORED
     test_fraction: Annotated[float, Meta(gt=0, le=1)] = 0.2
     seed: Annotated[int, Meta(ge=0)] = 0
     device: str = "auto"
@@ -95,6 +99,7 @@ class RunConfig:
         method_named(self.method)  # refuses a name that is none
         self._refuse_unknown_label_source()
         self._refuse_unknown_head()
+        white_of(self.scale)
         self._refuse_unused_taps(self.settings)
 
     @property

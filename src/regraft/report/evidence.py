@@ -135,6 +135,8 @@ class Sources:
     heat : callable(paths, codes) -> pairs, or None
         The picture as the network sees it, and with what speaks for this class laid over it:
         ``(H, W, 3)`` uint8 each; None for a file that cannot be read.
+    white : int
+        By which pictures of more than 8 bits are read (`images.decode.decode`).
     """
 
     table: ImageTable
@@ -150,6 +152,7 @@ class Sources:
     oof_proba: NDArray[Any]
     heat: Heat | None = None
     seed: int = 0
+    white: int = 0
 
 
 def named(table: ImageTable, path: str) -> str:
@@ -160,7 +163,7 @@ def named(table: ImageTable, path: str) -> str:
 
 def gather(sources: Sources) -> Evidence:
     """Everything that a report shows of single images; reads some hundred files, small."""
-    album = Album()
+    album = Album(white=sources.white)
     table, reported = sources.table, np.flatnonzero(sources.roles.reports)
     with ThreadPoolExecutor(1) as beside:  # the map keeps one core busy, files and network the rest
         placed = beside.submit(_map, sources)
@@ -375,5 +378,6 @@ def _map(sources: Sources) -> dict[str, Any]:
 
 def _sprite(sources: Sources, rows: list[int], album: Album) -> dict[str, Any]:
     """The pictures of the map's points, in their order, as one."""
-    album.jpegs.append(sprite([sources.table.paths[row] for row in rows], MAP_PX, MAP_COLUMNS))
+    paths = [sources.table.paths[row] for row in rows]
+    album.jpegs.append(sprite(paths, MAP_PX, MAP_COLUMNS, sources.white))
     return {"picture": len(album.jpegs) - 1, "tile_px": MAP_PX, "columns": MAP_COLUMNS}

@@ -31,9 +31,12 @@ class Album:
     ----------
     jpegs : list of bytes
         Empty where the file could not be read.
+    white : int
+        By which pictures of more than 8 bits are read (`images.decode.decode`).
     """
 
     jpegs: list[bytes] = field(default_factory=list)
+    white: int = 0
     _numbers: dict[tuple[str, int], int] = field(default_factory=dict, repr=False)
 
     def add(self, path: str, side_px: int) -> int:
@@ -53,7 +56,7 @@ class Album:
 
         def read(job: tuple[tuple[str, int], int]) -> None:
             (path, side_px), number = job
-            image = small(path, side_px)
+            image = small(path, side_px, self.white)
             if image is not None and not self.jpegs[number]:
                 self.jpegs[number] = _jpeg(image)
 
@@ -73,9 +76,9 @@ class Album:
         return cls([body[i:j] for i, j in zip(starts, ends.tolist(), strict=True)])
 
 
-def small(path: str, side_px: int) -> Image.Image | None:
+def small(path: str, side_px: int, white: int = 0) -> Image.Image | None:
     """A file's picture, its longer side at most `side_px`; None if it cannot be read."""
-    pixels = _read(path, side_px)
+    pixels = _read(path, side_px, white)
     if pixels is None:
         return None
     image = Image.fromarray(pixels)
@@ -83,7 +86,7 @@ def small(path: str, side_px: int) -> Image.Image | None:
     return image
 
 
-def sprite(paths: Sequence[str], tile_px: int, n_columns: int) -> bytes:
+def sprite(paths: Sequence[str], tile_px: int, n_columns: int, white: int = 0) -> bytes:
     """Square pictures in a grid, row by row, as one JPEG; grey where a file cannot be read.
 
     One picture of a thousand tiles takes a third of a thousand pictures' bytes, and one decode.
@@ -92,7 +95,7 @@ def sprite(paths: Sequence[str], tile_px: int, n_columns: int) -> bytes:
     sheet = Image.new("RGB", (n_columns * tile_px, max(1, n_rows) * tile_px), (136, 136, 136))
 
     def paste(place: int) -> None:
-        pixels = _read(paths[place], tile_px)
+        pixels = _read(paths[place], tile_px, white)
         if pixels is not None:
             height, width = pixels.shape[:2]
             side = min(height, width)
@@ -120,10 +123,10 @@ def data_uri(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if jpeg else ""
 
 
-def _read(path: str, min_side_px: int) -> NDArray[np.uint8] | None:
+def _read(path: str, min_side_px: int, white: int) -> NDArray[np.uint8] | None:
     """Pixels of a file, a JPEG's at the smallest scale that keeps its shorter side so long."""
     try:
-        return decoded(path, min_side_px=min_side_px).pixels
+        return decoded(path, min_side_px=min_side_px, white=white).pixels
     except DecodeError:
         return None
 

@@ -124,6 +124,7 @@ class Views:
             self.digests[: self.n_augmented],
             min_side_px=self._side,
             budget_bytes=int(self.settings.budget_gib * 2**30),
+            white=self.preprocess.white,
             progress=functools.partial(self.listener.progress, "pictures"),
         )
         if found.note:

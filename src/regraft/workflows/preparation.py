@@ -9,7 +9,8 @@ Everything that answers about data stands on `prepare`: training, `check`, `laye
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,9 @@ from regraft.data.table import ImageTable
 from regraft.errors import TableError
 from regraft.features import engines, extract
 from regraft.images import pictures
+from regraft.images.brightest import measured_white
 from regraft.images.facts_table import FactsTable
+from regraft.images.scale import MEASURED, name_of, white_of
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.record.configuration import RunConfig
@@ -174,7 +177,7 @@ def see(
 ) -> Seen:
     """The one pass of the configured backbone over a table, through the store."""
     built = engines.locate(
-        config.source,
+        replace(config.source, white=white_for(config.scale, table.paths, listener.say)),
         sample=pictures.sample(table.paths),
         device=config.device,
         offline=offline,
@@ -188,6 +191,21 @@ def see(
         raise _nothing_readable(config, table, extraction.table)
     clock.lap("features")
     return Seen(extraction, built)
+
+
+def white_for(
+    scale: str, paths: Iterable[str], say: Callable[[str], None] = lambda text: None
+) -> int:
+    """The white of a rule, found in all pictures where the rule asks for it; 0: as files say."""
+    if scale != MEASURED:
+        return white_of(scale)
+    white = measured_white(paths)
+    say(
+        f"scale: no value of these pictures lies above {white:,} ({name_of(white)}), which is white"
+        if white
+        else "scale: no picture has more than 8 bits; there is nothing to scale"
+    )
+    return white
 
 
 def divide(

@@ -172,6 +172,7 @@ def _sources(
         oof_rows=taught[learnt.oof_rows],
         oof_proba=learnt.oof_proba,
         heat=heat,
+        white=prepared.built.info.preprocess.white,
     )
 
 

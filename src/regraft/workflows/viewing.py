@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,11 @@ from regraft.data.table import ImageTable, Rejected
 from regraft.errors import DataError, DecodeError, UsageError
 from regraft.features import engines, pixels
 from regraft.images.geometry import Preprocess
-from regraft.images.pictures import Content, content_of
+from regraft.images.pictures import Content, content_of, decoded_for
 from regraft.machine import devices
 from regraft.record.configuration import RunConfig
 from regraft.report import grid
-from regraft.workflows.preparation import read
+from regraft.workflows.preparation import read, white_for
 
 Picture = NDArray[np.uint8]
 
@@ -144,7 +144,8 @@ def look(
     """
     columns = _columns(presets)
     table = read(config)
-    preprocess = preprocess_of(config, offline=offline)
+    white = white_for(config.scale, table.paths)
+    preprocess = replace(preprocess_of(config, offline=offline), white=white)
     rejected = list(table.rejected)
 
     def seen(row: int) -> PreviewedImage | None:
@@ -276,10 +277,10 @@ def _seen(
 ) -> PreviewedImage:
     """One image as each column shows it."""
     content = content_of(table.paths[row])
-    decoded = content.decode()
+    decoded = content.decode(white=preprocess.white)
     height, width = decoded.pixels.shape[:2]
     top, left, bottom, right = preprocess.shown_part(height, width)
-    as_network_sees = content.decode(min_side_px=preprocess.decode_min_side_px).pixels
+    as_network_sees = decoded_for(content, preprocess).pixels
     shown = [_thumbnail(decoded.pixels), preprocess(as_network_sees)]
     if table.splits[row] in (None, "train"):  # the others are never augmented
         shown += _views(content, preprocess, columns[len(shown) :], seed, row)
@@ -307,7 +308,7 @@ def _views(
     from regraft.images.augment import Augmentation
     from regraft.training.views import side_for_crops
 
-    picture = pixels.picture_of(content, side_for_crops(preprocess))
+    picture = pixels.picture_of(content, side_for_crops(preprocess), preprocess.white)
     return [
         Augmentation.preset(preset)(
             picture,
