@@ -126,7 +126,8 @@ def test_uneven_classes_are_said_from_three_to_one_on(large, small, severity):
     found = [f for f in find_table_problems(table) if f.kind == "imbalance"]
     assert [finding.severity for finding in found] == ([severity] if severity else [])
     if found:
-        assert f"{large} images" in found[0].message and f"only {small}" in found[0].message
+        assert f"{large} images" in found[0].message
+        assert f"only {small}" in found[0].message
         assert "--class-weight balanced" in found[0].mend
 
 

@@ -26,24 +26,9 @@ def command_on(data: str, verb: str, config: RunConfig | None) -> str:
     >>> command_on("my photos.csv", "train", RunConfig("my photos.csv", label_column="kind"))
     "regraft train 'my photos.csv' --label-column kind"
     """
-    return f"regraft {verb} {quoted(data)}{_repeated(config)}"
+    return f"regraft {verb} {quoted(data)}{config.same_data_options if config else ''}"
 
 
 def quoted(path: str) -> str:
     """For a shell."""
     return shlex.quote(printable(path))
-
-
-def _repeated(config: RunConfig | None) -> str:
-    """The options that another command on the same data needs again."""
-    if config is None:
-        return ""
-    options = {
-        "--backbone": None if config.backbone == "default" else config.backbone,
-        "--weights": config.weights,
-        "--path-column": config.path_column,
-        "--label-column": config.label_column,
-        "--split-column": config.split_column,
-        "--group-column": config.group_column,
-    }
-    return "".join(f" {name} {quoted(value)}" for name, value in options.items() if value)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, check_known_classes
 from regraft.errors import TableError, UsageError
-from regraft.evaluation import evaluate
+from regraft.evaluation import Evaluation, evaluate, left_out
 from regraft.features.extract import Extraction
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
@@ -39,6 +39,9 @@ class Scored:
         score unless there are no others, or they were asked for (`split` 'train' or 'all').
     counts_them : bool
         Whether they are in the score all the same.
+    left_out : dict or None
+        What images that were left out while the model learnt say beside this score, as in
+        metrics.json; None for a model that does not know, or a score of what it learnt from.
     """
 
     model: str
@@ -48,6 +51,7 @@ class Scored:
     n_unlabelled: int
     n_learnt_from: int = 0
     counts_them: bool = False
+    left_out: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -63,6 +67,7 @@ class Scored:
                 "rejected": [r._asdict() for r in self.table.rejected],
             },
             "evaluation": self.evaluation.to_dict(),
+            "left_out": self.left_out,
         }
 
 
@@ -117,7 +122,22 @@ def evaluate_model(
         int((~is_labelled).sum()),
         int(known.sum()),
         counts_them,
+        None if counts_them else _left_out(classifier, evaluation),
     )
+
+
+def _left_out(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] | None:
+    """How well it knew training images that were left out, if its card says so."""
+    kept = classifier.card.get("left_out")
+    if not isinstance(kept, dict):
+        return None
+    n, right = kept.get("n"), kept.get("right")
+    if not (isinstance(n, list) and isinstance(right, list)):
+        return None
+    if not len(n) == len(right) == len(classifier.classes):
+        return None
+    found = left_out.beside_counts(evaluation, n, right)
+    return None if found is None else {"by": kept.get("by", ""), **found.to_dict()}
 
 
 def _learnt_from(classifier: Classifier, extraction: Extraction) -> NDArray[np.bool_]:

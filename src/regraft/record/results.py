@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from regraft.evaluation import Estimate, Evaluation
+from regraft.evaluation import Evaluation
+from regraft.evaluation.baseline import Baseline
 from regraft.machine import atomic
 from regraft.model import predictions_file
 from regraft.probe.classifier import Classifier, Learnt
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """The score on the reported split, without leaked images too, and what stands beside it."""
+    """The score on the reported split, without leaked images too, and what stands beside it:
+    naive ways to answer, and training images that were left out (None if none were)."""
 
     evaluation: Evaluation
     without_leaks: Evaluation | None
     n_leaked: int
-    baselines: dict[str, Estimate]
+    baselines: dict[str, Baseline]
+    left_out: dict[str, Any] | None
 
 
 def metrics(
@@ -70,6 +73,7 @@ def metrics(
                 if (table.splits == name).any()
             },
             "splits_assigned": prepared.assigned,
+            "counts": {str(split or "none"): n for split, n in table.counts().items()},
             "rejected": len(table.rejected),
             "skipped": len(table.skipped),
             "findings": len(prepared.findings),
@@ -79,7 +83,8 @@ def metrics(
             "images": tested.n_leaked,
             "evaluation_without": tested.without_leaks.to_dict() if tested.without_leaks else None,
         },
-        "baselines": {name: estimate.to_dict() for name, estimate in tested.baselines.items()},
+        "left_out": tested.left_out,
+        "baselines": {name: baseline.to_dict() for name, baseline in tested.baselines.items()},
         "chosen": {
             "taps": list(classifier.representation.taps),
             "head": config.head,
