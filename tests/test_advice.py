@@ -7,22 +7,46 @@ from typing import Any
 
 import pytest
 
-from regraft.choosing import next_step, scenario, trust
+from regraft.choosing import scenario
+from regraft.choosing.verdict import Verdict, verdict
 
 SCORE = {"value": 0.95, "low": 0.91, "high": 0.98, "level": 0.95}
+
+
+def estimate(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high, "level": 0.95}
+
+
+def class_row(label: str, n: int, *recall: float) -> dict[str, Any]:
+    return {"label": label, "n": n, "recall": estimate(*(recall or (0.95, 0.88, 0.98)))}
+
+
+def naive(value: float, *gain: float) -> dict[str, Any]:
+    """A baseline, and by how much the model is better."""
+    return {
+        **estimate(value, value - 0.05, value + 0.05),
+        "paired": {"difference": estimate(*gain)},
+    }
+
+
 METRICS: dict[str, Any] = {
     "method": "probe",
     "model": "runs/x/model",
-    "data": {"source": "my photos", "rejected": 0},
+    "data": {"source": "my photos", "rejected": 0, "images": 398},
     "evaluation": {
         "split": "val", "n": 153, "n_groups": None, "accuracy": SCORE,
-        "ece": {"value": 0.02, "low": 0.01, "high": 0.04, "level": 0.95},
-        "per_class": [{"label": "ants", "n": 70}, {"label": "bees", "n": 83}],
+        "balanced_accuracy": SCORE,
+        "ece": estimate(0.02, 0.0, 0.04),
+        "per_class": [class_row("ants", 70), class_row("bees", 83)],
+    },
+    "left_out": {
+        "n": 245, "by": "cross-validation", "accuracy": estimate(0.96, 0.93, 0.98),
+        "at_test_mix": None, "difference": estimate(-0.01, -0.06, 0.03), "doubtful_labels": 2,
     },
     "leaks": {"images": 0, "evaluation_without": None},
     "baselines": {
-        "majority class": {"value": 0.54, "low": 0.4, "high": 0.6, "level": 0.95},
-        "nearest neighbour": {"value": 0.9, "low": 0.8, "high": 0.95, "level": 0.95},
+        "majority class": naive(0.54, 0.41, 0.33, 0.48),
+        "nearest neighbour": naive(0.9, 0.05, 0.01, 0.1),
     },
     "layers": [{"tap": "blocks.4", "accuracy": 0.7}, {"tap": "final", "accuracy": 0.95}],
     "chosen": {"candidates": [{"n": 245}]},
@@ -40,57 +64,169 @@ def changed(**parts: Any) -> dict[str, Any]:
     return metrics
 
 
-def states(metrics: dict[str, Any], findings: Any = ()) -> dict[str, str]:
-    return {check.title: check.state for check in trust.checks(metrics, findings)}
+def weights(metrics: dict[str, Any], findings: Any = ()) -> dict[str, str]:
+    judged = verdict(metrics, findings).to_dict()
+    return {reason["title"]: reason["weight"] for reason in judged["reasons"]}
 
 
-def test_a_clean_run_is_trusted() -> None:
-    found = trust.checks(METRICS, [])
-    assert {check.state for check in found} == {"good"}
-    assert trust.verdict(found)[0] == "good"
+def commands(judged: Verdict) -> list[str]:
+    return [step.command for step in judged.steps]
 
 
-@pytest.mark.parametrize(
-    ("parts", "title", "state"),
-    [
-        ({"evaluation__n": 12}, "Few images were scored", "care"),
-        (
-            {"evaluation__accuracy": {"value": 0.6, "low": 0.5, "high": 0.7, "level": 0.95}},
-            "Not surely better than guessing", "bad",
-        ),
-        (
-            {"baselines__nearest neighbour": {"value": 0.96, "low": 0.9, "high": 1, "level": 0.95}},
-            "No better than the nearest neighbour", "care",
-        ),
-        ({"data__rejected": 3}, "3 files could not be read", "care"),
-        (
-            {"evaluation__ece": {"value": 0.2, "low": 0.1, "high": 0.3, "level": 0.95}},
-            "Its probabilities are off", "care",
-        ),
-        (
-            {"leaks": {"images": 4, "evaluation_without": {"accuracy": SCORE, "n": 149}}},
-            "Some test images leaked", "care",
-        ),
-        (
-            {"leaks": {"images": 60, "evaluation_without": {"accuracy": SCORE, "n": 93}}},
-            "Some test images leaked", "bad",
-        ),
-        (
-            {"evaluation__per_class": [{"label": "ants", "n": 2}, {"label": "bees", "n": 151}]},
-            "1 class has fewer than 5 scored images", "care",
-        ),
-    ],
-)  # fmt: skip
-def test_each_doubt_is_said(parts: dict[str, Any], title: str, state: str) -> None:
-    assert states(changed(**parts))[title] == state
+def test_a_sound_run_is_trusted_and_says_what_to_type() -> None:
+    judged = verdict(METRICS, [])
+    assert judged.answer == "yes"
+    assert set(weights(METRICS).values()) == {"none"}
+    assert "regraft predict runs/x/model new_photos/ --out labels.csv" in commands(judged)
+    assert judged.sentence == f"Yes: {len(judged.checks)} checks found nothing against it."
+
+
+DOUBTS = [
+    ({"evaluation__n": 12}, "Few images were scored", "care"),
+    (
+        {"evaluation__accuracy": estimate(0.8, 0.5, 0.95)},
+        "Too few images were scored to say anything", "no",
+    ),
+    (
+        {"left_out__difference": estimate(-0.3, -0.41, -0.19)},
+        "The val images are unlike those of train", "no",
+    ),
+    (
+        {"left_out__difference": estimate(-0.08, -0.14, -0.02)},
+        "The val images are unlike those of train", "care",
+    ),
+    (
+        {"left_out__difference": estimate(0.08, 0.02, 0.14)},
+        "The val images are easier than those of train", "care",
+    ),
+    (
+        {"left_out__difference": estimate(-0.02, -0.03, -0.01)},
+        "Tested about as it was cross-validated", "none",
+    ),
+    (
+        {"left_out__accuracy": estimate(0.5, 0.44, 0.53)},
+        "Cross-validation is no better than guessing", "care",
+    ),
+    (
+        {
+            "baselines__majority class": naive(0.9, 0.01, -0.02, 0.04),
+            "evaluation__balanced_accuracy": estimate(0.52, 0.44, 0.6),
+        },
+        "Not surely better than guessing", "no",
+    ),
+    (
+        {
+            "baselines__majority class": naive(0.94, 0.01, -0.02, 0.04),
+            "evaluation__balanced_accuracy": estimate(0.8, 0.7, 0.87),
+        },
+        "Accuracy is no better than always answering one class", "care",
+    ),
+    (
+        {
+            "evaluation__accuracy": estimate(0.8, 0.74, 0.86),
+            "baselines__nearest neighbour": naive(0.81, -0.01, -0.05, 0.03),
+        },
+        "No better than 1-nearest neighbour", "care",
+    ),
+    (
+        {"baselines__nearest neighbour": naive(0.95, 0.0, -0.03, 0.03)},
+        "As good as 1-nearest neighbour", "none",
+    ),
+    (
+        {"baselines__nearest neighbour": naive(0.99, -0.04, -0.08, -0.01)},
+        "Worse than 1-nearest neighbour", "care",
+    ),
+    ({"data__rejected": 30}, "30 files could not be read", "care"),
+    ({"data__rejected": 1}, "1 file could not be read", "none"),
+    (
+        {"evaluation__ece": estimate(0.23, 0.15, 0.3)},
+        "Its probabilities are off by 23.0 points", "care",
+    ),
+    (
+        {"evaluation__ece": estimate(0.03, 0.01, 0.05)},
+        "Its probabilities are off, but only by 3.0 points", "none",
+    ),
+    (
+        {"evaluation__ece": estimate(0.03, 0.0, 0.08)},
+        "No error of its probabilities can be seen", "none",
+    ),
+    (
+        {"leaks": {"images": 4, "evaluation_without": {"accuracy": SCORE, "n": 149}}},
+        "Some test images leaked, but hardly any matter", "none",
+    ),
+    (
+        {"leaks": {
+            "images": 4,
+            "evaluation_without": {"accuracy": estimate(0.94, 0.89, 0.97), "n": 149},
+        }},
+        "Some test images leaked", "care",
+    ),
+    (
+        {"leaks": {"images": 20, "evaluation_without": {"accuracy": SCORE, "n": 133}}},
+        "Some test images leaked", "care",
+    ),
+    (
+        {"leaks": {"images": 60, "evaluation_without": {"accuracy": SCORE, "n": 93}}},
+        "Some test images leaked", "no",
+    ),
+    (
+        {"leaks": {"images": 153, "evaluation_without": None}},
+        "The test is made of training images", "no",
+    ),
+    (
+        {"evaluation__per_class": [class_row("ants", 19), class_row("bees", 134)]},
+        "1 of 2 classes is known only roughly", "care",
+    ),
+    (
+        {"evaluation__per_class": [class_row("ants", 40, 0.6, 0.44, 0.75), class_row("bees", 113)]},
+        "1 of 2 classes is known only roughly", "care",
+    ),
+    (
+        {"evaluation__per_class": [class_row("ants", 70, 0.22, 0.14, 0.33), class_row("bees", 83)]},
+        "1 of 2 classes is mostly missed", "care",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("parts", "title", "weight"), DOUBTS)
+def test_each_doubt_is_said_and_weighed(parts: dict[str, Any], title: str, weight: str) -> None:
+    metrics = changed(**parts)
+    assert weights(metrics)[title] == weight
+    judged = verdict(metrics, [])
+    assert judged.answer == {"none": "yes", "care": "with care", "no": "no"}[weight]
+
+
+@pytest.mark.parametrize(("parts", "title", "weight"), DOUBTS)
+def test_what_to_do_next_follows_from_the_verdict(
+    parts: dict[str, Any], title: str, weight: str
+) -> None:
+    judged = verdict(changed(**parts), [])
+    predicts = [command.startswith("regraft predict") for command in commands(judged)]
+    assert len(predicts) <= 4
+    if weight == "no":
+        assert not any(predicts)
+        assert "Do not let it label" in judged.steps[-1].text
+    elif weight == "care":
+        assert predicts[-1]
+        assert len(predicts) > 1
+    else:
+        assert any(predicts)
+
+
+def test_a_run_of_an_earlier_version_is_judged_by_what_it_measured() -> None:
+    metrics = changed()
+    del metrics["left_out"]
+    for baseline in metrics["baselines"].values():
+        del baseline["paired"]
+    assert verdict(metrics, []).answer == "yes"
 
 
 def test_moved_frozen_layers_are_worse_than_everything() -> None:
-    weights = {"frozen": 5, "trained": 3, "moved": 3, "is_frozen": False}
-    metrics = changed(training={"weights": weights, "held_out": 20, "held_out_from": "train"})
-    assert states(metrics)["Frozen layers moved"] == "bad"
-    weights["is_frozen"] = True
-    assert states(metrics)["Frozen stayed frozen"] == "good"
+    frozen = {"frozen": 5, "trained": 3, "moved": 3, "is_frozen": False}
+    metrics = changed(training={"weights": frozen, "held_out": 20, "held_out_from": "train"})
+    assert weights(metrics)["Frozen layers moved"] == "no"
+    frozen["is_frozen"] = True
+    assert weights(metrics)["Frozen stayed frozen"] == "none"
 
 
 def test_an_error_in_the_data_comes_first_in_trust_and_in_steps() -> None:
@@ -98,25 +234,34 @@ def test_an_error_in_the_data_comes_first_in_trust_and_in_steps() -> None:
         "kind": "leak", "severity": "error", "message": "all of val is in train",
         "mend": "take it out",
     }  # fmt: skip
-    assert trust.checks(METRICS, [finding])[0].state == "bad"
-    steps = next_step.steps(METRICS, [finding])
-    assert "take it out" in steps[0].text
-    assert steps[0].command == "regraft check 'my photos'"
+    judged = verdict(METRICS, [finding], options=" --label-column kind")
+    assert judged.answer == "no"
+    assert judged.checks[0].text == "All of val is in train"
+    assert "take it out" in judged.steps[0].text
+    assert judged.steps[0].command == "regraft check 'my photos' --label-column kind"
+
+
+def test_what_tells_the_class_without_the_motif_is_weighed() -> None:
+    finding = {
+        "kind": "format-tells-class", "severity": "warning", "message": "the format tells",
+        "mend": "convert",
+    }  # fmt: skip
+    assert verdict(METRICS, [finding]).answer == "with care"
+    assert verdict(METRICS, [finding | {"kind": "imbalance"}]).answer == "yes"
 
 
 def test_an_early_peak_asks_for_fine_tuning_and_a_late_one_does_not() -> None:
     early = changed(
         layers=[{"tap": "blocks.4", "accuracy": 0.9}, {"tap": "final", "accuracy": 0.6}]
     )
-    commands = [step.command for step in next_step.steps(early, [])]
-    assert "regraft train 'my photos' --method partial" in commands
-    assert not any("partial" in step.command for step in next_step.steps(METRICS, []))
+    assert "regraft train 'my photos' --method partial" in commands(verdict(early, []))
+    assert not any("partial" in command for command in commands(verdict(METRICS, [])))
 
 
 def test_doubtful_labels_are_named_only_where_they_are_many() -> None:
     def asked(n: int) -> bool:
-        found = next_step.steps(METRICS, [], n_doubtful=n, n_taught=245)
-        return any("labels that may be wrong" in step.text for step in found)
+        found = verdict(changed(left_out__doubtful_labels=n), []).steps
+        return any("labels of train that may be wrong" in step.text for step in found)
 
     assert asked(25)
     assert not asked(12)

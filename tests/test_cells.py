@@ -27,6 +27,9 @@ NFC, NFD = "caf\u00e9", "cafe\u0301"
 class NAType:
     """As pandas.NA: compared with anything it is NA again, and it has no truth."""
 
+    def __repr__(self) -> str:
+        return "<NA>"
+
     def __ne__(self, other: object) -> Any:
         return self
 

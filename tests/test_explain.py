@@ -699,6 +699,47 @@ def test_the_middle_is_measured_cell_by_cell() -> None:
     assert explanations.middle_share(-np.ones((3, 3))) is None
 
 
+def test_dots_of_a_fine_map_become_readable_and_are_called_what_they_are() -> None:
+    """A head on an early stage: every channel has its maximum at one of three points."""
+    random = np.random.default_rng(0)
+    values = random.random((2, 56 * 56, 12)).astype(np.float32)
+    values[0, [0, 5, 3135], :] += 9
+    values[1] += random.random((56 * 56, 1)) * 0
+    maps = {"early": values, "final": values[:, :4]}
+    representation = Representation.fit(pooled(maps, "mean"), ("early",), taps_of(maps))
+    weight = np.zeros((2, 24), np.float32)
+    weight[0, 12:] = 1
+    head = LinearHead(weight, np.zeros(2, np.float32))
+    heat = decompose(
+        {"early": PositionMap(values, (56, 56))}, representation, head, np.array([0, 0]),
+        final_pooling="",
+    )  # fmt: skip
+    assert heat.spread is not None
+    assert heat.says_little[0]
+    hot = heat.maps[0] > heat.maps[0].max() / 10
+    assert hot.mean() > 0.01, "a blob, not a dot"
+    np.testing.assert_allclose(
+        heat.maps.sum((1, 2)) + heat.constant,
+        evidence_of(
+            SimpleNamespace(head=head, representation=representation),
+            pooled(maps, "mean"), np.array([0, 0]),
+        ),
+        rtol=2e-5, atol=2e-5,
+    )  # fmt: skip
+
+
+def test_one_place_of_the_last_map_is_enough() -> None:
+    one = np.eye(1, 49, 10).reshape(1, 7, 7).astype(np.float32)
+    fine = np.eye(1, 784, 10).reshape(1, 28, 28).astype(np.float32)
+    assert not Heat(one).says_little[0]
+    assert Heat(fine).says_little[0]
+    assert explanations._numbers(Heat(fine), 0)["says_little"] is True
+    assert explanations._numbers(Heat(one), 0)["in_middle_if_even"] == 0.36
+    image = {"label": "ant", "probability": 0.9, "explained": "ant", "method": "cam"}
+    assert "says little" in explanations._caption({**image, "says_little": True})
+    assert "says little" not in explanations._caption({**image, "says_little": False})
+
+
 def test_heat_is_json_whatever_is_missing() -> None:
     told = explanations._numbers(Heat(-np.ones((1, 2, 2), np.float32)), 0)
     assert told["in_middle"] is None

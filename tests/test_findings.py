@@ -116,6 +116,21 @@ def test_a_table_problem_is_raised_once(kind):
     assert [finding.severity for finding in of_kind] == [SEVERITIES[kind]]
 
 
+@pytest.mark.parametrize(
+    ("large", "small", "severity"),
+    [(176, 22, "warning"), (60, 12, "note"), (61, 12, "warning"), (36, 12, None)],
+)
+def test_uneven_classes_are_said_from_three_to_one_on(large, small, severity):
+    labels = ["ants"] * large + ["bees"] * small
+    table = ImageTable.from_paths([f"{i}.jpg" for i in range(large + small)], labels)
+    found = [f for f in find_table_problems(table) if f.kind == "imbalance"]
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+    if found:
+        assert f"{large} images" in found[0].message
+        assert f"only {small}" in found[0].message
+        assert "--class-weight balanced" in found[0].mend
+
+
 def test_a_class_not_in_train_names_the_near_one():
     table = clean_table()
     labels = np.where((table.splits == "val") & (table.labels == "bees"), "Bees", table.labels)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from regraft.data import splits as splits_module
 from regraft.data.splits import assign, carve, check_groups_across, roles
 from regraft.errors import SplitError
 
@@ -68,11 +69,25 @@ def test_groups_are_never_cut(rows):
         assert len(sides) == len({row[2] for row in rows if row[2] % 7})
 
 
+def shares_tested(labels, splits) -> dict[str, float]:
+    return {name: np.mean(splits[labels == name] == "test") for name in sorted(set(labels))}
+
+
 @given(images, images)
 @settings(max_examples=200)
-def test_adding_images_moves_none_but_the_class_keeper(rows, added):
+def test_adding_images_moves_none_but_keepers_while_the_shares_are_even(rows, added):
+    def even(rows) -> bool:
+        """No class needs a fraction of its own, and every picture has one label."""
+        if len({row[0] for row in rows}) != len({row[:2] for row in rows}):
+            return False
+        once = {row[:2]: row for row in rows}.values()
+        labels = column([row[1] for row in once])
+        u, unit_of_row = splits_module._unit_numbers(digests_of(row[0] for row in once), None, 0)
+        y = splits_module._codes_in_order(labels)
+        return bool((splits_module._fraction_of_each_unit(u, unit_of_row, y, 0.3) == 0.3).all())
+
     before, after = assign_or_none(rows), assign_or_none(rows + added)
-    if before is None or after is None:
+    if before is None or after is None or not even(rows) or not even(rows + added):
         return
     moved = {
         (row[0], old, new) for row, old, new in zip(rows, before, after, strict=False) if old != new
@@ -80,6 +95,41 @@ def test_adding_images_moves_none_but_the_class_keeper(rows, added):
     # There are three classes, each with one keeper, and only keepers give up or take the place.
     assert sum(old == "train" for _, old, _ in moved) <= 3
     assert sum(old == "test" for _, old, _ in moved) <= 3
+
+
+@pytest.mark.parametrize("n", [8, 20, 50, 176])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_class_is_tested_about_as_asked(n, seed):
+    """Of 40 classes, chance alone gives some of 20 images more than 40 %, and some nothing."""
+    labels = column([f"class {k}" for k in range(40) for _ in range(n)])
+    splits = assign(labels, digests_of(range(40 * n)), seed=seed)
+    counts = [share * n for share in shares_tested(labels, splits).values()]
+    assert min(counts) >= max(1, np.floor(min(0.15 * n, 0.2 * n - 1)))
+    assert max(counts) <= np.ceil(max(0.25 * n, 0.2 * n + 1))
+
+
+def test_one_more_picture_hardly_ever_moves_another():
+    moved = 0
+    for k in range(300):
+        labels = column(["ant"] * 51)
+        digests = digests_of(range(51 * k, 51 * k + 51))
+        before, after = assign(labels[:50], digests[:50]), assign(labels, digests)
+        moved += bool((before != after[:50]).any())
+    assert moved <= 0.06 * 300
+
+
+def test_whole_groups_come_as_near_to_the_share_as_their_size_allows():
+    groups = column([f"g{k}" for k in range(20) for _ in range(10)])
+    labels = column(["ant"] * 100 + ["bee"] * 100)
+    for seed in range(20):
+        splits = assign(labels, digests_of(range(200)), groups=groups, seed=seed)
+        assert all(0.1 <= share <= 0.3 for share in shares_tested(labels, splits).values())
+
+
+def test_a_picture_without_a_label_is_divided_too():
+    labels = column(["ant"] * 30 + [None] * 30)
+    splits = assign(labels, digests_of(range(60)))
+    assert set(splits[30:]) == {"train", "test"}
 
 
 def test_adding_images_to_well_filled_classes_moves_none():

@@ -19,7 +19,7 @@ from regraft.data.unread import unread_classes
 from regraft.wording import count
 
 FEW_IMAGES, VERY_FEW_IMAGES = 10, 2  # of a class in train: below, a note; a warning
-IMBALANCE = 10  # largest class to smallest
+UNEVEN, VERY_UNEVEN = 3, 5  # largest class to smallest: above, a note; a warning
 MOSTLY_LEAKED = 0.2  # share of the reported images: above, the score is mostly memory
 
 Mask = npt.NDArray[np.bool_]
@@ -159,17 +159,19 @@ def few_images(case: TableCase) -> Iterator[Finding]:
 def imbalance(case: TableCase) -> Iterator[Finding]:
     """One class far larger than another."""
     sizes = {label: n for label, n in case.taught.items() if n}
-    if len(sizes) < 2 or max(sizes.values()) <= IMBALANCE * min(sizes.values()):
+    if len(sizes) < 2 or max(sizes.values()) <= UNEVEN * min(sizes.values()):
         return
     large, small = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
     share = sizes[large] / sum(sizes.values())
     yield Finding(
         "imbalance",
-        "warning",
-        f"{large!r} has {sizes[large]:,} images to learn from, {small!r} only {sizes[small]:,}",
+        "warning" if sizes[large] > VERY_UNEVEN * sizes[small] else "note",
+        f"{large!r} has {count(sizes[large], 'image')} to learn from, {small!r} only "
+        f"{sizes[small]:,}",
         f"always answering {large!r} would already be right in {share:.0%} of such images; "
         "plain accuracy hides how the small classes do",
-        f"read the balanced accuracy, not the accuracy; add images of {small!r}",
+        f"read the balanced accuracy, not the accuracy; add images of {small!r}, or train with "
+        "--class-weight balanced",
     )
 
 

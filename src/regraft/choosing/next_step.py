@@ -1,16 +1,17 @@
-"""What to do next, by what a run found: at most a few steps, the most useful first."""
+"""What to do next, by what a run found and how that weighs: a few steps, the most useful first."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from regraft.choosing import layer_curve
+from regraft.choosing.trust import Check
 from regraft.training.methods import METHODS
 
-FEW_SCORED = 100
+MOST_STEPS = 4
 # From this share of the training images on, doubtful labels come before everything else. Of clean
 # sets up to 5 % are listed (benchmarks/label_issues.py).
 MANY_DOUBTS = 0.08
@@ -34,40 +35,115 @@ class Step:
 def steps(
     metrics: Mapping[str, Any],
     findings: Sequence[Mapping[str, Any]],
+    checks: Sequence[Check],
     *,
-    n_doubtful: int = 0,
-    n_taught: int = 0,
+    options: str = "",
 ) -> list[Step]:
-    """From metrics.json and findings.json; `n_doubtful` of `n_taught` labels look wrong."""
-    data = shlex.quote(metrics["data"]["source"])
+    """From metrics.json, findings.json and the checks made of them.
+
+    What speaks against the score is mended first, in the order of its weight. Labelling new
+    photographs is the last step, and none at all while the score does not mean what it seems to.
+    """
     model = shlex.quote(metrics["model"])
-    found = []
+    states = {check.state for check in checks}
+    found = list(_mending(metrics, findings, checks, options))
+    if "bad" in states:
+        last = Step("Then train again. Do not let it label photographs before.")
+        return [*found[: MOST_STEPS - 1], last]
+    predict = f"regraft predict {model} new_photos/ --out labels.csv"
+    last = Step("Let it label new photographs, into a table.", predict)
+    if "care" in states:
+        last = Step(
+            "Then let it label new photographs of the same kind as the tested ones, and look "
+            "through the least sure answers.",
+            predict,
+        )
+        return [*found[: MOST_STEPS - 1], last]
+    see = Step("See where it looks on a picture.", f"regraft explain {model} photo.jpg")
+    return [*found[: MOST_STEPS - 1], last, see][:MOST_STEPS]
+
+
+def _mending(
+    metrics: Mapping[str, Any],
+    findings: Sequence[Mapping[str, Any]],
+    checks: Sequence[Check],
+    options: str,
+) -> Iterator[Step]:
+    """What would make the model or its test better, for each check that weighs and beyond."""
+    source = metrics["data"]["source"]
+    data = shlex.quote(source)
+    weighty = {check.kind: check for check in checks if check.state != "good"}
     errors = [finding for finding in findings if finding["severity"] == "error"]
     if errors:
-        found.append(Step(f"Mend the data first: {errors[0]['mend']}.", f"regraft check {data}"))
-    if n_taught and n_doubtful >= max(3, MANY_DOUBTS * n_taught):
-        found.append(Step(f"Look through the {n_doubtful} labels that may be wrong, listed below."))
-    if metrics["leaks"]["images"] and not errors:
-        found.append(Step("Take the copies out of one split.", f"regraft check {data}"))
+        check = f"regraft check {data}{options}"
+        yield Step(f"Mend the data first: {errors[0]['mend']}.", check)
+    left_out = metrics.get("left_out")
+    n_doubtful = left_out["doubtful_labels"] if left_out else 0
+    if left_out and n_doubtful >= max(3, MANY_DOUBTS * left_out["n"]):
+        yield Step(
+            f"Look through the {n_doubtful} labels of train that may be wrong; the report has them."
+        )
+    for kind in weighty:
+        if kind in MENDS and not (errors and kind in ("findings", "leaks")):
+            yield _step_against(kind, data, options)
+    yield from _beyond(metrics, findings, data, options)
+
+
+def _step_against(kind: str, data: str, options: str) -> Step:
+    text, command = MENDS[kind]
+    return Step(text, command.format(data=data) + options if command else "")
+
+
+# What to do about a check that weighs, and what to type.
+MENDS = {
+    "left-out": (
+        "Find out in what the tested images differ from those of train (camera, source, season, "
+        "how they were cut out or saved), and put both kinds into both splits; name pictures of "
+        "one thing as a group.",
+        "",
+    ),
+    "leaks": ("Take the copies out of one split.", "regraft check {data}"),
+    "findings": (
+        "Look whether it may judge by the kind of file or the group instead of the motif.",
+        "regraft check {data}",
+    ),
+    "majority-class": (
+        "Look whether the labels are right and a person can tell the classes apart; then give "
+        "more images of the rarer ones.",
+        "regraft train {data} --class-weight balanced",
+    ),
+    "size": ("Label more images for the test: its interval is wide.", ""),
+    "missed-classes": ("Look at the mistakes of the classes that are mostly missed.", ""),
+    "thin-classes": ("Label more test images of the classes that are known only roughly.", ""),
+    "nearest-neighbour": (
+        "Compare with the plain way, which is as good here.",
+        "regraft train {data} --head knn",
+    ),
+    "calibration": (
+        "Take its probabilities for an order, not for shares: 80 % sure is not 80 % right.",
+        "",
+    ),
+    "rejected": ("See why files could not be read.", "regraft check {data}"),
+}
+
+
+def _beyond(
+    metrics: Mapping[str, Any],
+    findings: Sequence[Mapping[str, Any]],
+    data: str,
+    options: str,
+) -> Iterator[Step]:
+    """What may make the model better where nothing weighs against it."""
     placeholders = [finding for finding in findings if finding["kind"] == "placeholder"]
     if placeholders:
-        text = f"Remove what is no picture: {', '.join(placeholders[0]['paths'][:2])}."
-        found.append(Step(text))
+        yield Step(f"Remove what is no picture: {', '.join(placeholders[0]['paths'][:2])}.")
     if not METHODS[metrics["method"]].trains and _peaks_early(metrics):
         text = "These images are unlike the source: let the later layers learn on, and compare."
-        found.append(Step(text, f"regraft train {data} --method partial"))
+        yield Step(text, f"regraft train {data} --method partial{options}")
     if metrics["evaluation"]["accuracy"]["value"] < 1:
-        found.append(
-            Step("Look at the mistakes, below: is the bright part what you would look at?")
+        yield Step(
+            "Look at the mistakes, in the report: is the bright part what you would look at?"
         )
-    if metrics["evaluation"]["n"] < FEW_SCORED:
-        found.append(Step("Label more images for the test: the interval is wide."))
-    found.append(
-        Step("Let it label new photographs, into a table.",
-             f"regraft predict {model} new_photos/ --out labels.csv")
-    )  # fmt: skip
-    found.append(Step("See where it looks on a picture.", f"regraft explain {model} photo.jpg"))
-    return found[:4]
 
 
 def _peaks_early(metrics: Mapping[str, Any]) -> bool:

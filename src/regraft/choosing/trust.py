@@ -1,22 +1,43 @@
-"""Whether a result is to be trusted: what was looked at, and what was found.
+"""What speaks for and against a score: one check for each way in which it may mislead.
 
-Each check has a state: 'good', 'care' (the number holds, but read it with this in mind) or 'bad'
-(the number does not mean what it seems to).
+A check's state is its weight in the verdict: 'good' (nothing against it), 'care' (the score holds,
+but read it with this in mind) or 'bad' (it does not mean what it seems to). The limits stand here;
+what follows from them, in :mod:`regraft.choosing.verdict`. Facts are as in metrics.json; those that
+a run of an earlier version does not have are left unchecked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from regraft.choosing import kept, measured
-from regraft.wording import percent
+from regraft.wording import count, percent
 
 State = Literal["good", "care", "bad"]
-FEW_SCORED, WIDE = 30, 0.15
-# An expected calibration error whose interval is above this is worth a word.
-WORST_ECE = 0.05
+Facts = Mapping[str, Any]
+STATES: tuple[State, ...] = ("bad", "care", "good")
+
+# Scored images ('care'), and the width of the interval of their accuracy ('care' and 'bad').
+FEW_SCORED, WIDE, VERY_WIDE = 30, 0.15, 0.40
+# How much lower (or higher) than left-out training images a test may surely be: 'care' and 'bad'.
+APART, FAR_APART = 0.03, 0.10
+# Share of test images that have a copy in train: 'care' and 'bad'; what they add to the score.
+LEAKED, MOSTLY_LEAKED, FLATTERED = 0.10, 0.20, 0.005
+# An expected calibration error that is surely above 0 weighs from here on.
+MISCALIBRATED = 0.05
+# Below, a class is known only roughly: its scored images, and the width of its recall's interval.
+FEW_OF_CLASS, WIDE_RECALL = 20, 0.30
+# A recall that is surely below this: more often missed than found.
+MISSED = 0.5
+# Up to here a tie with the nearest neighbour weighs; above, there is little left to be better in.
+NEARLY_ALL = 0.9
+# Share of the files that could not be read.
+REJECTED = 0.02
+# Findings that say how a score may come about without the motif.
+SHORTCUTS = ("groups-across-splits", "format-tells-class", "mode-tells-class", "size-tells-class")
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -30,15 +51,18 @@ class Check:
         In a few words, as it turned out.
     text : str
         The numbers.
+    kind : str
+        What was looked at, the same in every release: 'leaks', 'left-out', ...
     """
 
     state: State
     title: str
     text: str
+    kind: str = ""
 
 
-def checks(metrics: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> list[Check]:
-    """What speaks for and against the score of a run.
+def checks(metrics: Facts, findings: Sequence[Facts]) -> list[Check]:
+    """Everything that was looked at, what weighs most first.
 
     Parameters
     ----------
@@ -48,165 +72,352 @@ def checks(metrics: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) ->
         As in findings.json.
     """
     found = [
-        _leaks(metrics),
-        *_serious(findings),
-        _enough(metrics["evaluation"]),
-        _beats_guessing(metrics),
-        _chosen_apart(metrics),
-        *_frozen(metrics),
-        _calibrated(metrics["evaluation"]),
-        *_rejected(metrics["data"]),
-        *_thin_classes(metrics["evaluation"]),
-    ]
-    return sorted(found, key=lambda check: ("bad", "care", "good").index(check.state))
+        replace(check, kind=kind) for kind, look in CHECKS.items() for check in look(metrics)
+    ] + [replace(check, kind="findings") for check in _serious(findings)]
+    return sorted(found, key=lambda check: STATES.index(check.state))
 
 
-def verdict(found: Sequence[Check]) -> tuple[State, str]:
-    """The whole in one sentence.
+def _left_out(metrics: Facts) -> Iterator[Check]:
+    """The test beside training images that were left out."""
+    left_out, tested = metrics.get("left_out"), metrics["evaluation"]
+    if left_out is None:
+        return
+    gap, split = left_out["difference"], tested["split"]
+    how = "cross-validated" if left_out["by"] == "cross-validation" else "held out"
+    compared = left_out["at_test_mix"] or left_out["accuracy"]
+    text = (
+        f"{percent(tested['accuracy']['value'])} against {percent(compared['value'])} {how}: a "
+        f"difference of {points(gap)}"
+    )
+    if _is_no_better_than_guessing(left_out, metrics):
+        return
+    if gap["high"] < 0 and gap["value"] <= -APART:
+        state: State = "bad" if gap["high"] < -FAR_APART else "care"
+        yield Check(
+            state,
+            f"The {split} images are unlike those of train",
+            f"{text}, more than chance makes: another camera, source or season, harder images, or "
+            "many pictures of the same things in train. New photographs may do worse still.",
+        )
+    elif gap["low"] > 0 and gap["value"] >= APART:
+        yield Check(
+            "care",
+            f"The {split} images are easier than those of train",
+            f"{text}, more than chance makes: copies that were not found, wrong labels in train, "
+            "or easier images. New photographs may do worse.",
+        )
+    else:
+        size = "no more than chance makes" if gap["low"] <= 0 <= gap["high"] else "but little"
+        yield Check("good", "Tested about as it was cross-validated", f"{text}, {size}.")
+
+
+def _cross_validated(metrics: Facts) -> Iterator[Check]:
+    """Whether left-out images were recognised at all."""
+    left_out = metrics.get("left_out")
+    if left_out is not None and _is_no_better_than_guessing(left_out, metrics):
+        words = left_out_in_words(left_out)
+        yield Check(
+            "care",
+            "Cross-validation is no better than guessing",
+            f"Right are {words}: nothing was found in train that tells its classes apart.",
+        )
+
+
+def _is_no_better_than_guessing(left_out: Facts, metrics: Facts) -> bool:
+    majority = metrics["baselines"].get("majority class")
+    guessed = 0.0 if majority is None else majority["value"] or 0.0
+    return bool(left_out["accuracy"]["high"] <= guessed)
+
+
+def left_out_in_words(left_out: Facts) -> str:
+    """The accuracy of left-out images, and how they came to be left out.
 
     Examples
     --------
-    >>> verdict([Check("good", "no leaks", "")])
-    ('good', 'No problem found in 1 check.')
+    >>> accuracy = {"value": 0.96, "low": 0.93, "high": 0.98, "level": 0.95}
+    >>> facts = {"n": 245, "by": "cross-validation", "accuracy": accuracy, "at_test_mix": None}
+    >>> left_out_in_words(facts)
+    '96.0 % of 245 training images in cross-validation (93.0 % to 98.0 %)'
     """
-    states = [check.state for check in found]
-    if "bad" in states:
-        return "bad", "Not yet: the score does not mean what it seems to."
-    n = states.count("care")
-    if n:
-        points = "one point" if n == 1 else f"{n} points"
-        return "care", f"Yes, with {points} to keep in mind."
-    checked = "1 check" if len(found) == 1 else f"{len(found)} checks"
-    return "good", f"No problem found in {checked}."
+    how = "in cross-validation" if left_out["by"] == "cross-validation" else "that were held out"
+    value, mix = left_out["accuracy"], left_out["at_test_mix"]
+    words = (
+        f"{percent(value['value'])} of {count(left_out['n'], 'training image')} {how} "
+        f"({percent(value['low'])} to {percent(value['high'])}"
+    )
+    if mix is None:
+        return words + ")"
+    return f"{words}; {percent(mix['value'])} if the classes were as frequent as in the test)"
 
 
-def _leaks(metrics: Mapping[str, Any]) -> Check:
+def points(difference: Facts) -> str:
+    """A difference of two accuracies with its interval.
+
+    Examples
+    --------
+    >>> points({"value": -0.302, "low": -0.409, "high": -0.194})
+    '-30.2 points (-40.9 to -19.4)'
+    """
+    shares = (100 * difference[name] for name in ("value", "low", "high"))
+    value, low, high = ("0.0" if abs(share) < 0.05 else f"{share:+.1f}" for share in shares)
+    return f"{value} points ({low} to {high})"
+
+
+def _leaks(metrics: Facts) -> Iterator[Check]:
     leaks, evaluation = metrics["leaks"], metrics["evaluation"]
     n, of, split = leaks["images"], evaluation["n"], evaluation["split"]
     if not n:
-        return Check(
+        yield Check(
             "good",
             "No copies between the splits",
-            f"None of the {of} {split} images is a copy, or nearly one, of an image in another "
+            f"None of the {of:,} {split} images is a copy, or nearly one, of an image in another "
             "split. What the network itself learnt on, before, could not be compared.",
         )
+        return
     without = leaks["evaluation_without"]
-    words = f"{n} of the {of} {split} images have a copy in another split"
+    words = f"{n:,} of the {of:,} {split} images {_has(n)} a copy in another split"
     if without is None:
-        return Check("bad", "The test is made of training images", words + ": all of them.")
+        yield Check("bad", "The test is made of training images", words + ": all of them.")
+        return
     value = without["accuracy"]
-    return Check(
-        "care" if n <= 0.1 * of else "bad",
-        "Some test images leaked",
-        f"{words}. Without them {percent(value['value'])} of {without['n']} are right "
-        f"({percent(value['low'])} to {percent(value['high'])}).",
+    flattered = evaluation["accuracy"]["value"] - value["value"]
+    weighs = n > LEAKED * of or flattered > FLATTERED + 1e-9
+    state: State = "bad" if n > MOSTLY_LEAKED * of else "care" if weighs else "good"
+    yield Check(
+        state,
+        "Some test images leaked" + ("" if weighs else ", but hardly any matter"),
+        f"{words}. Without {'it' if n == 1 else 'them'} {percent(value['value'])} of "
+        f"{without['n']:,} are right ({percent(value['low'])} to {percent(value['high'])}).",
     )
 
 
-def _serious(findings: Sequence[Mapping[str, Any]]) -> list[Check]:
-    return [
-        Check("bad", finding["kind"].replace("-", " ").capitalize(), finding["message"])
-        for finding in findings
-        if finding["severity"] == "error"
-    ]
-
-
-def _enough(evaluation: Mapping[str, Any]) -> Check:
+def _enough(metrics: Facts) -> Iterator[Check]:
+    evaluation = metrics["evaluation"]
     accuracy, n = evaluation["accuracy"], evaluation["n"]
     width = accuracy["high"] - accuracy["low"]
-    text = f"{n:,} images were scored; the interval is {100 * width:.1f} points wide." + (
+    verb = "was" if n == 1 else "were"
+    text = f"{count(n, 'image')} {verb} scored; the interval is {100 * width:.1f} points wide." + (
         f" It counts {evaluation['n_groups']} groups." if evaluation["n_groups"] else ""
     )
-    if n < FEW_SCORED or width > WIDE:
-        return Check("care", "Few images were scored", text + " More would tell more.")
-    return Check("good", f"The score is known to {100 * width / 2:.0f} points or so", text)
+    if width > VERY_WIDE:
+        yield Check("bad", "Too few images were scored to say anything", text)
+    elif n < FEW_SCORED or width > WIDE:
+        yield Check("care", "Few images were scored", text + " More would tell more.")
+    else:
+        yield Check("good", f"The score is known to {100 * width / 2:.0f} points or so", text)
 
 
-def _beats_guessing(metrics: Mapping[str, Any]) -> Check:
-    accuracy = metrics["evaluation"]["accuracy"]
-    known = {k: v for k, v in metrics["baselines"].items() if v["value"] is not None}
-    best = max(known, key=lambda name: float(known[name]["value"]), default=None)
-    if best is None:
-        return Check("care", "Nothing to compare with", "No baseline could be computed.")
-    said = ", ".join(f"{name} {percent(v['value'])}" for name, v in known.items())
-    majority = known.get("majority class")
-    if majority is not None and accuracy["low"] <= majority["value"]:
-        return Check("bad", "Not surely better than guessing", f"Beside it: {said}.")
-    if accuracy["value"] <= known[best]["value"]:
-        return Check("care", f"No better than the {best}", f"Beside it: {said}.")
-    if accuracy["low"] <= known[best]["value"]:
-        words = f"Beside it: {said}. The second lies within the interval of the score."
-        return Check("good", "Better than guessing", words)
-    return Check("good", "Better than simple answers", f"Beside it: {said}.")
+def _beats_guessing(metrics: Facts) -> Iterator[Check]:
+    """Better than always answering one class? Where classes are uneven, each class counts."""
+    majority = metrics["baselines"].get("majority class")
+    if majority is None or majority["value"] is None:
+        return
+    evaluation = metrics["evaluation"]
+    accuracy, balanced = evaluation["accuracy"], evaluation["balanced_accuracy"]
+    chance = 1 / max(1, sum(row["n"] > 0 for row in evaluation["per_class"]))
+    text = f"Always answering the commonest class of train gives {percent(majority['value'])}"
+    if _surely_better(accuracy, majority):
+        yield Check("good", "Better than guessing", text + ".")
+    elif balanced["low"] > chance:
+        yield Check(
+            "care",
+            "Accuracy is no better than always answering one class",
+            f"{text}, as one class is so frequent. With every class counted alike "
+            f"{percent(balanced['value'])} are right ({percent(balanced['low'])} to "
+            f"{percent(balanced['high'])}), where guessing gives {percent(chance)}.",
+        )
+    else:
+        yield Check("bad", "Not surely better than guessing", text + ".")
 
 
-def _chosen_apart(metrics: Mapping[str, Any]) -> Check:
-    split = metrics["evaluation"]["split"]
-    training = metrics.get("training")
+def _surely_better(accuracy: Facts, baseline: Facts) -> bool:
+    paired = baseline.get("paired")
+    if paired is None:
+        return bool(accuracy["low"] > baseline["value"])
+    return bool(paired["difference"]["low"] > 0)
+
+
+def _beats_nearest(metrics: Facts) -> Iterator[Check]:
+    """Better than copying the most similar training image?"""
+    nearest = metrics["baselines"].get("nearest neighbour")
+    if nearest is None or nearest["value"] is None:
+        return
+    accuracy, paired = metrics["evaluation"]["accuracy"], nearest.get("paired")
+    gain = paired["difference"] if paired else {
+        "value": accuracy["value"] - nearest["value"],
+        "low": accuracy["low"] - nearest["value"],
+        "high": accuracy["high"] - nearest["value"],
+    }  # fmt: skip
+    text = (
+        f"Copying the label of the nearest training image gives {percent(nearest['value'])}; on "
+        f"the same images the model differs by {points(gain)}."
+    )
+    if gain["high"] < 0:
+        yield Check("care", "Worse than 1-nearest neighbour", text)
+    elif gain["value"] <= 0 and accuracy["value"] < NEARLY_ALL:
+        yield Check("care", "No better than 1-nearest neighbour", text)
+    elif gain["low"] <= 0:
+        words = " That is a tie: the network's features alone tell these classes apart as well."
+        yield Check("good", "As good as 1-nearest neighbour", text + words)
+    else:
+        yield Check("good", "Better than 1-nearest neighbour", text)
+
+
+def _chosen_apart(metrics: Facts) -> Iterator[Check]:
+    split, training = metrics["evaluation"]["split"], metrics.get("training")
     by = "by cross-validation inside train"
     if words := measured.caveat(metrics["chosen"]):
         title = "Settings rest on all images that could be left out"
         if not measured.is_measured(metrics["chosen"]):
             title = "Nothing could be measured for the settings"
-        return Check("care", title, words[:1].upper() + words[1:] + ".")
+        yield Check("care", title, words[:1].upper() + words[1:] + ".")
+        return
     if training is not None and training.get("held_out"):
         by = f"by {training['held_out']} images held out of {training['held_out_from']}"
-    return Check(
+    yield Check(
         "good",
         "Scored on images that chose nothing",
         f"Every setting was chosen {by}; the {split} images chose nothing.",
     )
 
 
-def _frozen(metrics: Mapping[str, Any]) -> list[Check]:
+def _frozen(metrics: Facts) -> Iterator[Check]:
     training = metrics.get("training")
     if training is None or not training["weights"]["frozen"] or kept.keeps_probe(metrics):
-        return []
+        return
     weights = training["weights"]
     if not weights["is_frozen"]:
-        return [Check("bad", "Frozen layers moved", "Some tensors that were frozen have changed.")]
+        yield Check("bad", "Frozen layers moved", "Some tensors that were frozen have changed.")
+        return
     moved = f"{weights['moved']} of the {weights['trained']} that should learn moved"
-    return [
-        Check(
-            "good",
-            "Frozen stayed frozen",
-            f"{weights['frozen']} tensors were compared bit by bit after training and are what "
-            f"they were; {moved}.",
-        )
-    ]
-
-
-def _calibrated(evaluation: Mapping[str, Any]) -> Check:
-    ece = evaluation["ece"]
-    text = (
-        f"How sure it is and how often it is right differ by {100 * ece['value']:.1f} points on "
-        f"average (interval {100 * ece['low']:.1f} to {100 * ece['high']:.1f})."
+    yield Check(
+        "good",
+        "Frozen stayed frozen",
+        f"{weights['frozen']} tensors were compared bit by bit after training and are what "
+        f"they were; {moved}.",
     )
-    if ece["low"] > WORST_ECE:
-        return Check("care", "Its probabilities are off", text)
-    if ece["high"] > WORST_ECE:
-        return Check("good", "Its probabilities are about right", text)
-    return Check("good", "Its probabilities mean what they say", text)
 
 
-def _rejected(data: Mapping[str, Any]) -> list[Check]:
+def _calibrated(metrics: Facts) -> Iterator[Check]:
+    ece = metrics["evaluation"]["ece"]
+    off = f"{100 * ece['value']:.1f} points"
+    text = (
+        f"How sure it is and how often it is right differ by {off} on average "
+        f"({100 * ece['low']:.1f} to {100 * ece['high']:.1f})."
+    )
+    if ece["low"] > 0 and ece["value"] >= MISCALIBRATED:
+        yield Check("care", f"Its probabilities are off by {off}", text)
+    elif ece["low"] > 0:
+        yield Check("good", f"Its probabilities are off, but only by {off}", text)
+    elif ece["high"] > MISCALIBRATED:
+        words = f" So many images cannot tell this from none, nor from {100 * ece['high']:.0f}."
+        yield Check("good", "No error of its probabilities can be seen", text + words)
+    else:
+        yield Check("good", "Its probabilities mean what they say", text)
+
+
+def _rejected(metrics: Facts) -> Iterator[Check]:
+    data = metrics["data"]
     n = data["rejected"]
-    if not n:
-        return []
-    files = "1 file" if n == 1 else f"{n:,} files"
-    return [Check("care", f"{files} could not be read", "They are listed below; nothing replaces "
-                  "them.")]  # fmt: skip
-
-
-def _thin_classes(evaluation: Mapping[str, Any]) -> list[Check]:
-    thin = [row["label"] for row in evaluation["per_class"] if row["n"] < 5]
-    if not thin:
-        return []
-    few = "1 class has" if len(thin) == 1 else f"{len(thin)} classes have"
-    return [
-        Check(
-            "care",
-            f"{few} fewer than 5 scored images",
-            f"{', '.join(thin[:4])}{'…' if len(thin) > 4 else ''}: their rows say little.",
+    if n:
+        state: State = "care" if n > REJECTED * (n + data["images"]) else "good"
+        text = "It is" if n == 1 else "They are"
+        yield Check(
+            state,
+            f"{count(n, 'file')} could not be read",
+            f"{text} left out of {n + data['images']:,} and listed below; nothing replaces "
+            f"{'it' if n == 1 else 'them'}.",
         )
-    ]
+
+
+def _thin_classes(metrics: Facts) -> Iterator[Check]:
+    """Classes whose own score is known only roughly, however well the whole is."""
+    rows = metrics["evaluation"]["per_class"]
+    thin = [row for row in rows if row["n"] < FEW_OF_CLASS or _width(row["recall"]) > WIDE_RECALL]
+    thin.sort(key=lambda row: (-_width(row["recall"]), row["n"]))
+    if not thin:
+        return
+    listed = (f"{row['label']} ({_recall(row)})" for row in thin)
+    yield Check(
+        "care",
+        f"{_of_classes(len(thin), len(rows))} known only roughly",
+        f"Fewer than {FEW_OF_CLASS} scored images, or an interval of recall wider than "
+        f"{100 * WIDE_RECALL:.0f} points: {_first(listed, len(thin))}.",
+    )
+
+
+def _missed_classes(metrics: Facts) -> Iterator[Check]:
+    rows = metrics["evaluation"]["per_class"]
+    missed = [row for row in rows if row["n"] and row["recall"]["high"] < MISSED]
+    if not missed:
+        return
+    missed.sort(key=lambda row: float(row["recall"]["value"]))
+    listed = (f"{row['label']} ({_recall(row)})" for row in missed)
+    yield Check(
+        "care",
+        f"{_of_classes(len(missed), len(rows))} mostly missed",
+        f"Most of its images are called something else: {_first(listed, len(missed))}.",
+    )
+
+
+def _recall(row: Facts) -> str:
+    """Of a class, with its interval."""
+    recall = row["recall"]
+    if not row["n"]:
+        return "not scored"
+    return (
+        f"{percent(recall['value'])} of {row['n']}, {100 * recall['low']:.0f} to "
+        f"{100 * recall['high']:.0f} %"
+    )
+
+
+def _width(recall: Facts) -> float:
+    return 1.0 if recall["low"] is None else float(recall["high"] - recall["low"])
+
+
+def _of_classes(n: int, of: int) -> str:
+    """How many of them, with their verb.
+
+    Examples
+    --------
+    >>> _of_classes(1, 5), _of_classes(2, 5), _of_classes(5, 5)
+    ('1 of 5 classes is', '2 of 5 classes are', 'All 5 classes are')
+    """
+    number = f"All {of}" if n == of else f"{n} of {of}"
+    return f"{number} classes {'is' if n == 1 else 'are'}"
+
+
+def _first(words: Iterable[str], n: int) -> str:
+    """The first few of n, and how many more."""
+    some = [word for word, _ in zip(words, range(MOST_NAMED), strict=False)]
+    return ", ".join(some) + (f" and {n - len(some)} more" if n > len(some) else "")
+
+
+def _has(n: int) -> str:
+    return "has" if n == 1 else "have"
+
+
+def _serious(findings: Sequence[Facts]) -> Iterator[Check]:
+    """Errors, and what gives the class away without the motif."""
+    for finding in findings:
+        is_error = finding["severity"] == "error"
+        if is_error or finding["kind"] in SHORTCUTS:
+            title = finding["kind"].replace("-", " ").capitalize()
+            message = finding["message"]
+            yield Check("bad" if is_error else "care", title, message[:1].upper() + message[1:])
+
+
+CHECKS: Mapping[str, Callable[[Facts], Iterator[Check]]] = {
+    "left-out": _left_out,
+    "cross-validation": _cross_validated,
+    "leaks": _leaks,
+    "size": _enough,
+    "majority-class": _beats_guessing,
+    "missed-classes": _missed_classes,
+    "thin-classes": _thin_classes,
+    "nearest-neighbour": _beats_nearest,
+    "calibration": _calibrated,
+    "rejected": _rejected,
+    "chosen": _chosen_apart,
+    "frozen": _frozen,
+}

@@ -35,7 +35,7 @@ def show_baselines(
     ]
     hang(screen, "Beside", ", ".join(baselines))
     sentences = _no_better(metrics)
-    for sentence in sentences:
+    for sentence in sentences if metrics.get("verdict") is None else []:  # which says it better
         hang(screen, "", f"[yellow]{sentence}[/]")
     is_balanced = config is not None and config.class_weight == "balanced"
     if sentences and not is_even(list(train_counts.values())) and not is_balanced:

@@ -7,7 +7,6 @@ import shlex
 from rich.console import Console
 from rich.markup import escape
 
-from regraft.images.scale import AS_STORED
 from regraft.record.configuration import RunConfig
 from regraft.wording import printable
 
@@ -27,26 +26,9 @@ def command_on(data: str, verb: str, config: RunConfig | None) -> str:
     >>> command_on("my photos.csv", "train", RunConfig("my photos.csv", label_column="kind"))
     "regraft train 'my photos.csv' --label-column kind"
     """
-    return f"regraft {verb} {quoted(data)}{_repeated(config)}"
+    return f"regraft {verb} {quoted(data)}{config.same_data_options if config else ''}"
 
 
 def quoted(path: str) -> str:
     """For a shell."""
     return shlex.quote(printable(path))
-
-
-def _repeated(config: RunConfig | None) -> str:
-    """The options that another command on the same data needs again."""
-    if config is None:
-        return ""
-    options = {
-        "--backbone": None if config.backbone == "default" else config.backbone,
-        "--weights": config.weights,
-        "--label-from": None if config.label_from == "folder" else config.label_from,
-        "--path-column": config.path_column,
-        "--label-column": config.label_column,
-        "--split-column": config.split_column,
-        "--group-column": config.group_column,
-        "--scale": None if config.scale == AS_STORED else config.scale,
-    }
-    return "".join(f" {name} {quoted(value)}" for name, value in options.items() if value)

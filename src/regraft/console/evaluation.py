@@ -21,8 +21,13 @@ FEW_SCORED = 30
 
 def show_evaluation(screen: Console, evaluation: Mapping[str, Any]) -> None:
     """An evaluation as metrics.json has it."""
-    _score(screen, evaluation)
+    show_score(screen, evaluation)
     screen.print()
+    show_classes(screen, evaluation)
+
+
+def show_classes(screen: Console, evaluation: Mapping[str, Any]) -> None:
+    """Class by class, and what is taken for what."""
     _per_class(screen, evaluation["per_class"])
     _confusion(screen, evaluation)
 
@@ -39,7 +44,8 @@ def is_even(counts: Sequence[int]) -> bool:
     return not present or max(present) <= EVEN * min(present)
 
 
-def _score(screen: Console, evaluation: Mapping[str, Any]) -> None:
+def show_score(screen: Console, evaluation: Mapping[str, Any]) -> None:
+    """How many are right, and how sure that is."""
     accuracy, n = evaluation["accuracy"], evaluation["n"]
     where = f"{evaluation['split']} " if evaluation["split"] not in ("", "all") else ""
     screen.print(

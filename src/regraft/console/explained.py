@@ -12,7 +12,7 @@ from rich.markup import escape
 from regraft.checks.table_problems import findings_of
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.wording import literal, whole_percent
-from regraft.explain.explanations import MIDDLE
+from regraft.explain.explanations import EVEN_IN_MIDDLE, LITTLE, MIDDLE
 from regraft.wording import count, percent, printable
 
 
@@ -35,7 +35,9 @@ def show_explained(explained: Any, *, as_json: bool) -> None:
         screen.print(f"{pictures} and maps.json in {literal(explained.folder)}", soft_wrap=True)
         hang(screen, f"{explained.method}:", escape(explained.why))
         if any(image["in_middle"] is not None for image in explained.images):
-            hang(screen, "middle:", f"the inner {whole_percent(MIDDLE)} of each side")
+            even = whole_percent(EVEN_IN_MIDDLE)
+            hang(screen, "middle:", f"the inner {whole_percent(MIDDLE)} of each side; an even map, "
+                 f"which tells nothing, has {even} of its heat there")  # fmt: skip
     for note in explained.notes:
         hang(screen, "note:", escape(note))
 
@@ -50,7 +52,10 @@ def _image(screen: Console, image: Mapping[str, Any]) -> None:
     speaks = "" if image["explained"] == image["label"] else f"  for {image['explained']}:"
     middle = "nothing speaks for it"
     if image["in_middle"] is not None:
-        middle = f"{whole_percent(image['in_middle'])} of the heat in the middle"
+        share, even = whole_percent(image["in_middle"]), whole_percent(EVEN_IN_MIDDLE)
+        middle = f"{share} of the heat in the middle (an even map: {even})"
+    if image["says_little"]:
+        middle = LITTLE
     screen.print(
         f"{literal(image['path'])}  [bold]{literal(image['label'])}[/] "
         f"{percent(image['probability'])}{literal(speaks)}  {middle}",

@@ -12,10 +12,11 @@ from rich.markup import escape
 from regraft.console.baselines import show_baselines
 from regraft.console.choice import show_choice
 from regraft.console.commands import command_on, quoted, show_next
-from regraft.console.evaluation import show_evaluation
+from regraft.console.evaluation import show_classes, show_score
 from regraft.console.finding import show_finding
 from regraft.console.screen import INDENT, hang, print_json, stdout
 from regraft.console.training import show_training
+from regraft.console.verdict import show_cross_validated, show_steps, show_verdict
 from regraft.console.wording import literal, whole_percent
 from regraft.record.configuration import RunConfig
 from regraft.wording import count
@@ -51,18 +52,19 @@ def _show_run(
     config: RunConfig | None,
     train_counts: Mapping[str, int],
 ) -> None:
-    show_evaluation(screen, metrics["evaluation"])
+    show_score(screen, metrics["evaluation"])
+    show_cross_validated(screen, metrics)
+    show_verdict(screen, metrics)
+    screen.print()
+    show_classes(screen, metrics["evaluation"])
     show_baselines(screen, metrics, config, train_counts)
     _data(screen, metrics["data"], findings, config)
     show_choice(screen, metrics)
     show_training(screen, metrics)
     _time(screen, metrics)
     screen.print(f"[bold]Saved[/]   {literal(metrics['model'])}", soft_wrap=True)
-    show_next(
-        screen,
-        f"regraft predict {quoted(metrics['model'])} new_photos/",
-        command_on(metrics["data"]["source"], "layers", config),
-    )
+    if not show_steps(screen, metrics):
+        show_next(screen, f"regraft predict {quoted(metrics['model'])} new_photos/")
 
 
 def _data(
@@ -72,7 +74,7 @@ def _data(
     config: RunConfig | None,
 ) -> None:
     splits = ", ".join(f"{n} {name}" for name, n in data["splits"].items())
-    made = " (divided here, by content)" if data["splits_assigned"] else ""
+    made = f" (divided here, by content{_shares(data)})" if data["splits_assigned"] else ""
     rejected = f"; [red]{data['rejected']} rejected[/]" if data["rejected"] else ""
     hang(
         screen,
@@ -86,6 +88,18 @@ def _data(
         more = f"{len(findings)} findings in all: " if len(findings) > MOST_FINDINGS else ""
         command = command_on(data["source"], "check", config)
         screen.print(f"{' ' * INDENT}[dim]{more}{escape(command)}[/]", soft_wrap=True)
+
+
+def _shares(data: Mapping[str, Any]) -> str:
+    """How much of each class is tested, from the least to the most."""
+    counts = data.get("counts", {})
+    if not {"train", "test"} <= counts.keys():
+        return ""
+    tested = counts["test"]
+    shares = [n / max(1, n + counts["train"][label]) for label, n in tested.items()]
+    low, high = whole_percent(min(shares)), whole_percent(max(shares))
+    each = f"{low} to {high}" if low != high else low
+    return f", {each.replace(' % to', ' to')} of each class tested"
 
 
 def _time(screen: Console, metrics: Mapping[str, Any]) -> None:

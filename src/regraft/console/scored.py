@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from regraft.console.evaluation import show_evaluation
+from regraft.console.evaluation import show_classes, show_score
 from regraft.console.left_out import show_left_out, show_not_used, show_other_splits
 from regraft.console.screen import print_json, stdout
+from regraft.console.verdict import show_cross_validated
 from regraft.wording import count
 
 
@@ -16,7 +17,11 @@ def show_scored(scored: Any, *, as_json: bool) -> None:
         print_json(scored.to_dict())
         return
     screen = stdout()
-    show_evaluation(screen, scored.evaluation.to_dict())
+    evaluation = scored.evaluation.to_dict()
+    show_score(screen, evaluation)
+    show_cross_validated(screen, {"left_out": scored.left_out})
+    screen.print()
+    show_classes(screen, evaluation)
     show_left_out(scored.table.as_shown(scored.table.rejected))
     show_not_used(scored.skipped)
     if scored.other_splits:

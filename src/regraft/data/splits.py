@@ -1,15 +1,17 @@
 """Which images teach and which are asked: assignment by content, folds, and the role of each split.
 
 Assignment hashes what is in the file, not its name or its place in the list. So adding files moves
-no others, renaming moves nothing, and two copies of one picture cannot end on two sides.
+no others but in a class that chance had divided far from what was asked (:func:`assign`), renaming
+moves nothing, and two copies of one picture cannot end on two sides.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +20,15 @@ from regraft.data.cells import names_for
 from regraft.data.table import SPLITS, ObjectArray, quoted
 from regraft.errors import SplitError
 
-# N images, U units: what must stay together (a group, or the copies of one picture).
+# N images, K classes, U units: what must stay together (a group, or the copies of one picture).
 Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float64]
+
+# How far the tested share of a class may be from what was asked: a quarter of it, or one unit.
+LEEWAY = 0.25
+# The fractions tried for a class beyond that: a quarter apart in log odds, the nearest first.
+RUNGS = np.arange(1, 41) / 4
 
 
 class GroupAcross(NamedTuple):
@@ -63,11 +71,16 @@ def assign(
     """Say for each image whether it is in train or in test, by a hash of its content.
 
     Each unit (the copies of one picture, or a group) gets a number u in [0, 1) from its digest and
-    the seed; it is test if u < `test_fraction`. Of every class, the unit with the largest u is
-    always train, so no class is without one; and if no unit is below `test_fraction`, the smallest
-    is test. Only there can adding images move others: if a class had nothing but test units, a
-    newcomer with a larger u takes over its place in train; and a first unit below the fraction
-    takes over from the one that stood in for it.
+    the seed; it is test if u is below the fraction of its class. That is `test_fraction`, unless
+    chance has put far more or far less of the class below it (more than a quarter of what was
+    asked, and more than one unit): then it is the nearest of a fixed row of fractions that brings
+    the share back. So what is added moves no others while the class's share stays within the
+    leeway, which it does for most classes of some size; no rule that looks at each picture alone
+    could do better than chance, and no rule that divides exactly could keep any picture in place.
+
+    Of every class, the unit with the largest u is always train, so no class is without one; and if
+    no unit at all is tested, the smallest is. There adding images can move others too: a newcomer
+    with a larger u takes over the place in train, or one below the fraction that in test.
 
     Parameters
     ----------
@@ -99,8 +112,9 @@ def assign(
     if not 0 < test_fraction < 1:
         raise ValueError(f"need 0 < test_fraction < 1, got {test_fraction}")
     u, unit_of_row = _unit_numbers(digests, groups, seed)
-    is_test = u < test_fraction
-    stays = _largest_of_each_class(labels, u, unit_of_row)
+    y = _codes_in_order(labels)
+    is_test = u < _fraction_of_each_unit(u, unit_of_row, y, test_fraction)
+    stays = _largest_of_each_class(y, u, unit_of_row)
     is_test[stays] = False
     if not is_test.any() and len(np.unique(stays)) < len(u):
         free = np.ones(len(u), bool)
@@ -118,7 +132,7 @@ def assign(
 
 def _unit_numbers(
     digests: Sequence[bytes] | ObjectArray, groups: ObjectArray | None, seed: int
-) -> tuple[npt.NDArray[np.float64], Indices]:
+) -> tuple[Floats, Indices]:
     """u of each unit, (U,), and the unit of each row, (N,)."""
     keys = list(digests)
     if groups is not None:
@@ -136,16 +150,57 @@ def _unit_numbers(
     return u, unit_of_row
 
 
-def _largest_of_each_class(
-    labels: ObjectArray, u: npt.NDArray[np.float64], unit_of_row: Indices
-) -> Indices:
+def _codes_in_order(labels: ObjectArray) -> Indices:
+    """Codes of the labels in the order of their names, -1 without one, (N,)."""
+    code_of = {label: i for i, label in enumerate(sorted(set(labels) - {None}))}
+    return np.fromiter((code_of.get(label, -1) for label in labels), np.intp, len(labels))
+
+
+def _fraction_of_each_unit(u: Floats, unit_of_row: Indices, y: Indices, fraction: float) -> Floats:
+    """Below which u a unit is tested, (U,): that of its most frequent class."""
+    fractions = np.full(len(u), fraction)
+    class_of_unit = _class_of_unit(y, unit_of_row)
+    sizes = np.bincount(unit_of_row).astype(np.float64)
+    order = np.lexsort((u, class_of_unit))
+    starts = np.flatnonzero(np.diff(class_of_unit[order], prepend=-2))
+    for units in np.split(order, starts[1:]):
+        if class_of_unit[units[0]] >= 0:
+            fractions[units] = _fraction_of_class(u[units], sizes[units], fraction)
+    return fractions
+
+
+def _fraction_of_class(u: Floats, sizes: Floats, fraction: float) -> float:
+    """The fraction that was asked or, where it divides the class too unevenly, the nearest of
+    :data:`RUNGS` that does not; of the rising numbers u of its units, and their images."""
+    below = np.concatenate([[0.0], np.cumsum(sizes)])
+    n_images, asked = below[-1], fraction * below[-1]
+    leeway = max(LEEWAY * asked, n_images / len(u))
+    fewest, most = math.floor(asked - leeway), math.ceil(asked + leeway)
+    if asked >= 1 and len(u) > 1:
+        fewest = max(1, fewest)
+
+    def n_tested(fractions: Any) -> Any:
+        return below[np.searchsorted(u, fractions)]
+
+    def is_uneven(n: Any) -> Any:
+        return (n < fewest) | (n > most)
+
+    n = n_tested(fraction)
+    if not is_uneven(n):
+        return fraction
+    odds = fraction / (1 - fraction) * np.exp(RUNGS if n < asked else -RUNGS)
+    rungs = odds / (1 + odds)
+    tested = n_tested(rungs)
+    fits = np.flatnonzero(~is_uneven(tested))
+    # Where units are large, none may fit: then the one that comes nearest.
+    return float(rungs[fits[0] if len(fits) else np.argmin(np.abs(tested - asked))])
+
+
+def _largest_of_each_class(y: Indices, u: Floats, unit_of_row: Indices) -> Indices:
     """The unit with the largest u of every class; unlabelled images have none."""
-    code_of = {label: i for i, label in enumerate(dict.fromkeys(labels))}
-    y = np.fromiter(map(code_of.__getitem__, labels), dtype=np.intp, count=len(labels))
     order = np.lexsort((u[unit_of_row], y))
-    last_of_class = np.flatnonzero(np.diff(y[order], append=-1))
-    rows = order[last_of_class]
-    return unit_of_row[[row for row in rows if labels[row] is not None]]
+    rows = order[np.flatnonzero(np.diff(y[order], append=-2))]
+    return unit_of_row[rows[y[rows] >= 0]]
 
 
 def check_groups_across(splits: ObjectArray, groups: ObjectArray | None) -> list[GroupAcross]:

@@ -7,9 +7,11 @@ from regraft.evaluation.evaluate import (
     evaluate,
     majority_baseline,
     nearest_neighbour_baseline,
+    nearest_neighbour_hits,
     score_in_words,
 )
 from regraft.evaluation.intervals import Estimate, wilson_interval
+from regraft.evaluation.left_out import LeftOut
 from regraft.evaluation.metrics import Reliability
 from regraft.evaluation.paired import PairedComparison, compare_paired, mcnemar_p_value
 
@@ -17,6 +19,7 @@ __all__ = [
     "ClassScores",
     "Estimate",
     "Evaluation",
+    "LeftOut",
     "PairedComparison",
     "Reliability",
     "compare_paired",
@@ -25,6 +28,7 @@ __all__ = [
     "majority_baseline",
     "mcnemar_p_value",
     "nearest_neighbour_baseline",
+    "nearest_neighbour_hits",
     "score_in_words",
     "softmax",
     "wilson_interval",

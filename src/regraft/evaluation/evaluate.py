@@ -238,6 +238,23 @@ def nearest_neighbour_baseline(
     >>> nearest_neighbour_baseline(X_train, np.array([0, 1]), X, np.array([0, 0])).value
     0.5
     """
+    scored, is_right = nearest_neighbour_hits(X_train, y_train, X, y)
+    codes = group_codes(groups, len(X))
+    return _estimate_accuracy(is_right, None if codes is None else codes[scored], level)
+
+
+def nearest_neighbour_hits(
+    X_train: Array, y_train: Array, X: Array, y: Array
+) -> tuple[Array, Array]:
+    """Which images the most similar training image answers rightly (see
+    :func:`nearest_neighbour_baseline`).
+
+    Returns
+    -------
+    rows : int array of shape (n,)
+        Of ``X``, those that were asked: all, or an even part of very many.
+    is_right : bool array of shape (n,)
+    """
     if len(X_train) == 0 or X_train.shape[1:] != X.shape[1:]:
         raise ValueError(
             f"need training features (M, D) and features (N, D) with M of at least 1, "
@@ -246,9 +263,7 @@ def nearest_neighbour_baseline(
     scored = _evenly(len(X), MOST_SCORED)
     taught = _evenly(len(X_train), MOST_PAIRS // max(1, len(scored)))
     nearest = _nearest(X_train, taught, X, scored)
-    is_right = np.asarray(y_train)[nearest] == np.asarray(y)[scored]
-    codes = group_codes(groups, len(X))
-    return _estimate_accuracy(is_right, None if codes is None else codes[scored], level)
+    return scored, np.asarray(y_train)[nearest] == np.asarray(y)[scored]
 
 
 def score_in_words(estimate: Estimate, n: int, *, split: str = "") -> str:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from regraft.probe.base import Codes, Floats
 
+# Less than one place of a map of 7 x 7, which is what the last stage of most networks has.
+LEAST_SPREAD = 0.02
+
 
 @dataclass(frozen=True, eq=False)
 class Heat:
@@ -28,11 +31,21 @@ class Heat:
     exact : (N,) float or None
         Of `cam`: the share of the evidence, by size, whose place is not a matter of choice. The
         rest goes through the source classes, which are not linear in the features.
+    spread : (N,) float or None
+        Share of the picture that what speaks for the class is spread over (:func:`spread_of`);
+        of `cam` as it was before fine maps were smoothed. None: as the maps are.
     """
 
     maps: NDArray[np.float32]
     constant: Floats | None = None
     exact: Floats | None = None
+    spread: Floats | None = None
+
+    @property
+    def says_little(self) -> NDArray[np.bool_]:
+        """Whether a few points decide, (N,): such a map does not show what was looked at."""
+        spread = spread_of(self.maps) if self.spread is None else self.spread
+        return np.asarray(spread < LEAST_SPREAD)
 
 
 class Explainer(Protocol):
@@ -74,3 +87,20 @@ def against_others(values: Any, y: Codes) -> Any:
     """
     K = len(values)
     return (K * values[y] - values.sum(0)) / (K - 1)
+
+
+def spread_of(maps: Any) -> Floats:
+    """``(N, h, w)`` to ``(N,)``: over which share of the picture positive heat is spread.
+
+    The area that would have the same heat if it were even (the inverse participation ratio): 1 of
+    an even map, ``1 / (h w)`` of a single place. 1 where nothing is positive.
+
+    Examples
+    --------
+    >>> spread_of(np.ones((1, 7, 7))), spread_of(np.eye(1, 100).reshape(1, 10, 10))
+    (array([1.]), array([0.01]))
+    """
+    heat = np.maximum(np.asarray(maps, np.float64), 0).reshape(len(maps), -1)
+    total, squares = heat.sum(axis=1), (heat**2).sum(axis=1) * heat.shape[1]
+    spread: Floats = np.divide(total**2, squares, out=np.ones(len(heat)), where=squares > 0)
+    return spread

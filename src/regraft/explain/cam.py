@@ -24,6 +24,8 @@ from regraft.probe.source_classifier import SOURCE
 MAPS = "maps 1"
 # Pictures whose maps are held at once: all stages of the default backbone take 1.7 MB each.
 CHUNK = 32
+# Rows of a map from which on its stage is an early one.
+EARLY = 14
 
 
 class ClassActivation:
@@ -77,6 +79,11 @@ class ClassActivation:
         self.why = "the score is a sum over positions"
         if SOURCE in self.representation.taps:
             self.why += "; the part through the source classes is placed by integrated gradients"
+        if self._sees_early_alone():
+            self.why += (
+                f"; the head sees early stages alone ({', '.join(self.representation.taps)}), so "
+                "bright places are edges and colours, not things"
+            )
 
     def explain(self, pixels: NDArray[np.uint8], y: Codes) -> Heat:
         """``(N, H, W, 3)`` uint8 and ``(N,)`` codes to the evidence, place by place."""
@@ -96,7 +103,15 @@ class ClassActivation:
                 [heat.constant for heat in chunks if heat.constant is not None]
             ),
             exact=np.concatenate([heat.exact for heat in chunks if heat.exact is not None]),
+            spread=np.concatenate([heat.spread for heat in chunks if heat.spread is not None]),
         )
+
+    def _sees_early_alone(self) -> bool:
+        """Whether every map that the head sees is finer than the last ones of most networks."""
+        if _sees_final(self.representation):
+            return False
+        grids = {name: shape[:2] for name, shape in self.part.facts["maps"].items()}
+        return all(max(grids[tap]) > EARLY for tap in self.representation.taps if tap in grids)
 
     def _maps(self, pixels: NDArray[np.uint8]) -> dict[str, PositionMap]:
         rows = engine.run_on_cores(self.part.runner, pixels, batch_size=self.part.batch_size)

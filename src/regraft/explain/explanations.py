@@ -33,6 +33,9 @@ NUMBERS = "maps.json"
 CHUNK = 16
 # The box in the middle by which `inside` and `border` are told apart, along each side.
 MIDDLE = 0.6
+# Of an even map, which tells nothing: the chance level of `in_middle`.
+EVEN_IN_MIDDLE = round(MIDDLE**2, 4)
+LITTLE = "a few points decide: this map says little"
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +235,8 @@ def _numbers(heat: Heat, at: int) -> dict[str, Any]:
             "values": [[_rounded(value) for value in row] for row in own],
         },
         "in_middle": None if share is None else round(share, 4),
+        "in_middle_if_even": EVEN_IN_MIDDLE,
+        "says_little": bool(heat.says_little[at]),
     }
     if heat.constant is not None and heat.exact is not None:
         found["evidence"] = _rounded(own.sum(dtype=np.float64) + heat.constant[at])
@@ -255,11 +260,12 @@ def _draw(
 
 def _caption(image: dict[str, Any]) -> str:
     predicted = f"{image['label']} {percent(image['probability'])}"
-    speaks_for = image["explained"]
-    if speaks_for == image["label"]:
-        return f"{predicted} ({image['method']})"
-    share = percent(image["explained_probability"])
-    return f"what speaks for {speaks_for} {share} ({image['method']})\npredicted: {predicted}"
+    lines = [f"{predicted} ({image['method']})"]
+    if image["explained"] != image["label"]:
+        share = percent(image["explained_probability"])
+        speaks_for = f"what speaks for {image['explained']} {share} ({image['method']})"
+        lines = [speaks_for, f"predicted: {predicted}"]
+    return "\n".join([*lines, LITTLE] if image["says_little"] else lines)
 
 
 def _made(out: str | os.PathLike[str]) -> Path:

@@ -18,7 +18,8 @@ from torch import nn
 from regraft.backbones import network
 from regraft.backbones.network import TappedNetwork
 from regraft.errors import UsageError
-from regraft.explain.base import Heat, against_others
+from regraft.explain.base import Heat, against_others, spread_of
+from regraft.explain.decomposition import FINE, smoothed
 from regraft.features.maps import grid_of
 from regraft.machine import quiet
 from regraft.probe.base import Codes
@@ -78,7 +79,10 @@ class GradientMaps:
         """``(N, H, W, 3)`` uint8 and ``(N,)`` codes to gradient times activation."""
         starts = range(0, len(pixels), BATCH)
         parts = [self._batch(pixels[i : i + BATCH], y[i : i + BATCH]) for i in starts]
-        return Heat(np.concatenate(parts))
+        maps = np.concatenate(parts)
+        if max(maps.shape[1:]) <= FINE:
+            return Heat(maps)
+        return Heat(smoothed(maps).astype(np.float32), spread=spread_of(maps))
 
     def _batch(self, pixels: NDArray[np.uint8], y: Codes) -> NDArray[np.float32]:
         maps, gradient = self._gradient(self.place, pixels, y)

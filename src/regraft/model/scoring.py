@@ -15,7 +15,7 @@ from regraft.data.cells import name_of
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, Skipped, check_known_classes, no_labels_error
 from regraft.errors import TableError, UsageError
-from regraft.evaluation import evaluate
+from regraft.evaluation import Evaluation, evaluate, left_out
 from regraft.features.extract import Extraction
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
@@ -46,6 +46,9 @@ class Scored:
     skipped : tuple of Skipped
         Folders beside the splits, images outside the class folders, and whatever else lies in the
         data and is not used.
+    left_out : dict or None
+        What images that were left out while the model learnt say beside this score, as in
+        metrics.json; None for a model that does not know, or a score of what it learnt from.
     """
 
     model: str
@@ -57,6 +60,7 @@ class Scored:
     counts_them: bool = False
     other_splits: dict[str, int] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
+    left_out: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         right = self.evaluation.accuracy
@@ -81,6 +85,7 @@ class Scored:
                 "left_out": [entry._asdict() for entry in self.skipped],
             },
             "evaluation": self.evaluation.to_dict(),
+            "left_out": self.left_out,
         }
 
 
@@ -156,7 +161,22 @@ def evaluate_model(
         counts_them,
         _other_splits(given, table, name),
         given.as_shown(given.skipped),
+        None if counts_them else _left_out(classifier, evaluation),
     )
+
+
+def _left_out(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] | None:
+    """How well it knew training images that were left out, if its card says so."""
+    kept = classifier.card.get("left_out")
+    if not isinstance(kept, dict):
+        return None
+    n, right = kept.get("n"), kept.get("right")
+    if not (isinstance(n, list) and isinstance(right, list)):
+        return None
+    if not len(n) == len(right) == len(classifier.classes):
+        return None
+    found = left_out.beside_counts(evaluation, n, right)
+    return None if found is None else {"by": kept.get("by", ""), **found.to_dict()}
 
 
 def _learnt_from(classifier: Classifier, extraction: Extraction) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from regraft.machine import json_values
 from regraft.training.methods import METHODS, method_named
 from regraft.training.settings import TrainingSettings
 from regraft.training.usage import settings_for
+from regraft.wording import printable
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,28 @@ class RunConfig:
         """Eight hexadecimal digits that differ where any setting does."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+    @property
+    def same_data_options(self) -> str:
+        """What another command on the same data needs again, each after a blank.
+
+        Examples
+        --------
+        >>> RunConfig("photos.csv", label_column="kind of bird").same_data_options
+        " --label-column 'kind of bird'"
+        """
+        options = {
+            "--backbone": None if self.backbone == "default" else self.backbone,
+            "--weights": self.weights,
+            "--label-from": None if self.label_from == LABEL_SOURCES[0] else self.label_from,
+            "--path-column": self.path_column,
+            "--label-column": self.label_column,
+            "--split-column": self.split_column,
+            "--group-column": self.group_column,
+            "--scale": None if self.scale == AS_STORED else self.scale,
+        }
+        given = {name: shlex.quote(printable(value)) for name, value in options.items() if value}
+        return "".join(f" {name} {value}" for name, value in given.items())
 
     def goes_on_from(self, earlier: RunConfig) -> bool:
         """Whether this is the same run, or the same for more (or fewer) epochs."""

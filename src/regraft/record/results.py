@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.evaluation import Estimate, Evaluation, wilson_interval
+from regraft.evaluation import Evaluation, wilson_interval
+from regraft.evaluation.baseline import Baseline
 from regraft.machine import atomic
 from regraft.model import predictions_file
 from regraft.probe.choice import Candidate
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """The score on the reported split, without leaked images too, and what stands beside it."""
+    """The score on the reported split, without leaked images too, and what stands beside it:
+    naive ways to answer, and training images that were left out (None if none were)."""
 
     evaluation: Evaluation
     without_leaks: Evaluation | None
     n_leaked: int
-    baselines: dict[str, Estimate]
+    baselines: dict[str, Baseline]
+    left_out: dict[str, Any] | None
 
 
 def metrics(
@@ -74,6 +77,7 @@ def metrics(
                 if (table.splits == name).any()
             },
             "splits_assigned": prepared.assigned,
+            "counts": {str(split or "none"): n for split, n in table.counts().items()},
             "rejected": len(table.rejected),
             "skipped": len(table.skipped),
             "readings": [reading.words for reading in table.readings],
@@ -84,7 +88,8 @@ def metrics(
             "images": tested.n_leaked,
             "evaluation_without": tested.without_leaks.to_dict() if tested.without_leaks else None,
         },
-        "baselines": {name: estimate.to_dict() for name, estimate in tested.baselines.items()},
+        "left_out": tested.left_out,
+        "baselines": {name: baseline.to_dict() for name, baseline in tested.baselines.items()},
         "chosen": {
             "taps": list(classifier.representation.taps),
             "head": config.head,

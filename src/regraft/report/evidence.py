@@ -45,7 +45,7 @@ MOST_ON_MAP = 1_000
 TILE_PX, MAP_PX, MAP_COLUMNS, HEAT_PX = 112, 48, 32, 160
 
 Picture = NDArray[np.uint8]
-Heat = Callable[[list[str], NDArray[np.intp]], "list[tuple[Picture, Picture] | None]"]
+Heat = Callable[[list[str], NDArray[np.intp]], "list[tuple[Picture, Picture | None] | None]"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +134,8 @@ class Sources:
         Left-out probabilities of rows of the table that taught.
     heat : callable(paths, codes) -> pairs, or None
         The picture as the network sees it, and with what speaks for this class laid over it:
-        ``(H, W, 3)`` uint8 each; None for a file that cannot be read.
+        ``(H, W, 3)`` uint8 each, the second None where the map says little; None for a file that
+        cannot be read.
     white : int
         By which pictures of more than 8 bits are read (`images.decode.decode`).
     """
@@ -229,6 +230,7 @@ def _shown_images(
     shown = []
     for place, row in enumerate(rows):
         pair, path = heats[place], paths[place]
+        laid = None if pair is None else pair[1]
         shown.append(
             {
                 "path": named(sources.table, path),
@@ -237,7 +239,8 @@ def _shown_images(
                 "probability": round(float(first[row]), 4),
                 "probability_of_label": round(float(proba[row, y[row]]), 4),
                 "picture": album.add(path, HEAT_PX) if pair is None else album.add_pixels(pair[0]),
-                "heat": None if pair is None else album.add_pixels(pair[1]),
+                "heat": None if laid is None else album.add_pixels(laid),
+                "heat_says_little": pair is not None and laid is None,
                 "nearest": nearest[place],
             }
         )

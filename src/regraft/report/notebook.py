@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from regraft.choosing.trust import left_out_in_words
 from regraft.record.run_folder import REPORT
 from regraft.wording import count, percent, printable, shortened
 
@@ -52,7 +53,10 @@ def of_run(metrics: Mapping[str, Any], folder: Path) -> str:
     splits = ", ".join(f"{n} {name}" for name, n in data["splits"].items())
     images = f"{count(data['images'], 'image')}, {count(len(data['classes']), 'class', 'classes')}"
     rejected = f", {data['rejected']} rejected" if data["rejected"] else ""
+    left_out, judged = metrics.get("left_out"), metrics.get("verdict")
     lines = [
+        *([("beside", left_out_in_words(left_out))] if left_out else []),
+        *([("trust", judged["sentence"])] if judged else []),
         ("data", f"{images}: {splits}{rejected}"),
         ("findings", f"{data['findings']}, in findings.json" if data["findings"] else "none"),
         ("method", f"{metrics['method']} on {backbone['name']}"),

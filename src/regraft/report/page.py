@@ -21,7 +21,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from regraft import wording
-from regraft.choosing import kept, layer_curve, measured, next_step, scenario, trust
+from regraft.choosing import kept, layer_curve, measured, scenario, verdict
+from regraft.choosing.trust import points
 from regraft.errors import UsageError
 from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
 from regraft.evaluation.metrics import reliability_table
@@ -97,7 +98,9 @@ def render(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, plain=plain, ms=_seconds, sentence=_sentence)
+    environment.filters.update(
+        percent=_percent, plain=plain, ms=_seconds, sentence=_sentence, points=points
+    )
     return environment.get_template(template).render(**context)
 
 
@@ -218,22 +221,17 @@ class FinishedRun:
         return int((self.evidence.proba.argmax(1) != self.evidence.y).sum())
 
     @cached_property
-    def checks(self) -> list[trust.Check]:
-        """Whether to trust it."""
-        return trust.checks(self.metrics, self.findings)
+    def verdict(self) -> dict[str, Any]:
+        """Whether to trust it, and what to do next, as metrics.json has it; of a run of an earlier
+        version, by what that measured."""
+        kept: dict[str, Any] | None = self.metrics.get("verdict")
+        return kept or verdict.verdict(self.metrics, self.findings).to_dict()
 
     @property
-    def verdict(self) -> tuple[str, str]:
-        """State and sentence."""
-        return trust.verdict(self.checks)
-
-    @property
-    def steps(self) -> list[next_step.Step]:
-        """What to do next."""
-        issues = self.content["label_issues"]
-        return next_step.steps(
-            self.metrics, self.findings, n_doubtful=issues["n"], n_taught=issues["of"]
-        )
+    def left_out(self) -> dict[str, Any] | None:
+        """What training images say that were left out; None if none were."""
+        found: dict[str, Any] | None = self.metrics.get("left_out")
+        return found
 
     @property
     def reading(self) -> layer_curve.Reading | None:

@@ -12,14 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft import model
-from regraft.checks.duplicates import leaked
 from regraft.errors import ConfigError
-from regraft.evaluation import (
-    Evaluation,
-    evaluate,
-    majority_baseline,
-    nearest_neighbour_baseline,
-)
+from regraft.evaluation import Evaluation
 from regraft.features import extract
 from regraft.features.rows import rows_of
 from regraft.listener import SILENT, Listener
@@ -33,7 +27,7 @@ from regraft.record.identity import MadeFrom, Place, place_for
 from regraft.training.methods import METHODS
 from regraft.training.task import Environment
 from regraft.training.trackers import require_tracker
-from regraft.workflows import fitting
+from regraft.workflows import fitting, testing
 from regraft.workflows.lesson import Lesson, lesson_of
 from regraft.workflows.preparation import Clock, Prepared, prepare
 
@@ -204,22 +198,25 @@ def complete(
     clock.lap("fit")
     with processes.main_first():
         proba = classifier.proba_of(_reported_features(prepared, classifier, lesson, listener))
-    tested = _tested(prepared, lesson, proba, config.seed)
+    assert classifier.learnt is not None
+    tested = testing.tested(prepared, lesson, classifier.learnt, proba, config.seed)
     clock.lap("evaluate")
     if processes.is_main():
         with run_folder.writing(folder, replaces=resume, say=listener.say) as made:
-            card = _card(config, prepared, lesson, tested.evaluation)
+            card = _card(config, prepared, lesson, tested)
             classifier = replace(classifier, card=card)  # what is in memory knows what is on disk
             model.save(classifier, made / "model")
             clock.lap("save")
             whole = time.perf_counter() - begun.started
             spent = {**prepared.seconds, **clock.laps, "total": whole}
             metrics = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
+            metrics = testing.judged(metrics, prepared, config)
             results.write(made, config, begun.made_from, metrics, prepared, lesson, proba)
         _draw_training(metrics, folder, listener)
     else:
         spent = {**prepared.seconds, **clock.laps}
         metrics = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
+        metrics = testing.judged(metrics, prepared, config)
     return Result(folder, metrics, tested.evaluation, prepared, classifier, lesson, proba)
 
 
@@ -267,53 +264,21 @@ def _reported_features(
 
 
 def _card(
-    config: RunConfig, prepared: Prepared, lesson: Lesson, evaluation: Evaluation
+    config: RunConfig, prepared: Prepared, lesson: Lesson, tested: results.Tested
 ) -> dict[str, Any]:
     """What is kept beside the model: its score, and what it has learnt or chosen from."""
     taught = lesson.roles.train
     if METHODS[config.method].trains and lesson.roles.chooses is not None:
         taught = taught | lesson.roles.chooses
-    digests = prepared.extraction.digests
+    digests, left_out = prepared.extraction.digests, tested.left_out
     return {
-        "accuracy": evaluation.accuracy.to_dict(),
-        "n": evaluation.n,
+        "accuracy": tested.evaluation.accuracy.to_dict(),
+        "n": tested.evaluation.n,
+        "left_out": left_out and {"by": left_out["by"], **left_out["per_class"]},
         "source": config.data,
         "config": config.to_dict(),
         "learnt_from": learnt_from.to_text([digests[row] for row in np.flatnonzero(taught)]),
     }
-
-
-def _tested(prepared: Prepared, lesson: Lesson, proba: NDArray[Any], seed: int) -> results.Tested:
-    """The score on the reported split, without leaked images too, and what stands beside it."""
-    table, roles, y, classes = prepared.table, lesson.roles, lesson.y, lesson.classes
-    rows = roles.reports
-    groups = None if table.groups is None else table.groups[rows]
-    scored = evaluate(
-        y[rows], proba, classes=classes, split=roles.reported, groups=groups, seed=seed
-    )
-    is_leaked = leaked(prepared.duplicates, table.splits, roles.reported)[rows]
-    clean = None
-    if is_leaked.any() and not is_leaked.all():
-        clean = evaluate(
-            y[rows][~is_leaked],
-            proba[~is_leaked],
-            classes=classes,
-            split=roles.reported,
-            groups=None if groups is None else groups[~is_leaked],
-            seed=seed,
-        )
-    final = prepared.built.info.taps[-1]
-    columns = slice(final.start, final.stop)
-    baselines = {
-        "majority class": majority_baseline(y[roles.train], y[rows], len(classes)),
-        "nearest neighbour": nearest_neighbour_baseline(
-            rows_of(prepared.X, roles.train, columns),
-            y[roles.train],
-            rows_of(prepared.X, rows, columns),
-            y[rows],
-        ),
-    }
-    return results.Tested(scored, clean, int(is_leaked.sum()), baselines)
 
 
 def _draw_training(metrics: dict[str, Any], folder: Path, listener: Listener) -> None:

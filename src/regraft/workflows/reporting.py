@@ -34,7 +34,7 @@ from regraft.workflows.experiment import Result
 from regraft.workflows.lesson import Lesson, lesson_of
 from regraft.workflows.preparation import Prepared, prepare
 
-Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 
 
 @blas.one_thread
@@ -179,7 +179,8 @@ def _sources(
 def _heat(
     classifier: Classifier, paths: Sequence[str], codes: NDArray[np.intp], listener: Listener
 ) -> list[Pair | None]:
-    """The pictures as the network sees them, and with what it looked at laid over them."""
+    """The pictures as the network sees them, and with what it looked at laid over them; without
+    where a few points decide, which shows nothing of what was looked at."""
     pixels: dict[int, NDArray[np.uint8]] = {}
     for place, path in enumerate(paths):
         with contextlib.suppress(DecodeError):
@@ -194,7 +195,9 @@ def _heat(
         listener.say(f"the report has no heat maps: {error}")
         return [None] * len(paths)
     drawn = {
-        place: (picture, overlay(picture, one))
-        for (place, picture), one in zip(pixels.items(), heat.maps, strict=True)
+        place: (picture, None if says_little else overlay(picture, one))
+        for (place, picture), one, says_little in zip(
+            pixels.items(), heat.maps, heat.says_little, strict=True
+        )
     }
     return [drawn.get(place) for place in range(len(paths))]

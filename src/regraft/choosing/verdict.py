@@ -1,0 +1,118 @@
+"""The verdict: whether a score may be trusted for new photographs of the kind that was tested.
+
+The rule, in full. Every check (:mod:`regraft.choosing.trust`) has a weight, and the heaviest
+decides: one that weighs *no* makes the verdict no, else one that weighs *care* makes it with care,
+else it is yes. Nothing is added up, and nothing good makes up for what is bad.
+
+No:
+
+- a finding about the data that is an error;
+- more than a fifth of the test has a copy in train;
+- the test is surely more than 10 points below left-out training images (the interval of the
+  difference);
+- not surely better than always answering one class, neither by accuracy (paired) nor with every
+  class counted alike;
+- so few scored images that the interval of accuracy is wider than 40 points;
+- layers that were to stay frozen have moved.
+
+With care:
+
+- the test differs from left-out training images by more than chance and by at least 3 points, or
+  these are no better than guessing;
+- more than a tenth of the test has a copy in train, or these add more than half a point to the
+  score;
+- files or groups give the class away without the motif (format, colour mode, size; groups in
+  several splits);
+- fewer than 30 scored images, or an interval wider than 15 points;
+- a class with fewer than 20 scored images, or with a recall whose interval is wider than 30 points;
+- a class whose recall is surely below one half;
+- accuracy no better than always answering one class, though with every class counted alike it is;
+- worse than the nearest training image (paired), or no better while below 90 %;
+- probabilities that are off by 5 points or more, in an interval that excludes none;
+- more than a fiftieth of the files could not be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from regraft.choosing import next_step, trust
+from regraft.choosing.next_step import Step
+from regraft.choosing.trust import Check
+
+Answer = Literal["yes", "with care", "no"]
+ANSWERS: Mapping[str, Answer] = {"good": "yes", "care": "with care", "bad": "no"}
+WEIGHTS = {"good": "none", "care": "care", "bad": "no"}
+# Reasons that the sentence names.
+MOST_NAMED = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a score is to be trusted, why, and what to do next.
+
+    Attributes
+    ----------
+    answer : {'yes', 'with care', 'no'}
+    checks : list of Check
+        All that was looked at, what weighs most first.
+    steps : list of Step
+        What to do next, as the answer asks for.
+    """
+
+    answer: Answer
+    checks: list[Check]
+    steps: list[Step]
+
+    @property
+    def sentence(self) -> str:
+        """The answer, and the reasons that weigh most, in one sentence.
+
+        Examples
+        --------
+        >>> Verdict("yes", [Check("good", "No copies between the splits", "")], []).sentence
+        'Yes: 1 check found nothing against it.'
+        >>> Verdict("no", [Check("bad", "Frozen layers moved", "")], []).sentence
+        'No: frozen layers moved.'
+        """
+        if self.answer == "yes":
+            n = len(self.checks)
+            return f"Yes: {'1 check' if n == 1 else f'{n} checks'} found nothing against it."
+        heaviest = [c.title for c in self.checks if c.state == self.checks[0].state]
+        named = [title[:1].lower() + title[1:] for title in heaviest[:MOST_NAMED]]
+        left = sum(check.state != "good" for check in self.checks) - len(named)
+        more = f"; and {left} more {'point' if left == 1 else 'points'}" if left else ""
+        return f"{self.answer.capitalize()}: {'; '.join(named)}{more}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ``verdict`` of metrics.json and ``--json``."""
+        return {
+            "answer": self.answer,
+            "sentence": self.sentence,
+            "reasons": [
+                {"kind": c.kind, "weight": WEIGHTS[c.state], "title": c.title, "text": c.text}
+                for c in self.checks
+            ],
+            "next": [asdict(step) for step in self.steps],
+        }
+
+
+def verdict(
+    metrics: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], *, options: str = ""
+) -> Verdict:
+    """From what a run measured and found to whether its score is to be trusted; nothing is read.
+
+    Parameters
+    ----------
+    metrics : dict
+        As in metrics.json.
+    findings : sequence of dict
+        As in findings.json.
+    options : str
+        That other commands on the same data need, such as ``" --label-column kind"``.
+    """
+    found = trust.checks(metrics, findings)
+    answer = ANSWERS[found[0].state]
+    return Verdict(answer, found, next_step.steps(metrics, findings, found, options=options))

@@ -1,0 +1,53 @@
+"""Whether to trust a score: the test beside cross-validation, the verdict and its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from regraft.choosing.trust import left_out_in_words, points
+from regraft.console.screen import hang
+from regraft.console.wording import literal
+
+STYLES = {"yes": "bold green", "with care": "bold yellow", "no": "bold red"}
+COLOURS = {"no": "red", "care": "yellow"}
+
+
+def show_cross_validated(screen: Console, metrics: Mapping[str, Any]) -> None:
+    """Accuracy of left-out training images, and how far the test is from it."""
+    left_out = metrics.get("left_out")
+    if left_out is None:
+        return
+    hang(screen, "", f"{escape(left_out_in_words(left_out))}", indent=0)
+    gap = left_out["difference"]
+    size = "no more than chance makes" if gap["low"] <= 0 <= gap["high"] else "more than chance"
+    hang(screen, "", f"difference {points(gap)}: {size}", indent=0)
+
+
+def show_verdict(screen: Console, metrics: Mapping[str, Any]) -> None:
+    """The answer and every reason that weighs; those that do not stand in metrics.json."""
+    judged = metrics.get("verdict")
+    if judged is None:
+        return
+    style = STYLES[judged["answer"]]
+    weighty = [reason for reason in judged["reasons"] if reason["weight"] != "none"]
+    found = f": {len(judged['reasons'])} checks found nothing against it" if not weighty else ""
+    hang(screen, "Trust", f"[{style}]{judged['answer']}[/]{found}")
+    for reason in weighty:
+        title, text = literal(reason["title"]), literal(reason["text"])
+        hang(screen, "", f"[{COLOURS[reason['weight']]}]{title}.[/] {text}")
+
+
+def show_steps(screen: Console, metrics: Mapping[str, Any]) -> bool:
+    """What to do next, as the verdict asks for; False if the run says nothing of it."""
+    judged = metrics.get("verdict")
+    if judged is None:
+        return False
+    for number, step in enumerate(judged["next"]):
+        hang(screen, "" if number else "Next", literal(step["text"]))
+        if step["command"]:
+            hang(screen, "", f"[bold blue]{literal(step['command'])}[/]")
+    return True

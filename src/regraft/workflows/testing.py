@@ -1,0 +1,124 @@
+"""A run's classifier, tested: its score on the reported split, and all that stands beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.checks.duplicates import leaked
+from regraft.choosing import verdict
+from regraft.evaluation import Evaluation, baseline, evaluate, left_out, nearest_neighbour_hits
+from regraft.evaluation.baseline import Baseline
+from regraft.evaluation.label_issues import find_label_issues
+from regraft.features.rows import rows_of
+from regraft.probe.classifier import Learnt
+from regraft.record.configuration import RunConfig
+from regraft.record.results import Tested
+from regraft.workflows.lesson import Lesson, units_of
+from regraft.workflows.preparation import Prepared
+
+
+def tested(
+    prepared: Prepared, lesson: Lesson, learnt: Learnt, proba: NDArray[Any], seed: int
+) -> Tested:
+    """The score on the reported split, without leaked images too, and what stands beside it.
+
+    Parameters
+    ----------
+    learnt : Learnt
+        For what it says of images that were left out.
+    proba : (R, K)
+        Of the images of the reported split.
+    """
+    rows = lesson.roles.reports
+    every = np.ones(int(rows.sum()), bool)
+    is_leaked = leaked(prepared.duplicates, prepared.table.splits, lesson.roles.reported)[rows]
+    score = _score(prepared, lesson, proba, every, seed)
+    clean = None
+    if is_leaked.any() and not is_leaked.all():
+        clean = _score(prepared, lesson, proba, ~is_leaked, seed)
+    return Tested(
+        score,
+        clean,
+        int(is_leaked.sum()),
+        _baselines(prepared, lesson, proba.argmax(1) == lesson.y[rows]),
+        _left_out(prepared, lesson, learnt, score),
+    )
+
+
+def judged(metrics: dict[str, Any], prepared: Prepared, config: RunConfig) -> dict[str, Any]:
+    """The metrics of a run with the verdict on them."""
+    findings = [finding.to_dict() for finding in prepared.findings]
+    found = verdict.verdict(metrics, findings, options=config.same_data_options)
+    return {**metrics, "verdict": found.to_dict()}
+
+
+def _score(
+    prepared: Prepared, lesson: Lesson, proba: NDArray[Any], kept: NDArray[np.bool_], seed: int
+) -> Evaluation:
+    rows, groups = np.flatnonzero(lesson.roles.reports)[kept], prepared.table.groups
+    return evaluate(
+        lesson.y[rows],
+        proba[kept],
+        classes=lesson.classes,
+        split=lesson.roles.reported,
+        groups=None if groups is None else groups[rows],
+        seed=seed,
+    )
+
+
+def _baselines(
+    prepared: Prepared, lesson: Lesson, is_right: NDArray[np.bool_]
+) -> dict[str, Baseline]:
+    """Naive ways to answer, each held against the classifier on the same images."""
+    train, rows, y = lesson.roles.train, lesson.roles.reports, lesson.y
+    groups = None if prepared.table.groups is None else prepared.table.groups[rows]
+    final = prepared.built.info.taps[-1]
+    columns = slice(final.start, final.stop)
+    taught, asked = (rows_of(prepared.X, some, columns) for some in (train, rows))
+    some, is_near_right = nearest_neighbour_hits(taught, y[train], asked, y[rows])
+    favourite = np.bincount(y[train]).argmax()
+    return {
+        "majority class": baseline.held_against(is_right, y[rows] == favourite, groups=groups),
+        "nearest neighbour": baseline.held_against(
+            is_right[some], is_near_right, groups=None if groups is None else groups[some]
+        ),
+    }
+
+
+def _left_out(
+    prepared: Prepared, lesson: Lesson, learnt: Learnt, score: Evaluation
+) -> dict[str, Any] | None:
+    """What images that were left out of a fit say, beside the score; None if there were none."""
+    training = learnt.training
+    is_cross_validated = training is None or bool(training.get("probe_kept"))
+    taught = lesson.learn if learnt.probe_rows is None else learnt.probe_rows
+    rows = taught[learnt.oof_rows] if is_cross_validated else learnt.oof_rows
+    if not len(rows):
+        return None
+    y, proba, K = lesson.y[rows], learnt.oof_proba, len(lesson.classes)
+    is_right = proba.argmax(1) == y
+    found = left_out.beside(score, y, is_right, units=_units_in_order(prepared, rows))
+    doubtful = find_label_issues(proba, y)
+    by = "cross-validation" if is_cross_validated else "held-out images"
+    return {
+        "by": by,
+        **found.to_dict(),
+        "per_class": {
+            "n": np.bincount(y, minlength=K).tolist(),
+            "right": np.bincount(y[is_right], minlength=K).tolist(),
+        },
+        "doubtful_labels": len(doubtful),
+    }
+
+
+def _units_in_order(prepared: Prepared, rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
+    """Which of these rows were left out together; None if each was alone."""
+    mask = np.zeros(len(prepared.table), bool)
+    mask[rows] = True
+    in_order = units_of(prepared.copies.unit, prepared.table.groups, mask)
+    units = np.empty(len(rows), np.intp)
+    units[np.argsort(rows, kind="stable")] = in_order
+    return None if len(np.unique(units)) == len(units) else units

@@ -1,0 +1,186 @@
+"""The verdict on whole runs: shifted, leaking and tiny sets are not trusted, sound ones are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import verdict_sets
+from regraft.cli.main import cli
+from regraft.evaluation import evaluate, left_out
+from regraft.record.configuration import RunConfig
+from regraft.report import page
+from regraft.workflows import experiment, reporting
+
+Make = Callable[[Path], Path]
+FIRST_SCREEN = 24  # lines of a terminal
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory, built_engines: Path) -> Iterator[Path]:
+    """A folder with a cache for all runs of this file."""
+    folder = tmp_path_factory.mktemp("verdict")
+    shutil.copytree(built_engines / "engines", folder / "cache" / "engines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _shared_cache(room: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(room / "cache"))
+
+
+def run_on(make: Make, room: Path) -> experiment.Result:
+    make(room / make.__name__)
+    return experiment.run(RunConfig(make.__name__), name=make.__name__)
+
+
+@pytest.mark.parametrize("make", verdict_sets.UNSOUND, ids=lambda make: make.__name__)
+def test_shifted_leaking_and_tiny_sets_are_not_simply_trusted(make: Make, room: Path) -> None:
+    judged = run_on(make, room).metrics["verdict"]
+    assert judged["answer"] == ("with care" if make is verdict_sets.tiny else "no")
+    weighty = {reason["kind"] for reason in judged["reasons"] if reason["weight"] != "none"}
+    assert (
+        weighty
+        >= {
+            "blurred": {"left-out", "majority-class", "calibration", "missed-classes"},
+            "recoloured": {"left-out", "calibration"},
+            "from_another_source": {"left-out", "calibration"},
+            "leaking": {"leaks", "findings"},
+            "tiny": {"thin-classes"},
+            "guessed": {"majority-class", "cross-validation"},
+        }[make.__name__]
+    )
+
+
+@pytest.mark.parametrize("make", verdict_sets.SOUND, ids=lambda make: make.__name__)
+def test_sound_sets_are_trusted(make: Make, room: Path) -> None:
+    metrics = run_on(make, room).metrics
+    assert metrics["verdict"]["answer"] == "yes", metrics["verdict"]["sentence"]
+    assert metrics["left_out"]["by"] == "cross-validation"
+    assert metrics["left_out"]["n"] == metrics["data"]["splits"]["train"]
+
+
+def test_terminal_page_and_json_say_the_same(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = verdict_sets.from_another_source
+    make(room / "told" / make.__name__)
+    data = f"told/{make.__name__}"
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(cli, ["train", data, "--run", "told"])
+    assert shown.exit_code == 0, shown.output
+    first = "\n".join(shown.stdout.splitlines()[:FIRST_SCREEN])
+    metrics = json.loads(Path("runs/told/metrics.json").read_text())
+    html = Path("runs/told", page.REPORT).read_text().replace("\N{NO-BREAK SPACE}", " ")
+    judged, gap = metrics["verdict"], metrics["left_out"]["difference"]
+    assert judged["answer"] == "no"
+    assert "Trust   no" in first
+    assert judged["sentence"] in html
+    for words in (f"{100 * gap['value']:+.1f} points", judged["reasons"][0]["title"]):
+        assert words in first
+        assert words in html
+    for step in judged["next"]:
+        assert step["text"] in shown.stdout
+    assert "regraft predict" not in shown.stdout
+    again = CliRunner().invoke(cli, ["train", data, "--run", "told", "--json"])
+    assert json.loads(again.stdout)["verdict"] == judged
+
+
+def test_a_page_of_an_earlier_version_is_judged_when_it_is_drawn(room: Path) -> None:
+    verdict_sets.uneven(room / "old" / "uneven")
+    result = experiment.run(RunConfig("old/uneven"), name="old")
+    reporting.report_on(result)
+    kept = {k: v for k, v in result.metrics.items() if k not in ("verdict", "left_out")}
+    for baseline in kept["baselines"].values():
+        del baseline["paired"]
+    (result.folder / "metrics.json").write_text(json.dumps(kept))
+    text = page.write(result.folder).read_text()
+    assert "Yes: " in text
+    assert "Cross-validated" not in text
+
+
+def test_a_saved_model_stands_beside_what_it_was_cross_validated_at(room: Path) -> None:
+    verdict_sets.shapes(room / "first" / "shapes")
+    verdict_sets.blurred(room / "later" / "blurred")
+    result = experiment.run(RunConfig("first/shapes"), name="first")
+    model = str(result.folder / "model")
+    shown = CliRunner().invoke(cli, ["evaluate", model, "later/blurred"])
+    assert "100 % of 120 training images in cross-validation" in shown.stdout
+    assert "more than chance" in shown.stdout
+    told = json.loads(
+        CliRunner().invoke(cli, ["evaluate", model, "later/blurred", "--json"]).stdout
+    )
+    assert told["left_out"]["accuracy"] == result.metrics["left_out"]["accuracy"]
+    assert told["left_out"]["difference"]["high"] < -0.1
+    taught = CliRunner().invoke(
+        cli, ["evaluate", model, "first/shapes", "--split", "train", "--json"]
+    )
+    assert json.loads(taught.stdout)["left_out"] is None
+
+
+def test_the_share_of_each_class_is_said_where_the_split_is_made_here(room: Path) -> None:
+    verdict_sets.undivided(room / "whole")
+    shown = CliRunner().invoke(cli, ["train", "whole", "--run", "whole", "--no-report"])
+    counts = json.loads(Path("runs/whole/metrics.json").read_text())["data"]["counts"]
+    shares = [n / (n + counts["train"][label]) for label, n in counts["test"].items()]
+    assert min(shares) > 0.14
+    assert max(shares) < 0.26
+    low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
+    words = f"{low} to {high} % of each class tested" if low != high else f"{low} % of each class"
+    assert words in shown.stdout
+
+
+# -- The difference itself --
+
+
+def scored(n_right: int, n: int, *, mix: float = 0.5) -> Any:
+    """An evaluation of n images of two classes, the wrong ones in the first."""
+    y = (np.arange(n) >= (1 - mix) * n).astype(int)
+    called = np.where(np.arange(n) < n - n_right, 1 - y, y)
+    return evaluate(y, np.eye(2)[called], classes=["a", "b"], split="test")
+
+
+def test_the_interval_holds_the_true_difference_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        test, y = scored(rng.binomial(150, 0.9), 150), np.arange(240) % 2
+        gap = left_out.beside(test, y, rng.random(240) < 0.9).difference
+        held += gap.low <= 0 <= gap.high
+    assert 0.92 * 400 <= held <= 0.99 * 400
+
+
+def test_another_mix_of_classes_is_no_difference() -> None:
+    """Recall 1 and 0.5, three to one in train and one to three in the test."""
+    y = np.repeat([0, 1], [300, 100])
+    is_right = (y == 0) | (np.arange(400) % 2 == 0)
+    truth = np.repeat([0, 1], [50, 150])
+    called = np.where((truth == 0) | (np.arange(200) % 2 == 0), truth, 1 - truth)
+    test = evaluate(truth, np.eye(2)[called], classes=["a", "b"])
+    found = left_out.beside(test, y, is_right)
+    assert found.accuracy.value == pytest.approx(0.875)
+    assert found.at_test_mix is not None
+    assert found.at_test_mix.value == pytest.approx(0.625)
+    assert found.difference.value == pytest.approx(0)
+    assert found.difference.low < -0.05 < 0.05 < found.difference.high
+
+
+def test_images_that_were_left_out_together_count_as_one() -> None:
+    y, is_right = np.arange(200) % 2, np.arange(200) // 10 % 5 != 0
+    test = scored(90, 100)
+    alone = left_out.beside(test, y, is_right).accuracy
+    together = left_out.beside(test, y, is_right, units=np.arange(200) // 10).accuracy
+    assert together.value == alone.value
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+def test_nothing_left_out_is_refused_with_the_shapes() -> None:
+    with pytest.raises(ValueError, match="n of at least 1"):
+        left_out.beside(scored(9, 10), np.zeros(0, int), np.zeros(0, bool))
