@@ -51,7 +51,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ``augment``, ``batchnorm``, ...: :class:`regraft.training.settings.TrainingSettings`).
     device : {'auto', 'cpu', 'cuda', 'mps'}
     offline : bool
-        Use no network, even if the backbone needs it.
+        Do not access the internet, even if the backbone has to be downloaded.
     random_state : int
 
     Attributes

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from regraft.checks.finding import Finding, Severity
 from regraft.data.splits import check_groups_across
 from regraft.data.table import ImageTable, first_few, quoted, unknown_classes
-from regraft.wording import count
+from regraft.wording import count, within
 
 FEW_IMAGES, VERY_FEW_IMAGES = 10, 2  # of a class in train: below, a note; a warning
 IMBALANCE = 10  # largest class to smallest
@@ -52,6 +52,10 @@ class TableCase:
     def paths(self, rows: npt.ArrayLike) -> tuple[str, ...]:
         """Paths of a mask or of row numbers, as the user knows them."""
         return tuple(self.table.shown(path) for path in self.table.paths[np.asarray(rows)])
+
+    def names(self, rows: npt.ArrayLike) -> tuple[str, ...]:
+        """Paths of a mask or of row numbers, within the data: short, for a sentence."""
+        return tuple(within(path, self.table.source) for path in self.paths(rows))
 
     def paths_of_classes(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Paths of all images of some classes."""
@@ -185,7 +189,7 @@ def leak_severity(case: TableCase, is_leaked: Mask) -> Severity:
 def leak_in_words(case: TableCase, is_leaked: Mask) -> str:
     """How much of the reported split is concerned."""
     n_leaked, n_reported = int(is_leaked.sum()), sum(case.counts.get(case.reported, {}).values())
-    return f"{n_leaked:,} of the {n_reported:,} images of {case.reported} among them"
+    return f"{n_leaked:,} of the {count(n_reported, 'image')} of {case.reported} among them"
 
 
 def similar_names(case: TableCase) -> Iterator[Finding]:
@@ -269,7 +273,8 @@ def skipped(case: TableCase) -> Iterator[Finding]:
             yield Finding(
                 "outside-classes" if kind == "unlabelled" else kind,
                 "warning" if kind in _SERIOUS else "note",
-                f"{count(len(entries), one, several)}: {quoted(paths, at_most=3)}",
+                f"{count(len(entries), one, several)}: "
+                + quoted((within(path, case.table.source) for path in paths), at_most=3),
                 why,
                 mend,
                 paths,

@@ -32,12 +32,13 @@ from regraft.cli import options
     type=click.IntRange(0),
     help="Nearest training images that are named.",
 )
-@click.option("--offline", is_flag=True, help="Use no network.")
+@options.no_store
+@options.offline
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
     model: str, images: tuple[str, ...], out: str, method: str, label: str | None, top: int,
-    offline: bool, as_json: bool, quiet: bool,
+    no_store: bool, offline: bool, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Show which places of IMAGES (files, folders, manifests or archives) speak for their label.
 
@@ -56,8 +57,8 @@ def command(
     options.require_room(out)
     with progress.listening(quiet=quiet, after="explaining") as listener:
         explained = explaining.explain(
-            model, images, out=out, method=method, label=label, top=top, offline=offline,
-            listener=listener,
+            model, images, out=out, method=method, label=label, top=top,
+            uses_store=not no_store, offline=offline, listener=listener,
         )  # fmt: skip
     show_explained(explained, as_json=as_json)
     return 0 if explained.images else 3

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import click
 
+from regraft.cli import options
+
 
 @click.command(short_help="label new images with a saved model")
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--out", "out", metavar="FILE", help="Write a CSV.")
-@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Classes shown.")
-@click.option("--offline", is_flag=True, help="Use no network.")
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    help="Classes shown of each image.  [default: 3, without those below 0.1 %]",
+)
+@options.no_store
+@options.offline
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
-    model: str, images: tuple[str, ...], out: str | None, top: int, offline: bool,
-    as_json: bool, quiet: bool,
+    model: str, images: tuple[str, ...], out: str | None, top: int | None, no_store: bool,
+    offline: bool, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Label IMAGES (files, folders, manifests or archives) with MODEL, a run's model folder.
 
     A file that cannot be read is named with its reason; the others are labelled. Exit code 3 only
     if no image can be read.
     """
-    from regraft.cli import options
     from regraft.console import progress
     from regraft.console.predictions import show_predictions
     from regraft.model import predicting
@@ -30,6 +36,8 @@ def command(
     if out is not None:
         options.require_folder_of(out)
     listener = progress.counting(quiet=quiet)
-    predicted = predicting.predict(model, images, offline=offline, listener=listener)
+    predicted = predicting.predict(
+        model, images, uses_store=not no_store, offline=offline, listener=listener
+    )
     show_predictions(predicted, out=out, as_json=as_json, top=top)
     return 0 if predicted.paths else 3

@@ -19,8 +19,8 @@ def show_training(screen: Console, metrics: Mapping[str, Any]) -> None:
     training = metrics.get("training")
     if training is None:
         return
-    hang(screen, "Learnt", _learnt(metrics["method"], training))
-    hang(screen, "", f"[dim]taken: {_taken(training)}[/]")
+    hang(screen, "Trained", _learnt(metrics["method"], training))
+    hang(screen, "", f"[dim]model selection: {_taken(training)}[/]")
     weights = training["weights"]
     if weights["frozen"]:
         hang(
@@ -54,7 +54,7 @@ def _taken(training: Mapping[str, Any]) -> str:
         1.0: f"the weights of the {chosen['weights']}",
     }
     way = f"{whole_percent(chosen['alpha'])} of the way from {start} to the {chosen['weights']}"
-    by = f"by {training['held_out']} held-out images of {training['held_out_from']}"
+    by = f"by {training['held_out']} validation images of {training['held_out_from']}"
     if not training["candidates"]:
-        by = "with too few images to hold any out that could tell"
+        by = "with too few images for a validation part that could tell"
     return f"{ends.get(chosen['alpha'], way)}, {by}"

@@ -14,7 +14,7 @@ from regraft.data.image_files import has_image_name, looks_like_image, why_not_a
 from regraft.data.manifests import read_manifest
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import ImageTable
-from regraft.errors import UsageError
+from regraft.errors import ArchiveError, UsageError
 
 
 def read_table(
@@ -89,10 +89,20 @@ def read_table(
 def _read_archive(source: str, archive_folder: Path | None) -> ImageTable:
     # Imported here, with the decompressors, because most sources are no archives.
     from regraft.data.archives import unpack
-    from regraft.machine.cache import folder_of
+    from regraft.machine import cache, stand_in
 
-    root = str(unpack(source, archive_folder or folder_of("archives")))
-    return table_of_folder(root, source=source)
+    try:
+        root = unpack(source, archive_folder or cache.folder_of("archives"))
+    except ArchiveError as error:
+        is_of_the_disk = getattr(error.__cause__, "errno", None) is not None
+        if archive_folder is not None or not is_of_the_disk:
+            raise
+        try:
+            place = stand_in.folder_of("archives")
+        except OSError:
+            raise error from error.__cause__
+        root = unpack(source, place)
+    return table_of_folder(str(root), source=source)
 
 
 def _is_image_file(path: str) -> bool:

@@ -19,6 +19,7 @@ from regraft.backbones.tensor_file import Stored, TensorFileError
 from regraft.errors import ArtefactError
 from regraft.features.engine import EngineInfo
 from regraft.model import config_file
+from regraft.model.place import command_that_goes_on, is_unfinished, model_in, state_of
 from regraft.probe.base import Head, Tensors
 from regraft.probe.classifier import Classifier
 from regraft.probe.representation import Representation, blocks_of
@@ -45,12 +46,22 @@ def _changed(variant: str) -> dict[str, Any]:
 def load(folder: str | os.PathLike[str]) -> Classifier:
     """The model that `save` wrote into a folder; its engine is found when the first picture comes.
 
+    Parameters
+    ----------
+    folder : path
+        The model's, or that of the run which it belongs to.
+
     Raises
     ------
     ArtefactError
         A file is missing, damaged, changed, foreign or newer, or the parts do not fit together.
     """
-    folder = Path(folder)
+    folder = model_in(Path(folder))
+    if is_unfinished(folder):
+        raise ArtefactError(
+            f"{str(folder)!r} {state_of(folder)}; it has no model yet",
+            cure=command_that_goes_on(folder),
+        )
     config = config_file.read(folder)
     # The headers first: of a file that was cut off they say so; its digest only says "changed".
     network, learnt = (_open(folder / name) for name in (config_file.NETWORK, config_file.LEARNT))

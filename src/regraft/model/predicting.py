@@ -5,9 +5,12 @@ With the engine built, nothing here imports torch, timm or scikit-learn.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +67,7 @@ def predict(
     model: str | os.PathLike[str] | Classifier,
     images: Sequence[str | os.PathLike[str]],
     *,
+    uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> Predictions:
@@ -74,6 +78,8 @@ def predict(
     model : path or Classifier
     images : sequence of paths
         Files, folders, manifests or archives.
+    uses_store : bool
+        Otherwise every image is read, and no trace of it is left on disk.
 
     Raises
     ------
@@ -83,8 +89,11 @@ def predict(
         There is nothing to predict.
     """
     classifier = model if isinstance(model, Classifier) else load(model)
-    table = all_images([os.fsdecode(image) for image in images])
-    extraction = features_of(classifier, table, offline=offline, listener=listener)
+    with unpacked_into(uses_store) as archives:
+        table = all_images([os.fsdecode(image) for image in images], archive_folder=archives)
+        extraction = features_of(
+            classifier, table, uses_store=uses_store, offline=offline, listener=listener
+        )
     return Predictions(
         [table.shown(path) for path in extraction.table.paths],
         classifier.classes,
@@ -97,15 +106,26 @@ def features_of(
     classifier: Classifier,
     table: ImageTable,
     *,
+    uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> extract.Extraction:
-    """Features of a table's images for a classifier, through the store."""
+    """Features of a table's images for a classifier, through the store if it is used."""
     built = classifier.built(sample=pictures.sample(table.paths), offline=offline, say=listener.say)
-    return extract.through_store(table, built, listener=listener)
+    return extract.through_store(table, built, uses_store=uses_store, listener=listener)
 
 
-def all_images(sources: list[str]) -> ImageTable:
+@contextlib.contextmanager
+def unpacked_into(uses_store: bool) -> Iterator[Path | None]:
+    """Where archives go: into the cache (None), or into a folder that is gone after the block."""
+    if uses_store:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="regraft-") as folder:
+        yield Path(folder)
+
+
+def all_images(sources: list[str], *, archive_folder: Path | None = None) -> ImageTable:
     """One table of all images below these sources, without labels, each path once.
 
     A source that is missing or no images is a rejected row beside the others, and an error alone.
@@ -113,7 +133,7 @@ def all_images(sources: list[str]) -> ImageTable:
     tables, refused = [], []
     for source in sources:
         try:
-            tables.append(read_table(source))
+            tables.append(read_table(source, archive_folder=archive_folder))
         except TableError as error:
             is_there = os.path.lexists(source)
             reason = error.rule.removeprefix(f"{source!r} ") if is_there else "no such file"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,15 @@ from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, check_known_classes
 from regraft.errors import TableError, UsageError
 from regraft.evaluation import evaluate
+from regraft.features.engine import EngineInfo
 from regraft.features.extract import Extraction
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model import learnt_from
 from regraft.model.loading import load
-from regraft.model.predicting import features_of
+from regraft.model.predicting import features_of, unpacked_into
 from regraft.probe.classifier import Classifier
+from regraft.wording import none_can
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,8 @@ class Scored:
         score unless there are no others, or they were asked for (`split` 'train' or 'all').
     counts_them : bool
         Whether they are in the score all the same.
+    engine : EngineInfo or None
+        What the network ran on, here.
     """
 
     model: str
@@ -48,12 +53,15 @@ class Scored:
     n_unlabelled: int
     n_learnt_from: int = 0
     counts_them: bool = False
+    engine: EngineInfo | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
             "schema": 1,
             "model": self.model,
+            "engine": self.engine
+            and {"runtime": self.engine.runtime, "precision": self.engine.precision},
             "data": {
                 "source": self.data,
                 "images": len(self.table),
@@ -73,10 +81,13 @@ def evaluate_model(
     *,
     split: str | None = None,
     columns: Mapping[str, Any] | None = None,
+    uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> Scored:
     """Score of a saved model on a split of labelled images.
+
+    Without `uses_store` every image is read, and no trace of it is left on disk.
 
     Raises
     ------
@@ -84,7 +95,21 @@ def evaluate_model(
         A class that the model does not know, or nothing labelled.
     """
     classifier = load(model)
-    table, name = _scored_part(read_table(os.fsdecode(data), **(columns or {})), split)
+    with unpacked_into(uses_store) as archives:
+        table = read_table(os.fsdecode(data), archive_folder=archives, **(columns or {}))
+        features = functools.partial(
+            features_of, classifier, uses_store=uses_store, offline=offline, listener=listener
+        )
+        return _score(classifier, table, split, features)
+
+
+def _score(
+    classifier: Classifier,
+    given: ImageTable,
+    split: str | None,
+    features: Callable[[ImageTable], Extraction],
+) -> Scored:
+    table, name = _scored_part(given, split)
     is_labelled = np.array([label is not None for label in table.labels], bool)
     if not is_labelled.any():
         raise TableError(
@@ -93,9 +118,9 @@ def evaluate_model(
         )
     labelled = table.select(is_labelled)
     check_known_classes([str(label) for label in labelled.labels], classifier.classes, table.source)
-    extraction = features_of(classifier, labelled, offline=offline, listener=listener)
+    extraction = features(labelled)
     if not len(extraction.table):
-        raise TableError(f"none of the {len(labelled)} images can be read", place=table.source)
+        raise TableError(none_can(len(labelled), "image", "be read"), place=table.source)
     known = _learnt_from(classifier, extraction)
     is_wanted = split in ("all", "train") or bool(known.all())
     counts_them = bool(known.any()) and is_wanted
@@ -117,6 +142,7 @@ def evaluate_model(
         int((~is_labelled).sum()),
         int(known.sum()),
         counts_them,
+        extraction.info,
     )
 
 

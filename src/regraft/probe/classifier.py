@@ -25,7 +25,7 @@ from regraft.data.table import Rejected
 from regraft.errors import BackboneError, DataError, DecodeError
 from regraft.evaluation.calibration import softmax
 from regraft.features import engines
-from regraft.features.engine import EngineInfo, Sample
+from regraft.features.engine import EngineInfo, Sample, difference
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures
 from regraft.images.pictures import Picture
@@ -201,6 +201,8 @@ class Classifier:
                 self._built = engines.locate(
                     self.source, sample=sample, device=device, offline=offline, say=say
                 )
+                if self.info and (words := difference(self.info, self._built.info)):
+                    say(words)
             return self._built
 
     def _features(

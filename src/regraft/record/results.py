@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from regraft.evaluation import Estimate, Evaluation
 from regraft.machine import atomic
 from regraft.model import predictions_file
+from regraft.model.place import LOG
 from regraft.probe.classifier import Classifier, Learnt
 from regraft.probe.source_classifier import FINAL
 from regraft.record import run_folder
@@ -148,4 +149,4 @@ def write(
             "seconds": content["seconds"],
         },
     )
-    (folder / run_folder.LOG).touch()
+    (folder / LOG).touch()

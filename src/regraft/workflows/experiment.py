@@ -93,6 +93,7 @@ def run(
     """
     started = time.perf_counter()
     fitting.require_linear_head(config)
+    fitting.require_split_point(config, offline=offline)
     folder = run_folder.folder_for(config, out=out, name=name, resume=resume)
     listener = _together(config, listener)
     with processes.main_first():
@@ -111,7 +112,7 @@ def run(
     clock.lap("evaluate")
     if processes.is_main():
         with run_folder.writing(folder) as made:
-            card = _card(config, prepared, lesson, tested.evaluation)
+            card = _card(config, prepared, lesson, classifier, tested.evaluation)
             model.save(classifier, made / "model", card=card)
             clock.lap("save")
             spent = {**prepared.seconds, **clock.laps, "total": time.perf_counter() - started}
@@ -167,14 +168,24 @@ def _reported_features(
 
 
 def _card(
-    config: RunConfig, prepared: Prepared, lesson: Lesson, evaluation: Evaluation
+    config: RunConfig,
+    prepared: Prepared,
+    lesson: Lesson,
+    classifier: Classifier,
+    evaluation: Evaluation,
 ) -> dict[str, Any]:
     """What is kept beside the model: its score, and what it has learnt or chosen from."""
     taught = lesson.roles.train
     if METHODS[config.method].trains and lesson.roles.chooses is not None:
         taught = taught | lesson.roles.chooses
     digests = prepared.extraction.digests
+    engine = classifier.built()
     return {
+        "tested_with": {
+            "runtime": engine.info.runtime,
+            "precision": engine.info.precision,
+            "device": engine.device,
+        },
         "accuracy": evaluation.accuracy.to_dict(),
         "n": evaluation.n,
         "source": config.data,

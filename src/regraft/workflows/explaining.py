@@ -20,6 +20,7 @@ def explain(
     method: str = "auto",
     label: str | None = None,
     top: int = 3,
+    uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> explanations.Explanations:
@@ -38,6 +39,8 @@ def explain(
         The class asked about; the predicted one of each image if not given.
     top : int
         Nearest images of train that are named.
+    uses_store : bool
+        Otherwise every image is read, and no trace of it is left but what is drawn into `out`.
 
     Raises
     ------
@@ -50,8 +53,12 @@ def explain(
     """
     classifier = load(model)
     code = explanations.code_of(label, classifier.classes)
-    table = predicting.all_images([os.fsdecode(image) for image in images])
-    extraction = predicting.features_of(classifier, table, offline=offline, listener=listener)
-    return explanations.explain(
-        classifier, extraction, out=out, method=method, code=code, top=top, listener=listener
-    )
+    with predicting.unpacked_into(uses_store) as archives:
+        sources = [os.fsdecode(image) for image in images]
+        table = predicting.all_images(sources, archive_folder=archives)
+        extraction = predicting.features_of(
+            classifier, table, uses_store=uses_store, offline=offline, listener=listener
+        )
+        return explanations.explain(
+            classifier, extraction, out=out, method=method, code=code, top=top, listener=listener
+        )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.backbones import catalog
 from regraft.errors import ConfigError
 from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine
@@ -39,6 +40,23 @@ def task_of(
         prepared.built, prepared.extraction, lesson.y, tuple(lesson.classes),
         lesson.learn, lesson.choose, lesson.units, environment or Environment(),
     )  # fmt: skip
+
+
+def require_split_point(config: RunConfig, *, offline: bool = False) -> None:
+    """Refuse, before any picture is read, a split point that the network has not.
+
+    Raises
+    ------
+    BackboneError
+        With the points that are nearest, or those of its stages.
+    """
+    name = config.settings.split_point
+    if not METHODS[config.method].splits or name is None:
+        return
+    from regraft.training import fine_tuning  # torch and timm, which it needs anyway
+
+    source = catalog.resolve(config.backbone, weights=config.weights)
+    fine_tuning.require_split_point(source, name, offline=offline)
 
 
 def fit(task: Task) -> Classifier:

@@ -28,6 +28,7 @@ from regraft.images.facts_table import FactsTable
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.record.configuration import RunConfig
+from regraft.wording import count, none_can
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +182,7 @@ def see(
     for note in built.info.notes:
         listener.say(note)
     clock.lap("engine")
-    extraction = extract.through_store(table, built, listener=listener, say=listener.say)
+    extraction = extract.through_store(table, built, listener=listener)
     if not len(extraction.table):
         raise _nothing_readable(config, table, extraction.table)
     clock.lap("features")
@@ -261,7 +262,7 @@ def _refuse_one_class(table: ImageTable) -> None:
 def _nothing_readable(config: RunConfig, given: ImageTable, table: ImageTable) -> TableError:
     first = table.rejected[0] if table.rejected else None
     return TableError(
-        f"none of the {len(given)} images in {config.data!r} can be read",
+        f"{none_can(len(given), 'image', 'be read')} in {config.data!r}",
         place=f"{first.path}: {first.reason}" if first else "",
         cure=(first.mend if first else "") or "regraft check lists every file with its reason",
     )
@@ -270,12 +271,10 @@ def _nothing_readable(config: RunConfig, given: ImageTable, table: ImageTable) -
 def _what_was_there(table: ImageTable) -> str:
     if table.rejected:
         first = table.rejected[0]
-        return (
-            f": {len(table.rejected)} files cannot be opened, first {first.path!r} ({first.reason})"
-        )
+        files = count(len(table.rejected), "file")
+        return f": {files} cannot be opened, first {first.path!r} ({first.reason})"
     if table.skipped:
         left_out = table.skipped[0]
-        return (
-            f": {len(table.skipped)} entries left out, first {left_out.path!r} ({left_out.reason})"
-        )
+        entries = count(len(table.skipped), "entry", "entries")
+        return f": {entries} left out, first {left_out.path!r} ({left_out.reason})"
     return ""

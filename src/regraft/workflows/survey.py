@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from regraft.checks.finding import Finding, in_order
-from regraft.checks.findings import find_table_problems
+from regraft.checks.findings import find_problems_by_name
 from regraft.choosing import layer_curve as layer_curve_reading
 from regraft.data.table import ImageTable
 from regraft.errors import ConfigError, DataError
@@ -57,7 +57,7 @@ def check(
     """What is in the data and what is wrong with it; `quick` reads no pixels."""
     if quick:
         table = read(config)
-        found = find_table_problems(table)
+        found = find_problems_by_name(table)
     else:
         prepared = prepare(config, offline=offline, listener=listener, needs_splits=False)
         table, found = prepared.table, prepared.findings
@@ -135,6 +135,7 @@ def try_rates(
             f"the {config.method} is solved in closed form and has no learning rate",
             cure=f"--method {', '.join(TRAINED[:-1])} or {TRAINED[-1]}",
         )
+    fitting.require_split_point(config, offline=offline)
     prepared = prepare(config, offline=offline, listener=listener)
     environment = Environment(listener=listener, offline=offline)
     task = fitting.task_of(config, prepared, lesson_of(prepared), environment)
