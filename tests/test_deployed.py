@@ -186,6 +186,22 @@ def test_the_command_knows_the_option(
     assert _traces(engine_cache, b"discs_all_000.jpg") == []
 
 
+def test_a_bug_leaves_no_trace_either(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from regraft.cli import outcome
+
+    class Failing:
+        def main(self, standalone_mode: bool) -> None:
+            raise ZeroDivisionError("oops")
+
+    for argv, is_kept in ((["predict", "m", "x", "--no-store"], False), (["predict"], True)):
+        monkeypatch.setattr("sys.argv", ["regraft", *argv])
+        assert outcome.of(Failing()) == 1  # type: ignore[arg-type]
+        assert "oops" in capfd.readouterr().err
+        assert (cache / "regraft-error.jsonl").exists() == is_kept
+
+
 def test_damaged_rows_of_the_store_are_said(
     trained: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

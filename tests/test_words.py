@@ -27,7 +27,7 @@ from regraft.console.finding import show_finding_in_full
 from regraft.console.lines import width_of, wrapped
 from regraft.console.predictions import show_predictions
 from regraft.data.table import ImageTable
-from regraft.errors import ArtefactError, BackboneError, TableError, UsageError
+from regraft.errors import ArtefactError, BackboneError, ConfigError, TableError, UsageError
 from regraft.model import place
 from regraft.model.predicting import Predictions
 from regraft.record import run_folder
@@ -256,6 +256,45 @@ def test_an_unknown_split_point_is_refused_before_a_picture_is_read(
         {"data": "photos", "method": "partial", "training": {"split_point": "blocks.5"}}
     )
     fitting.require_split_point(known)
+
+
+def test_an_unknown_tap_is_refused_before_a_picture_is_read(
+    there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regraft.features.extract.run", None)
+    with pytest.raises(ConfigError, match=r"no tap is called 'blocks\.77'"):
+        experiment.run(RunConfig("photos", taps=["blocks.77"]))
+
+
+# -- Did you mean --
+
+
+def test_a_slip_in_a_models_name_is_answered_by_models_and_runs_alone(there: Path) -> None:
+    Path("runs/onf").mkdir(exist_ok=True)
+    for slip, meant in (("runs/onee", "runs/one"), ("runs/onee/model", "runs/one")):
+        with pytest.raises(ArtefactError, match="there is no folder") as caught:
+            models.load(slip)
+        assert caught.value.near == [meant]
+        assert caught.value.cure == f"did you mean {meant!r}?"
+    with pytest.raises(ArtefactError, match="there is no such folder"):
+        models.load("runs/zzzzzz")
+
+
+@pytest.mark.parametrize(("slip", "meant"), [("--methd", "'--method'"), ("--zzzz", "")])
+def test_of_options_one_is_proposed_or_none(
+    slip: str, meant: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["regraft", "train", "x", slip, "y"])
+    assert outcome.of(cli) == 2
+    said = capfd.readouterr().err.splitlines()[-1]
+    wanted = f" Did you mean {meant}?" if meant else ""
+    assert said == f"Error: No such option '{slip}'.{wanted}"
+
+
+def test_a_folder_that_is_no_run_is_no_configuration(there: Path) -> None:
+    with pytest.raises(UsageError, match=r"'photos' is a folder without run\.json"):
+        run_folder.config_file_of("photos")
+    assert run_folder.config_file_of("nowhere.json") == Path("nowhere.json")
 
 
 # -- What is shown --

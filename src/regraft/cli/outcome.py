@@ -54,7 +54,7 @@ def _run(command: click.Command) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        _print(_usage(error) + _wrapped(error.format_message(), "Error: "))
+        _print(_usage(error) + _wrapped(_what_is_wrong(error), "Error: "))
         return 2
     except (click.Abort, KeyboardInterrupt):
         return _stopped("stopped", INTERRUPTED)
@@ -124,6 +124,16 @@ def _usage(error: click.ClickException) -> str:
     return f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n"
 
 
+def _what_is_wrong(error: click.ClickException) -> str:
+    """click's words; of the options that it thinks were meant only one that nearly is."""
+    if not isinstance(error, click.NoSuchOption):
+        return error.format_message()
+    from regraft.wording import near_names
+
+    near = near_names(error.option_name, error.possibilities or (), n=1, cutoff=0.75)
+    return error.message + (f" Did you mean {near[0]!r}?" if near else "")
+
+
 def _wrapped(text: str, lead: str) -> str:
     return wrapped(text, width_of(sys.stderr), lead=lead)
 
@@ -151,7 +161,17 @@ def _command_again() -> str:
 
 
 def _our_bug(error: Exception) -> int:
-    """One line on the screen, the traceback in the log."""
+    """One line on the screen, the traceback in the log; no log where no trace is to be left."""
+    where = "" if "--no-store" in sys.argv else _logged(error)
+    if not where:
+        traceback.print_exc()
+    what = f"a bug of ours, please report it: {type(error).__name__}: {error}{where}"
+    _print(_wrapped(what, "regraft: "))
+    return 1
+
+
+def _logged(error: Exception) -> str:
+    """Where the traceback is now, in words; '' if it could not be written."""
     log = Path(os.environ.get("REGRAFT_LOG") or cache_folder() / "regraft-error.jsonl")
     entry = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
@@ -159,17 +179,13 @@ def _our_bug(error: Exception) -> int:
         "error": repr(error),
         "traceback": traceback.format_exc(),
     }
-    where = f"; the traceback is in {log}"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
     except OSError:
-        where = ""
-        traceback.print_exc()
-    what = f"a bug of ours, please report it: {type(error).__name__}: {error}{where}"
-    _print(_wrapped(what, "regraft: "))
-    return 1
+        return ""
+    return f"; the traceback is in {log}"
 
 
 def _print(text: str) -> None:

@@ -26,7 +26,7 @@ def show_cache_sizes(sizes: Sequence[tuple[str, Path, int, int]], *, limit: int)
         screen.print(f"in {literal(str(sizes[0][1].parent))}", soft_wrap=True)
     for words in (
         f"features: at most {in_words(limit)} (REGRAFT_CACHE_LIMIT); the least recently used go",
-        "pixels, activations: at most --budget-gib of a training; engines, archives: no limit",
+        "pixels, activations: --budget-gib of a training; engines, archives: no limit",
     ):
         hang(screen, "", words, indent=0)
 

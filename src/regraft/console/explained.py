@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from regraft.console.screen import hang, print_json, stdout
-from regraft.console.wording import literal, whole_percent
+from regraft.console.wording import from_here, literal, whole_percent
 from regraft.explain.explanations import MIDDLE
 from regraft.wording import count, percent, printable
 
@@ -48,4 +48,6 @@ def _image(screen: Console, image: Mapping[str, Any]) -> None:
         soft_wrap=True,
     )
     for near in image["nearest"]:
-        screen.print(f"  like {near['similarity']:.2f}  {literal(near['path'])}", soft_wrap=True)
+        screen.print(
+            f"  like {near['similarity']:.2f}  {literal(from_here(near['path']))}", soft_wrap=True
+        )

@@ -85,7 +85,7 @@ def code_of(label: str | None, classes: tuple[str, ...]) -> int | None:
         return None
     if label in classes:
         return classes.index(label)
-    near = near_names(label, classes, n=3, cutoff=0.5)
+    near = near_names(label, classes)
     raise UsageError(
         f"the model has no class {label!r}" + (f"; near: {', '.join(near)}" if near else ""),
         cure=f"did you mean --label {near[0]}?"

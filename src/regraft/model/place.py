@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from os.path import isfile  # of a name that cannot be it says no, where pathlib raises
 from pathlib import Path
 from typing import Any
 
 from regraft.model.config_file import CONFIG
-from regraft.wording import count
+from regraft.wording import count, near_names
 
 # In a run's folder: its model; its configuration until it is finished; an epoch a line.
 MODEL, UNFINISHED, LOG = "model", "unfinished.json", "log.jsonl"
@@ -20,6 +21,17 @@ def model_in(folder: Path) -> Path:
     if not isfile(folder / CONFIG) and isfile(folder / MODEL / CONFIG):
         return folder / MODEL
     return folder
+
+
+def near_models(folder: Path) -> list[str]:
+    """Models and runs beside a folder that is not there, whose names are near."""
+    beside = folder.parent.parent if folder.name == MODEL else folder.parent
+    name = folder.parent.name if folder.name == MODEL else folder.name
+    try:
+        named = [one for one in os.listdir(beside) if isfile(model_in(beside / one) / CONFIG)]
+    except (OSError, ValueError):
+        return []
+    return [str(beside / one) for one in near_names(name, named)]
 
 
 def run_of(folder: Path) -> Path:

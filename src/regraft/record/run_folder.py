@@ -86,7 +86,13 @@ def config_file_of(given: str) -> Path:
     folder = run_of(Path(given))
     if not folder.is_dir():
         return Path(given)
-    return next((f for n in (RUN_FILE, UNFINISHED) if (f := folder / n).is_file()), Path(given))
+    found = [file for name in (RUN_FILE, UNFINISHED) if (file := folder / name).is_file()]
+    if not found:
+        raise UsageError(
+            f"{given!r} is a folder without {RUN_FILE}, so no run",
+            cure=f"--config runs/NAME, or a file such as {RUN_FILE}",
+        )
+    return found[0]
 
 
 def begin(folder: Path, config: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,7 +98,10 @@ def run(
     folder = run_folder.folder_for(config, out=out, name=name, resume=resume)
     listener = _together(config, listener)
     with processes.main_first():
-        prepared = prepare(config, offline=offline, listener=listener)
+        prepared = prepare(
+            config, offline=offline, listener=listener,
+            before_pass=functools.partial(fitting.require_taps, config),
+        )  # fmt: skip
     clock, lesson = Clock(), lesson_of(prepared)
     environment = _environment(config, folder, offline, listener)
     try:

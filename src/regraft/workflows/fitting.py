@@ -15,8 +15,9 @@ from regraft.features.engines import BuiltEngine
 from regraft.features.extract import Extraction
 from regraft.features.rows import rows_of
 from regraft.machine import blas
+from regraft.probe import probe
 from regraft.probe.classifier import Classifier
-from regraft.probe.probe import LINEAR_HEADS, Probe
+from regraft.probe.probe import LINEAR_HEADS, Probe, network_of
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS
 from regraft.training.task import Environment, Task
@@ -40,6 +41,13 @@ def task_of(
         prepared.built, prepared.extraction, lesson.y, tuple(lesson.classes),
         lesson.learn, lesson.choose, lesson.units, environment or Environment(),
     )  # fmt: skip
+
+
+def require_taps(config: RunConfig, built: BuiltEngine) -> None:
+    """Refuse, before any picture is read, taps that the network has not."""
+    taps = _taps(config.taps, built.info)
+    if taps is not None:
+        probe.require_taps(taps, network_of(built))
 
 
 def require_split_point(config: RunConfig, *, offline: bool = False) -> None:

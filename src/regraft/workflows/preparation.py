@@ -9,6 +9,7 @@ Everything that answers about data stands on `prepare`: training, `check`, `laye
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,8 +120,11 @@ def prepare(
     offline: bool = False,
     listener: Listener = SILENT,
     needs_splits: bool = True,
+    before_pass: Callable[[engines.BuiltEngine], None] = lambda built: None,
 ) -> Prepared:
     """Read the table, run the one pass, divide, and look for what is wrong.
+
+    `before_pass` may refuse what does not fit the network, before any picture is read.
 
     Raises
     ------
@@ -134,7 +138,9 @@ def prepare(
     if needs_splits:
         _refuse_one_class(table)
     clock.lap("table")
-    seen = see(config, table, clock=clock, offline=offline, listener=listener)
+    seen = see(
+        config, table, clock=clock, offline=offline, listener=listener, before_pass=before_pass
+    )
     divided = divide(config, seen.extraction.table, seen.extraction.facts, needs_splits)
     duplicates = divided.compared.copies(seen.final)
     findings = find_problems(divided.table, seen.extraction.facts, duplicates, seen.final)
@@ -170,6 +176,7 @@ def see(
     clock: Clock,
     offline: bool = False,
     listener: Listener = SILENT,
+    before_pass: Callable[[engines.BuiltEngine], None] = lambda built: None,
 ) -> Seen:
     """The one pass of the configured backbone over a table, through the store."""
     built = engines.locate(
@@ -179,6 +186,7 @@ def see(
         offline=offline,
         say=listener.say,
     )
+    before_pass(built)
     for note in built.info.notes:
         listener.say(note)
     clock.lap("engine")

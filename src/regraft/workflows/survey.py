@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,8 @@ def try_rates(
             cure=f"--method {', '.join(TRAINED[:-1])} or {TRAINED[-1]}",
         )
     fitting.require_split_point(config, offline=offline)
-    prepared = prepare(config, offline=offline, listener=listener)
+    before = functools.partial(fitting.require_taps, config)
+    prepared = prepare(config, offline=offline, listener=listener, before_pass=before)
     environment = Environment(listener=listener, offline=offline)
     task = fitting.task_of(config, prepared, lesson_of(prepared), environment)
     from regraft.training import fine_tuning
