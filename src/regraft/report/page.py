@@ -93,7 +93,9 @@ def render(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, plain=plain, ms=_seconds, sentence=_sentence)
+    environment.filters.update(
+        percent=_percent, plain=plain, ms=_seconds, sentence=_sentence, count=wording.count
+    )
     return environment.get_template(template).render(**context)
 
 
