@@ -149,7 +149,7 @@ def test_the_command_runs(
     code = call(made_small(command))
     shown = capsys.readouterr()
     assert code == 0, shown.err[-2000:]
-    wanted = "left-out accuracy" if command[1] == "layers" else "val images right"
+    wanted = "cross-validated accuracy" if command[1] == "layers" else "val images right"
     assert wanted in shown.out
     if "--method" in command:
         assert "Learnt" in shown.out
