@@ -297,7 +297,8 @@ def run_program(no_network_path: Path, cache: Path, tmp_path: Path) -> Run:
         input: str = "",
         timeout_s: float = 300,
     ) -> subprocess.CompletedProcess[str]:
-        given = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80", **(env or {})}
+        inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+        given = {**inherited, "NO_COLOR": "1", **(env or {})}
         paths = [str(no_network_path), given.get("PYTHONPATH", "")]
         given["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         return subprocess.run(

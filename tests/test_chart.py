@@ -53,7 +53,8 @@ def test_confusion_draws_a_cell_for_every_count_and_no_other() -> None:
     matrix = [[3, 0, 1], [0, 4, 0], [0, 2, 0]]
     text = str(drawings.confusion(matrix, ["a", "b", "<c>"]))
     assert re.findall(r"<title>(.*?)</title>", text) == [
-        "3 a called a", "1 a called &lt;c&gt;", "4 b called b", "2 &lt;c&gt; called b",
+        "3 a predicted as a", "1 a predicted as &lt;c&gt;", "4 b predicted as b",
+        "2 &lt;c&gt; predicted as b",
     ]  # fmt: skip
     ET.fromstring(text)
 

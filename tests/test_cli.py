@@ -289,7 +289,7 @@ def test_people_see_score_interval_and_what_to_do_next(warm: Path, call: Call) -
         "val images right",
         "95 % interval",
         "discs",
-        "Chosen",
+        "model selection:",
         "Saved",
         "regraft predict",
     ):
@@ -301,7 +301,7 @@ def test_people_see_score_interval_and_what_to_do_next(warm: Path, call: Call) -
     ended = call("check", warm / "plain")
     assert "16 images in 2 classes" in ended.out.replace("\n", " ")
     ended = call("layers", warm / "photos", "--out", "curve.png")
-    assert "left-out accuracy" in ended.out
+    assert "cross-validated accuracy" in ended.out
     assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
 
 

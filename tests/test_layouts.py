@@ -20,7 +20,7 @@ from regraft.data.sources import read_table
 from regraft.errors import ConfigError, DataError, UsageError
 from regraft.record.configuration import RunConfig
 from regraft.workflows import survey
-from regraft.workflows.lesson import refuse_unlearnable
+from regraft.workflows.learnable import refuse_unlearnable
 from regraft.workflows.preparation import read
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)

@@ -207,8 +207,8 @@ def test_a_run_against_its_own_copy_is_a_tie(
     [
         (["nowhere"], ["'nowhere' does not exist", "regraft train"]),
         (["photos"], ["'photos' is no finished run"]),
-        (["runs/one/model"], ["is a model, not a run", "regraft report runs/one"]),
         (["runs/one", "runs/../runs/one"], ["given twice"]),
+        (["runs/one", "runs/one/model"], ["given twice"]),
         (["runs/one", "--out", "/proc/page.html"], ["cannot be written", "--out"]),
         (["runs/one", "--out", "page.txt"], ["page.txt", ".html"]),
         (["runs/one", "--out", "none/page.html"], ["'none'"]),

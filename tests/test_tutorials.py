@@ -153,7 +153,7 @@ def test_the_command_runs(
     shown = capsys.readouterr()
     assert code == 0, shown.err[-2000:]
     wanted = {
-        "layers": "left-out accuracy", "summary": "Mult-adds", "show": "show.png",
+        "layers": "cross-validated accuracy", "summary": "Mult-adds", "show": "show.png",
         "train": "val images right",
     }  # fmt: skip
     assert wanted[command[1]] in shown.out + shown.err

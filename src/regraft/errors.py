@@ -85,7 +85,7 @@ class ConfigError(UsageError):
 
 
 class BackboneError(UsageError):
-    """No backbone of this name, or its weights cannot be had here (package or network missing)."""
+    """No backbone of this name, or its weights are not here and cannot be had."""
 
 
 class DataError(RegraftError):

@@ -68,7 +68,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ``augment``, ``batchnorm``, ...: :class:`regraft.training.settings.TrainingSettings`).
     device : {'auto', 'cpu', 'cuda', 'mps'}
     offline : bool
-        Use no network, even if the backbone needs it.
+        Do not access the internet, even if the backbone has to be downloaded.
     random_state : int
         Of everything left to chance; PyTorch's, NumPy's and Python's own states are not used.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 
 
 def percent(share: float | None) -> str:
@@ -30,6 +31,29 @@ def count(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def none_can(n: int, noun: str, what: str) -> str:
+    """That something cannot be done with any of them.
+
+    Examples
+    --------
+    >>> none_can(3, "image", "be read"), none_can(1, "image", "be read")
+    ('none of the 3 images can be read', 'the only image cannot be read')
+    """
+    return f"the only {noun} cannot {what}" if n == 1 else f"none of the {n:,} {noun}s can {what}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    Examples
+    --------
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def printable(text: str) -> str:
     """Text on one line, whatever bytes a name holds.
 
@@ -51,6 +75,22 @@ def shortened(text: str, width: int) -> str:
     ('Ruddy T…', 'Dunlin')
     """
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def within(path: str, source: str) -> str:
+    """A path as it is called within the data that it belongs to: a folder, a file's folder.
+
+    Examples
+    --------
+    >>> within("/data/photos/ants/1.jpg", "/data/photos/"), within("b/1.jpg", "photos")
+    ('ants/1.jpg', 'b/1.jpg')
+    >>> within("leaves/1.jpg", "leaves/list.csv")
+    '1.jpg'
+    """
+    for place in (source.rstrip("/\\"), os.path.dirname(source)):
+        if place and path.startswith((f"{place}/", f"{place}{os.sep}")):
+            return path[len(place) + 1 :]
+    return path
 
 
 def near_names(name: str, known: Iterable[str], *, n: int = 3, cutoff: float = 0.6) -> list[str]:

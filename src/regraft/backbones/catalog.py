@@ -236,6 +236,8 @@ def _from_file(name: str, path: Path) -> Source:
 
 def _local_dir(name: str, folder: str) -> Source:
     path = Path(folder)
+    if not (path / "config.json").exists() and (path / "model" / "config.json").is_file():
+        path /= "model"  # of a run
     config = path / "config.json"
     if not config.is_file():
         raise BackboneError(

@@ -93,12 +93,19 @@ def _first(repository: str, names: Sequence[str], is_cut_off: bool) -> Path:
     return Path(ask(last))
 
 
-def _is_cut_off() -> bool:
-    """Whether the user wants no network, or there is none."""
+def is_unwanted() -> bool:
+    """Whether the environment forbids to ask the hub, by huggingface_hub's own setting."""
     import huggingface_hub.constants as constants
 
-    is_unwanted = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
-    return is_unwanted or constants.HF_HUB_OFFLINE or not _is_reachable(constants.ENDPOINT)
+    said = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+    return said or bool(constants.HF_HUB_OFFLINE)
+
+
+def _is_cut_off() -> bool:
+    """Whether nothing may be downloaded, or nothing can."""
+    import huggingface_hub.constants as constants
+
+    return is_unwanted() or not _is_reachable(constants.ENDPOINT)
 
 
 def _is_reachable(endpoint: str) -> bool:

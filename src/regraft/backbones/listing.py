@@ -25,7 +25,7 @@ class Listed:
 
 
 def find(pattern: str = "") -> list[Listed]:
-    """Backbones whose name matches; without a pattern those that need no network.
+    """Backbones whose name matches; without a pattern those that need no download.
 
     Raises
     ------

@@ -338,15 +338,25 @@ def _download(source: catalog.Source, offline: bool, *, pretrained: bool = True)
     except RegraftError:
         raise
     except Exception as error:
-        is_cut_off = type(error).__name__ in hub.NO_CONNECTION
-        why = "no connection to the hub" if is_cut_off else weights._first_line(error)
         raise BackboneError(
-            f"the weights of {source.name!r} are not on this disk and cannot be downloaded: {why}",
-            cure="download model.safetensors of "
-            f"https://huggingface.co/{_hub_id(source)} elsewhere, then\n"
-            f"--backbone {source.architecture or 'TIMM_NAME'} --weights model.safetensors; "
-            "or use --backbone default, which needs no network",
+            f"the weights of {source.name!r} were not downloaded to this computer before, and "
+            + _why_not_now(error, offline),
+            cure=("leave out --offline; or " if offline else "")
+            + f"download model.safetensors of https://huggingface.co/{_hub_id(source)} elsewhere "
+            f"and add --backbone {source.architecture or 'TIMM_NAME'} --weights "
+            "model.safetensors; or use --backbone default, which needs no download",
         ) from error
+
+
+def _why_not_now(error: Exception, offline: bool) -> str:
+    """Why weights that are not here cannot be downloaded."""
+    if offline:
+        return "--offline forbids to download them"
+    if hub.is_unwanted():
+        return "HF_HUB_OFFLINE=1 in the environment forbids to download them"
+    if type(error).__name__ in hub.NO_CONNECTION:
+        return "there is no connection to huggingface.co to download them"
+    return f"they cannot be downloaded: {weights._first_line(error)}"
 
 
 def _of_registry(architecture: str, config: dict[str, Any], offline: bool) -> nn.Module:

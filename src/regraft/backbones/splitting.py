@@ -111,6 +111,14 @@ def split_points(network: nn.Module) -> list[SplitPoint]:
         return _points(network, _follow(network))
 
 
+def require_point(network: nn.Module, name: str) -> None:
+    """BackboneError unless the network can be cut before the module `name`."""
+    network = _plain_copy(network)
+    with _one_thread():
+        trail = _follow(network)
+        _point_called(name, _points(network, trail), trail)
+
+
 def split(network: nn.Module, name: str) -> Split:
     """The network cut before the module `name`, proven equal to the whole one.
 

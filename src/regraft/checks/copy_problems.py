@@ -11,7 +11,7 @@ from regraft.checks.duplicates import across_splits, conflicting, leaked
 from regraft.checks.finding import Finding
 from regraft.checks.picture_problems import PictureCase
 from regraft.checks.table_problems import leak_in_words, leak_severity
-from regraft.data.table import quoted
+from regraft.data.table import first_few, quoted
 from regraft.wording import count
 
 Clusters = list[npt.NDArray[np.intp]]
@@ -26,11 +26,12 @@ def copies_across(case: PictureCase) -> Iterator[Finding]:
     yield Finding(
         "duplicates-across-splits",
         leak_severity(case, is_leaked),
-        f"{count(len(clusters), 'picture is', 'pictures are')} in several splits, with "
+        f"leakage: {count(len(clusters), 'picture is', 'pictures are')} in several splits, with "
         f"{leak_in_words(case, is_leaked)}: {_first(case, clusters)}",
         "what was learnt by heart counts as recognised, so the score is too good",
         "remove them from one of the splits; the score is also given without them",
         case.paths(np.concatenate(clusters)),
+        _sets(case, clusters),
     )
 
 
@@ -47,6 +48,7 @@ def conflicts(case: PictureCase) -> Iterator[Finding]:
             "at least one of the labels is wrong",
             "look at them and remove the wrong ones",
             case.paths(np.concatenate(clusters)),
+            _sets(case, clusters),
         )
 
 
@@ -90,11 +92,16 @@ def _repeats(case: PictureCase, kind: str, clusters: Clusters, what: str, mend: 
         "a picture that counts several times weighs more than the others",
         mend,
         paths,
+        _sets(case, clusters),
     )
 
 
 def _first(case: PictureCase, clusters: Clusters) -> str:
-    return quoted(case.paths(clusters[0]), at_most=3)
+    return first_few(map(repr, case.names(clusters[0])), at_most=3, between=" = ")
+
+
+def _sets(case: PictureCase, clusters: Clusters) -> tuple[tuple[str, ...], ...]:
+    return tuple(case.paths(rows) for rows in clusters)
 
 
 COPY_CHECKS = (copies_across, conflicts, exact_copies, near_copies)

@@ -28,12 +28,14 @@ class Finding:
         What to type or do.
     paths : tuple of str
         All images or folders concerned, as the user knows them.
+    sets : tuple of tuple of str
+        Of copies: which of the images are one picture.
 
     Examples
     --------
     >>> Finding("blank", "note", "1 image is blank", "it teaches nothing", "remove it", ("a.png",))
     Finding(kind='blank', severity='note', message='1 image is blank', why='it teaches nothing', \
-mend='remove it', paths=('a.png',))
+mend='remove it', paths=('a.png',), sets=())
     """
 
     kind: str
@@ -42,10 +44,12 @@ mend='remove it', paths=('a.png',))
     why: str
     mend: str
     paths: tuple[str, ...] = ()
+    sets: tuple[tuple[str, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As in ``check --json``."""
-        return {**asdict(self), "paths": list(self.paths)}
+        sets = [list(images) for images in self.sets]
+        return {**asdict(self), "paths": list(self.paths), "sets": sets}
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:

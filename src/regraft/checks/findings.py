@@ -18,6 +18,7 @@ from regraft.checks.duplicates import Duplicates
 from regraft.checks.file_problems import FILE_CHECKS
 from regraft.checks.finding import Finding, in_order
 from regraft.checks.picture_problems import PICTURE_CHECKS, PictureCase
+from regraft.checks.placeholder_names import named_placeholders
 from regraft.checks.table_problems import TABLE_CHECKS, TableCase
 from regraft.data.table import ImageTable
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def find_table_problems(table: ImageTable) -> list[Finding]:
-    """What the table alone tells, without reading an image: ``check --quick``.
+    """What the table alone tells.
 
     Parameters
     ----------
@@ -49,6 +50,14 @@ def find_table_problems(table: ImageTable) -> list[Finding]:
     """
     case = TableCase(table)
     return in_order([finding for check in TABLE_CHECKS for finding in check(case)])
+
+
+def find_problems_by_name(table: ImageTable) -> list[Finding]:
+    """What can be found without reading an image: ``check --quick``.
+
+    Names that say there is no picture are told; with pixels at hand, these decide.
+    """
+    return in_order([*find_table_problems(table), *named_placeholders(TableCase(table))])
 
 
 def find_problems(

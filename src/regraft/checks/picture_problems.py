@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from regraft.checks.duplicates import Duplicates
 from regraft.checks.finding import Finding
 from regraft.checks.outliers import find_outliers
+from regraft.checks.placeholder_names import hints_of_names
 from regraft.checks.table_problems import TableCase
 from regraft.data.table import first_few, quoted
 from regraft.wording import count
@@ -86,7 +86,7 @@ class PictureCase(TableCase):
         pictures are usual (drawings), only a name that can mean nothing else will do.
         """
         is_flat = self.one_tone >= FLAT_SHARE
-        named = _hints_of_names(self.table.paths)
+        named = hints_of_names(self.table.paths)
         if is_flat.sum() > max(2, FLAT_IS_USUAL * len(is_flat)):
             return np.asarray(is_flat & (named >= 2) & ~self.is_blank)
         formats = self.column("format")
@@ -145,28 +145,10 @@ def _where(
         mask = which(case)
         if mask.any():
             paths = case.paths(mask)
-            message = f"{count(len(paths), 'image')} {words}: {quoted(paths, at_most=3)}"
+            message = f"{count(len(paths), 'image')} {words}: {quoted(case.names(mask), at_most=3)}"
             yield Finding(kind, "note", message, why, mend, paths)
 
     return check
-
-
-_STRONG_NAME = re.compile(
-    r"not[ _-]?found|no[ _-]?(image|photo|picture|img)(?![a-z])|image[ _-]?(missing|unavailable)"
-    r"|(not[ _-]?|un)available|place[ _-]?holder|coming[ _-]?soon",
-    re.IGNORECASE,
-)
-_WEAK_NAME = re.compile(
-    r"(?<![a-z])(missing|default|spacer|dummy|blank|404|removed|deleted)(?![a-z])", re.IGNORECASE
-)
-
-
-def _hints_of_names(paths: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
-    names = [os.path.basename(path) for path in paths]
-    return np.array(
-        [2 * bool(_STRONG_NAME.search(name)) + bool(_WEAK_NAME.search(name)) for name in names],
-        np.int64,
-    )
 
 
 def outliers(case: PictureCase) -> Iterator[Finding]:
@@ -181,7 +163,7 @@ def outliers(case: PictureCase) -> Iterator[Finding]:
             "outliers",
             "note",
             f"{count(len(paths), 'image')} unlike the rest of the class and nearer to another: "
-            + quoted(paths, at_most=3),
+            + quoted(case.names(is_odd), at_most=3),
             "it may be labelled wrongly, or show something else",
             "look at it; correct the label if it is wrong",
             paths,

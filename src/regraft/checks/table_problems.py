@@ -16,7 +16,7 @@ from regraft.data.labels_in_names import hint
 from regraft.data.splits import check_groups_across
 from regraft.data.table import ImageTable, Skipped, first_few, quoted, unknown_classes
 from regraft.data.unread import unread_classes
-from regraft.wording import count
+from regraft.wording import count, within
 
 FEW_IMAGES, VERY_FEW_IMAGES = 10, 2  # of a class in train: below, a note; a warning
 UNEVEN, VERY_UNEVEN = 3, 5  # largest class to smallest: above, a note; a warning
@@ -54,6 +54,10 @@ class TableCase:
     def paths(self, rows: npt.ArrayLike) -> tuple[str, ...]:
         """Paths of a mask or of row numbers, as the user knows them."""
         return tuple(self.table.shown(path) for path in self.table.paths[np.asarray(rows)])
+
+    def names(self, rows: npt.ArrayLike) -> tuple[str, ...]:
+        """Paths of a mask or of row numbers, within the data: short, for a sentence."""
+        return tuple(within(path, self.table.source) for path in self.paths(rows))
 
     def paths_of_classes(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Paths of all images of some classes."""
@@ -204,7 +208,7 @@ def leak_severity(case: TableCase, is_leaked: Mask) -> Severity:
 def leak_in_words(case: TableCase, is_leaked: Mask) -> str:
     """How much of the reported split is concerned."""
     n_leaked, n_reported = int(is_leaked.sum()), sum(case.counts.get(case.reported, {}).values())
-    return f"{n_leaked:,} of the {n_reported:,} images of {case.reported} among them"
+    return f"{n_leaked:,} of the {count(n_reported, 'image')} of {case.reported} among them"
 
 
 def similar_names(case: TableCase) -> Iterator[Finding]:
@@ -355,11 +359,12 @@ _SERIOUS = ("stray-folder", "unreadable-folder")
 
 def skipped(case: TableCase) -> Iterator[Finding]:
     """What lies in the folder and is not used, one finding for each kind."""
-    return findings_of(case.table.as_shown(case.table.skipped))
+    return findings_of(case.table.as_shown(case.table.skipped), case.table.source)
 
 
-def findings_of(left_out: Iterable[Skipped]) -> Iterator[Finding]:
-    """One finding for each kind of what was left out, with paths as the user knows them."""
+def findings_of(left_out: Iterable[Skipped], folder: str = "") -> Iterator[Finding]:
+    """One finding for each kind of what was left out, with paths as the user knows them; those
+    below `folder` from there on."""
     of_kind: dict[str, list[str]] = {}
     for entry in left_out:
         of_kind.setdefault(entry.kind, []).append(entry.path)
@@ -368,7 +373,8 @@ def findings_of(left_out: Iterable[Skipped]) -> Iterator[Finding]:
             yield Finding(
                 "outside-classes" if kind == "unlabelled" else kind,
                 "warning" if kind in _SERIOUS else "note",
-                f"{count(len(paths), one, several)}: {quoted(paths, at_most=3)}",
+                f"{count(len(paths), one, several)}: "
+                + quoted((within(path, folder) for path in paths), at_most=3),
                 why,
                 mend,
                 paths,

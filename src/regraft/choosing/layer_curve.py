@@ -137,7 +137,7 @@ def draw(curve: Sequence[Mapping[str, Any]], n_images: int, file: str) -> None:
     )
     axes.plot(places, accuracy, marker="o")
     axes.set_xticks(places, [str(point["tap"]) for point in curve], rotation=30, ha="right")
-    axes.set_ylabel("left-out accuracy on train")
+    axes.set_ylabel("cross-validated accuracy on train")
     axes.set_ylim(0, 1.02)
     axes.set_title(f"How far each stage carries (n = {n_images}, band: 95 % interval)", fontsize=10)
     axes.grid(alpha=0.3)

@@ -39,11 +39,15 @@ def size() -> None:
     """Bytes on disk, by kind."""
     from regraft.console.cache import show_cache_sizes
 
-    show_cache_sizes(cache.sizes())
+    show_cache_sizes(cache.sizes(), limit=cache.size_limit())
 
 
 @command.command(short_help="drop the features unused for longest, down to a size")
-@click.option("--limit", metavar="SIZE", help="Such as 5G; default REGRAFT_CACHE_LIMIT or 20G.")
+@click.option(
+    "--limit",
+    metavar="SIZE",
+    help="Such as 5G. Default: REGRAFT_CACHE_LIMIT, else 20G or a tenth of the disk.",
+)
 def prune(limit: str | None) -> None:
     """Drop the features that were not used for longest, down to a size."""
     from regraft.console.cache import show_pruned

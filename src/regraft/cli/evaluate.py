@@ -16,11 +16,12 @@ from regraft.cli import options
     help="Which split of DATA. Default: test, else val, else all images.",
 )
 @options.columns
-@click.option("--offline", is_flag=True, help="Use no network.")
+@options.no_store
+@options.offline
 @options.output
 def command(
-    model: str, data: str, split: str | None, offline: bool, as_json: bool, quiet: bool,
-    **columns: str | None,
+    model: str, data: str, split: str | None, no_store: bool, offline: bool, as_json: bool,
+    quiet: bool, **columns: str | None,
 ) -> None:  # fmt: skip
     """Score MODEL (a run's model folder) on the labelled images of DATA."""
     from regraft.console import progress
@@ -29,6 +30,7 @@ def command(
 
     with progress.listening(quiet=quiet, after="scoring") as listener:
         scored = scoring.evaluate_model(
-            model, data, split=split, columns=columns, offline=offline, listener=listener
-        )
+            model, data, split=split, columns=columns, uses_store=not no_store, offline=offline,
+            listener=listener,
+        )  # fmt: skip
     show_scored(scored, as_json=as_json)

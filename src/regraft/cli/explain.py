@@ -33,12 +33,13 @@ from regraft.cli import options
     help="Nearest training images that are named.",
 )
 @options.path_column
-@click.option("--offline", is_flag=True, help="Use no network.")
+@options.no_store
+@options.offline
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
     model: str, images: tuple[str, ...], out: str, method: str, label: str | None, top: int,
-    path_column: str | None, offline: bool, as_json: bool, quiet: bool,
+    path_column: str | None, no_store: bool, offline: bool, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Show which places of IMAGES (files, folders, manifests or archives) speak for their label.
 
@@ -59,7 +60,7 @@ def command(
     with progress.listening(quiet=quiet, after="explaining") as listener:
         explained = explaining.explain(
             model, images, out=out, method=method, label=label, top=top,
-            path_column=path_column, offline=offline, listener=listener,
+            path_column=path_column, uses_store=not no_store, offline=offline, listener=listener,
         )  # fmt: skip
     show_explained(explained, as_json=as_json)
     return 0 if explained.images else 3

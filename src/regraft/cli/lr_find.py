@@ -9,6 +9,7 @@ import click
 from regraft.cli import options, training_options
 from regraft.cli.grouped_help import Grouped
 from regraft.training.methods import TRAINED
+from regraft.wording import count
 
 if TYPE_CHECKING:
     from regraft.training.lr_find import RangeTest
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 ROWS = 12
 
 
-@click.command("lr-find", cls=Grouped, short_help="how the loss answers to a rising rate")
+@click.command(
+    "lr-find",
+    cls=Grouped,
+    short_help="learning-rate range test: the loss while the rate rises",
+)
 @click.argument("data")
 @click.option(
     "--method",
@@ -39,7 +44,7 @@ def command(
     data: str, taps: str | None, class_weight: str, out: str | None, offline: bool, as_json: bool,
     quiet: bool, **settings: object,
 ) -> None:  # fmt: skip
-    """Take up to 100 training steps on DATA while the learning rate rises from 1e-5 to 1.
+    """Learning-rate range test: up to 100 steps on DATA while the rate rises from 1e-5 to 1.
 
     It stops where the loss is four times its best, and names two rates to begin with: where the
     loss falls fastest, and a tenth of where it is smallest (Smith, 2017, arXiv:1506.01186). The
@@ -86,7 +91,8 @@ def _show(found: RangeTest) -> None:
         bar = "█" * round(30 * found.smoothed[i] / highest)
         numbers = f"{found.rates[i]:8.1e}  {found.losses[i]:6.3f}    {found.smoothed[i]:6.3f}"
         click.echo(f"{numbers}  {click.style(bar, fg='blue')}")
-    click.echo(f"{n} steps over {found.n_images} train images; losses in nats per image")
+    over = count(found.n_images, "train image")
+    click.echo(f"{count(n, 'step')} over {over}; losses in nats per image")
     click.echo(found.reading)
     if found.steepest is not None:
         click.echo(f"steepest descent      {found.option} {found.steepest:.1e}")

@@ -20,7 +20,7 @@ COMMANDS = {
     "predict": "label new images with a saved model",
     "explain": "where a saved model looks, as pictures and numbers",
     "report": "draw a run's page again, or compare runs",
-    "lr-find": "how the loss answers to a learning rate that rises",
+    "lr-find": "learning-rate range test: the loss while the rate rises",
     "show": "what the network will really see of your photographs",
     "summary": "a network's layers, what they cost, and what a method trains",
     "layers": "how far each stage of the network carries on your data",

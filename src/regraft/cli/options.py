@@ -30,6 +30,8 @@ def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+offline = click.option("--offline", is_flag=True, help="Do not access the internet.")
+
 backbone = _together(
     click.option(
         "--backbone",
@@ -43,7 +45,7 @@ backbone = _together(
         metavar="FILE",
         help="Weights for the backbone's architecture (.safetensors, or a .pth of tensors).",
     ),
-    click.option("--offline", is_flag=True, help="Use no network, even if a backbone needs it."),
+    offline,
     click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda", "mps"]),
@@ -108,6 +110,12 @@ head = _together(
         show_default=True,
         help="balanced: every class counts the same, however many images it has.",
     ),
+)
+
+no_store = click.option(
+    "--no-store",
+    is_flag=True,
+    help="Leave no trace of the images in the cache; nothing is looked up or kept there.",
 )
 
 test_fraction = click.option(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -18,11 +19,14 @@ from types import FrameType
 
 import click
 
+from regraft.console.lines import width_of, wrapped
 from regraft.errors import RegraftError
 from regraft.machine import processes
 from regraft.machine.cache import cache_folder
 
 FAILED, INTERRUPTED, TERMINATED = 4, 130, 143
+# Commands that read images, or learn, and keep what they know of them on the way.
+KEEPING = {"train", "demo", "lr-find", "check", "layers", "predict", "evaluate", "explain"}
 # Signs of ours that an old encoding may lack.
 PLAINER = dict(zip("▁▂▃▄▅▆▇█–·×", "_.-=+*%#-.x", strict=True)) | {"…": "..."}
 
@@ -50,24 +54,24 @@ def _run(command: click.Command) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
+        _print(_usage(error) + _wrapped(_what_is_wrong(error), "Error: "))
         return 2
     except (click.Abort, KeyboardInterrupt):
-        return _stopped("stopped; what was computed is kept", INTERRUPTED)
+        return _stopped("stopped", INTERRUPTED)
     except _Terminated:
-        return _stopped("terminated; what was computed is kept", TERMINATED)
+        return _stopped("terminated", TERMINATED)
     except RegraftError as error:
         if processes.is_main():
-            _print(f"{type(error).__name__}: {error}")
+            _print(_in_words(error))
         elif processes.have_met():  # before, all of them refuse the same
-            _print(f"process {processes.rank()}: {type(error).__name__}: {error.rule}")
+            _print(_wrapped(error.rule, f"Error in process {processes.rank()}: "))
         return error.exit_code
     except (BrokenPipeError, SystemExit):  # `regraft ... | head`; click makes it an exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if processes.have_met() and _is_lost(error):
-            return _stopped("another process ended; what was computed is kept", FAILED)
+            return _stopped("another process ended", FAILED)
         return _our_bug(error)
     return result if isinstance(result, int) else 0
 
@@ -102,14 +106,72 @@ def _is_lost(error: Exception) -> bool:
     return type(error).__name__.startswith("Dist") or "gloo" in str(error).lower()
 
 
-def _stopped(message: str, code: int) -> int:
+def _in_words(error: RegraftError) -> str:
+    """The rule, the place and the cure, each under its name."""
+    lines = [_wrapped(error.rule, "Error: ")]
+    if error.place:
+        lines.append(_wrapped(error.place, "  where: "))
+    if error.cure:
+        lines.append(_wrapped(error.cure, "  cure:  "))
+    return "\n".join(lines)
+
+
+def _usage(error: click.ClickException) -> str:
+    """How the command is called, before what was wrong in the call."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return ""
+    return f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n"
+
+
+def _what_is_wrong(error: click.ClickException) -> str:
+    """click's words; of the options that it thinks were meant only one that nearly is."""
+    if not isinstance(error, click.NoSuchOption):
+        return error.format_message()
+    from regraft.wording import near_names
+
+    near = near_names(error.option_name, error.possibilities or (), n=1, cutoff=0.75)
+    return error.message + (f" Did you mean {near[0]!r}?" if near else "")
+
+
+def _wrapped(text: str, lead: str) -> str:
+    return wrapped(text, width_of(sys.stderr), lead=lead)
+
+
+def _stopped(how: str, code: int) -> int:
+    """What is left, and the command that goes on: the same one, which finds it."""
     if processes.is_main():
-        _print(f"\nregraft: {message}")
+        _print("\n" + _wrapped(how + _what_is_left(), "regraft: "))
+        if how_to_go_on := _command_again():
+            _print(how_to_go_on)
     return code
 
 
+def _what_is_left() -> str:
+    if not KEEPING.intersection(sys.argv[1:2]) or "--no-store" in sys.argv:
+        return ""
+    return "; what was computed is kept, and the same command goes on"
+
+
+def _command_again() -> str:
+    """As it was typed; of several processes the launcher knows what was."""
+    if not _what_is_left() or processes.n_processes() > 1:
+        return ""
+    return "  " + shlex.join(["regraft", *sys.argv[1:]])
+
+
 def _our_bug(error: Exception) -> int:
-    """One line on the screen, the traceback in the log."""
+    """One line on the screen, the traceback in the log; no log where no trace is to be left."""
+    where = "" if "--no-store" in sys.argv else _logged(error)
+    if not where:
+        traceback.print_exc()
+    what = f"a bug of ours, please report it: {type(error).__name__}: {error}{where}"
+    _print(_wrapped(what, "regraft: "))
+    return 1
+
+
+def _logged(error: Exception) -> str:
+    """Where the traceback is now, in words; '' if it could not be written."""
     log = Path(os.environ.get("REGRAFT_LOG") or cache_folder() / "regraft-error.jsonl")
     entry = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
@@ -117,16 +179,13 @@ def _our_bug(error: Exception) -> int:
         "error": repr(error),
         "traceback": traceback.format_exc(),
     }
-    where = f"; the traceback is in {log}"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
     except OSError:
-        where = ""
-        traceback.print_exc()
-    _print(f"regraft: a bug of ours, please report it: {type(error).__name__}: {error}{where}")
-    return 1
+        return ""
+    return f"; the traceback is in {log}"
 
 
 def _print(text: str) -> None:

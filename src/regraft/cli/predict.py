@@ -11,14 +11,19 @@ from regraft.cli import options
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--out", "out", metavar="FILE", help="Write a CSV.")
-@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Classes shown.")
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    help="Classes shown of each image.  [default: 3, without those below 0.1 %]",
+)
 @options.path_column
-@click.option("--offline", is_flag=True, help="Use no network.")
+@options.no_store
+@options.offline
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
-    model: str, images: tuple[str, ...], out: str | None, top: int,
-    path_column: str | None, offline: bool, as_json: bool, quiet: bool,
+    model: str, images: tuple[str, ...], out: str | None, top: int | None,
+    path_column: str | None, no_store: bool, offline: bool, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Label IMAGES (files, folders, manifests or archives) with MODEL, a run's model folder.
 
@@ -34,7 +39,12 @@ def command(
         options.require_folder_of(out)
     listener = progress.counting(quiet=quiet)
     predicted = predicting.predict(
-        model, images, path_column=path_column, offline=offline, listener=listener
+        model,
+        images,
+        path_column=path_column,
+        uses_store=not no_store,
+        offline=offline,
+        listener=listener,
     )
     show_predictions(predicted, out=out, as_json=as_json, top=top)
     return 0 if predicted.paths else 3

@@ -18,7 +18,7 @@ COMPARISON = "comparison.html"
     help=f"Where the page goes. Default: report.html in the run's folder; of several runs "
     f"{COMPARISON} here.",
 )
-@click.option("--offline", is_flag=True, help="Use no network, even if a backbone needs it.")
+@options.offline
 @options.output
 def command(
     runs: tuple[str, ...], out: str | None, offline: bool, as_json: bool, quiet: bool

@@ -6,6 +6,7 @@ import click
 
 from regraft.cli import options
 from regraft.record import configuration
+from regraft.wording import count
 
 
 @click.command(short_help="what the network will see of your pictures")
@@ -66,4 +67,4 @@ def command(
         print(json.dumps({**preview.to_dict(), "picture": out}))
         return
     show_left_out(preview.rejected)
-    click.echo(f"picture: {out} ({len(preview.images)} of {preview.n_images} images)")
+    click.echo(f"picture: {out} ({len(preview.images)} of {count(preview.n_images, 'image')})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from regraft.cli import options
 from regraft.training.methods import METHODS
 
 
@@ -36,7 +37,7 @@ from regraft.training.methods import METHODS
     help="How deep the table goes: layer1.0 is at depth 2.",
 )
 @click.option("--weights", metavar="FILE", help="As for train; only the name is looked at.")
-@click.option("--offline", is_flag=True, help="Use no network, even if an hf-hub name needs it.")
+@options.offline
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, all layers.")
 def command(depth: int, as_json: bool, **settings: object) -> None:
     """Show what BACKBONE is made of, without its weights.

@@ -41,7 +41,9 @@ NOT_SETTINGS = frozenset(
 @options.seed
 @click.option("--run", "name", metavar="NAME", help="Name of the run's folder.")
 @click.option("--out", default="runs", show_default=True, metavar="DIR", help="Where runs go.")
-@click.option("--config", metavar="FILE", help="Run again exactly what this run.json says.")
+@click.option(
+    "--config", metavar="FILE", help="Run again exactly what this run.json (or run) says."
+)
 @click.option(
     "--resume",
     is_flag=True,
@@ -78,7 +80,7 @@ def command(
 
     if config is not None:
         _refuse_settings_beside(ctx)
-        resolved = configuration.RunConfig.from_file(config)
+        resolved = configuration.RunConfig.from_file(run_folder.config_file_of(config))
     elif data is None:
         raise UsageError(
             "train needs DATA, a folder, manifest or archive", cure="regraft train photos/"

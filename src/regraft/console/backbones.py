@@ -26,7 +26,7 @@ def show_backbones(found: Sequence[Any], *, pattern: str, as_json: bool) -> None
         screen.print(escape(line), soft_wrap=True)
     if not pattern:
         screen.print(
-            "[dim]These need no network. regraft backbones PATTERN lists timm's, e.g. 'resnet*';\n"
+            "[dim]These need no download. regraft backbones PATTERN lists timm's, e.g. 'resnet*';\n"
             "local-dir:FOLDER, hf-hub:OWNER/REPO and --weights FILE work too.[/]"
         )
 

@@ -13,7 +13,7 @@ from regraft.console.wording import interval, literal
 from regraft.record.configuration import RunConfig
 from regraft.wording import percent
 
-IN_WORDS = {"majority class": "the commonest class of train", "nearest neighbour": "nearest image"}
+IN_WORDS = {"nearest neighbour": "1-nearest neighbour"}
 
 
 def show_baselines(
@@ -33,7 +33,7 @@ def show_baselines(
         f"{IN_WORDS.get(name, name)} {percent(estimate['value'])}"
         for name, estimate in metrics["baselines"].items()
     ]
-    hang(screen, "Beside", ", ".join(baselines))
+    hang(screen, "Against", f"baselines: {', '.join(baselines)}")
     sentences = _no_better(metrics)
     for sentence in sentences if metrics.get("verdict") is None else []:  # which says it better
         hang(screen, "", f"[yellow]{sentence}[/]")
@@ -67,6 +67,6 @@ def _without_copies(screen: Console, leaks: Mapping[str, Any]) -> None:
     hang(
         screen,
         "",
-        f"without the {leaks['images']} {have} a copy in train: "
+        f"leakage: without the {leaks['images']} {have} a copy in train, accuracy is "
         f"{percent(clean['value'])} ({interval(clean)})",
     )

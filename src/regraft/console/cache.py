@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from regraft.console.screen import bare_table, stdout
+from regraft.console.screen import bare_table, hang, stdout
 from regraft.console.wording import literal
 from regraft.machine.cache import in_words
 from regraft.wording import count
 
 
-def show_cache_sizes(sizes: Sequence[tuple[str, Path, int, int]]) -> None:
-    """`regraft cache size`."""
+def show_cache_sizes(sizes: Sequence[tuple[str, Path, int, int]], *, limit: int) -> None:
+    """`regraft cache size`; `limit` is what the features may take."""
     table = bare_table()
     table.add_column("kind")
     table.add_column("size", justify="right")
@@ -24,6 +24,11 @@ def show_cache_sizes(sizes: Sequence[tuple[str, Path, int, int]]) -> None:
     screen.print(table)
     if sizes:
         screen.print(f"in {literal(str(sizes[0][1].parent))}", soft_wrap=True)
+    for words in (
+        f"features: at most {in_words(limit)} (REGRAFT_CACHE_LIMIT); the least recently used go",
+        "pixels, activations: --budget-gib of a training; engines, archives: no limit",
+    ):
+        hang(screen, "", words, indent=0)
 
 
 def show_cache_list(contents: Any) -> None:

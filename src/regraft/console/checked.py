@@ -13,7 +13,7 @@ from regraft.console.finding import show_finding_in_full
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.wording import literal
 from regraft.record.configuration import RunConfig
-from regraft.wording import count, printable
+from regraft.wording import count, printable, within
 
 MOST_CLASSES, MOST_REJECTED = 8, 10
 
@@ -31,10 +31,10 @@ def show_check(checked: Any, *, as_json: bool, config: RunConfig | None = None) 
         + (f", {len(content['rejected'])} rejected" if content["rejected"] else "")
     )
     _counts(screen, content["counts"])
-    _rejected(screen, content["rejected"])
+    _rejected(screen, content["rejected"], content["source"])
     findings = [f for f in content["findings"] if f["kind"] != "unreadable"]
     for finding in findings:
-        show_finding_in_full(screen, finding)
+        show_finding_in_full(screen, finding, content["source"])
     if not findings and not content["rejected"]:
         screen.print("[green]nothing found that is wrong[/]")
     if not checked.has_errors:
@@ -52,12 +52,10 @@ def _counts(screen: Console, counts: Mapping[str, Mapping[str, int]]) -> None:
         hang(screen, f"  {split}:", words, is_bold=False)
 
 
-def _rejected(screen: Console, rejected: Sequence[Mapping[str, Any]]) -> None:
+def _rejected(screen: Console, rejected: Sequence[Mapping[str, Any]], data: str) -> None:
     for bad in rejected[:MOST_REJECTED]:
         mend = f"; {escape(bad['mend'])}" if bad["mend"] else ""
-        screen.print(
-            f"  [red]rejected[/] {literal(bad['path'])}: {escape(bad['reason'])}{mend}",
-            soft_wrap=True,
-        )
+        words = f"{literal(within(bad['path'], data))}: {escape(bad['reason'])}{mend}"
+        hang(screen, "", f"[red]rejected[/] {words}", indent=2)
     if len(rejected) > MOST_REJECTED:
         screen.print(f"  … and {len(rejected) - MOST_REJECTED} more (--json lists all)")

@@ -17,7 +17,7 @@ from regraft.wording import count, percent
 def show_choice(screen: Console, metrics: Mapping[str, Any]) -> None:
     """The choice, what it rests on, and the curve if stages were measured."""
     chosen = metrics["chosen"]
-    hang(screen, "Chosen", f"{escape(_taps_in_words(chosen['taps']))}; {_head_in_words(metrics)}")
+    hang(screen, "Model", f"{escape(_taps_in_words(chosen['taps']))}; {_head_in_words(metrics)}")
     if chosen["candidates"]:
         hang(screen, "", f"[dim]{escape(_by_in_words(chosen))}[/]")
     if words := measured.caveat(chosen):
@@ -66,20 +66,22 @@ def _head_in_words(metrics: Mapping[str, Any]) -> str:
     if training is not None and not training["starts_from_probe"]:
         hidden = training["settings"]["hidden"]
         return f"a new head with hidden layers {hidden}" if hidden else "a new linear head"
-    strength = f", strength {chosen['strength']:.3g}" if chosen["strength"] is not None else ""
+    strength = (
+        f", regularisation {chosen['strength']:.3g}" if chosen["strength"] is not None else ""
+    )
     return f"{chosen['head']} head{strength}"
 
 
 def _by_in_words(chosen: Mapping[str, Any]) -> str:
     """How the taps were chosen, for people; metrics.json has the exact rule."""
     by, candidates = str(chosen["by"]), chosen["candidates"]
-    together = ", together with its copies and its group"
+    together = " together with its copies and its group"
     ways = {"leave-one-out": "", "leave-one-unit-out": together}
     how = ways.get(by.partition(" ")[0])
     if how is None:
         return f"by {by}"
     return (
-        f"the simplest of {count(len(candidates), 'choice')} that is as good as the best; each "
-        f"was measured on {count(candidates[0]['n'], 'train image')}, every image left out in "
-        f"turn{how}"
+        f"model selection: the simplest of {count(len(candidates), 'choice')} that is as good as "
+        f"the best; each cross-validated on {count(candidates[0]['n'], 'train image')}, every one "
+        f"left out in turn{how}"
     )

@@ -104,7 +104,7 @@ def _confusion(screen: Console, evaluation: Mapping[str, Any]) -> None:
     if len(names) > MAX_CLASSES_LISTED:
         _worst_confusions(screen, names, matrix)
         return
-    first = "is \\ called"
+    first = "true \\ predicted"
     widths = _header_widths(names, matrix, screen.width - max(len(first), 16))
     table = bare_table()
     table.add_column(first, no_wrap=True)
@@ -139,5 +139,7 @@ def _worst_confusions(screen: Console, names: list[str], matrix: list[list[int]]
         if i != j and n
     ]
     for n, truth, called in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:5]:
-        screen.print(f"  {n} x {literal(truth, 30)} called {literal(called, 30)}", soft_wrap=True)
+        screen.print(
+            f"  {n} x {literal(truth, 30)} predicted as {literal(called, 30)}", soft_wrap=True
+        )
     screen.print()

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from regraft.checks.table_problems import findings_of
 from regraft.console.screen import hang, print_json, stdout
-from regraft.console.wording import literal, whole_percent
+from regraft.console.wording import from_here, literal, whole_percent
 from regraft.explain.explanations import EVEN_IN_MIDDLE, LITTLE, MIDDLE
 from regraft.wording import count, percent, printable
 
@@ -62,4 +62,6 @@ def _image(screen: Console, image: Mapping[str, Any]) -> None:
         soft_wrap=True,
     )
     for near in image["nearest"]:
-        screen.print(f"  like {near['similarity']:.2f}  {literal(near['path'])}", soft_wrap=True)
+        screen.print(
+            f"  like {near['similarity']:.2f}  {literal(from_here(near['path']))}", soft_wrap=True
+        )

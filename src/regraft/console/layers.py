@@ -22,7 +22,7 @@ def show_layers(curve: Any, *, out: str | None, as_json: bool) -> None:
     table = bare_table()
     table.add_column("stage")
     table.add_column("")
-    table.add_column("left-out accuracy", justify="right")
+    table.add_column("cross-validated accuracy", justify="right")
     best = max(point["accuracy"] for point in curve.points)
     for point in curve.points:
         bar = "█" * round(30 * point["accuracy"])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from regraft.console.lines import width_of, wrapped
 from regraft.listener import Listener
 
 # Where lines go to a file or a pipe: a stage that goes on says so this often, in seconds.
 SECONDS_BETWEEN_LINES = 5.0
 # Below this many images a counter would be gone before it is seen.
 FEW_IMAGES = 150
+# What the lines of the epochs mean.
+LEGEND = "(val: loss and accuracy on the validation images; *: the best so far)"
 
 
 @contextmanager
@@ -23,20 +26,23 @@ def listening(*, quiet: bool, after: str = "choosing and learning") -> Iterator[
     `after` says, once, what goes on when all images are read.
     """
     if quiet:
-        yield Listener(say=_say_plain)
+        yield Listener(say=_once(_say_plain))
     elif sys.stderr.isatty():
         yield from _bar(after)
     else:
-        yield Listener(say=_say_plain, progress=_PlainLines(after).progress, epoch=_say_epoch)
+        lines = _PlainLines(after)
+        yield Listener(
+            say=_once(_say_plain), progress=lines.progress, epoch=_Epochs(_say_plain).tell
+        )
 
 
 def counting(*, quiet: bool) -> Listener:
     """A listener for a command that may be over in less time than a bar takes to import."""
     if quiet:
-        return Listener()
+        return Listener(say=_once(_say_plain))
     if not sys.stderr.isatty():
-        return Listener(say=_say_plain, progress=_PlainLines().progress)
-    return Listener(say=_say_plain, progress=_count)
+        return Listener(say=_once(_say_plain), progress=_PlainLines().progress)
+    return Listener(say=_once(_say_plain), progress=_count)
 
 
 def _count(stage: str, done: int, total: int) -> None:
@@ -65,27 +71,43 @@ class _PlainLines:
 
 
 def _say_plain(text: str) -> None:
-    print(f"regraft: {text}", file=sys.stderr, flush=True)
+    print(wrapped(text, width_of(sys.stderr), lead="regraft: "), file=sys.stderr, flush=True)
 
 
-def _say_epoch(epoch: Any, n_epochs: int) -> None:
-    _say_plain(_epoch_in_words(epoch, n_epochs))
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """A sentence that was said already is not said again."""
+    said: set[str] = set()
+
+    def say_new(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    return say_new
 
 
 def _epoch_in_words(epoch: Any, n_epochs: int) -> str:
-    """One aligned line: what was learnt, what the held-out images say, how fast."""
-    learnt = f"loss {epoch.loss:.3f} right {100 * epoch.accuracy:5.1f} %"
-    held_out = ""
-    if epoch.held_out_loss is not None:
-        held_out = (
-            f"  held out: {epoch.held_out_loss:.3f} right "
-            f"{100 * epoch.held_out_accuracy:5.1f} %{' *' if epoch.is_best else '  '}"
-        )
+    """One aligned line: loss and accuracy in training, those on validation images, the speed."""
     width = len(str(n_epochs))
-    return (
-        f"epoch {epoch.epoch:{width}}/{n_epochs}  {learnt}{held_out}  "
-        f"{epoch.images_per_second:.0f}/s"
-    )
+    words = f"epoch {epoch.epoch:{width}}/{n_epochs}  {epoch.images_per_second:4.0f}/s  "
+    words += f"loss {epoch.loss:.3f} accuracy {100 * epoch.accuracy:5.1f} %"
+    if epoch.held_out_loss is None:
+        return words
+    accuracy = f"{100 * epoch.held_out_accuracy:5.1f} %{' *' if epoch.is_best else ''}"
+    return f"{words}  val {epoch.held_out_loss:.3f} {accuracy}"
+
+
+class _Epochs:
+    """A line an epoch, and below the first one what the lines mean."""
+
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print, self._has_begun = print_line, False
+
+    def tell(self, epoch: Any, n_epochs: int) -> None:
+        self._print(_epoch_in_words(epoch, n_epochs))
+        if not self._has_begun and epoch.held_out_loss is not None:
+            self._print(LEGEND)
+        self._has_begun = True
 
 
 def _bar(after: str) -> Iterator[Listener]:
@@ -126,9 +148,7 @@ def _bar(after: str) -> Iterator[Listener]:
             if done == total and after not in tasks:
                 tasks[after] = progress.add_task(after, total=None, rate="")
 
-        def tell(epoch: Any, n_epochs: int) -> None:
-            progress.console.print(_epoch_in_words(epoch, n_epochs))
+        def say(text: str) -> None:
+            progress.console.print(escape(wrapped(text, width_of(sys.stderr))))
 
-        yield Listener(
-            say=lambda text: progress.console.print(escape(text)), progress=show, epoch=tell
-        )
+        yield Listener(say=_once(say), progress=show, epoch=_Epochs(say).tell)

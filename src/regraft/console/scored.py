@@ -6,7 +6,7 @@ from typing import Any
 
 from regraft.console.evaluation import show_classes, show_score
 from regraft.console.left_out import show_left_out, show_not_used, show_other_splits
-from regraft.console.screen import print_json, stdout
+from regraft.console.screen import hang, print_json, stdout
 from regraft.console.verdict import show_cross_validated
 from regraft.wording import count
 
@@ -27,11 +27,13 @@ def show_scored(scored: Any, *, as_json: bool) -> None:
     if scored.other_splits:
         show_other_splits(scored.other_splits)
     if scored.n_learnt_from:
-        known = f"{scored.n_learnt_from} of these images are what the model learnt from"
+        one = scored.n_learnt_from == 1
+        known = f"{scored.n_learnt_from} of these images {'is' if one else 'are'} what the model "
         if scored.counts_them:
-            screen.print(f"[yellow]{known}, and they are in this score: it flatters[/]")
+            words = f"[yellow]{known}learnt from, and in this score: it flatters[/]"
         else:
-            screen.print(f"{known}; they are left out of this score (--split all counts them)")
+            words = f"{known}learnt from; not in this score (--split all counts them in)"
+        hang(screen, "", words, indent=0)
     if scored.n_unlabelled:
         were = "was" if scored.n_unlabelled == 1 else "were"
         screen.print(f"{count(scored.n_unlabelled, 'image')} without a label {were} left out")

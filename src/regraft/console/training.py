@@ -20,9 +20,9 @@ def show_training(screen: Console, metrics: Mapping[str, Any]) -> None:
     training = metrics.get("training")
     if training is None:
         return
-    heading = "Tried" if kept.keeps_probe(metrics) else "Learnt"
+    heading = "Tried" if kept.keeps_probe(metrics) else "Trained"
     hang(screen, heading, _learnt(metrics["method"], training))
-    hang(screen, "", f"[dim]taken: {_taken(training)}[/]")
+    hang(screen, "", f"[dim]model selection: {_taken(training)}[/]")
     weights = training["weights"]
     if kept.keeps_probe(metrics):
         hang(screen, "", "[dim]no tensor of the network moved, and the head is the probe's[/]")
@@ -60,6 +60,7 @@ def _taken(training: Mapping[str, Any]) -> str:
         1.0: f"the weights of the {chosen['weights']}",
     }
     way = f"{whole_percent(chosen['alpha'])} of the way from {start} to the {chosen['weights']}"
+    by = f"by {training['held_out']} validation images of {training['held_out_from']}"
     if not training["candidates"]:
-        return f"{ends.get(chosen['alpha'], way)}, with no images held out that could tell"
-    return f"{ends.get(chosen['alpha'], way)}, by {by}"
+        by = "with too few images for a validation part that could tell"
+    return f"{ends.get(chosen['alpha'], way)}, {by}"

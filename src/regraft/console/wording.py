@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,20 @@ def interval(estimate: Mapping[str, Any], *, short: bool = False) -> str:
         return "–"
     low, high = 100 * estimate["low"], 100 * estimate["high"]
     return f"{low:.0f}–{high:.0f} %" if short else f"{low:.1f} to {high:.1f} %"
+
+
+def from_here(path: str) -> str:
+    """A path as it is from the working directory, where that is shorter.
+
+    Examples
+    --------
+    >>> from_here(os.path.abspath("photos/ants/1.jpg")), from_here("/x")
+    ('photos/ants/1.jpg', '/x')
+    """
+    try:
+        return min(path, os.path.relpath(path), key=len)
+    except (OSError, ValueError):  # on another drive of Windows
+        return path
 
 
 def literal(text: str, width: int | None = None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import NoReturn
 
+from regraft.data.image_files import has_image_name
 from regraft.data.table import quoted
 from regraft.errors import TableError
 from regraft.wording import near_names
@@ -44,7 +45,7 @@ def refuse_source(source: str, reason: str) -> NoReturn:
     """
     parent, name = os.path.split(source.rstrip(os.sep))
     try:
-        near = [] if os.path.lexists(source) else near_names(name, os.listdir(parent or "."))
+        near = [] if os.path.lexists(source) else near_names(name, _readable(parent or "."))
     except (OSError, ValueError):
         near = []
     meant = (
@@ -52,3 +53,13 @@ def refuse_source(source: str, reason: str) -> NoReturn:
     )
     way = _WAYS.get(os.path.splitext(name)[1].lower(), "") if os.path.isfile(source) else ""
     raise TableError(f"{source!r} {reason}", cure=way + meant + _FORMS, source=source, near=near)
+
+
+def _readable(folder: str) -> list[str]:
+    """What lies in a folder and can be meant as a source, by its name."""
+    endings = (*MANIFEST_SUFFIXES, *ARCHIVE_SUFFIXES)
+    return [
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.is_dir() or entry.name.lower().endswith(endings) or has_image_name(entry.name)
+    ]

@@ -17,7 +17,7 @@ from regraft.data.labels_in_names import labelled_by_name
 from regraft.data.manifests import is_manifest, read_manifest, read_paths
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, refuse_source
 from regraft.data.table import ImageTable, NoLabels, Reading, first_few
-from regraft.errors import TableError, UsageError
+from regraft.errors import ArchiveError, TableError, UsageError
 
 
 def read_table(
@@ -181,9 +181,19 @@ def _of_archive(
 def _unpacked(source: str, archive_folder: Path | None) -> str:
     # Imported here, with the decompressors, because most sources are no archives.
     from regraft.data.archives import unpack
-    from regraft.machine.cache import folder_of
+    from regraft.machine import cache, stand_in
 
-    return str(unpack(source, archive_folder or folder_of("archives")))
+    try:
+        return str(unpack(source, archive_folder or cache.folder_of("archives")))
+    except ArchiveError as error:
+        is_of_the_disk = getattr(error.__cause__, "errno", None) is not None
+        if archive_folder is not None or not is_of_the_disk:
+            raise
+        try:
+            place = stand_in.folder_of("archives")
+        except OSError:
+            raise error from error.__cause__
+        return str(unpack(source, place))
 
 
 def _is_image_file(path: str) -> bool:

@@ -357,8 +357,8 @@ def quoted(names: Iterable[str], *, at_most: int = 5) -> str:
     return first_few(map(repr, names), at_most=at_most)
 
 
-def first_few(items: Iterable[str], *, at_most: int = 5) -> str:
+def first_few(items: Iterable[str], *, at_most: int = 5, between: str = ", ") -> str:
     """The first few of many for a message, and how many more there are."""
     listed = list(items)
     more = f" and {len(listed) - at_most:,} more" if len(listed) > at_most else ""
-    return ", ".join(listed[:at_most]) + more
+    return between.join(listed[:at_most]) + more

@@ -15,6 +15,7 @@ import numpy as np
 from regraft.data.image_files import why_not_a_file
 from regraft.data.table import ImageTable, ObjectArray, Rejected, Skipped, first_few
 from regraft.errors import TableError
+from regraft.wording import none_can
 
 
 def check_text(names: Iterable[str], role: str, source: str) -> None:
@@ -116,7 +117,7 @@ def without_missing(table: ImageTable) -> ImageTable:
     )
     if len(rejected) == len(table):
         raise TableError(
-            f"none of the {len(table):,} files listed can be opened; "
+            f"{none_can(len(table), 'file', 'be opened')}; "
             f"tried {rejected[0].path!r}: it {rejected[0].reason}",
             place=table.source,
             cure="give absolute paths, or paths relative to the folder that holds the manifest"

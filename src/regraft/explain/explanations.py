@@ -94,7 +94,7 @@ def code_of(label: str | None, classes: tuple[str, ...]) -> int | None:
     names = [name_of(name) for name in classes]
     if name_of(label) in names:
         return names.index(name_of(label))
-    near = near_names(label, classes, n=3, cutoff=0.5)
+    near = near_names(label, classes)
     raise UsageError(
         f"the model has no class {label!r}" + (f"; near: {', '.join(near)}" if near else ""),
         cure=f"did you mean --label {near[0]}?"
@@ -144,7 +144,7 @@ def explain(
     read = functools.partial(pictures.plain, preprocess=model.built().info.preprocess)
     few = np.stack([read(path) for path in paths[:4]])
     explainer = explainer_for(model, example=few, method=method, say=listener.say)
-    near = _nearest(model, extraction, top)
+    near = _nearest(model, extraction, top, listener)
 
     folder, shown = _made(out), [table.shown(path) for path in paths]
     images = [
@@ -197,9 +197,11 @@ def _part_in_middle(n: int) -> NDArray[np.float64]:
     return np.asarray(np.clip(np.minimum(cell + 1, high) - np.maximum(cell, low), 0, 1))
 
 
-def _nearest(model: Classifier, extraction: Extraction, k: int) -> nearest.Nearest:
+def _nearest(
+    model: Classifier, extraction: Extraction, k: int, listener: Listener
+) -> nearest.Nearest:
     with Store.open(decoder=DECODER_VERSION) as store:
-        return nearest.find(
+        found = nearest.find(
             model,
             extraction.X,
             extraction.digests,
@@ -207,6 +209,9 @@ def _nearest(model: Classifier, extraction: Extraction, k: int) -> nearest.Neare
             recipe_digest=extraction.recipe.digest,
             k=k,
         )
+    for sentence in store.report():
+        listener.say(sentence)
+    return found
 
 
 def _answer(classes: tuple[str, ...], proba: NDArray[Any], code: int) -> dict[str, Any]:

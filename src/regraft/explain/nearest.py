@@ -20,6 +20,7 @@ from regraft.features.store import Store
 from regraft.model import learnt_from
 from regraft.probe.base import Floats
 from regraft.probe.classifier import Classifier
+from regraft.wording import count
 
 # Rows of train held at once.
 CHUNK_ROWS = 2048
@@ -57,14 +58,16 @@ class Nearest:
         if not self.n_learnt_from:
             return "the model does not say which images it learnt from: no nearest ones"
         if self.n_known < self.n_learnt_from:
+            learnt = count(self.n_learnt_from, "image")
             return (
-                f"the feature store has {self.n_known} of the {self.n_learnt_from} images that "
-                "the model learnt from; the nearest are sought among these"
+                f"the feature store has {self.n_known} of the {learnt} that the model learnt from; "
+                "the nearest are sought among these"
             )
         if self.n_incomplete:
+            have = count(self.n_incomplete, "image has", "images have")
             return (
-                f"{self.n_incomplete} images have fewer nearest ones than were asked for: the "
-                "others' files are not where they were seen last"
+                f"{have} fewer nearest ones than were asked for: the others' files are not where "
+                "they were seen last"
             )
         return ""
 

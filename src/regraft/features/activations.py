@@ -24,7 +24,7 @@ from regraft.backbones.taps import Normalised, StageTaps
 from regraft.features import subgraphs
 from regraft.features.engine import Engine, Tap
 from regraft.features.engines import BuiltEngine
-from regraft.machine import atomic, cache
+from regraft.machine import arrays, atomic, cache
 from regraft.machine.processor import available_cores
 
 View = Callable[[int, int], NDArray[np.uint8]]
@@ -167,14 +167,19 @@ def compute(
         if found.shape == shape and found.dtype == np.float32:
             os.utime(path)
             return found
-    cache.make_room("activations", ".npy", budget_bytes - n_bytes)
-    with atomic.file(path, shared=True) as part:
-        X = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
-        _fill(X, engine, view, progress)
-        X.flush()
-        del X
-    kept: NDArray[np.float32] = np.load(path, mmap_mode="r")
-    return kept
+    try:
+        cache.make_room("activations", ".npy", budget_bytes - n_bytes)
+        with atomic.file(path, shared=True) as part:
+            X = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
+            _fill(X, engine, view, progress)
+            X.flush()
+            del X
+        kept: NDArray[np.float32] = np.load(path, mmap_mode="r")
+        return kept
+    except OSError:  # a disk that cannot be written
+        in_passing: NDArray[np.float32] = arrays.zeros(shape, np.float32)
+        _fill(in_passing, engine, view, progress)
+        return in_passing
 
 
 def _fill(X: NDArray[np.float32], engine: PrefixEngine, view: View, progress: Progress) -> None:

@@ -6,8 +6,10 @@ anew from the tensors that came along.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from regraft.backbones.catalog import Source
 from regraft.errors import BackboneError
@@ -52,8 +54,8 @@ def locate(
         return engines.locate(source, sample=sample, device=device, say=say)
     from regraft.backbones import network  # torch and timm live behind this import
 
-    with engines.working_folder() as made:
-        path = made / "weights.safetensors"
+    with tempfile.TemporaryDirectory(prefix="regraft-") as made:
+        path = Path(made) / "weights.safetensors"
         path.write_bytes(tensors)
         rebuilt = network.rebuild(path, info.architecture, info.config)
     if rebuilt.weights_digest != source.weights_digest:

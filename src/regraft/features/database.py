@@ -76,6 +76,8 @@ class Database:
         Statements that make the tables, separated by semicolons.
     layout : int, not 0
         Version of the schema. A file with another one is replaced like a damaged one.
+    is_open : bool
+        Otherwise nothing is touched: nothing is found and nothing kept, as after :meth:`close`.
 
     Attributes
     ----------
@@ -84,7 +86,7 @@ class Database:
     is_writable : bool
     """
 
-    def __init__(self, path: Path, *, schema: str, layout: int) -> None:
+    def __init__(self, path: Path, *, schema: str, layout: int, is_open: bool = True) -> None:
         self.path = path
         self.schema = schema
         self.layout = layout
@@ -94,7 +96,8 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._file_id: tuple[int, int] | None = None
         self._n_restarts = 0
-        self._start()
+        if is_open:
+            self._start()
 
     def close(self) -> None:
         """Let go of the file. May be called twice; afterwards nothing is found and nothing kept."""

@@ -105,6 +105,22 @@ class EngineInfo:
         return cls(**known)
 
 
+def difference(tested: EngineInfo, here: EngineInfo) -> str:
+    """What a user must hear of a model that runs here unlike where it was tested; '' if nothing.
+
+    Other versions of one runtime round alike; other precisions and other runtimes do not.
+    """
+    is_as_precise = tested.precision == here.precision
+    if is_as_precise and tested.runtime.split()[0] == here.runtime.split()[0]:
+        return ""
+    by = "less than 0.001" if is_as_precise else "some hundredths"
+    return (
+        f"the model was tested in {tested.precision} with {tested.runtime}, here it runs in "
+        f"{here.precision} with {here.runtime}: its probabilities may differ by {by}, its score "
+        "hardly; `regraft evaluate` tests it here"
+    )
+
+
 class Engine(Protocol):
     """Pixels in, pooled activations of all stages out; `run` may be called from many threads."""
 

@@ -30,18 +30,20 @@ from regraft.machine.processor import precision
 MOST_REAL_PICTURES = 4
 
 
+def load(source: catalog.Source, *, offline: bool) -> network.LoadedNetwork:
+    """The network itself, with its weights."""
+    return network.load(source, offline=offline)
+
+
 def build_into(
     folder: Path,
     source: catalog.Source,
+    loaded: network.LoadedNetwork,
     *,
     sample: Sample | None,
-    offline: bool,
     device: str,
-    loaded: network.LoadedNetwork | None = None,
 ) -> EngineInfo:
     """Write graph, blob and tensors of a backbone into `folder`; what it became is returned."""
-    arithmetic = precision()  # a setting that cannot be is refused before anything is loaded
-    loaded = loaded or network.load(source, offline=offline)
     tapped, widths = network.tap(loaded)
     info = describe(source, loaded, widths)
     # Cloned, because safetensors refuses tensors that share memory (tied weights).
@@ -50,7 +52,7 @@ def build_into(
     if device != "cpu":
         return info
     try:
-        return _as_openvino(folder, tapped, replace(info, precision=arithmetic), sample)
+        return _as_openvino(folder, tapped, replace(info, precision=precision()), sample)
     except Exception as error:  # any failure to convert has the same answer: PyTorch runs it
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         note = f"OpenVINO does not run {info.architecture} ({reason}); PyTorch does, slower"

@@ -1,17 +1,18 @@
 """The engine of a backbone: found built on disk, or built once and kept.
 
 A built engine is a folder under the cache: the graph, the compiled blob, the network's tensors as
-safetensors and ``engine.json``. Finding one imports neither torch nor timm.
+safetensors and ``engine.json``. Finding one imports neither torch nor timm. Where the cache cannot
+be written, it is built in the folder that stands in for it, for as long as the process runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from regraft.backbones import catalog
 from regraft.errors import BackboneError
 from regraft.features.engine import GRAPH_VERSION, Engine, EngineInfo, Sample
-from regraft.machine import atomic, cache
+from regraft.machine import atomic, cache, stand_in
 from regraft.machine.devices import choose_device
 from regraft.machine.processor import precision, processor
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from regraft.backbones.network import LoadedNetwork
 
 logger = logging.getLogger("regraft")
+
+# From the identity of a backbone to the digest of its weights, where the name does not tell it.
+_DIGESTS = "digests.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +110,9 @@ def locate(
     device = choose_device(device)
     folder = find_built(source, device)
     if folder is None:
-        say(f"building the engine of {source.name}, once (some seconds)")
-        folder = build(source, sample=sample, offline=offline, device=device, loaded=loaded)
+        folder = build(
+            source, sample=sample, offline=offline, device=device, loaded=loaded, say=say
+        )
     info = _read_info(folder)
     if info is None:
         raise BackboneError(
@@ -122,8 +127,8 @@ def find_built(source: catalog.Source, device: str = "cpu") -> Path | None:
     digest = source.weights_digest or _known_digests().get(source.identity, "")
     if not digest:
         return None
-    folder = folder_for(digest, device, source.variant)
-    return folder if _read_info(folder) else None
+    key = folder_for(digest, device, source.variant).name
+    return next((folder for folder in places_of(key) if _read_info(folder)), None)
 
 
 def folder_for(
@@ -145,6 +150,11 @@ def folder_for(
     return cache.folder_of("engines") / key
 
 
+def places_of(key: str) -> list[Path]:
+    """Where the folder of an engine, or of a part of one, may be found."""
+    return [cache.folder_of("engines") / key, *(f / key for f in stand_in.folders_of("engines"))]
+
+
 def build(
     source: catalog.Source,
     *,
@@ -152,22 +162,80 @@ def build(
     offline: bool = False,
     device: str = "cpu",
     loaded: LoadedNetwork | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Build the engine of a backbone and keep it; needs torch and timm, some seconds, once.
 
     `loaded` is the network itself where it is at hand, as it is after it has learnt.
     """
+    precision()  # a setting that cannot be is refused before anything is loaded
+    first = [f"building the engine of {source.name}, once (some seconds)"]
+    if loaded is None and source.kind in ("timm", "hf-hub"):  # its name may be wrong
+        first.insert(0, f"looking for the backbone {source.name} and its weights")
+    say(first.pop(0))
     from regraft.features import engine_builder  # torch and timm live behind this import
 
-    with working_folder() as made:
-        info = engine_builder.build_into(
-            made, source, sample=sample, offline=offline, device=device, loaded=loaded
-        )
+    network = loaded or engine_builder.load(source, offline=offline)
+    for words in first:
+        say(words)
+
+    def fill(made: Path) -> str:
+        info = engine_builder.build_into(made, source, network, sample=sample, device=device)
         (made / "engine.json").write_text(info.to_json(), encoding="utf-8")
-        folder = folder_for(info.weights_digest, device, source.variant)
-        atomic.publish(made, folder, is_whole=lambda: _read_info(folder) is not None)
-        _remember_digest(source.identity, info.weights_digest)
+        return folder_for(info.weights_digest, device, source.variant).name
+
+    folder = keep(fill, is_whole=lambda made: _read_info(made) is not None, say=say)
+    _remember_digest(folder.parent, source.identity, network.weights_digest)
     return folder
+
+
+def keep(
+    fill: Callable[[Path], str],
+    *,
+    is_whole: Callable[[Path], bool],
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """A folder among the engines; for this process alone where the cache cannot be written.
+
+    Parameters
+    ----------
+    fill : callable(folder)
+        Writes into a new folder, and gives the name that it gets when it is whole.
+    is_whole : callable(folder)
+        Whether what another process put under that name can be used.
+    say : callable
+        Hears if it is not kept.
+
+    Raises
+    ------
+    BackboneError
+        Nothing can be written anywhere.
+    """
+    engines = cache.folder_of("engines")
+    try:
+        return _kept_in(engines, fill, is_whole)
+    except OSError as error:
+        why = f"the engine cannot be kept in {engines} ({_reason(error)})"
+    try:
+        folder = _kept_in(stand_in.folder_of("engines"), fill, is_whole)
+    except OSError as error:
+        raise BackboneError(
+            f"{why}, nor in a temporary folder ({_reason(error)})",
+            cure="make room, or point REGRAFT_CACHE or TMPDIR to a folder that can be written",
+        ) from error
+    say(f"{why}: it was built in a temporary folder, for this time only")
+    return folder
+
+
+def _kept_in(parent: Path, fill: Callable[[Path], str], is_whole: Callable[[Path], bool]) -> Path:
+    with atomic.working_folder(parent) as made:
+        folder = parent / fill(made)
+        atomic.publish(made, folder, is_whole=lambda: is_whole(folder))
+    return folder
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def list_built() -> list[tuple[Path, EngineInfo]]:
@@ -183,36 +251,17 @@ def _read_info(folder: Path) -> EngineInfo | None:
         return None
 
 
-@contextmanager
-def working_folder() -> Iterator[Path]:
-    """A folder beside the engines, gone after the block; `atomic.publish` makes it one of them."""
-    engines = cache.folder_of("engines")
-    try:
-        with atomic.working_folder(engines) as folder:
-            yield folder
-    except OSError as error:
-        raise BackboneError(
-            f"the engine cannot be kept: {error.strerror}",
-            place=str(engines),
-            cure="make room, or point REGRAFT_CACHE to a folder that can be written",
-        ) from error
-
-
-def _digests_file() -> Path:
-    return cache.folder_of("engines") / "digests.json"
-
-
 def _known_digests() -> dict[str, str]:
-    try:
-        known = json.loads(_digests_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
+    known: dict[str, str] = {}
+    for file in places_of(_DIGESTS):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            known |= json.loads(file.read_text(encoding="utf-8"))
+    return known
 
 
-def _remember_digest(identity: str, weights_digest: str) -> None:
-    known = {**_known_digests(), identity: weights_digest}
-    atomic.write_json(_digests_file(), known)
+def _remember_digest(engines: Path, identity: str, weights_digest: str) -> None:
+    with contextlib.suppress(OSError):  # it only spares the next run a look at the weights
+        atomic.write_json(engines / _DIGESTS, {**_known_digests(), identity: weights_digest})
 
 
 def _openvino_version() -> str:

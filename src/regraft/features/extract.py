@@ -193,15 +193,19 @@ def through_store(
     table: ImageTable,
     built: BuiltEngine,
     *,
+    uses_store: bool = True,
     listener: Listener = SILENT,
-    say: Callable[[str], None] = lambda note: None,
 ) -> Extraction:
-    """`run` with the user's store, opened for it; `say` hears what was wrong with the store."""
-    with Store.open(decoder=rules_for(built.info.preprocess.white)) as store:
+    """`run` with the user's store, opened for it; the listener hears what was wrong with it.
+
+    Without `uses_store` nothing of the images is looked up or left on disk.
+    """
+    rules = rules_for(built.info.preprocess.white)
+    with Store.open(decoder=rules) if uses_store else Store.nowhere() as store:
         progress = functools.partial(listener.progress, "images")
         extraction = run(table, built, store, progress=progress)
-    for note in store.notes:
-        say(note)
+    for sentence in store.report():
+        listener.say(sentence)
     return extraction
 
 

@@ -31,6 +31,7 @@ from regraft.features.database import Database, Row, bytes_in_use, number, selec
 from regraft.features.recipe import STORE_DTYPES, Recipe
 from regraft.images.facts import FileFacts
 from regraft.machine import cache
+from regraft.wording import count
 
 # Vectors stand last in their row, so that the columns before them are read without them, and in
 # a table with integer ids: ids grow as rows are put, so a pass appends, and what was put together
@@ -101,7 +102,9 @@ class Store:
     ([True, False], [1.0, 1.0, 1.0, 1.0])
     """
 
-    def __init__(self, folder: Path, *, decoder: str, limit_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, *, decoder: str, limit_bytes: int, is_open: bool = True
+    ) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
         self.n_healed = 0
@@ -109,13 +112,26 @@ class Store:
         version = f"{decoder} {' '.join(_FACT_NAMES)}"
         self._version = hashlib.sha256(version.encode()).digest()[:8]
         self._opened_ns = time.time_ns()
-        self._database = Database(folder / "store.sqlite", schema=_SCHEMA, layout=_LAYOUT)
+        self._database = Database(
+            folder / "store.sqlite", schema=_SCHEMA, layout=_LAYOUT, is_open=is_open
+        )
         self._used_batches: set[Any] = set()
 
     @property
     def notes(self) -> list[str]:
         """What went wrong and what was done about it, as sentences for people."""
         return self._database.notes
+
+    def report(self) -> list[str]:
+        """The notes, and what was found damaged: all that a user must hear."""
+        if not self.n_healed:
+            return self.notes
+        were = "was" if self.n_healed == 1 else "were"
+        healed = (
+            f"{count(self.n_healed, 'damaged row')} {were} removed from the feature store; what "
+            "is needed of them is computed again from the images"
+        )
+        return [*self.notes, healed]
 
     @property
     def is_writable(self) -> bool:
@@ -141,6 +157,11 @@ class Store:
         folder = cache.folder_of("features") if folder is None else Path(folder)
         limit = cache.size_limit() if limit_bytes is None else limit_bytes
         return cls(folder, decoder=decoder, limit_bytes=limit)
+
+    @classmethod
+    def nowhere(cls) -> Store:
+        """A store that knows nothing, keeps nothing, and leaves nothing on disk."""
+        return cls(Path(os.devnull), decoder="", limit_bytes=0, is_open=False)
 
     def __enter__(self) -> Store:
         return self

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regraft.features import engine, engines
 from regraft.features.engine import Engine, Tap
 from regraft.features.engines import BuiltEngine
-from regraft.machine import atomic, processor
+from regraft.machine import processor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,15 +66,17 @@ def find(built: BuiltEngine, name: str) -> Subgraph | None:
     name : str
         Which part, and the version of its rows' meaning.
     """
-    folder, info = _folder(built, name), built.info
-    facts = _read_facts(folder)
-    if facts is None or not info.runtime.startswith("openvino"):
+    info = built.info
+    if not info.runtime.startswith("openvino"):
         return None
-    from regraft.features.openvino_engine import OpenVINOEngine
+    for folder in engines.places_of(_key(built, name)):
+        if (facts := _read_facts(folder)) is None:
+            continue
+        from regraft.features.openvino_engine import OpenVINOEngine
 
-    with contextlib.suppress(Exception):  # a damaged graph; the answer is as if there were none
-        runner = OpenVINOEngine(folder, info, n_threads=processor.available_cores())
-        return Subgraph(runner, folder.name, info.runtime, info.batch_size, facts)
+        with contextlib.suppress(Exception):  # a damaged graph; the answer is as if there were none
+            runner = OpenVINOEngine(folder, info, n_threads=processor.available_cores())
+            return Subgraph(runner, folder.name, info.runtime, info.batch_size, facts)
     return None
 
 
@@ -100,44 +102,47 @@ def find_or_build(
     facts : mapping
         For JSON; kept beside the graph.
     """
-    info, folder = built.info, _folder(built, name)
+    info, notes = built.info, list[str]()
     if info.runtime.startswith("openvino"):
         with contextlib.suppress(Exception):  # any failure has the same answer: PyTorch runs it
             found = find(built, name)
             if found is None:
-                _build(module, folder, info, columns, example, facts)
+                _build(module, _key(built, name), info, columns, example, facts, notes.append)
                 found = find(built, name)
             if found is not None:
-                return found
+                return replace(found, note="; ".join(notes))
     from regraft.features.torch_engine import TorchEngine
 
     is_known = info.runtime.startswith("torch")
     note = "" if is_known else f"OpenVINO does not run the {name.split()[0]}; PyTorch does"
     runner = TorchEngine(module, built.device)
-    return Subgraph(runner, f"{folder.name}-torch", "torch", _TORCH_BATCH, dict(facts), note)
+    return Subgraph(runner, f"{_key(built, name)}-torch", "torch", _TORCH_BATCH, dict(facts), note)
 
 
 def _build(
     module: nn.Module,
-    folder: Path,
+    key: str,
     info: engine.EngineInfo,
     columns: Sequence[Tap],
     example: NDArray[np.uint8],
     facts: Mapping[str, Any],
+    say: Callable[[str], None],
 ) -> None:
     from regraft.features import engine_builder
 
-    with engines.working_folder() as made:
+    def fill(made: Path) -> str:
         shown = engine_builder.pictures(info, lambda preprocess: list(example))
         check = engine_builder.agreeing_graph(module, made, info, columns, shown)
         text = json.dumps({"facts": dict(facts), "check": check})
         (made / _FACTS).write_text(text, encoding="utf-8")
-        atomic.publish(made, folder, is_whole=lambda: _read_facts(folder) is not None)
+        return key
+
+    engines.keep(fill, is_whole=lambda folder: _read_facts(folder) is not None, say=say)
 
 
-def _folder(built: BuiltEngine, name: str) -> Path:
+def _key(built: BuiltEngine, name: str) -> str:
     info = built.info
-    return engines.folder_for(info.weights_digest, built.device, info.variant, part=name)
+    return engines.folder_for(info.weights_digest, built.device, info.variant, part=name).name
 
 
 def _read_facts(folder: Path) -> dict[str, Any] | None:

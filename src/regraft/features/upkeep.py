@@ -128,7 +128,7 @@ def _again(built: engines.BuiltEngine, paths: list[str], digest: bytes) -> Any:
     for path in paths:
         if not os.path.exists(path):
             continue
-        with Store.open(Path(os.devnull) / "none", decoder=DECODER_VERSION) as nothing:
+        with Store.nowhere() as nothing:
             done = extract.run(ImageTable.from_paths([path]), built, nothing, n_threads=1)
         if len(done.table) and done.facts[0].digest == digest:
             return done.X[0]

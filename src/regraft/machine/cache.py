@@ -23,7 +23,9 @@ KINDS = {
     "archives": "unpacked archives",
 }
 
-DEFAULT_LIMIT = 20 * 2**30
+# Of the features, unless REGRAFT_CACHE_LIMIT says another: some three million images, but never
+# more than this share of the disk.
+DEFAULT_LIMIT, DEFAULT_SHARE = 20 * 2**30, 0.1
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
@@ -51,7 +53,9 @@ def folder_of(kind: str) -> Path:
 
 
 def size_limit(given: str | None = None) -> int:
-    """Bytes that the feature store may take: what is given, ``REGRAFT_CACHE_LIMIT``, or 20 GiB.
+    """Bytes that the feature store may take: as given, by ``REGRAFT_CACHE_LIMIT``, or by default.
+
+    The default is 20 GiB, or a tenth of the disk where that is less.
 
     Examples
     --------
@@ -62,7 +66,7 @@ def size_limit(given: str | None = None) -> int:
     """
     text = (os.environ.get("REGRAFT_CACHE_LIMIT", "") if given is None else given).strip()
     if not text and given is None:
-        return DEFAULT_LIMIT
+        return int(min(DEFAULT_LIMIT, DEFAULT_SHARE * _disk_bytes()))
     match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*([KMGT]?)(?:I?B)?", text.upper())
     if not match:
         raise UsageError(
@@ -146,6 +150,17 @@ def _known(kind: str) -> str:
             f"no kind of cache is called {kind!r}", cure="choose from " + ", ".join(KINDS)
         )
     return kind
+
+
+def _disk_bytes() -> float:
+    """Of the disk on which the cache lies, or will lie."""
+    there = cache_folder()
+    while not os.path.exists(there) and there != there.parent:
+        there = there.parent
+    try:
+        return float(shutil.disk_usage(there).total)
+    except OSError:
+        return float("inf")
 
 
 def _bytes_under(folder: Path) -> int:

@@ -229,8 +229,6 @@ def _parse(path: Path) -> dict[str, Any]:
             if folder.exists():
                 what = "there is no config.json" if folder.is_dir() else "it is a file"
             cure = "give the folder `model` that a run has saved: runs/NAME/model"
-            if (folder / "model" / path.name).is_file():
-                what, cure = "it is a run", f"did you mean {str(folder / 'model')!r}?"
             raise ArtefactError(f"{what}, so this is no model", place=str(folder), cure=cure)
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise ArtefactError(

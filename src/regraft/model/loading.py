@@ -16,9 +16,17 @@ import numpy as np
 
 from regraft.backbones import catalog, tensor_file
 from regraft.backbones.tensor_file import Stored, TensorFileError
+from regraft.data.table import quoted
 from regraft.errors import ArtefactError
 from regraft.features.engine import EngineInfo
 from regraft.model import config_file
+from regraft.model.place import (
+    command_that_goes_on,
+    is_unfinished,
+    model_in,
+    near_models,
+    state_of,
+)
 from regraft.probe.base import Head, Tensors
 from regraft.probe.classifier import Classifier
 from regraft.probe.representation import Representation, blocks_of
@@ -48,6 +56,7 @@ def load(folder: str | os.PathLike[str]) -> Classifier:
     Parameters
     ----------
     folder : path
+        The model's, or that of the run which it belongs to.
 
     Raises
     ------
@@ -60,7 +69,13 @@ def load(folder: str | os.PathLike[str]) -> Classifier:
     >>> model.classes, model.method, model.test_score.value >= 0
     (('discs', 'stripes'), 'probe', True)
     """
-    folder = _path(folder)
+    folder = model_in(_path(folder))
+    if is_unfinished(folder):
+        raise ArtefactError(
+            f"{str(folder)!r} {state_of(folder)}; it has no model yet",
+            cure=command_that_goes_on(folder),
+        )
+    _refuse_slip(folder)
     config = config_file.read(folder)
     # The headers first: of a file that was cut off they say so; its digest only says "changed".
     network, learnt = (_open(folder / name) for name in (config_file.NETWORK, config_file.LEARNT))
@@ -115,6 +130,18 @@ def _path(folder: Any) -> Path:
     if isinstance(folder, (str, os.PathLike)):
         return Path(folder)
     raise TypeError(f"a model is loaded by the path of its folder, got {type(folder).__name__}")
+
+
+def _refuse_slip(folder: Path) -> None:
+    """A name that all but is that of a model."""
+    try:
+        is_there = os.path.lexists(folder)
+    except ValueError:  # a NUL in the name; said as such when it is read
+        return
+    if not is_there and (near := near_models(folder)):
+        raise ArtefactError(
+            f"there is no folder {str(folder)!r}", cure=f"did you mean {quoted(near)}?", near=near
+        )
 
 
 def _source(folder: Path, info: EngineInfo) -> catalog.Source:

@@ -5,9 +5,12 @@ With the engine built, nothing here imports torch, timm or scikit-learn.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +77,7 @@ def predict(
     images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     path_column: str | None = None,
+    uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> Predictions:
@@ -91,6 +95,8 @@ def predict(
         Files, folders, manifests or archives.
     path_column : str, optional
         Of the manifests, where its name does not tell.
+    uses_store : bool
+        Otherwise every image is read, and no trace of it is left on disk.
     offline : bool
         Do not access the internet.
     listener : Listener
@@ -114,8 +120,11 @@ def predict(
     (True, 'photos/test/discs/discs_test_000.jpg')
     """
     classifier = opened(model)
-    table = all_images(paths_of(images), path_column=path_column)
-    extraction = features_of(classifier, table, offline=offline, listener=listener)
+    with unpacked_into(uses_store) as archives:
+        table = all_images(paths_of(images), path_column=path_column, archive_folder=archives)
+        extraction = features_of(
+            classifier, table, uses_store=uses_store, offline=offline, listener=listener
+        )
     return Predictions(
         [table.shown(path) for path in extraction.table.paths],
         classifier.classes,
@@ -146,15 +155,28 @@ def features_of(
     classifier: Classifier,
     table: ImageTable,
     *,
+    uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> extract.Extraction:
-    """Features of a table's images for a classifier, through the store."""
+    """Features of a table's images for a classifier, through the store if it is used."""
     built = classifier.built(sample=pictures.sample(table.paths), offline=offline, say=listener.say)
-    return extract.through_store(table, built, listener=listener)
+    return extract.through_store(table, built, uses_store=uses_store, listener=listener)
 
 
-def all_images(sources: list[str], *, path_column: str | None = None) -> ImageTable:
+@contextlib.contextmanager
+def unpacked_into(uses_store: bool) -> Iterator[Path | None]:
+    """Where archives go: into the cache (None), or into a folder that is gone after the block."""
+    if uses_store:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="regraft-") as folder:
+        yield Path(folder)
+
+
+def all_images(
+    sources: list[str], *, path_column: str | None = None, archive_folder: Path | None = None
+) -> ImageTable:
     """One table of all images below these sources, without labels, each path once.
 
     A source that is missing or no images is a rejected row beside the others, and an error alone.
@@ -167,7 +189,7 @@ def all_images(sources: list[str], *, path_column: str | None = None) -> ImageTa
     tables, refused = [], []
     for source in sources:
         try:
-            tables.append(_read(source, path_column))
+            tables.append(_read(source, path_column, archive_folder))
         except (TableError, ArchiveError) as error:
             refused.append((error, Rejected(source, _why_refused(source, error), error.cure)))
     if not tables and refused:
@@ -175,9 +197,10 @@ def all_images(sources: list[str], *, path_column: str | None = None) -> ImageTa
     return _joined(tables, tuple(bad for _, bad in refused))
 
 
-def _read(source: str, path_column: str | None) -> ImageTable:
+def _read(source: str, path_column: str | None, archive_folder: Path | None) -> ImageTable:
     """Of what is left out, that which may hold pictures goes to the rejected."""
-    table = read_images(source, path_column=path_column if _is_manifest(source) else None)
+    column = path_column if _is_manifest(source) else None
+    table = read_images(source, path_column=column, archive_folder=archive_folder)
     kept, unread = [], []
     for entry in table.skipped:
         if mend := _mend_of(entry):

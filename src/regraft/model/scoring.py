@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +17,15 @@ from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, Skipped, check_known_classes, no_labels_error
 from regraft.errors import TableError, UsageError
 from regraft.evaluation import Evaluation, evaluate, left_out
+from regraft.features.engine import EngineInfo
 from regraft.features.extract import Extraction
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model import learnt_from
 from regraft.model.loading import opened
-from regraft.model.predicting import features_of
+from regraft.model.predicting import features_of, unpacked_into
 from regraft.probe.classifier import Classifier
+from regraft.wording import none_can
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,8 @@ class Scored:
     left_out : dict or None
         What images that were left out while the model learnt say beside this score, as in
         metrics.json; None for a model that does not know, or a score of what it learnt from.
+    engine : EngineInfo or None
+        What the network ran on, here.
     """
 
     model: str
@@ -61,6 +66,7 @@ class Scored:
     other_splits: dict[str, int] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     left_out: dict[str, Any] | None = None
+    engine: EngineInfo | None = None
 
     def __repr__(self) -> str:
         right = self.evaluation.accuracy
@@ -74,6 +80,8 @@ class Scored:
         return {
             "schema": 1,
             "model": self.model,
+            "engine": self.engine
+            and {"runtime": self.engine.runtime, "precision": self.engine.precision},
             "data": {
                 "source": self.data,
                 "images": len(self.table),
@@ -96,6 +104,7 @@ def evaluate_model(
     *,
     split: str | None = None,
     columns: Mapping[str, Any] | None = None,
+    uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> Scored:
@@ -115,6 +124,8 @@ def evaluate_model(
     listener : Listener
         Told what is done; says nothing by default.
 
+    Without `uses_store` every image is read, and no trace of it is left on disk.
+
     Raises
     ------
     TableError
@@ -127,17 +138,30 @@ def evaluate_model(
     ('test', 6, 0)
     """
     classifier = opened(model)
-    given = read_table(os.fsdecode(data), **(columns or {}))
-    given.tell(listener.say)
+    with unpacked_into(uses_store) as archives:
+        given = read_table(os.fsdecode(data), archive_folder=archives, **(columns or {}))
+        given.tell(listener.say)
+        features = functools.partial(
+            features_of, classifier, uses_store=uses_store, offline=offline, listener=listener
+        )
+        return _score(classifier, given, split, features)
+
+
+def _score(
+    classifier: Classifier,
+    given: ImageTable,
+    split: str | None,
+    features: Callable[[ImageTable], Extraction],
+) -> Scored:
     table, name = _scored_part(given, split)
     is_labelled = np.array([label is not None for label in table.labels], bool)
     if not is_labelled.any():
         raise no_labels_error(table)
     labelled = table.select(is_labelled)
     check_known_classes([str(label) for label in labelled.labels], classifier.classes, table.source)
-    extraction = features_of(classifier, labelled, offline=offline, listener=listener)
+    extraction = features(labelled)
     if not len(extraction.table):
-        raise TableError(f"none of the {len(labelled)} images can be read", place=table.source)
+        raise TableError(none_can(len(labelled), "image", "be read"), place=table.source)
     known = _learnt_from(classifier, extraction)
     is_wanted = split in ("all", "train") or bool(known.all())
     counts_them = bool(known.any()) and is_wanted
@@ -162,6 +186,7 @@ def evaluate_model(
         _other_splits(given, table, name),
         given.as_shown(given.skipped),
         None if counts_them else _left_out(classifier, evaluation),
+        extraction.info,
     )
 
 

@@ -26,6 +26,7 @@ from regraft.probe.base import Codes, Floats
 from regraft.probe.judging import rows_that_judge
 from regraft.probe.representation import Block, Representation, blocks_of
 from regraft.probe.source_classifier import SOURCE, SourceClassifier
+from regraft.wording import count
 
 # Taps are compared on at most this many train images: the comparison needs no more, and its cost
 # grows with the cube. Strength, head and temperature always see all of train.
@@ -169,7 +170,7 @@ def choose_taps(
     how = "leave-one-out" if len(np.unique(units)) == len(units) else "leave-one-unit-out"
     by = (
         f"{how} squared error of ridge on {compared[0].n_images} train images: the simplest of "
-        f"{len(results)} sets of taps within two standard errors of the best"
+        f"{count(len(results), 'set')} of taps within two standard errors of the best"
     )
     return Choice(next(c for c in compared if c.is_tie).taps, compared, by)
 

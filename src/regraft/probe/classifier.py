@@ -26,7 +26,7 @@ from regraft.errors import BackboneError, DecodeError
 from regraft.evaluation import Estimate, Evaluation, evaluate
 from regraft.evaluation.calibration import softmax
 from regraft.features import carried, engines
-from regraft.features.engine import EngineInfo, Sample
+from regraft.features.engine import EngineInfo, Sample, difference
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures, several
 from regraft.images.pictures import Picture
@@ -314,6 +314,8 @@ class Classifier:
                     self._built = engines.locate(
                         self.source, sample=sample, device=device, offline=offline, say=say
                     )
+                if words := difference(self.info, self._built.info):
+                    say(words)
             return self._built
 
     def _asked(self, images: Picture | Iterable[Picture], *, computes_rest: bool) -> Answers:

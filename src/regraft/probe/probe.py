@@ -116,7 +116,7 @@ class Probe:
         self, X: Floats, y: Codes, network: Network, n_classes: int, units: Codes, weight: Floats
     ) -> Choice:
         if self.taps is not None:
-            _refuse_unknown_taps(self.taps, network)
+            require_taps(self.taps, network)
             return Choice(self.taps, [], "given")
         return choose_taps(
             X, y, network, n_classes=n_classes, units=units, weight=weight, seed=self.random_state
@@ -187,7 +187,8 @@ def class_weights(y: Codes, class_weight: str | None) -> Floats:
     return balanced
 
 
-def _refuse_unknown_taps(taps: tuple[str, ...], network: Network) -> None:
+def require_taps(taps: Sequence[str], network: Network) -> None:
+    """ConfigError unless the network has all of these taps, and at least one is named."""
     unknown = [name for name in taps if name not in network.names]
     if unknown:
         near = near_names(unknown[0], network.names, n=1)

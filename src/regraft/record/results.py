@@ -17,6 +17,7 @@ from regraft.evaluation import Evaluation, wilson_interval
 from regraft.evaluation.baseline import Baseline
 from regraft.machine import atomic
 from regraft.model import predictions_file
+from regraft.model.place import LOG
 from regraft.probe.choice import Candidate
 from regraft.probe.classifier import Classifier, Learnt
 from regraft.probe.source_classifier import FINAL
@@ -179,4 +180,4 @@ def write(
             "seconds": content["seconds"],
         },
     )
-    (folder / run_folder.LOG).touch()
+    (folder / LOG).touch()

@@ -22,12 +22,11 @@ from typing import Any
 from regraft import __version__
 from regraft.errors import UsageError
 from regraft.machine import atomic
+from regraft.model.place import LOG, UNFINISHED, run_of
 from regraft.record.configuration import RunConfig
 
 RUN_FILE = "run.json"
-# In the folder of a run that trains: its configuration, until run.json takes its place.
-UNFINISHED = "unfinished.json"
-CHECKPOINTS, LOG, TRACKED = "checkpoints", "log.jsonl", "tracked"
+CHECKPOINTS, TRACKED = "checkpoints", "tracked"
 PREDICTIONS = "predictions.csv"
 # The page of a run and what it is drawn from: they stay while a run made again says the same.
 REPORT, EVIDENCE = "report.html", ("evidence.json", "evidence.safetensors")
@@ -81,6 +80,20 @@ def _in_words(setting: Any) -> str:
     if isinstance(setting, list):
         return ",".join(map(str, setting))
     return "not given" if setting is None else repr(setting)
+
+
+def config_file_of(given: str) -> Path:
+    """The file that says what a run does: itself, or that in the folder of a run or its model."""
+    folder = run_of(Path(given))
+    if not folder.is_dir():
+        return Path(given)
+    found = [file for name in (RUN_FILE, UNFINISHED) if (file := folder / name).is_file()]
+    if not found:
+        raise UsageError(
+            f"{given!r} is a folder without {RUN_FILE}, so no run",
+            cure=f"--config runs/NAME, or a file such as {RUN_FILE}",
+        )
+    return found[0]
 
 
 def begin(folder: Path, config: RunConfig, made_from: Mapping[str, Any]) -> None:

@@ -16,9 +16,14 @@ from numpy.typing import NDArray
 
 from regraft.choosing import kept
 from regraft.errors import UsageError
+from regraft.evaluation import Estimate
+from regraft.evaluation.intervals import score_interval
 from regraft.evaluation.paired import PairedComparison, compare_paired
 from regraft.report import page
 from regraft.report.page import FinishedRun
+from regraft.wording import count, listed
+
+LEVEL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +49,7 @@ class Against:
             f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}, p = {test.p_value:.3f})"
         )
         if test.is_tie:
-            return f"a tie: {numbers}; {test.n} images cannot tell them apart"
+            return f"a tie: {numbers}; {count(test.n, 'image')} cannot tell them apart"
         return f"{'better' if difference.value > 0 else 'worse'} than the first: {numbers}"
 
 
@@ -104,7 +109,7 @@ class Comparison:
     @property
     def overlap(self) -> list[str]:
         """How many of each run's scored images are compared, in words."""
-        found = [f"compared on the {self.n} images that all of them scored"]
+        found = [f"compared on the {count(self.n, 'image')} that all of them scored"]
         for run in self.runs:
             n = len(run.evidence.y)
             if n != self.n:
@@ -140,17 +145,41 @@ class Comparison:
             for k, run in enumerate(self.runs[1:], 1)
         ]
 
-    @property
+    def accuracy(self, number: int) -> Estimate:
+        """Of a run on the common images, with its interval.
+
+        Where these are all that it scored, it is the run's own, which knows of groups.
+        """
+        own, right = self.runs[number].metrics["evaluation"]["accuracy"], self.is_right(number)
+        if len(self.runs[number].evidence.y) == self.n and own["low"] is not None:
+            return Estimate(own["value"], own["low"], own["high"], own["level"])
+        share = float(right.mean())
+        low, high = score_interval(share, float(self.n), level=LEVEL)
+        return Estimate(share, float(low), float(high), LEVEL)
+
+    @cached_property
     def best(self) -> str:
-        """In a sentence: what to take."""
-        better = [a for a in self.against if not a.test.is_tie and a.test.difference.value > 0]
-        if better:
-            top = max(better, key=lambda a: a.test.difference.value)
-            return f"{top.other.folder.name} is better than {self.names[0]}."
-        worse = [a for a in self.against if not a.test.is_tie]
-        if len(worse) == len(self.against):
-            return f"{self.names[0]} is the best of these."
-        return "A tie: these images cannot tell the best of them apart. Take the simplest."
+        """In a sentence: what to take, and what cannot be told from it."""
+        right = [self.is_right(k) for k in range(len(self.runs))]
+        top = max(range(len(right)), key=lambda k: right[k].mean())
+        others = [k for k in range(len(right)) if k != top]
+        ties = [k for k in others if compare_paired(right[top], right[k]).is_tie]
+        if not ties:
+            return f"{self.names[top]} is the best of these."
+        cannot = f"{count(self.n, 'image')} cannot tell them apart"
+        if ties == others:
+            return (
+                f"A tie between {self._named(sorted([top, *ties]))}: {cannot}. Take the simplest."
+            )
+        worse = [k for k in others if k not in ties]
+        tie, are = "ties" if len(ties) == 1 else "tie", "is" if len(worse) == 1 else "are"
+        return (
+            f"{self.names[top]} has the highest accuracy; {self._named(ties)} {tie} with it: "
+            f"{cannot}. {self._named(worse)} {are} worse. Take the simplest of those that tie."
+        )
+
+    def _named(self, numbers: Sequence[int]) -> str:
+        return listed([self.names[k] for k in numbers])
 
     @cached_property
     def disputed(self) -> list[dict[str, Any]]:
@@ -205,6 +234,7 @@ class Comparison:
                     "method": run.metrics["method"],
                     "made_by": self.made_by(run),
                     "accuracy": float(self.is_right(k).mean()),
+                    "accuracy_interval": self.accuracy(k).to_dict(),
                     "seconds": run.metrics["seconds"]["total"],
                 }
                 for k, run in enumerate(self.runs)

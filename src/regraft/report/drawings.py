@@ -61,7 +61,7 @@ def layer_curve(points: Sequence[Row], n: int) -> Markup:
     accuracy = [float(point["accuracy"]) for point in points]
     bounds = [wilson_interval(round(a * n), n) for a in accuracy]
     chart = Chart((0, max(1, len(points) - 1)), (0, 1), title="accuracy of each stage", bottom=84)
-    chart.y_axis("left-out accuracy", words=percent)
+    chart.y_axis("cross-validated accuracy", words=percent)
     places = list(range(len(points)))
     chart.x_axis("stage, from early to late", places, [str(p["tap"]) for p in points], slanted=True)
     chart.band(places, [low for low, _ in bounds], [high for _, high in bounds], "c0")
@@ -128,7 +128,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
             ).format(
                 kind, 0.45 + 0.55 * share, edge + j * cell, edge + i * cell,
                 size, size,
-                f"{int(counts[i, j])} {names[i]} called {names[j]}",
+                f"{int(counts[i, j])} {names[i]} predicted as {names[j]}",
             )
         )  # fmt: skip
         if is_named and cell > 11:
@@ -152,10 +152,8 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
                 ).format(place, plain(edge - 6), word)
             )
     else:
-        parts.append(Markup('<text x="28" y="16">called this class</text>'))
-        parts.append(
-            Markup('<text x="16" y="28" transform="rotate(90 16 28)">is of this class</text>')
-        )
+        parts.append(Markup('<text x="28" y="16">predicted</text>'))
+        parts.append(Markup('<text x="16" y="28" transform="rotate(90 16 28)">true</text>'))
     return Markup(
         '<svg class="chart" viewBox="0 0 {0} {0}" role="img" aria-label="confusion matrix">'
         "{1}</svg>"

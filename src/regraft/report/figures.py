@@ -52,16 +52,16 @@ def training_curves(
         _pair(panel, epochs, name, unit)
     axes[0].set_ylabel("loss (nats per image)")
     axes[0].set_ylim(0, 1.08 * max(_values(epochs, "loss")) or 1)
-    axes[1].set_ylabel("right (%)")
+    axes[1].set_ylabel("accuracy (%)")
     axes[1].set_ylim(max(0, 95 * min(_values(epochs, "accuracy")) - 2), 102)
     _rate(axes[2], epochs)
     axes[2].set_xlabel("epoch")
     axes[2].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes[2].set_xlim(epochs[0]["epoch"] - 0.5, epochs[-1]["epoch"] + 0.5)
     axes[0].legend(frameon=False, fontsize=9, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-    held_out = f"held out: n = {n_held_out}" if n_held_out else "none held out"
+    held_out = f"validation: n = {n_held_out}" if n_held_out else "no validation images"
     figure.suptitle(
-        f"Learning: n = {n_learnt_from} images; {held_out}",
+        f"Training: n = {n_learnt_from} images; {held_out}",
         fontsize=10,
         x=0.01,
         ha="left",
@@ -72,11 +72,11 @@ def training_curves(
 def _pair(axes: Any, epochs: Sequence[Mapping[str, Any]], name: str, unit: float) -> None:
     """One measure on what is learnt from and on what is held out."""
     mark = "o" if len(epochs) <= MOST_MARKED else ""
-    _line(axes, epochs, name, unit, LEARNT, label="learning", marker=mark)
+    _line(axes, epochs, name, unit, LEARNT, label="training", marker=mark)
     found = [row for row in epochs if row[f"held_out_{name}"] is not None]
     if found:
         mark = "s" if mark else ""
-        _line(axes, found, f"held_out_{name}", unit, HELD_OUT, label="held out", marker=mark)
+        _line(axes, found, f"held_out_{name}", unit, HELD_OUT, label="validation", marker=mark)
         best = [row for row in found if row["is_best"]][-1:]
         for row in best:
             axes.plot(

@@ -101,12 +101,12 @@ def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
     names = {"source": "probabilities of the original classes", "final": "last features"}
     taps = ", ".join(names.get(tap, tap) for tap in chosen["taps"])
     how = f"{HEADS.get(chosen['head'], chosen['head'])} on pooled activations ({taps})" + (
-        f" with strength {chosen['strength']:.3g}" if chosen["strength"] is not None else ""
+        f" with regularisation {chosen['strength']:.3g}" if chosen["strength"] is not None else ""
     )
     by = ""
     if chosen["candidates"]:
         by = (
-            f" Stages and strength were chosen inside the training split by leave-one-out "
+            f" Stages and regularisation were chosen inside the training split by leave-one-out "
             f"cross-validation {cite(LOO)}: the simplest set of stages within two standard errors "
             f"of the best, after the rule of one standard error {cite(ONE_ERROR)}."
         )
@@ -121,7 +121,7 @@ def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
     if training["candidates"]:
         ended = (
             f" Start and end of training were interpolated (share {training['chosen']['alpha']:g} "
-            f"of the end) {cite(WISE)}, chosen on {training['held_out']} held-out images."
+            f"of the end) {cite(WISE)}, chosen on {training['held_out']} validation images."
         )
     if kept.keeps_probe(metrics):
         return [

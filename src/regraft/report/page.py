@@ -27,7 +27,8 @@ from regraft.errors import UsageError
 from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
 from regraft.evaluation.metrics import reliability_table
 from regraft.machine import atomic
-from regraft.record.run_folder import REPORT, RUN_FILE, UNFINISHED
+from regraft.model import place
+from regraft.record.run_folder import REPORT, RUN_FILE
 from regraft.report import drawings, methods_paragraph
 from regraft.report.chart import plain
 from regraft.report.evidence import Evidence
@@ -58,13 +59,8 @@ def require_finished(folder: Path) -> None:
     if not (folder / RUN_FILE).is_file():
         what = "is no finished run" if folder.is_dir() else "does not exist"
         cure = "give a folder that `regraft train` made, such as runs/photos-probe-1a2b3c4d"
-        if (folder.parent / RUN_FILE).is_file():
-            what, cure = (
-                "is a model, not a run",
-                f"regraft report {shlex.quote(str(folder.parent))}",
-            )
-        elif (folder / UNFINISHED).is_file():
-            what, cure = "is a run that was not finished", "the same regraft train goes on with it"
+        if place.is_unfinished(folder):
+            what, cure = place.state_of(folder), place.command_that_goes_on(folder)
         raise UsageError(f"{str(folder)!r} {what}", cure=cure)
 
 
@@ -99,7 +95,12 @@ def render(template: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=_percent, plain=plain, ms=_seconds, sentence=_sentence, points=points
+        percent=_percent,
+        plain=plain,
+        ms=_seconds,
+        sentence=_sentence,
+        points=points,
+        count=wording.count,
     )
     return environment.get_template(template).render(**context)
 

@@ -22,6 +22,7 @@ from regraft.training.task import Task
 from regraft.training.trainable import Trainable
 
 if TYPE_CHECKING:
+    from regraft.backbones.catalog import Source
     from regraft.training.learning import Outcome
     from regraft.training.lr_find import RangeTest
 
@@ -124,3 +125,10 @@ def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
         held_out_proba=outcome.held_out_proba,
         record=record,
     )
+
+
+def require_split_point(source: Source, name: str, *, offline: bool = False) -> None:
+    """BackboneError unless this network can be cut before the module `name`; reads no weights."""
+    from regraft.backbones import network, splitting
+
+    splitting.require_point(network.without_weights(source, offline=offline), name)

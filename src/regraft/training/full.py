@@ -26,7 +26,7 @@ def full(plan: Plan) -> Trainable:
 
 FULL = Method(
     name="full",
-    help="every layer learns",
+    help="fine-tune every layer",
     learns="every layer",
     network="all its layers learnt on",
     paper="all layers learnt",

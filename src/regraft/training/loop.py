@@ -19,6 +19,7 @@ from regraft.training.examples import Labelled, Rows
 from regraft.training.history import Epoch, History, State, copied, measured
 from regraft.training.stepping import NotFiniteError, Stepper
 from regraft.training.weight_average import mean_of
+from regraft.wording import count
 
 # After a loss that is no number: once more from the last good epoch, with rates times this.
 GENTLER = 0.1
@@ -277,7 +278,7 @@ class Trainer:
             return None  # an older Regraft kept it in another way
         if len(saved.meta["epochs"]) > self.n_epochs:
             raise UsageError(
-                f"this run has gone through {len(saved.meta['epochs'])} epochs already, "
+                f"this run has gone through {count(len(saved.meta['epochs']), 'epoch')} already, "
                 f"{self.n_epochs} were asked for",
                 place=str(self.folder),
                 cure="another --run name keeps both; or remove that folder",

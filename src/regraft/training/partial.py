@@ -97,7 +97,7 @@ def _plain_ones_that_choose(plan: Plan, engine: PrefixEngine) -> Examples:
 
 PARTIAL = Method(
     name="partial",
-    help="from a split point on",
+    help="fine-tune from a split point on",
     learns="from {split_point} on",
     network="its later layers learnt on",
     paper="layers from {split_point} on learnt",

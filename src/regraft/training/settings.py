@@ -119,7 +119,7 @@ class TrainingSettings:
     batchnorm: str | None = _setting(
         None, "BatchNorm where layers learn", choices=BATCHNORM, used_by="moves_network"
     )
-    augment: str = _setting("auto", "auto: by a test on held-out images", choices=AUGMENTATIONS)
+    augment: str = _setting("auto", "auto: by a test on validation images", choices=AUGMENTATIONS)
     crop_scale: str | None = _setting(
         None, "smallest and largest share of the picture in a crop: 0.08,1"
     )
@@ -147,9 +147,9 @@ class TrainingSettings:
     )
     hidden: str = _setting("", "widths of a hidden layer or more before the last: 256")
     dropout: Below1 = _setting(0.4, "after each hidden layer", needs=("hidden", "WIDTHS"))
-    keep: str = _setting("last", "what tells the best epoch, on held-out images", choices=KEEPS)
+    keep: str = _setting("last", "what tells the best epoch, on validation images", choices=KEEPS)
     select_fraction: Annotated[float, Meta(ge=0.01, le=0.5)] = _setting(
-        0.1, "share of train that is held out to choose"
+        0.1, "share of train held out as validation images, to choose"
     )
     interpolate: bool = _setting(
         True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from dataclasses import dataclass, replace
@@ -167,10 +168,14 @@ def begin(
     """Look at the data of a run, and find its folder; see :func:`run`."""
     started = time.perf_counter()
     fitting.require_linear_head(config)
+    fitting.require_split_point(config, offline=offline)
     run_folder.folder_for(config, out=out, name=name, resume=resume)  # its refusals come first
     listener = _together(config, listener)
     with processes.main_first():
-        prepared = prepare(config, offline=offline, listener=listener)
+        prepared = prepare(
+            config, offline=offline, listener=listener,
+            before_pass=functools.partial(fitting.require_taps, config),
+        )  # fmt: skip
     made_from = MadeFrom.of(prepared)
     place = place_for(config, made_from, out=out, name=name, resume=resume)
     if place.note:
@@ -203,7 +208,7 @@ def complete(
     clock.lap("evaluate")
     if processes.is_main():
         with run_folder.writing(folder, replaces=resume, say=listener.say) as made:
-            card = _card(config, prepared, lesson, tested)
+            card = _card(config, prepared, lesson, classifier, tested)
             classifier = replace(classifier, card=card)  # what is in memory knows what is on disk
             model.save(classifier, made / "model")
             clock.lap("save")
@@ -264,14 +269,24 @@ def _reported_features(
 
 
 def _card(
-    config: RunConfig, prepared: Prepared, lesson: Lesson, tested: results.Tested
+    config: RunConfig,
+    prepared: Prepared,
+    lesson: Lesson,
+    classifier: Classifier,
+    tested: results.Tested,
 ) -> dict[str, Any]:
     """What is kept beside the model: its score, and what it has learnt or chosen from."""
     taught = lesson.roles.train
     if METHODS[config.method].trains and lesson.roles.chooses is not None:
         taught = taught | lesson.roles.chooses
     digests, left_out = prepared.extraction.digests, tested.left_out
+    engine = classifier.built()
     return {
+        "tested_with": {
+            "runtime": engine.info.runtime,
+            "precision": engine.info.precision,
+            "device": engine.device,
+        },
         "accuracy": tested.evaluation.accuracy.to_dict(),
         "n": tested.evaluation.n,
         "left_out": left_out and {"by": left_out["by"], **left_out["per_class"]},

@@ -23,6 +23,7 @@ def explain(
     label: str | None = None,
     top: int = 3,
     path_column: str | None = None,
+    uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> explanations.Explanations:
@@ -43,6 +44,8 @@ def explain(
         Nearest images of train that are named.
     path_column : str, optional
         Of manifests, where its name does not tell.
+    uses_store : bool
+        Otherwise every image is read, and no trace of it is left but what is drawn into `out`.
 
     Raises
     ------
@@ -55,8 +58,13 @@ def explain(
     """
     classifier = opened(model)
     code = explanations.code_of(label, classifier.classes)
-    table = predicting.all_images(predicting.paths_of(images), path_column=path_column)
-    extraction = predicting.features_of(classifier, table, offline=offline, listener=listener)
-    return explanations.explain(
-        classifier, extraction, out=out, method=method, code=code, top=top, listener=listener
-    )
+    with predicting.unpacked_into(uses_store) as archives:
+        table = predicting.all_images(
+            predicting.paths_of(images), path_column=path_column, archive_folder=archives
+        )
+        extraction = predicting.features_of(
+            classifier, table, uses_store=uses_store, offline=offline, listener=listener
+        )
+        return explanations.explain(
+            classifier, extraction, out=out, method=method, code=code, top=top, listener=listener
+        )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.backbones import catalog
 from regraft.data.cells import names_for
 from regraft.data.table import column
 from regraft.errors import ConfigError
@@ -15,8 +16,9 @@ from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine
 from regraft.features.extract import Extraction
 from regraft.machine import blas
+from regraft.probe import probe
 from regraft.probe.classifier import Classifier
-from regraft.probe.probe import LINEAR_HEADS, Probe
+from regraft.probe.probe import LINEAR_HEADS, Probe, network_of
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS
 from regraft.training.task import Environment, Task
@@ -40,6 +42,30 @@ def task_of(
         prepared.built, prepared.extraction, lesson.y, tuple(lesson.classes),
         lesson.learn, lesson.choose, lesson.units, environment or Environment(),
     )  # fmt: skip
+
+
+def require_taps(config: RunConfig, built: BuiltEngine) -> None:
+    """Refuse, before any picture is read, taps that the network has not."""
+    taps = _taps(config.taps, built.info)
+    if taps is not None:
+        probe.require_taps(taps, network_of(built))
+
+
+def require_split_point(config: RunConfig, *, offline: bool = False) -> None:
+    """Refuse, before any picture is read, a split point that the network has not.
+
+    Raises
+    ------
+    BackboneError
+        With the points that are nearest, or those of its stages.
+    """
+    name = config.settings.split_point
+    if not METHODS[config.method].splits or name is None:
+        return
+    from regraft.training import fine_tuning  # torch and timm, which it needs anyway
+
+    source = catalog.resolve(config.backbone, weights=config.weights)
+    fine_tuning.require_split_point(source, name, offline=offline)
 
 
 def fit(task: Task) -> Classifier:

@@ -30,7 +30,8 @@ from regraft.images.scale import MEASURED, name_of, white_of
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.record.configuration import RunConfig
-from regraft.workflows.lesson import refuse_unlearnable
+from regraft.wording import count, none_can
+from regraft.workflows.learnable import refuse_unlearnable
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +122,11 @@ def prepare(
     offline: bool = False,
     listener: Listener = SILENT,
     needs_splits: bool = True,
+    before_pass: Callable[[engines.BuiltEngine], None] = lambda built: None,
 ) -> Prepared:
     """Read the table, run the one pass, divide, and look for what is wrong.
+
+    `before_pass` may refuse what does not fit the network, before any picture is read.
 
     Raises
     ------
@@ -137,7 +141,9 @@ def prepare(
         table.tell(listener.say)
         refuse_unlearnable(table)
     clock.lap("table")
-    seen = see(config, table, clock=clock, offline=offline, listener=listener)
+    seen = see(
+        config, table, clock=clock, offline=offline, listener=listener, before_pass=before_pass
+    )
     divided = divide(config, seen.extraction.table, seen.extraction.facts, needs_splits)
     duplicates = divided.compared.copies(seen.final)
     findings = find_problems(divided.table, seen.extraction.facts, duplicates, seen.final)
@@ -174,6 +180,7 @@ def see(
     clock: Clock,
     offline: bool = False,
     listener: Listener = SILENT,
+    before_pass: Callable[[engines.BuiltEngine], None] = lambda built: None,
 ) -> Seen:
     """The one pass of the configured backbone over a table, through the store."""
     built = engines.locate(
@@ -183,10 +190,11 @@ def see(
         offline=offline,
         say=listener.say,
     )
+    before_pass(built)
     for note in built.info.notes:
         listener.say(note)
     clock.lap("engine")
-    extraction = extract.through_store(table, built, listener=listener, say=listener.say)
+    extraction = extract.through_store(table, built, listener=listener)
     if not len(extraction.table):
         raise _nothing_readable(config, table, extraction.table)
     clock.lap("features")
@@ -270,7 +278,7 @@ def _of_first_copy(digests: list[bytes], copies: Duplicates) -> list[bytes]:
 def _nothing_readable(config: RunConfig, given: ImageTable, table: ImageTable) -> TableError:
     first = table.rejected[0] if table.rejected else None
     return TableError(
-        f"none of the {len(given)} images in {config.data!r} can be read",
+        f"{none_can(len(given), 'image', 'be read')} in {config.data!r}",
         place=f"{first.path}: {first.reason}" if first else "",
         cure=(first.mend if first else "") or "regraft check lists every file with its reason",
     )
@@ -279,12 +287,10 @@ def _nothing_readable(config: RunConfig, given: ImageTable, table: ImageTable) -
 def _what_was_there(table: ImageTable) -> str:
     if table.rejected:
         first = table.rejected[0]
-        return (
-            f": {len(table.rejected)} files cannot be opened, first {first.path!r} ({first.reason})"
-        )
+        files = count(len(table.rejected), "file")
+        return f": {files} cannot be opened, first {first.path!r} ({first.reason})"
     if table.skipped:
         left_out = table.skipped[0]
-        return (
-            f": {len(table.skipped)} entries left out, first {left_out.path!r} ({left_out.reason})"
-        )
+        entries = count(len(table.skipped), "entry", "entries")
+        return f": {entries} left out, first {left_out.path!r} ({left_out.reason})"
     return ""

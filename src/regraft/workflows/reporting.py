@@ -23,6 +23,7 @@ from regraft.images import pictures
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model import load
+from regraft.model.place import run_of
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom, made_from_in
@@ -67,8 +68,8 @@ def report_again(
     offline: bool = False,
     listener: Listener = SILENT,
 ) -> Path:
-    """Draw the report of a finished run anew, from its folder alone; a run that was made without
-    a report is looked at once more, through the store.
+    """Draw the report of a finished run anew, from its folder (or its model's) alone; a run that
+    was made without a report is looked at once more, through the store.
 
     Raises
     ------
@@ -77,8 +78,9 @@ def report_again(
     DataError
         Evidence has to be gathered, and the data are gone.
     """
-    _require_evidence(Path(folder), offline, listener)
-    return page.write(folder, out)
+    run = run_of(Path(folder))
+    _require_evidence(run, offline, listener)
+    return page.write(run, out)
 
 
 @blas.one_thread
@@ -96,14 +98,15 @@ def compare(
     UsageError
         A folder holds no finished run, or the runs share no images or no classes.
     """
-    places = [os.path.realpath(folder) for folder in folders]
+    places = [os.path.realpath(run_of(Path(folder))) for folder in folders]
     twice = next((folder for folder, place in zip(folders, places, strict=True)
                   if places.count(place) > 1), None)  # fmt: skip
     if twice is not None:
         raise UsageError(f"{os.fspath(twice)!r} is given twice", cure="name each run once")
-    for folder in folders:
-        _require_evidence(Path(folder), offline, listener)
-    compared = Comparison([Path(folder) for folder in folders])
+    runs = [run_of(Path(folder)) for folder in folders]
+    for run in runs:
+        _require_evidence(run, offline, listener)
+    compared = Comparison(runs)
     return compared, comparison.write(compared, Path(out))
 
 

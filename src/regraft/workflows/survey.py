@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from regraft.checks.finding import Finding, in_order
-from regraft.checks.findings import find_table_problems
+from regraft.checks.findings import find_problems_by_name
 from regraft.choosing import layer_curve as layer_curve_reading
 from regraft.data.table import ImageTable
 from regraft.errors import ConfigError, DataError
@@ -18,7 +19,8 @@ from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS, TRAINED
 from regraft.training.task import Environment
 from regraft.workflows import fitting
-from regraft.workflows.lesson import labelled_roles, lesson_of
+from regraft.workflows.learnable import labelled_roles
+from regraft.workflows.lesson import lesson_of
 from regraft.workflows.preparation import prepare, read
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def check(
     config = RunConfig.of(config)
     if quick:
         table = read(config)
-        found = find_table_problems(table)
+        found = find_problems_by_name(table)
     else:
         prepared = prepare(config, offline=offline, listener=listener, needs_splits=False)
         table, found = prepared.table, prepared.findings
@@ -182,7 +184,9 @@ def try_rates(
             f"the {config.method} is solved in closed form and has no learning rate",
             cure=f"--method {', '.join(TRAINED[:-1])} or {TRAINED[-1]}",
         )
-    prepared = prepare(config, offline=offline, listener=listener)
+    fitting.require_split_point(config, offline=offline)
+    before = functools.partial(fitting.require_taps, config)
+    prepared = prepare(config, offline=offline, listener=listener, before_pass=before)
     environment = Environment(listener=listener, offline=offline)
     task = fitting.task_of(config, prepared, lesson_of(prepared), environment)
     from regraft.training import fine_tuning

@@ -24,6 +24,7 @@ from regraft.images.pictures import Content, content_of, decoded_for
 from regraft.machine import devices
 from regraft.record.configuration import RunConfig
 from regraft.report import grid
+from regraft.wording import count, none_can
 from regraft.workflows.preparation import read, white_for
 
 Picture = NDArray[np.uint8]
@@ -158,7 +159,7 @@ def look(
     images = _spread(table, n, config.seed, seen)
     if not images:
         raise DataError(
-            f"none of the {len(rejected)} images that were tried can be read",
+            none_can(len(rejected), "image", "be read"),
             place=f"{rejected[0].path}: {rejected[0].reason}",
             cure="regraft check lists every file with its reason",
         )
@@ -210,9 +211,8 @@ def draw(preview: Preview, file: str | os.PathLike[str]) -> None:
         for seen in preview.images
     ]
     caption = (
-        f"{len(rows)} of {preview.n_images:,} images of {preview.source}; seed {preview.seed}. "
-        "Outlined: "
-        "what the plain view shows. "
+        f"{len(rows)} of {count(preview.n_images, 'image')} of {preview.source}; "
+        f"seed {preview.seed}. Outlined: what the plain view shows. "
         f"Views are drawn as the network ({preview.backbone}) gets them, "
         f"{width} × {height} px."
     )

@@ -1,0 +1,83 @@
+"""Where a model lies: in the folder that is named, or in the run that is; and a run half-made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from os.path import isfile  # of a name that cannot be it says no, where pathlib raises
+from pathlib import Path
+from typing import Any
+
+from regraft.model.config_file import CONFIG
+from regraft.wording import count, near_names
+
+# In a run's folder: its model; its configuration until it is finished; an epoch a line.
+MODEL, UNFINISHED, LOG = "model", "unfinished.json", "log.jsonl"
+
+
+def model_in(folder: Path) -> Path:
+    """The folder itself, or the model of the run that it is."""
+    if not isfile(folder / CONFIG) and isfile(folder / MODEL / CONFIG):
+        return folder / MODEL
+    return folder
+
+
+def near_models(folder: Path) -> list[str]:
+    """Models and runs beside a folder that is not there, whose names are near."""
+    beside = folder.parent.parent if folder.name == MODEL else folder.parent
+    name = folder.parent.name if folder.name == MODEL else folder.name
+    try:
+        named = [one for one in os.listdir(beside) if isfile(model_in(beside / one) / CONFIG)]
+    except (OSError, ValueError):
+        return []
+    return [str(beside / one) for one in near_names(name, named)]
+
+
+def run_of(folder: Path) -> Path:
+    """The folder itself, or the run that the model in it belongs to."""
+    is_model = folder.name == MODEL and isfile(folder / CONFIG)
+    return folder.parent if is_model else folder
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a run was begun in this folder and has not come to its end."""
+    return isfile(folder / UNFINISHED)
+
+
+def state_of(folder: Path) -> str:
+    """What an unfinished run is, and how far it came.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / UNFINISHED).write_text('{"config": {"data": "photos", "method": "full"}}')
+    >>> state_of(folder)
+    "is a run that was not finished: method full on 'photos', 0 epochs done"
+    """
+    config = _config(folder)
+    done = count(_n_lines(folder / LOG), "epoch")
+    method, data = config.get("method", "probe"), config.get("data", "?")
+    return f"is a run that was not finished: method {method} on {data!r}, {done} done"
+
+
+def command_that_goes_on(folder: Path) -> str:
+    """As it can be typed, where the run was begun."""
+    options = {"--config": folder / UNFINISHED, "--out": folder.parent, "--run": folder.name}
+    return "regraft train " + " ".join(f"{k} {shlex.quote(str(v))}" for k, v in options.items())
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / UNFINISHED).read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _n_lines(file: Path) -> int:
+    try:
+        return len(file.read_bytes().splitlines())
+    except OSError:
+        return 0
