@@ -20,7 +20,7 @@ from regraft.data.sources import read_table
 from regraft.errors import ConfigError, DataError, UsageError
 from regraft.record.configuration import RunConfig
 from regraft.workflows import survey
-from regraft.workflows.lesson import refuse_unlearnable
+from regraft.workflows.learnable import refuse_unlearnable
 from regraft.workflows.preparation import read
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
@@ -244,6 +244,12 @@ BESIDE = [
     Case("a table that says other classes", [*flat("ham_1", "1.jpg", "2.jpg"), "ham_2/3.jpg"],
          refused="said twice.*'ham_1', 'ham_2' by the folders", cure="metadata.csv",
          files={"metadata.csv": text("file_name,label", "1.jpg,ants", "2.jpg,bees", "3.jpg,bees")}),
+    Case("a table that says two labels of one image", flat(""),
+         refused="rows 2 and 5 give one image different labels: 'ants', 'bees'", cure="right row",
+         files={"labels.csv": TABLE + "1.jpg,bees\n"}),
+    Case("a table of several labels in a cell", flat(""), refused="several labels: 'ants|bees'"
+         .replace("|", "[|]"), cure="keep one label", files={"labels.csv": TABLE + "2.jpg,ants\n"
+         + "4.jpg,ants|bees\n"}),
     Case("a table that says the same classes", each(""), ALL,
          files={"labels.csv": text("path,label", "ants/1.jpg,0", "ants/2.jpg,0", "bees/3.jpg,1")}),
     Case("a table of other things beside classes", each(""), ALL,

@@ -17,7 +17,8 @@ from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS, TRAINED
 from regraft.training.task import Environment
 from regraft.workflows import fitting
-from regraft.workflows.lesson import labelled_roles, lesson_of
+from regraft.workflows.learnable import labelled_roles
+from regraft.workflows.lesson import lesson_of
 from regraft.workflows.preparation import prepare, read
 
 if TYPE_CHECKING:
