@@ -322,6 +322,14 @@ MANIFESTS = [
              content="path,label\n" + "".join(f"{n},{n.split('/')[1]}\n" for n in each("train",
              "test")),
              counts={None: {"ants": 4, "bees": 2}}, told="called 'test', 'train'.*divided anew"),
+    manifest("a text list with numbers of several labels", "p/1.jpg 0 1\np/2.jpg 1 0\n",
+             give="list.txt", refused="several labels: '0 1', '1 0'", cure="keep one label"),
+    manifest("a text list with a comment", "# path label\n" + lined(" ", header=""),
+             give="list.txt", counts=ALL, told="'2' is read as the label"),
+    manifest("a column that may say the split", "path,label,is_test\np/1.jpg,ants,0\n"
+             "p/2.jpg,ants,0\np/3.jpg,bees,1\n", counts=ALL, told="'is_test' may say the split"),
+    manifest("JSON lines of boxes", '{"file_name": "p/1.jpg", "objects": {"bbox": [[1, 2]]}}\n',
+             give="m.jsonl", refused="'objects' says where", cure="one folder per class"),
     manifest("boxes in columns", "filename,class,xmin,ymin,xmax,ymax\n"
              "p/1.jpg,ants,1,2,3,4\np/2.jpg,ants,1,2,3,4\np/3.jpg,bees,1,2,3,4\n", counts=ALL,
              told="'xmin', 'ymin', 'xmax', 'ymax' say where"),
