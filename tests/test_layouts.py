@@ -112,6 +112,8 @@ FOLDERS = [
     Case("class, then split", ["ants/train/1.jpg", "ants/train/2.jpg", "ants/test/3.jpg",
                                "bees/train/4.jpg", "bees/test/5.jpg", "bees/test/6.jpg"],
          {"train": AB, "test": {"ants": 1, "bees": 2}}, "each class folder holds splits"),
+    Case("some classes with splits", ["ants/train/1.jpg", "ants/test/2.jpg", "bees/3.jpg"],
+         refused="'ants' holds splits of its own", cure="DATA/<class>/<split>"),
     Case("flat test beside train/<class>", [*each("train"), *flat("test", "7.jpg")],
          refused="images straight in '.*test' have no class", cure="train folder itself, .*/train"),
     Case("flat test beside train and val", [*each("train", "val"), *flat("test")],
