@@ -20,6 +20,9 @@ from regraft.training.methods import METHODS, method_named
 from regraft.training.settings import TrainingSettings
 from regraft.training.usage import settings_for
 
+# Of the data's name in a run's: with method and digest it must fit on any disk.
+MOST_LETTERS = 200
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -163,4 +166,4 @@ class RunConfig:
         """``<data>-<method>-<digest>``, safe as a folder's name."""
         data = Path(os.path.abspath(self.data)).name.split(".")[0] or "data"
         safe = re.sub(r"[^A-Za-z0-9_-]+", "_", data.encode("ascii", "replace").decode())
-        return f"{safe.strip('_') or 'data'}-{self.method}-{self.digest}"
+        return f"{safe.strip('_')[:MOST_LETTERS] or 'data'}-{self.method}-{self.digest}"
