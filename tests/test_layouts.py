@@ -112,6 +112,8 @@ FOLDERS = [
     Case("class, then split", ["ants/train/1.jpg", "ants/train/2.jpg", "ants/test/3.jpg",
                                "bees/train/4.jpg", "bees/test/5.jpg", "bees/test/6.jpg"],
          {"train": AB, "test": {"ants": 1, "bees": 2}}, "each class folder holds splits"),
+    Case("some classes with splits", ["ants/train/1.jpg", "ants/test/2.jpg", "bees/3.jpg"],
+         refused="'ants' holds splits of its own", cure="DATA/<class>/<split>"),
     Case("flat test beside train/<class>", [*each("train"), *flat("test", "7.jpg")],
          refused="images straight in '.*test' have no class", cure="train folder itself, .*/train"),
     Case("flat test beside train and val", [*each("train", "val"), *flat("test")],
@@ -244,6 +246,12 @@ BESIDE = [
     Case("a table that says other classes", [*flat("ham_1", "1.jpg", "2.jpg"), "ham_2/3.jpg"],
          refused="said twice.*'ham_1', 'ham_2' by the folders", cure="metadata.csv",
          files={"metadata.csv": text("file_name,label", "1.jpg,ants", "2.jpg,bees", "3.jpg,bees")}),
+    Case("a table that says two labels of one image", flat(""),
+         refused="rows 2 and 5 give one image different labels: 'ants', 'bees'", cure="right row",
+         files={"labels.csv": TABLE + "1.jpg,bees\n"}),
+    Case("a table of several labels in a cell", flat(""), refused="several labels: 'ants|bees'"
+         .replace("|", "[|]"), cure="keep one label", files={"labels.csv": TABLE + "2.jpg,ants\n"
+         + "4.jpg,ants|bees\n"}),
     Case("a table that says the same classes", each(""), ALL,
          files={"labels.csv": text("path,label", "ants/1.jpg,0", "ants/2.jpg,0", "bees/3.jpg,1")}),
     Case("a table of other things beside classes", each(""), ALL,
@@ -316,6 +324,14 @@ MANIFESTS = [
              content="path,label\n" + "".join(f"{n},{n.split('/')[1]}\n" for n in each("train",
              "test")),
              counts={None: {"ants": 4, "bees": 2}}, told="called 'test', 'train'.*divided anew"),
+    manifest("a text list with numbers of several labels", "p/1.jpg 0 1\np/2.jpg 1 0\n",
+             give="list.txt", refused="several labels: '0 1', '1 0'", cure="keep one label"),
+    manifest("a text list with a comment", "# path label\n" + lined(" ", header=""),
+             give="list.txt", counts=ALL, told="'2' is read as the label"),
+    manifest("a column that may say the split", "path,label,is_test\np/1.jpg,ants,0\n"
+             "p/2.jpg,ants,0\np/3.jpg,bees,1\n", counts=ALL, told="'is_test' may say the split"),
+    manifest("JSON lines of boxes", '{"file_name": "p/1.jpg", "objects": {"bbox": [[1, 2]]}}\n',
+             give="m.jsonl", refused="'objects' says where", cure="one folder per class"),
     manifest("boxes in columns", "filename,class,xmin,ymin,xmax,ymax\n"
              "p/1.jpg,ants,1,2,3,4\np/2.jpg,ants,1,2,3,4\np/3.jpg,bees,1,2,3,4\n", counts=ALL,
              told="'xmin', 'ymin', 'xmax', 'ymax' say where"),

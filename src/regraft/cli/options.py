@@ -12,6 +12,7 @@ import click
 from regraft.data.label_sources import LABEL_SOURCES
 from regraft.errors import UsageError
 from regraft.machine import devices
+from regraft.machine.name_length import require_short_names
 from regraft.training.methods import METHODS
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def require_usable(config: RunConfig) -> None:
 
 def require_folder_of(file: str) -> None:
     """Refuse, before any work, a file whose folder does not exist or that is a folder itself."""
+    require_short_names(file, "--out")
     parent = os.path.dirname(file) or "."
     if not os.path.isdir(parent):
         raise UsageError(
@@ -177,6 +179,7 @@ def require_room(folder: str) -> None:
     """Refuse, before any work, a folder that can be neither made nor written; makes nothing."""
     if not folder.strip():
         raise UsageError("--out names no folder", cure="--out DIR")
+    require_short_names(folder, "--out")
     there = os.path.abspath(folder)
     while not os.path.lexists(there):
         there = os.path.dirname(there)

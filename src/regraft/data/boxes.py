@@ -13,7 +13,13 @@ from regraft.data.table import NoLabels, Reading, quoted
 
 _HEAD_BYTES = 2**16
 _YOLO_LINE = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.IGNORECASE)
-_BOX_COLUMNS = frozenset(("xmin", "ymin", "xmax", "ymax", "bbox", "bboxes", "boundingbox"))
+_CURE = (
+    "cut the boxes out and put them into one folder per class (DATA/<class>/...); "
+    "or list the images with one label each in a CSV with the columns path,label"
+)
+_BOX_COLUMNS = frozenset(
+    ("xmin", "ymin", "xmax", "ymax", "bbox", "bboxes", "boundingbox", "objects")
+)
 _COCO = re.compile(r'"(bbox|iscrowd|segmentation|category_id)"|"(licenses|info)"\s*:')
 
 
@@ -38,8 +44,7 @@ def why_boxes(others: Iterable[str], images: Iterable[str]) -> NoLabels | None:
             return NoLabels(
                 f"{path} holds boxes ({kind}), which say what is where in an image; Regraft "
                 "says what a whole image is",
-                "cut the boxes out and put them into one folder per class (DATA/<class>/...); "
-                "or list the images with one label each in a CSV with the columns path,label",
+                _CURE,
             )
     return None
 
@@ -54,14 +59,25 @@ def boxes_in_columns(names: Sequence[str], source: str) -> list[Reading]:
     >>> boxes_in_columns(["filename", "class"], "m.csv")
     []
     """
-    found = [name for name in names if re.sub(r"[\W_]+", "", name).lower() in _BOX_COLUMNS]
+    found = _box_columns(names)
+    words = f"{source}: {found}; its label is read as the one of the whole image"
+    cure = "cut the boxes out into images of their own if that is wrong"
+    return [Reading("boxes", words, cure)] if found else []
+
+
+def why_boxes_alone(names: Sequence[str]) -> NoLabels | None:
+    """What to say of a table of boxes that has no column of labels."""
+    found = _box_columns(names)
     if not found:
-        return []
-    words = (
-        f"{source}: {quoted(found)} say where in an image something is; its label is read as the "
-        "one of the whole image"
+        return None
+    return NoLabels(f"{found}, and no column says a label of the whole image", _CURE)
+
+
+def _box_columns(names: Sequence[str]) -> str:
+    found = [name for name in names if re.sub(r"[\W_]+", "", name).lower() in _BOX_COLUMNS]
+    return f"{quoted(found)} say{'s' * (len(found) == 1)} where in an image something is" * bool(
+        found
     )
-    return [Reading("boxes", words, "cut the boxes out into images of their own if that is wrong")]
 
 
 def _kind(path: str, stems: set[str]) -> str:

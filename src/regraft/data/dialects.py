@@ -18,6 +18,7 @@ from regraft.data.image_files import IMAGE_SUFFIXES, has_image_name
 JSON_LINES = (".jsonl", ".ndjson")
 LISTS = (".txt", ".lst")
 _MAX_LINE = 2**20
+_COMMENT = "#"  # at the start of a line of a list
 _SEPARATORS = ",;\t|"
 _LISTED = re.compile(
     rf"(?P<path>\S.*?(?:{'|'.join(re.escape(one) for one in sorted(IMAGE_SUFFIXES))}))"
@@ -84,6 +85,8 @@ def opened(source: str) -> Iterator[TextTable]:
         first_line = text.readline(_MAX_LINE)
         if len(first_line) == _MAX_LINE:
             raise ValueError("its first line does not end; it is no text table")
+        while first_line.startswith(_COMMENT) and source.lower().endswith(LISTS):
+            first_line = text.readline(_MAX_LINE)
         text.seek(0)
         yield _table(source, text, first_line)
 
@@ -140,7 +143,7 @@ def _listed(text: Iterable[str]) -> Iterator[Row]:
     """Lines of a path and a label with blanks between them; a path may hold blanks itself."""
     is_pair = None
     for number, line in enumerate(text, 1):
-        if not line.strip():
+        if not line.strip() or line.startswith(_COMMENT):
             continue
         found = _LISTED.fullmatch(line.strip())
         cells = [] if found is None else [cell for cell in found.groups() if cell is not None]
@@ -157,7 +160,10 @@ def _json_rows(text: Iterable[str]) -> Iterator[Row]:
     for number, line in enumerate(text, 1):
         if not line.strip():
             continue
-        content = json.loads(line)
+        try:
+            content = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"row {number} is no JSON object: {error}") from error
         if not isinstance(content, dict):
             raise ValueError(f"row {number} is no JSON object")
         if header is None:

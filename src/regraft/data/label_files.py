@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from regraft.data.columns import Columns
 from regraft.data.layouts import Layout
 from regraft.data.located import Finder
 from regraft.data.manifests import Rows, read_rows
+from regraft.data.several_labels import refuse_several
 from regraft.data.split_names import split_name, words_of
 from regraft.data.table import (
     SPLIT_NAMES,
@@ -72,6 +72,8 @@ def with_labels_beside(table: ImageTable, files: Sequence[str]) -> ImageTable:
     True
     """
     found = [one for file in files if (one := _matched(table, file)) is not None]
+    if not found:
+        return table
     labelled = [one for one in found if one.has_labels]
     are_parts = len({one.split for one in labelled} - {None}) > 1  # train.csv and test.csv
     readings = list(table.readings)
@@ -91,7 +93,6 @@ class _Matched:
 
     file: str
     rows: Rows
-    columns: Columns
     row_of: dict[str, int]
     missing: list[str]
 
@@ -106,8 +107,8 @@ class _Matched:
         return name.split if name and name.split in SPLITS else None
 
     def said(self, role: str, path: str) -> str | None:
-        row = self.row_of.get(path)
-        return None if row is None else self.rows[role][row]
+        row, cells = self.row_of.get(path), self.rows.columns.get(role)
+        return None if row is None or cells is None else cells[row]
 
 
 def _matched(table: ImageTable, file: str) -> _Matched | None:
@@ -121,19 +122,34 @@ def _matched(table: ImageTable, file: str) -> _Matched | None:
     finder = Finder(table.paths, table.root, near=os.path.splitext(name)[0])
     row_of, missing = dict[str, int](), list[str]()
     for row, listed in enumerate(rows["path"]):
-        written = os.path.join(folder, (listed or "").strip().replace("\\", "/"))
-        fits = [written] if written in paths else finder.find(listed or "")
-        in_here = [path for path in fits if path.startswith(folder + os.sep)]
-        if len(in_here or fits) == 1:
-            row_of[(in_here or fits)[0]] = row
+        if listed is None:
+            continue
+        written = os.path.join(folder, listed.strip().replace("\\", "/"))
+        fits = [written] if written in paths else finder.find(listed)
+        fits = [path for path in fits if path.startswith(folder + os.sep)] or fits
+        if len(fits) == 1:
+            _refuse_another_label(rows, row_of.setdefault(fits[0], row), row, file)
         else:
             missing.append(written)
     is_of_these = 2 * len(row_of) > min(len(rows.numbers), len(paths))
-    return _Matched(file, rows, rows.known, row_of, missing) if is_of_these else None
+    return _Matched(file, rows, row_of, missing) if is_of_these else None
+
+
+def _refuse_another_label(rows: Rows, first: int, second: int, file: str) -> None:
+    """Refuse two rows of one table that say different labels of one image."""
+    labels = rows.columns.get("label")
+    if labels is not None and labels[first] != labels[second]:
+        raise TableError(
+            f"rows {rows.numbers[first]} and {rows.numbers[second]} give one image different "
+            f"labels: {labels[first]!r}, {labels[second]!r}",
+            place=file,
+            cure="keep the right row, or move the table elsewhere",
+        )
 
 
 def _added(table: ImageTable, found: _Matched, *, says_split: bool) -> tuple[ImageTable, str]:
     """With the labels and splits of one table, where there are none; and how many, in words."""
+    refuse_several(found.rows["label"], found.file)
     _refuse_other_labels(table, found)
     labels, splits = table.labels.copy(), table.splits.copy()
     for i, path in enumerate(table.paths):
@@ -169,7 +185,7 @@ def _reading(table: ImageTable, found: _Matched, words: str) -> Reading:
 def _told_once(found: _Matched, readings: Sequence[Reading]) -> list[Reading]:
     """How a table's columns were read; once, where it is the same in each of several."""
     told = {reading.words.partition(": ")[2] for reading in readings}
-    own = (*found.columns.readings, *found.rows.readings)
+    own = (*found.rows.known.readings, *found.rows.readings)
     return [reading for reading in own if reading.words.partition(": ")[2] not in told]
 
 
@@ -179,7 +195,7 @@ _OPTION = "--label-column NAME"
 def _named(table: ImageTable, found: _Matched) -> ImageTable:
     """A table of these images in which no column is known to be the label."""
     file = table.shown(found.file)
-    n, why = len(found.row_of), found.rows.no_labels or found.columns.why_no_labels()
+    n, why = len(found.row_of), found.rows.no_labels or found.rows.known.why_no_labels()
     if table.n_unlabelled < len(table):
         pairs = zip(table.paths, table.labels, strict=True)
         if all(label is None for path, label in pairs if path in found.row_of):

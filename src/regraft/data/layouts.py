@@ -144,8 +144,8 @@ def why_no_labels(layout: Layout) -> NoLabels | None:
         return NoLabels(
             f"its folders ({quoted(holding)}) say what kind of files they hold, not which class "
             "their images are of",
-            "put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
-            "or list them in a CSV with the columns path,label",
+            "put the images of each class into a folder of its own: DATA/<class>/*.jpg; or list "
+            "them in a CSV with the columns path,label; if these are the classes, rename them",
         )
     return None
 

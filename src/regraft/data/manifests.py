@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from regraft.data.boxes import boxes_in_columns
+from regraft.data.boxes import boxes_in_columns, why_boxes_alone
 from regraft.data.cells import Names, is_missing
 from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
 from regraft.data.dialects import LISTS, TextTable, lists_images, opened
@@ -172,9 +172,13 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
         groups=column(rows["group"]) if "group" in rows.columns else None,
         source=source,
         readings=tuple(readings),
-        no_labels=None if "label" in rows.columns else rows.no_labels or rows.known.why_no_labels(),
+        no_labels=None if "label" in rows.columns else _why_no_labels(rows),
     )
     return without_repeats(in_order(table))
+
+
+def _why_no_labels(rows: Rows) -> NoLabels:
+    return rows.no_labels or why_boxes_alone(rows.known.names) or rows.known.why_no_labels()
 
 
 def _refuse_manifest(source: str, reason: str) -> NoReturn:
@@ -336,6 +340,13 @@ def _splits_unsaid(source: str, rows: Rows) -> list[Reading]:
     """That the folders of the paths are called after splits, and no column says them."""
     if "label" not in rows.columns or "split" in rows.columns:
         return []
+    unread = [rows.known.names[place] for place in rows.known.free]
+    unread = [name for name in unread if split_name(name)]
+    if unread:
+        is_are = "is" if len(unread) == 1 else "are"
+        words = f"{source}: {quoted(unread)} may say the split, and {is_are} not read"
+        cure = "write train, val or test into a column split, or name it with --split-column"
+        return [Reading("columns", words, cure)]
     folders = {os.path.dirname((path or "").replace("\\", "/")) for path in rows["path"]}
     names = {name for folder in folders for name in folder.split("/")}
     found = {name: split.split for name in names if (split := split_name(name)) and not split.rest}

@@ -10,6 +10,8 @@ from regraft.data.table import first_few
 from regraft.errors import TableError
 
 _SEPARATORS = ("|", ";", ",", " ", "+", "/", "&")
+# Lists as programs write them, and numbers in a row: '1 0 0'; '2,5' may be one.
+_SEVERAL = re.compile(r"\[.*\]|\{.*\}|\d+([ ;|]+\d+)+")
 _SURE = ("|", ";")  # nobody writes one label with these
 
 
@@ -17,7 +19,7 @@ def refuse_several(labels: Iterable[str | None], source: str) -> None:
     """Refuse labels that are several in one cell, with a TableError.
 
     'cat|dog' is, if both parts occur elsewhere too; 'golden retriever' is not, unless both
-    'golden' and 'retriever' are labels by themselves; "['cat']" is always.
+    'golden' and 'retriever' are labels by themselves; "['cat']" and '0 1' always are.
 
     Examples
     --------
@@ -29,7 +31,7 @@ def refuse_several(labels: Iterable[str | None], source: str) -> None:
       cure:  keep one label in each cell, or leave those rows out; if it is one class, name it ...
     """
     names = {label for label in labels if label is not None}
-    found = sorted(label for label in names if re.fullmatch(r"\[.*\]|\{.*\}", label))
+    found = sorted(label for label in names if _SEVERAL.fullmatch(label))
     found = found or next(filter(None, (_joined(names, one) for one in _SEPARATORS)), [])
     if found:
         cells = "a cell holds" if len(found) == 1 else "cells hold"

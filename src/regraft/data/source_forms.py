@@ -5,7 +5,9 @@ All readers refuse in the same words: near names that exist, then every form the
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from typing import NoReturn
 
 from regraft.data.image_files import has_image_name
@@ -18,6 +20,7 @@ ARCHIVE_SUFFIXES = (
     ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz",
     ".tm",
 )  # fmt: skip
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _FORMS = (
     "give a folder of images, a manifest (.csv, .tsv, .parquet, .jsonl, or a .txt of lines "
     "'path label'), an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) or an image file"
@@ -43,6 +46,8 @@ def refuse_source(source: str, reason: str) -> NoReturn:
     regraft.errors.TableError: 'photos.rar' does not exist
       cure:  give a folder of images, a manifest (.csv, .tsv, .parquet, .jsonl, or a .txt of ...
     """
+    if not os.path.lexists(source):
+        _refuse_what_is_no_path(source)
     parent, name = os.path.split(source.rstrip(os.sep))
     try:
         near = [] if os.path.lexists(source) else near_names(name, _readable(parent or "."))
@@ -63,3 +68,37 @@ def _readable(folder: str) -> list[str]:
         for entry in os.scandir(folder)
         if entry.is_dir() or entry.name.lower().endswith(endings) or has_image_name(entry.name)
     ]
+
+
+def _refuse_what_is_no_path(source: str) -> None:
+    """Say what was probably meant by something that is typed where a path belongs."""
+    kind, cure = "", ""
+    if not source.strip():
+        kind, cure = "names nothing", _FORMS
+    elif source == "-":
+        kind = "stands for standard input, from which no images are read"
+        cure = "write them to files and give their folder"
+    elif source.startswith("file://"):
+        kind, cure = "is an address, not a path", f"give {source.removeprefix('file://')!r}"
+    elif _ADDRESS.match(source):
+        kind = "is an address, and no data are downloaded"
+        cure = "download it yourself, then give the folder or the archive"
+    elif source.startswith("~"):
+        kind = "begins with ~, which the shell replaces only without quotes"
+        cure = f"give {os.path.expanduser(source)!r}"
+    elif glob.has_magic(source):
+        kind, cure = _pattern(source)
+    if kind:
+        raise TableError(f"{source!r} {kind}", cure=cure, source=source, near=[])
+
+
+def _pattern(source: str) -> tuple[str, str]:
+    """Of a pattern that the shell has left as it is."""
+    matches = glob.glob(source)
+    if not matches:
+        return "is a pattern that matches no file", _FORMS
+    folder = os.path.dirname(matches[0]) if len(matches) > 1 else matches[0]
+    return (
+        f"is a pattern in quotes, which is not looked up; it matches {quoted(matches, at_most=3)}",
+        f"give {folder or os.curdir!r}; predict and explain take the pattern too, without quotes",
+    )

@@ -37,9 +37,21 @@ def _refuse_data_sets(top: Folder) -> None:
             f"{quoted(os.path.relpath(f.path, top.path) for f in inner)} "
             f"{'hold' if several else 'holds'} splits of {'their' if several else 'its'} own "
             f"({quoted(splits)}); as classes, they would all be taken together",
-            f"give {'one of them' if several else 'that folder'}: {inner[0].path}"
-            + ("; or put all images into one DATA/<split>/<class>" if several else ""),
+            _cure_of_data_sets(inner),
         )
+
+
+def _cure_of_data_sets(holders: list[Folder]) -> str:
+    """What to give; a folder whose splits hold no class folders is rather a class itself."""
+    if all(folder.is_flat for folder in splits_among(holders[0].folders)):
+        return (
+            "if these are classes, give all of them the same splits with the images straight in "
+            "them, DATA/<class>/<split>/*.jpg; or put all images into DATA/<split>/<class>/"
+        )
+    first = holders[0].path
+    if len(holders) == 1:
+        return f"give that folder: {first}"
+    return f"give one of them: {first}; or put all images into one DATA/<split>/<class>"
 
 
 def _refuse_flat_splits(top: Folder) -> None:

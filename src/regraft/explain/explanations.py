@@ -297,7 +297,7 @@ def _file_names(paths: list[str]) -> list[str]:
     taken: set[str] = set()
     for path in paths:
         stem = os.path.splitext(os.path.basename(path))[0]
-        plain = "".join(c if c.isprintable() else "_" for c in stem)
+        plain = _of_at_most("".join(c if c.isprintable() else "_" for c in stem), 200)
         name, number = plain, 1
         while name.casefold() in taken:  # many systems tell no capitals
             number += 1
@@ -305,3 +305,8 @@ def _file_names(paths: list[str]) -> list[str]:
         taken.add(name.casefold())
         found.append(f"{name}.png")
     return found
+
+
+def _of_at_most(name: str, n_bytes: int) -> str:
+    """The beginning of a name, so that a number and an ending still fit on any disk."""
+    return name.encode("utf-8", "replace")[:n_bytes].decode("utf-8", "ignore")

@@ -108,10 +108,37 @@ def refuse_foreign(data: bytes) -> None:
         raise DecodeError("the file is empty (0 bytes)", cure="copy or download it again")
     if any(mark.startswith(data) for mark in (*_IMAGES, b"RIFF")):
         raise DecodeError(f"the file ends early: only {len(data)} bytes", cure=TRUNCATED)
+    if _is_targa(data):  # before the cursor, whose first bytes it may have
+        raise DecodeError("not an image that is read: a Targa picture (TGA)", cure=CONVERT)
     for offset, mark, what, mend in _FOREIGN:
         if data[offset : offset + len(mark)] == mark:
             raise DecodeError(f"not an image that is read: {what}", cure=mend)
     raise _text(data) or _bytes(data)
+
+
+def _is_targa(data: bytes) -> bool:
+    """By its foot, or by a head that fits: Targa has no signature of its own.
+
+    Examples
+    --------
+    >>> head = bytes([0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 4, 0, 24, 0])
+    >>> _is_targa(head + bytes(48)), _is_targa(bytes([0, 0, 2, 0, 1, 0, 4, 4]) + bytes(58))
+    (True, False)
+    """
+    if data.endswith(b"TRUEVISION-XFILE.\0"):
+        return True
+    if len(data) <= _TARGA_HEAD:
+        return False
+    palettes, kind, depth = data[1], data[2], data[16]
+    if kind not in _TARGA_KINDS or depth not in _TARGA_DEPTHS:
+        return False
+    has_size = any(data[12:14]) and any(data[14:16])
+    return has_size and palettes == any(data[3:8]) == (kind in _TARGA_INDEXED)
+
+
+# Indexed, colours, grey; the same with runs. Bits of a pixel.
+_TARGA_HEAD, _TARGA_DEPTHS = 18, (8, 15, 16, 24, 32)
+_TARGA_KINDS, _TARGA_INDEXED = (1, 2, 3, 9, 10, 11), (1, 9)
 
 
 def _text(data: bytes) -> DecodeError | None:

@@ -25,6 +25,9 @@ from regraft.training.settings import TrainingSettings
 from regraft.training.usage import settings_for
 from regraft.wording import printable
 
+# Of the data's name in a run's: with method and digest it must fit on any disk.
+MOST_LETTERS = 200
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -254,7 +257,7 @@ class RunConfig:
         """``<data>-<method>``, which the default name begins with."""
         data = Path(os.path.abspath(self.data)).name.split(".")[0] or "data"
         safe = re.sub(r"[^A-Za-z0-9_-]+", "_", data.encode("ascii", "replace").decode())
-        return f"{safe.strip('_') or 'data'}-{self.method}"
+        return f"{safe.strip('_')[:MOST_LETTERS] or 'data'}-{self.method}"
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,7 @@ from typing import Any
 from regraft import __version__
 from regraft.errors import UsageError
 from regraft.machine import atomic
+from regraft.machine.name_length import require_short_names
 from regraft.model.place import LOG, UNFINISHED, run_of
 from regraft.record.configuration import RunConfig
 
@@ -42,7 +43,8 @@ def folder_for(
     Raises
     ------
     UsageError
-        The name is no folder name, or the folder holds another configuration or foreign files.
+        The name is no folder name or too long for one, or the folder holds another configuration
+        or foreign files.
     """
     if name is not None and (
         not name.strip() or name in {".", ".."} or "/" in name or "\\" in name
@@ -50,6 +52,8 @@ def folder_for(
         raise UsageError(
             f"--run {name!r} is not a folder's name", cure="--out DIR says where it goes"
         )
+    require_short_names(out, "--out")
+    require_short_names(name or "", "--run")
     folder = Path(out) / (name or config.default_name)
     if not folder.exists():
         return folder

@@ -1,4 +1,8 @@
-"""What no training can use, refused with what might have been meant."""
+"""Whether a table can be learnt from at all: labels, two classes, what teaches and what reports.
+
+Asked before any picture is read, so that a refusal comes in a second; and again of those that can
+be read.
+"""
 
 from __future__ import annotations
 
