@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model.loading import load
 from regraft.probe.classifier import Classifier
+
+OnePath: TypeAlias = str | bytes | os.PathLike[str]
+Paths: TypeAlias = OnePath | Sequence[OnePath]
 
 # What may hold pictures that are asked about but is not looked into, with what to do about it.
 _CLOSED, _PACKED = "give read permission", "unpack it, or name it beside the others"
@@ -69,7 +72,7 @@ class Predictions:
 @blas.one_thread
 def predict(
     model: str | os.PathLike[str] | Classifier,
-    images: Sequence[str | os.PathLike[str]],
+    images: Paths,
     *,
     path_column: str | None = None,
     offline: bool = False,
@@ -83,7 +86,7 @@ def predict(
     Parameters
     ----------
     model : path or Classifier
-    images : sequence of paths
+    images : path or sequence of paths
         Files, folders, manifests or archives.
     path_column : str, optional
         Of the manifests, where its name does not tell.
@@ -96,7 +99,7 @@ def predict(
         There is nothing to predict.
     """
     classifier = model if isinstance(model, Classifier) else load(model)
-    table = all_images([os.fsdecode(image) for image in images], path_column=path_column)
+    table = all_images(listed(images), path_column=path_column)
     extraction = features_of(classifier, table, offline=offline, listener=listener)
     return Predictions(
         [table.shown(path) for path in extraction.table.paths],
@@ -119,6 +122,18 @@ def features_of(
     return extract.through_store(table, built, listener=listener)
 
 
+def listed(images: Paths) -> list[str]:
+    """The paths as text, be it one or several.
+
+    Examples
+    --------
+    >>> listed("new/"), listed(["a.jpg", b"b.jpg"])
+    (['new/'], ['a.jpg', 'b.jpg'])
+    """
+    several = [images] if isinstance(images, (str, bytes, os.PathLike)) else images
+    return [os.fsdecode(image) for image in several]
+
+
 def all_images(sources: list[str], *, path_column: str | None = None) -> ImageTable:
     """One table of all images below these sources, without labels, each path once.
 
@@ -135,8 +150,10 @@ def all_images(sources: list[str], *, path_column: str | None = None) -> ImageTa
             tables.append(_read(source, path_column))
         except (TableError, ArchiveError) as error:
             refused.append((error, Rejected(source, _why_refused(source, error), error.cure)))
-    if not tables and refused:
+    if refused and not tables:
         raise refused[0][0]
+    if not tables:
+        raise TableError("no images were named", cure="give files, folders, manifests or archives")
     return _joined(tables, tuple(bad for _, bad in refused))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from regraft.explain import explanations
 from regraft.listener import SILENT, Listener
@@ -14,7 +13,7 @@ from regraft.model import load, predicting
 @blas.one_thread
 def explain(
     model: str | os.PathLike[str],
-    images: Sequence[str | os.PathLike[str]],
+    images: predicting.Paths,
     *,
     out: str | os.PathLike[str] = "explained",
     method: str = "auto",
@@ -29,7 +28,7 @@ def explain(
     Parameters
     ----------
     model : path
-    images : sequence of paths
+    images : path or sequence of paths
         Files, folders, manifests or archives.
     out : path
         Folder of the pictures and ``maps.json``.
@@ -53,8 +52,7 @@ def explain(
     """
     classifier = load(model)
     code = explanations.code_of(label, classifier.classes)
-    sources = [os.fsdecode(image) for image in images]
-    table = predicting.all_images(sources, path_column=path_column)
+    table = predicting.all_images(predicting.listed(images), path_column=path_column)
     extraction = predicting.features_of(classifier, table, offline=offline, listener=listener)
     return explanations.explain(
         classifier, extraction, out=out, method=method, code=code, top=top, listener=listener
