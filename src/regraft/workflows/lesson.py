@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from regraft.checks.duplicates import connected
 from regraft.data.splits import Roles, roles
 from regraft.data.table import ImageTable, check_known_classes
-from regraft.data.unread import why_no_more_classes
 from regraft.errors import TableError
+from regraft.workflows.learnable import require_two_classes
 
 if TYPE_CHECKING:
     from regraft.workflows.preparation import Prepared
@@ -67,31 +67,6 @@ def lesson_of(prepared: Prepared) -> Lesson:
     y = np.searchsorted(classes, table.labels.astype(str)).astype(np.intp)
     units = units_of(prepared.copies.unit, table.groups, found.train)
     return Lesson(found, y, classes, units)
-
-
-def require_two_classes(table: ImageTable, classes: Collection[str]) -> None:
-    """Refuse one class alone, and say what became of others; none at all is said elsewhere.
-
-    It is asked before any picture is read, and again of those that can be.
-
-    Raises
-    ------
-    TableError
-        With ``error.rejected`` and ``error.skipped``, as the table has them.
-    """
-    if len(classes) != 1:
-        return
-    cure = "one folder per class: DATA/<class>/... or DATA/train/<class>/..."
-    if table.rejected:
-        cure = f"replace the files that cannot be read (regraft check names them all); or {cure}"
-    raise TableError(
-        f"training needs images of at least 2 classes, got 1: {next(iter(classes))!r}"
-        + why_no_more_classes(table),
-        place=table.source,
-        cure=cure,
-        rejected=table.rejected,
-        skipped=table.skipped,
-    )
 
 
 def _require_taught(table: ImageTable, found: Roles, classes: list[str]) -> None:

@@ -28,7 +28,7 @@ from regraft.images.facts_table import FactsTable
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.record.configuration import RunConfig
-from regraft.workflows.lesson import require_two_classes
+from regraft.workflows.learnable import require_two_classes
 
 
 @dataclass(frozen=True, eq=False)
