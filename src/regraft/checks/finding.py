@@ -18,8 +18,8 @@ class Finding:
     kind : str
         Short name, the same in every release: 'near-duplicates'.
     severity : 'error', 'warning' or 'note'
-        An error makes a result wrong, whatever is trained (exit code 3); a warning makes it worse
-        or more flattering than it should be; a note is worth knowing.
+        An error makes a result wrong, whatever is trained (`check` ends with exit code 3); a
+        warning makes it worse or more flattering than it should be; a note is worth knowing.
     message : str
         What is there, in plain words and with counts.
     why : str

@@ -1,9 +1,12 @@
 """All findings about a data set, the serious ones first.
 
-What is an error is decided strictly, for it stops a run with exit code 3: only what makes the
+What is an error is decided strictly, for `check` ends with exit code 3 on it: only what makes the
 *result* wrong whatever is trained. These are a class that is scored but cannot be learnt, only one
-class to learn, and a reported split of which more than a fifth was seen in training. Everything
-that makes a result worse or too flattering is a warning, the rest a note.
+class to learn, and a reported split of which more than a fifth was seen in training. The first two
+leave nothing to train, and `train` refuses them with exit code 3 as well. The third leaves a model,
+and often a score without what leaked: `train` finishes, says the error beside the score, and ends
+with 0, for the run is whole; ``regraft check DATA && regraft train DATA`` stops before it.
+Everything that makes a result worse or too flattering is a warning, the rest a note.
 """
 
 from __future__ import annotations

@@ -64,6 +64,9 @@ def command(
     DATA is a folder with one folder per class (DATA/<class>/ or DATA/<split>/<class>/ with splits
     train, val, test), a CSV or Parquet manifest, or a zip or tar archive.
 
+    Exit code 3 if nothing can be learnt or scored. A test that shares pictures with train is named
+    as an error beside the score, but the run ends with 0; `regraft check DATA` ends with 3 on it.
+
     \b
       regraft train photos/
       regraft train photos/ --backbone lite1 --run first-try

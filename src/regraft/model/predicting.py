@@ -192,8 +192,10 @@ def all_images(
             tables.append(_read(source, path_column, archive_folder))
         except (TableError, ArchiveError) as error:
             refused.append((error, Rejected(source, _why_refused(source, error), error.cure)))
-    if not tables and refused:
+    if refused and not tables:
         raise refused[0][0]
+    if not tables:
+        raise TableError("no images were named", cure="give files, folders, manifests or archives")
     return _joined(tables, tuple(bad for _, bad in refused))
 
 

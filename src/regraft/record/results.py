@@ -157,8 +157,8 @@ def write(
     atomic.write_json(
         folder / "findings.json",
         {
-            "rejected": [r._asdict() for r in table.rejected],
-            "skipped": [s._asdict() for s in table.skipped],
+            "rejected": [r._asdict() for r in table.as_shown(table.rejected)],
+            "skipped": [s._asdict() for s in table.as_shown(table.skipped)],
             "findings": [finding.to_dict() for finding in prepared.findings],
         },
     )
