@@ -207,3 +207,15 @@ def test_pictures_turned_by_exif_are_turned(data: Any, tmp_path: Path) -> None:
         classifier.predict_proba([str(turned), Image.open(turned)]),
         np.tile(classifier.predict_proba([X[0]]), (2, 1)), atol=ONE_ANSWER,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("head", ["ridge", "logistic", "svm", "knn", "ncm"])
+def test_groups_that_leave_nothing_of_a_class_are_learnt_from_with_a_warning(
+    data: tuple[list[str], list[str]], head: str
+) -> None:
+    X, y = data
+    for groups in (["a"] * len(y), y):
+        with pytest.warns(UserWarning, match="nothing was measured: .* usual settings were taken"):
+            found = ImageClassifier(head=head).fit(X, y, groups=groups)
+        assert found.score(X, y) > 0.9
+        assert 0.05 <= found.classifier_.temperature <= 1
