@@ -202,7 +202,8 @@ def _probe(plan: Plan) -> Classifier:
     images; of pictures of another size or normalisation only where that was asked for."""
     given = plan.task.settings
     is_asked_for = (given.image_size, given.mean, given.std) != (None,) * 3
-    return plan.start.probe if is_asked_for else plan.task.fit_probe()
+    is_another = is_asked_for and not plan.input.is_native
+    return plan.start.probe if is_another else plan.task.fit_probe()
 
 
 def between(start: State, end: State, alpha: float) -> State:
