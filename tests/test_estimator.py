@@ -484,3 +484,15 @@ def test_the_states_of_chance_are_not_consumed(data: Any) -> None:
         classifier.score(X, y)
         classifier.explain(X[0])
     assert state() == before
+
+
+@pytest.mark.parametrize("head", ["ridge", "logistic", "svm", "knn", "ncm"])
+def test_groups_that_leave_nothing_of_a_class_are_learnt_from_with_a_warning(
+    data: tuple[list[str], list[str]], head: str
+) -> None:
+    X, y = data
+    for groups in (["a"] * len(y), y):
+        with pytest.warns(UserWarning, match="nothing was measured: .* usual settings were taken"):
+            found = ImageClassifier(head=head).fit(X, y, groups=groups)
+        assert found.score(X, y) > 0.9
+        assert 0.05 <= found.classifier_.temperature <= 1

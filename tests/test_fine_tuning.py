@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 
 from conftest import ONE_ANSWER
 from regraft import ImageClassifier, load
+from regraft.choosing import kept as kept_words
+from regraft.console.training import show_training
 from regraft.errors import ConfigError, TrainingError, UsageError
 from regraft.images import pictures
 from regraft.model import predicting, scoring
@@ -226,19 +230,35 @@ def test_timm_opens_a_tuned_model_and_says_the_same(name: str, room: Path) -> No
     assert tuple(config["label_names"]) == ("discs", "squares", "stripes")
 
 
+@pytest.mark.parametrize("settings", [{}, {"batchnorm": "re-estimate"}, {"image_size": 64}])
 def test_alpha_zero_is_the_probe_itself(
-    monkeypatch: pytest.MonkeyPatch, results: dict[str, Result]
+    monkeypatch: pytest.MonkeyPatch, results: dict[str, Result], settings: dict[str, Any]
 ) -> None:
+    """Not its weights under a temperature that was fitted to the few images held out."""
     monkeypatch.setattr(learning, "preferred", lambda found, default: found[0])
-    tuned = run("partial", run_name="alpha-zero")
-    assert tuned.metrics["training"]["chosen"]["alpha"] == 0.0
-    assert tuned.metrics["training"]["weights"]["moved"] == 0
-    probe, start = results["probe"].classifier, tuned.classifier
-    assert start.representation.taps == probe.representation.taps
-    X = results["probe"].prepared.X
-    found = start.head.scores(start.representation(X))
-    wanted = probe.head.scores(probe.representation(X)) / probe.temperature
-    np.testing.assert_allclose(found, wanted, atol=1e-3)
+    tuned = run("partial", run_name=f"alpha-zero{len(str(settings))}", **settings)
+    training = tuned.metrics["training"]
+    assert (training["chosen"]["alpha"], training["probe_kept"]) == (0.0, True)
+    assert training["weights"]["moved"] == 0
+    probe, kept = results["probe"], tuned.classifier
+    assert "Tried" in shown(tuned)
+    assert "the probe itself: what was learnt did worse on" in shown(tuned)
+    assert "learnt on" not in kept_words.network_in_words(tuned.metrics)
+    if settings.get("image_size"):
+        return  # the probe of pictures of that size
+    assert kept.temperature == probe.classifier.temperature
+    assert kept.representation.taps == probe.classifier.representation.taps
+    assert np.array_equal(tuned.proba, probe.proba)
+    assert np.array_equal(kept.learnt.oof_proba, probe.classifier.learnt.oof_proba)
+    files = [result.folder / "model" / "model.safetensors" for result in (tuned, probe)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def shown(result: Result) -> str:
+    """What the terminal says of a training."""
+    screen = Console(record=True, width=200, file=io.StringIO())
+    show_training(screen, result.metrics)
+    return screen.export_text()
 
 
 def test_the_module_gives_the_numbers_of_the_pass(results: dict[str, Result], room: Path) -> None:

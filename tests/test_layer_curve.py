@@ -33,7 +33,7 @@ def test_a_peak_before_the_end_is_told_only_beyond_chance() -> None:
 def test_early_is_never_called_as_good_as_late_where_it_is_not(accuracies: Any) -> None:
     words = layer_curve.read(curve(*accuracies), 245).words
     assert "early and late" not in words
-    assert f"better than blocks.0 {100 * accuracies[0]:.1f} %" in words
+    assert f"better than the first (blocks.0 {100 * accuracies[0]:.1f} %)" in words
     near = layer_curve.read(curve(0.83, 0.84, 0.82), 245).words
     assert near.startswith("early and late stages serve about equally well: blocks.0 83.0 %")
 

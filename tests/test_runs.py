@@ -256,6 +256,8 @@ def test_resume_finds_the_run_of_fewer_epochs_and_of_these_data(tmp_path: Path) 
     made(tmp_path / config(1).default_name, config(1), BEFORE)
     assert place_for(config(5), BEFORE, out=out, resume=True) == Place(three)
     assert place_for(config(5), BEFORE, out=out) == Place(tmp_path / config(5).default_name)
+    two = Place(tmp_path / config(1).default_name)
+    assert place_for(config(2), BEFORE, out=out, resume=True) == two, "not that of three"
     place = place_for(config(5), NOW, out=out, resume=True)
     assert place.folder == tmp_path / config(5).default_name
     assert f"{three.name!r} was made from other data" in place.note

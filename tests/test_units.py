@@ -25,7 +25,7 @@ SOURCE = SourceClassifier(
 )
 Array = np.ndarray
 few_examples = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

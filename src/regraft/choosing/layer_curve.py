@@ -76,7 +76,10 @@ def _early(curve: Sequence[Mapping[str, Any]], best: Mapping[str, Any], n_images
     level = next(point for point in curve if not _is_below(point, best, n_images))
     if level is last:
         return f"the curve rises to the end, from {_said(first)} to {_said(last)}"
-    return f"better than {_said(first)}, the stages from {_said(level)} on serve about equally well"
+    return (
+        f"from {_said(level)} on the stages serve about equally well, better than the first "
+        f"({_said(first)})"
+    )
 
 
 def _end(curve: Sequence[Mapping[str, Any]], best: Mapping[str, Any], n_images: int) -> str:
@@ -86,7 +89,7 @@ def _end(curve: Sequence[Mapping[str, Any]], best: Mapping[str, Any], n_images: 
         return ""
     if best is last:
         return ": these images are like those that the network learnt on"
-    return f": the best is {_said(best)}, and {_said(last)} is within chance of it"
+    return f"; the best is {_said(best)}, and {_said(last)} is within chance of it"
 
 
 def _is_below(point: Mapping[str, Any], best: Mapping[str, Any], n_images: int) -> bool:

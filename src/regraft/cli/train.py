@@ -97,16 +97,18 @@ def command(
     options.require_room(out)
     is_quiet = quiet or not processes.is_main()
     with progress.listening(quiet=is_quiet) as listener:
-        begun = experiment.begin(
-            resolved, out=out, name=name, offline=offline, resume=resume, listener=listener
-        )
-        finished = begun.finished if resume else None
-        if finished is None:
-            result = experiment.complete(begun, offline=offline, resume=resume, listener=listener)
+        if resume:
+            result = experiment.resumed(
+                resolved, out=out, name=name, offline=offline, listener=listener
+            )
+        else:
+            result = experiment.run(
+                resolved, out=out, name=name, offline=offline, listener=listener
+            )
     if not processes.is_main():
         return
-    if finished is not None:
-        show_finished(finished, as_json=as_json, config=resolved)
+    if isinstance(result, run_folder.Finished):
+        show_finished(result, as_json=as_json, config=resolved)
         return
     show_result(result, as_json=as_json, config=resolved)
     if not no_report:

@@ -36,7 +36,7 @@ MAX_ROWS_OF_UNIT = MAX_ROWS_TO_CHOOSE // 10
 
 
 # How taps were chosen where nothing could be measured.
-USUAL = "usual ones: nothing could be measured"
+USUAL = "usual ones, not measured"
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def place_for(
     folder = run_folder.folder_for(config, out=out, name=name, resume=resume)
     earlier = [folder] if run_folder.record_in(folder) else []
     if resume and name is None:
-        earlier += [other for other in _of_other_epochs(config, out) if other != folder]
+        earlier += [other for other in _of_fewer_epochs(config, out) if other != folder]
     changes = {other: made_from.unlike(made_from_in(other)) for other in earlier}
     if not earlier or not all(changes.values()):
         return Place(next((other for other, change in changes.items() if not change), folder))
@@ -157,14 +157,20 @@ def place_for(
     return Place(folder, f"{change}; it stays as it is, and this is {folder.name!r}")
 
 
-def _of_other_epochs(config: RunConfig, out: str) -> list[Path]:
-    """Runs of the same settings but for the number of epochs, those of most epochs first."""
-    epochs = {}
+def _of_fewer_epochs(config: RunConfig, out: str) -> list[Path]:
+    """Runs of the same settings for as many epochs or fewer, those of most epochs first."""
+    found = {}
     for folder in sorted(Path(out).glob(f"{config.stem}-*")):
         earlier = run_folder.config_in(folder)
         if earlier is not None and config.goes_on_from(earlier):
-            epochs[folder] = int((earlier.training or {}).get("epochs") or 0)
-    return sorted(epochs, key=lambda folder: -epochs[folder])
+            found[folder] = _epochs(earlier)
+    fewer = [folder for folder, epochs in found.items() if epochs <= _epochs(config)]
+    return sorted(fewer, key=lambda folder: -found[folder])
+
+
+def _epochs(config: RunConfig) -> int:
+    """As asked for; 0 where they were chosen."""
+    return int((config.training or {}).get("epochs") or 0)
 
 
 def made_from_in(folder: Path) -> MadeFrom | None:

@@ -171,7 +171,7 @@ def _learnt(plan: Plan, trainable: Trainable, alpha: float | None) -> Outcome:
         _re_estimate(trainable)
     built, moved = _tuned_engine(plan, trainable, before, trainer)
     return Outcome(
-        _probe(plan, end) if is_probe else _classifier(plan, end, head, built),
+        _probe(plan) if is_probe else _classifier(plan, end, head, built),
         end.alpha,
         history.best_epoch,
         end.chosen.proba if end.chosen else np.zeros((0, len(plan.task.classes))),
@@ -197,13 +197,13 @@ def _classifier(plan: Plan, end: End, head: Head, built: BuiltEngine) -> Classif
     return Classifier(plan.task.classes, plan.start.representation, head, end.temperature).on(built)
 
 
-def _probe(plan: Plan, end: End) -> Classifier:
-    """The probe itself, with its own temperature: at the network's own size just what the method
-    `probe` gives of these images."""
-    is_as_it_was = end.chosen is not None and end.chosen.name == AS_IT_WAS
-    if plan.input.is_native or is_as_it_was:
-        return plan.task.fit_probe()
-    return plan.start.probe
+def _probe(plan: Plan) -> Classifier:
+    """The probe itself, with its own temperature: just what the method `probe` gives of these
+    images; of pictures of another size or normalisation only where that was asked for."""
+    given = plan.task.settings
+    is_asked_for = (given.image_size, given.mean, given.std) != (None,) * 3
+    is_another = is_asked_for and not plan.input.is_native
+    return plan.start.probe if is_another else plan.task.fit_probe()
 
 
 def between(start: State, end: State, alpha: float) -> State:

@@ -271,7 +271,13 @@ class Trainer:
     def _restore(self) -> checkpoint.Saved | None:
         """Go on from the last checkpoint of this very training, if there is one."""
         saved = checkpoint.read(self.folder / checkpoint.LAST) if self.folder else None
-        if saved is None or saved.meta.get("identity") != self.identity:
+        if saved is None:
+            return None
+        if saved.meta.get("identity") != self.identity:
+            self.stepper.say(
+                f"the checkpoints in {str(self.folder)!r} are of another training: this one "
+                "begins at epoch 1"
+            )
             return None
         averaged = saved.part("average")
         if self._average is not None and not averaged:

@@ -156,6 +156,23 @@ def run(
 
 
 @blas.one_thread
+def resumed(
+    config: RunConfig,
+    *,
+    out: str = "runs",
+    name: str | None = None,
+    offline: bool = False,
+    listener: Listener = SILENT,
+) -> Result | run_folder.Finished:
+    """As :func:`run` with `resume`; what is finished already is only shown, if it is of these
+    data."""
+    begun = begin(config, out=out, name=name, offline=offline, resume=True, listener=listener)
+    if (finished := begun.finished) is not None:
+        return finished
+    return complete(begun, offline=offline, resume=True, listener=listener)
+
+
+@blas.one_thread
 def begin(
     config: RunConfig,
     *,
