@@ -257,14 +257,16 @@ def test_a_picture_opened_in_pil_answers_as_its_file(
     (tmp_path / "picture").write_bytes(data)
     read, asked = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(data))
     read.load()
-    same = [tmp_path / "picture", data, io.BytesIO(data), asked, Image.open(tmp_path / "picture")]
+    same = [tmp_path / "picture", data, io.BytesIO(data), asked]
     if kind != "large JPEG":
         same += [read]
     if kind.startswith("I;16"):
         same += [read.copy(), read.convert("I"), np.asarray(read)]
-    found = load(warm.model(FEW[0])).predict_proba(same)
-    np.testing.assert_allclose(found, np.tile(found[:1], (len(same), 1)), atol=1e-7)
-    assert asked.tile, "it is left as it was"
+    with Image.open(tmp_path / "picture") as by_path:
+        found = load(warm.model(FEW[0])).predict_proba([*same, by_path])
+    np.testing.assert_allclose(found, np.tile(found[:1], (len(found), 1)), atol=1e-7)
+    if kind != "WebP":  # Pillow reads it as soon as it is opened
+        assert asked.tile, "it is left as it was"
 
 
 def test_scaled_decoding_moves_the_input_by_less_than_one_grey_level() -> None:

@@ -258,11 +258,12 @@ def _decode_other(data: bytes, name: str, white: int) -> Decoded:
         width, height = image.size
         _refuse_size(width, height, width * height, MAX_PIXELS)
         _refuse_preview(data, image)
+        is_deep = is_deep_colour(image)  # asked first: Pillow reads a PNG to know its EXIF
         mode, orientation = image.mode, _orientation(image)
         n_frames = int(getattr(image, "n_frames", 1))
 
         with _turn(width * height):
-            last_rows, is_deep = _last_rows(image), is_deep_colour(image)
+            last_rows = _last_rows(image)
             image.load()
             _refuse_missing_rows(data, image, last_rows, name)
             # Pillow's TIFF reader has turned the picture by now, the others have not.

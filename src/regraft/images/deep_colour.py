@@ -53,7 +53,7 @@ def of_halves(upper: Image.Image, lower: Image.Image | None, white: int) -> Rgb:
     """
     page = on_page(upper.convert("RGBA")) if upper.has_transparency_data else upper.convert("RGB")
     if lower is None or not white:
-        return Rgb(page, float(256 * np.asarray(upper)[..., :3].max() + 255), _MOST)
+        return Rgb(page, 256.0 * int(np.asarray(upper)[..., :3].max()) + 255, _MOST)
     high, low = (np.asarray(half)[..., :3].astype(np.uint16) for half in (upper, lower))
     return of_values(256 * high + low, white, _opacity(upper))
 

@@ -90,7 +90,7 @@ def scaled(values: npt.NDArray[Any], white: float) -> Pixels:
     if low < 0 or high > white:
         found = f"down to {low:,}" if low < 0 else f"up to {high:,}"
         raise DecodeError(
-            f"it holds values {found}, where 0 is black and {white:,} is white",
+            f"it holds values {found}, where 0 is black and {white:,.0f} is white",
             cure="train with a --scale that holds the values of all pictures",
         )
     if values.dtype.kind == "f":

@@ -6,6 +6,7 @@ picture is one thing by every door.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -95,7 +96,12 @@ def content_of(picture: Picture) -> Content:
             return _of_bytes(_read_whole(picture))
         return _of_array(_as_array(picture))
     data = opened_from(picture)
-    return _of_image(picture) if data is None else _of_bytes(data)
+    if data is None:
+        return _of_image(picture)
+    if getattr(picture, "_exclusive_fp", False):  # Pillow opened the file: reading closes it
+        with contextlib.suppress(DecodeError):
+            load_opened(picture)
+    return _of_bytes(data)
 
 
 def _of_named(held: InMemory) -> Content:
