@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from regraft.choosing.trust import left_out_in_words, points
+from regraft.choosing.difference import left_out_in_words, points
 from regraft.console.screen import hang
 from regraft.console.wording import literal
 
