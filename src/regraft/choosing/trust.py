@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from regraft.choosing import kept, measured
+from regraft.choosing.difference import left_out_in_words, points
 from regraft.wording import count, percent
 
 State = Literal["good", "care", "bad"]
@@ -127,40 +128,6 @@ def _is_no_better_than_guessing(left_out: Facts, metrics: Facts) -> bool:
     majority = metrics["baselines"].get("majority class")
     guessed = 0.0 if majority is None else majority["value"] or 0.0
     return bool(left_out["accuracy"]["high"] <= guessed)
-
-
-def left_out_in_words(left_out: Facts) -> str:
-    """The accuracy of left-out images, and how they came to be left out.
-
-    Examples
-    --------
-    >>> accuracy = {"value": 0.96, "low": 0.93, "high": 0.98, "level": 0.95}
-    >>> facts = {"n": 245, "by": "cross-validation", "accuracy": accuracy, "at_test_mix": None}
-    >>> left_out_in_words(facts)
-    '96.0 % of 245 training images in cross-validation (93.0 % to 98.0 %)'
-    """
-    how = "in cross-validation" if left_out["by"] == "cross-validation" else "that were held out"
-    value, mix = left_out["accuracy"], left_out["at_test_mix"]
-    words = (
-        f"{percent(value['value'])} of {count(left_out['n'], 'training image')} {how} "
-        f"({percent(value['low'])} to {percent(value['high'])}"
-    )
-    if mix is None:
-        return words + ")"
-    return f"{words}; {percent(mix['value'])} if the classes were as frequent as in the test)"
-
-
-def points(difference: Facts) -> str:
-    """A difference of two accuracies with its interval.
-
-    Examples
-    --------
-    >>> points({"value": -0.302, "low": -0.409, "high": -0.194})
-    '-30.2 points (-40.9 to -19.4)'
-    """
-    shares = (100 * difference[name] for name in ("value", "low", "high"))
-    value, low, high = ("0.0" if abs(share) < 0.05 else f"{share:+.1f}" for share in shares)
-    return f"{value} points ({low} to {high})"
 
 
 def _leaks(metrics: Facts) -> Iterator[Check]:

@@ -8,11 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from regraft.choosing.trust import left_out_in_words, points
+from regraft.choosing.difference import left_out_in_words, points
 from regraft.console.screen import hang
 from regraft.console.wording import literal
 
 STYLES = {"yes": "bold green", "with care": "bold yellow", "no": "bold red"}
+MEANINGS = {
+    "with care": ": it holds for photographs like the tested ones, but",
+    "no": ": the score does not mean what it seems to",
+}
 COLOURS = {"no": "red", "care": "yellow"}
 
 
@@ -34,8 +38,9 @@ def show_verdict(screen: Console, metrics: Mapping[str, Any]) -> None:
         return
     style = STYLES[judged["answer"]]
     weighty = [reason for reason in judged["reasons"] if reason["weight"] != "none"]
-    found = f": {len(judged['reasons'])} checks found nothing against it" if not weighty else ""
-    hang(screen, "Trust", f"[{style}]{judged['answer']}[/]{found}")
+    nothing = f": {len(judged['reasons'])} checks found nothing against it"
+    meaning = MEANINGS.get(judged["answer"], nothing)
+    hang(screen, "Trust", f"[{style}]{judged['answer']}[/]{meaning}")
     for reason in weighty:
         title, text = literal(reason["title"]), literal(reason["text"])
         hang(screen, "", f"[{COLOURS[reason['weight']]}]{title}.[/] {text}")
@@ -46,8 +51,8 @@ def show_steps(screen: Console, metrics: Mapping[str, Any]) -> bool:
     judged = metrics.get("verdict")
     if judged is None:
         return False
-    for number, step in enumerate(judged["next"]):
-        hang(screen, "" if number else "Next", literal(step["text"]))
+    for number, step in enumerate(judged["next"], start=1):
+        hang(screen, "Next" if number == 1 else "", f"{number}. {literal(step['text'])}")
         if step["command"]:
             hang(screen, "", f"[bold blue]{literal(step['command'])}[/]")
     return True

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from regraft.choosing.trust import left_out_in_words
+from regraft.choosing.difference import left_out_in_words
 from regraft.record.run_folder import REPORT
 from regraft.wording import count, percent, printable, shortened
 

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from regraft import wording
 from regraft.choosing import kept, layer_curve, measured, scenario, verdict
-from regraft.choosing.trust import points
+from regraft.choosing.difference import points
 from regraft.errors import UsageError
 from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
 from regraft.evaluation.metrics import reliability_table
