@@ -152,4 +152,4 @@ def test_the_command_runs(
     wanted = "cross-validated accuracy" if command[1] == "layers" else "val images right"
     assert wanted in shown.out
     if "--method" in command:
-        assert "Learnt" in shown.out
+        assert "Trained" in shown.out
