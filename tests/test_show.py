@@ -311,6 +311,6 @@ def test_what_cannot_be_done_is_refused_before_any_work(
 def test_nothing_readable_is_refused_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "photos" / "a").mkdir(parents=True)
     (tmp_path / "photos" / "a" / "bad.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"none of the 1 image.*can be read") as refused:
+    with pytest.raises(DataError, match=r"the only image cannot be read") as refused:
         viewing.look(config(tmp_path / "photos"), presets=["none"])
     assert "bad.jpg" in refused.value.place

@@ -320,7 +320,7 @@ def test_json_holds_all_that_is_counted() -> None:
         (["random:test_resnet", "--split-point", "layer9"], "near: layer"),
         (["random:test_resnet", "--split-point", "layer3", "--method", "full"], "'partial'"),
         (["random:test_resnet", "--weights", "none.pth"], "no weights file 'none.pth'"),
-        (["hf-hub:someone/something", "--offline"], "no connection"),
+        (["hf-hub:someone/something", "--offline"], "--offline forbids"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused_with_a_cure(arguments: list[str], words: str) -> None:

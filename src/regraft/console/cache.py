@@ -11,6 +11,12 @@ from regraft.console.wording import literal
 from regraft.machine.cache import in_words
 from regraft.wording import count
 
+# What the store counts, one of each.
+_ONE = {
+    "files": "file", "facts": "fact", "recipes": "recipe", "batches": "batch",
+    "features": "feature", "sets of decoded images": "set of decoded images",
+}  # fmt: skip
+
 
 def show_cache_sizes(sizes: Sequence[tuple[str, Path, int, int]], *, limit: int) -> None:
     """`regraft cache size`; `limit` is what the features may take."""
@@ -43,7 +49,9 @@ def show_cache_list(contents: Any) -> None:
         what = f"{recipe.get('weights_digest', '?')[:8]} {recipe.get('engine', '')}"
         kept = f"{count(stored.n_rows, 'image')}, {in_words(stored.n_bytes)}"
         screen.print(f"  {kept}: weights {what}")
-    screen.print(", ".join(f"{n} {name}" for name, n in contents.counts.items()))
+    screen.print(
+        ", ".join(count(n, _ONE.get(name, name), name) for name, n in contents.counts.items())
+    )
 
 
 def show_freed(n_bytes: int) -> None:

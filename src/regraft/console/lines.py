@@ -28,10 +28,9 @@ def wrapped(text: str, width: int | None, *, lead: str = "") -> str:
 
     Examples
     --------
-    >>> print(wrapped("a rule that was broken, and 95 % of it", 24, lead="Error: "))
-    Error: a rule that was
-           broken, and 95 %
-           of it
+    >>> print(wrapped("a rule that was broken in 95 % of it", 30, lead="Error: "))
+    Error: a rule that was broken
+           in 95 % of it
     >>> print(wrapped("regraft train photos/ --seed 3", 24, lead="cure: "))
     cure: regraft train photos/ --seed 3
     """

@@ -107,7 +107,7 @@ def without_missing(table: ImageTable) -> ImageTable:
     --------
     >>> without_missing(ImageTable.from_paths(["no such folder/1.jpg"]))
     Traceback (most recent call last):
-    regraft.errors.TableError: none of the 1 files listed can be opened; tried ...
+    regraft.errors.TableError: the only file cannot be opened; tried ...
     """
     problems = [why_not_a_file(path) for path in table.paths]
     rejected = tuple(
