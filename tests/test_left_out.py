@@ -95,12 +95,12 @@ def test_a_manifest_is_asked_for_its_paths_alone(room: Path, call: Call, tmp_pat
 
 
 def test_the_path_column_can_be_named(room: Path, call: Call, tmp_path: Path) -> None:
-    first = next((room / "new").rglob("*.jpg"))
-    (tmp_path / "list.csv").write_text(f"id,where\n1,{first}\n")
+    first, second = sorted((room / "new").rglob("*.jpg"))[:2]
+    (tmp_path / "list.csv").write_text(f"large,small\n{first},{second}\n")
     assert call("predict", "list.csv")[0] == 3
-    assert call("predict", "list.csv", "--path-column", "where")[0] == 0
+    assert call("predict", "list.csv", "--path-column", "small")[0] == 0
     with pytest.raises(UsageError, match="manifest only"):
-        all_images([str(room / "new")], path_column="where")
+        all_images([str(room / "new")], path_column="small")
 
 
 @pytest.mark.parametrize("json_too", [[], ["--json"]], ids=["people", "json"])

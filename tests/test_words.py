@@ -200,7 +200,7 @@ def unfinished(tmp_path: Path, there: Path) -> Path:
         {"data": str(tmp_path / "photos"), "method": "head", "training": {"epochs": 3}}
     )
     folder = run_folder.folder_for(config, out=str(tmp_path / "my runs"), name="half")
-    run_folder.begin(folder, config)
+    run_folder.begin(folder, config, {})
     for epoch in (1, 2):
         run_folder.log_epoch(folder, {"epoch": epoch})
     return folder
@@ -434,7 +434,7 @@ def test_of_three_runs_those_that_tie_with_the_best_are_named(there: Path) -> No
 def test_near_names_of_a_source_are_things_that_can_be_read(tmp_path: Path) -> None:
     from regraft.data.sources import read_table
 
-    for name in ("photos.txt", "photos.py", "photos.csv", "photos.zip", "photoz.jpg"):
+    for name in ("photos.doc", "photos.py", "photos.csv", "photos.zip", "photoz.jpg"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "photo").mkdir()
     with pytest.raises(TableError) as caught:
@@ -442,8 +442,8 @@ def test_near_names_of_a_source_are_things_that_can_be_read(tmp_path: Path) -> N
     assert set(caught.value.near) <= {"photo", "photos.csv", "photos.zip", "photoz.jpg"}
     assert "photo" in caught.value.near
     with pytest.raises(TableError) as caught:
-        read_table(str(tmp_path / "photos.tx"))
-    assert "photos.txt" not in caught.value.near
+        read_table(str(tmp_path / "photos.do"))
+    assert "photos.doc" not in caught.value.near
 
 
 def test_the_screen_speaks_the_standard_words(
