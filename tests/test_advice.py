@@ -89,11 +89,11 @@ DOUBTS = [
     ),
     (
         {"left_out__difference": estimate(-0.3, -0.41, -0.19)},
-        "The val images are unlike those of train", "no",
+        "Worse on the val images than on those left out of train", "no",
     ),
     (
         {"left_out__difference": estimate(-0.08, -0.14, -0.02)},
-        "The val images are unlike those of train", "care",
+        "Worse on the val images than on those left out of train", "care",
     ),
     (
         {"left_out__difference": estimate(0.08, 0.02, 0.14)},

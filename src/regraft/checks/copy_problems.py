@@ -43,9 +43,9 @@ def conflicts(case: PictureCase) -> Iterator[Finding]:
         yield Finding(
             "conflicting-labels",
             "warning",
-            f"{count(len(clusters), 'picture has', 'pictures have')} copies with different labels: "
-            f"{_first(case, clusters)} are {quoted(labels)}",
-            "at least one of the labels is wrong",
+            f"{count(len(clusters), 'picture has', 'pictures have')} copies or look-alikes with "
+            f"other labels: {_first(case, clusters)} are {quoted(labels)}",
+            "if they are copies, one of the labels is wrong",
             "look at them and remove the wrong ones",
             case.paths(np.concatenate(clusters)),
             _sets(case, clusters),

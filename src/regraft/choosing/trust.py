@@ -96,9 +96,10 @@ def _left_out(metrics: Facts) -> Iterator[Check]:
         state: State = "bad" if gap["high"] < -FAR_APART else "care"
         yield Check(
             state,
-            f"The {split} images are unlike those of train",
-            f"{text}, more than chance makes: another camera, source or season, harder images, or "
-            "many pictures of the same things in train. New photographs may do worse still.",
+            f"Worse on the {split} images than on those left out of train",
+            f"{text}, more than chance makes. Possible causes: another camera, source or season; "
+            "harder images; many pictures of the same things in train. New photographs may do "
+            "worse still.",
         )
     elif gap["low"] > 0 and gap["value"] >= APART:
         yield Check(
@@ -169,7 +170,7 @@ def _enough(metrics: Facts) -> Iterator[Check]:
     if width > VERY_WIDE:
         yield Check("bad", "Too few images were scored to say anything", text)
     elif n < FEW_SCORED or width > WIDE:
-        yield Check("care", "Few images were scored", text + " More would tell more.")
+        yield Check("care", "Few images were scored", text + " Test more images to narrow it.")
     else:
         yield Check("good", f"The score is known to {100 * width / 2:.0f} points or so", text)
 
@@ -323,7 +324,8 @@ def _missed_classes(metrics: Facts) -> Iterator[Check]:
     yield Check(
         "care",
         f"{_of_classes(len(missed), len(rows))} mostly missed",
-        f"Most of its images are called something else: {_first(listed, len(missed))}.",
+        f"Most of {'its' if len(missed) == 1 else 'their'} images are called something else: "
+        f"{_first(listed, len(missed))}.",
     )
 
 

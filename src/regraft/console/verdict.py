@@ -15,7 +15,7 @@ from regraft.console.wording import literal
 STYLES = {"yes": "bold green", "with care": "bold yellow", "no": "bold red"}
 MEANINGS = {
     "with care": ": it holds for photographs like the tested ones, but",
-    "no": ": the score does not mean what it seems to",
+    "no": ": do not rely on this score",
 }
 COLOURS = {"no": "red", "care": "yellow"}
 
