@@ -130,7 +130,7 @@ def test_train_survives_an_old_encoding_and_repeats_the_columns(
     done = run_cli("train", *args, env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
-    assert "regraft layers list.csv --path-column file --label-column kind" in done.stdout
+    assert "list.csv --path-column file --label-column kind" in done.stdout
     assert "(95 % interval" in done.stdout
     assert "report this score; the interval says how little that tells" in done.stdout
     assert "leave-one" not in done.stdout
@@ -220,7 +220,8 @@ def screen(width: int) -> tuple[Console, io.StringIO]:
     return Console(file=file, force_terminal=True, width=width, color_system=None), file
 
 
-def test_lines_hang_and_paths_stay_whole() -> None:
+def test_lines_hang_and_paths_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     out, file = screen(40)
     path = "/a/very/long/path/that/is/wider/than/the/whole/screen.jpg"
     hang(out, "Data", f"some words and then more of them {path} and 95 % after")

@@ -17,7 +17,7 @@ from regraft.cli import outcome
 from regraft.cli.main import cli
 from regraft.data.sources import read_images
 from regraft.errors import TableError, UsageError
-from regraft.model.predicting import all_images, listed
+from regraft.model.predicting import all_images, paths_of
 
 Write = Callable[..., Path]
 Call = Callable[..., tuple[int, str, str]]
@@ -189,10 +189,10 @@ def test_a_folder_without_images_asks_for_one_with_images(tmp_path: Path) -> Non
 
 def test_one_path_is_one_source_and_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").touch()
-    for one in (tmp_path, str(tmp_path), os.fsencode(tmp_path)):
-        assert len(all_images(listed(one))) == 1
+    for one in (tmp_path, str(tmp_path)):
+        assert len(all_images(paths_of(one))) == 1
     with pytest.raises(TableError, match="no images were named"):
-        all_images(listed([]))
+        all_images(paths_of([]))
 
 
 # -- evaluate: what is not in the score --

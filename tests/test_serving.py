@@ -157,7 +157,7 @@ def test_one_path_is_one_path_and_not_its_letters(trained: Path, model: Path) ->
     for given in (np.zeros((4, 4, 3), np.uint8), b"...", [str(file), None]):
         with pytest.raises(TypeError, match=r"regraft\.load\(MODEL\)\.predict"):
             predicting.predict(model, given)
-    with pytest.raises(TableError, match="no images are given"):
+    with pytest.raises(TableError, match="no images were named"):
         predicting.predict(model, [])
 
 

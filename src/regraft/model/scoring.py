@@ -119,12 +119,12 @@ def evaluate_model(
         By default test, else val, else train, else all.
     columns : mapping, optional
         Of a manifest: ``path_column``, ``label_column``, ``split_column``, ``group_column``.
+    uses_store : bool
+        Otherwise every image is read, and no trace of it is left on disk.
     offline : bool
         Do not access the internet.
     listener : Listener
         Told what is done; says nothing by default.
-
-    Without `uses_store` every image is read, and no trace of it is left on disk.
 
     Raises
     ------
