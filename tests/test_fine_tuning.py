@@ -31,7 +31,7 @@ from regraft.training.plan import held_out
 from regraft.training.settings import TrainingSettings
 from regraft.training.tunable import TunableClassifier, head_module
 from regraft.training.usage import users
-from regraft.workflows import experiment
+from regraft.workflows import experiment, reporting
 from regraft.workflows.experiment import Result
 
 pytestmark = pytest.mark.numerics
@@ -422,6 +422,12 @@ def test_pictures_that_choose_are_not_decoded_for_augmentation(
     monkeypatch.setattr(views.pixels, "decoded", watched)
     run(name, run_name=f"choosing {name}", **settings)
     assert asked == [36], "of 48 images a quarter chooses"
+
+
+def test_a_training_of_no_epoch_has_a_page(results: dict[str, Result]) -> None:
+    result = run("head", run_name="no epoch", epochs=0)
+    assert result.metrics["training"]["epochs"] == []
+    assert reporting.report_on(result).stat().st_size > 0
 
 
 def test_patience_ends_a_run_that_gets_no_better() -> None:

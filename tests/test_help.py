@@ -48,3 +48,15 @@ def test_the_common_options_come_before_those_of_training_by_gradients() -> None
     assert heads == [*GROUPS, OTHERS]
     assert text.index("--backbone") < text.index("--json") < text.index("--epochs INTEGER")
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_program_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    from regraft.cli import outcome
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["regraft"])
+        assert outcome.of(cli) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Usage: ")
+    assert "[OPTIONS] COMMAND" in shown.splitlines()[0]
+    assert "Error" not in shown

@@ -53,6 +53,9 @@ def _run(command: click.Command) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        _print(error.format_message())
+        return 2
     except click.ClickException as error:
         _print(_usage(error) + _wrapped(_what_is_wrong(error), "Error: "))
         return 2

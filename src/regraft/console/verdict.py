@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from regraft.choosing.difference import left_out_in_words, points
-from regraft.console.screen import hang
+from regraft.console.screen import INDENT, hang
 from regraft.console.wording import literal
 
 STYLES = {"yes": "bold green", "with care": "bold yellow", "no": "bold red"}
@@ -54,5 +54,6 @@ def show_steps(screen: Console, metrics: Mapping[str, Any]) -> bool:
     for number, step in enumerate(judged["next"], start=1):
         hang(screen, "Next" if number == 1 else "", f"{number}. {literal(step['text'])}")
         if step["command"]:
-            hang(screen, "", f"[bold blue]{literal(step['command'])}[/]")
+            # On one line, so that it can be copied.
+            screen.print(f"{' ' * INDENT}[bold blue]{literal(step['command'])}[/]", soft_wrap=True)
     return True

@@ -214,7 +214,8 @@ class FinishedRun:
     @property
     def training(self) -> dict[str, Any] | None:
         """What metrics.json says of it, for methods that learn by gradients."""
-        return self.metrics.get("training")
+        found = self.metrics.get("training")
+        return found if found and found["epochs"] else None
 
     @property
     def n_wrong(self) -> int:
