@@ -220,6 +220,19 @@ def screen(width: int) -> tuple[Console, io.StringIO]:
     return Console(file=file, force_terminal=True, width=width, color_system=None), file
 
 
+def test_predictions_do_not_overwrite_what_is_none(tmp_path: Path) -> None:
+    for name, text in {
+        "new.csv": None,
+        "own.csv": "path,predicted,probability,p(a),error\n",
+    }.items():
+        if text:
+            (tmp_path / name).write_text(text)
+        options.require_own_table(str(tmp_path / name))
+    (tmp_path / "labels.csv").write_text("path,label\na.jpg,ants\n")
+    with pytest.raises(UsageError, match="holds no predictions"):
+        options.require_own_table(str(tmp_path / "labels.csv"))
+
+
 def test_lines_hang_and_paths_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     out, file = screen(40)

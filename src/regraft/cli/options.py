@@ -165,6 +165,21 @@ def require_folder_of(file: str) -> None:
         raise UsageError(f"{file!r} is a folder, not a file", cure="name a file with --out")
 
 
+def require_own_table(file: str) -> None:
+    """Refuse to write predictions over a file that holds something else: labels, say."""
+    try:
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            first = stream.readline()
+    except OSError:  # it is not there, or cannot be read: writing tells
+        return
+    is_own = first.startswith("path,") and "predicted,probability" in first
+    if first.strip() and not is_own:
+        raise UsageError(
+            f"{file!r} is there already and holds no predictions; it is not overwritten",
+            cure="another name with --out, or remove that file",
+        )
+
+
 def require_picture(file: str) -> None:
     """Refuse, before any work, a picture that could not be written."""
     if not file.lower().endswith(PICTURES):

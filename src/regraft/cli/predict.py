@@ -37,6 +37,7 @@ def command(
 
     if out is not None:
         options.require_folder_of(out)
+        options.require_own_table(out)
     listener = progress.counting(quiet=quiet)
     predicted = predicting.predict(
         model,
