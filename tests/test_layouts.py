@@ -556,3 +556,13 @@ def test_columns_for_a_folder_that_holds_a_manifest_say_to_give_that(tmp_path):
     with pytest.raises(UsageError, match="manifest only") as caught:
         read_table(planted(case, tmp_path), label_column="lbl")
     assert caught.value.cure == f"give the manifest itself: {tmp_path / 'labels.csv'}"
+
+
+def test_a_table_that_labels_is_not_among_what_is_left_out(tmp_path: Path) -> None:
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "labels.csv").write_text("file;label\n1.jpg;ants\n2.jpg;bees\n")
+    (tmp_path / "notes.csv").write_text("what;ever\n1;2\n")
+    table = read_table(str(tmp_path))
+    assert [reading.file for reading in table.readings] == [str(tmp_path / "labels.csv")]
+    assert [Path(entry.path).name for entry in table.skipped] == ["notes.csv"]

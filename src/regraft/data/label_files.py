@@ -81,7 +81,9 @@ def with_labels_beside(table: ImageTable, files: Sequence[str]) -> ImageTable:
         table, words = _added(table, one, says_split=are_parts)
         if words:
             readings += [_reading(table, one, words), *_told_once(one, readings)]
-    table = replace(table, readings=tuple(readings))
+    used = {reading.file for reading in readings if reading.file}
+    not_used = tuple(entry for entry in table.skipped if entry.path not in used)
+    table = replace(table, readings=tuple(readings), skipped=not_used)
     for one in found:
         table = table if one.has_labels else _named(table, one)
     return table
