@@ -148,6 +148,7 @@ class Judged:
                 "nothing is left of the class"
             )
         return (
-            f"only {self.n_able} of {count(self.n_images, 'training image')} can be left out with "
-            f"something left of the class; it takes {FEWEST_TO_JUDGE}, of half of the classes"
+            f"settings are judged by images that are left out while others of their class remain, "
+            f"and of {count(self.n_images, 'training image')} {self.n_able} can be; at least "
+            f"{FEWEST_TO_JUDGE} are needed, and half of the classes"
         )
