@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -356,6 +357,41 @@ def built_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if done.returncode:
         pytest.fail(f"the default backbone's engine cannot be built:\n{done.stderr[-2000:]}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def train_in(built_engines: Path, make_photos: Callable[..., Path]) -> Callable[..., Path]:
+    """Fills a room: ``photos`` of these splits, ``cache``, and ``runs/r/model``, learnt from them.
+
+    Give ``room, splits={"train": 5, "val": 2}``.
+    """
+
+    def train(room: Path, *, splits: Mapping[str, int]) -> Path:
+        from regraft.record.configuration import RunConfig
+        from regraft.workflows import experiment
+
+        make_photos(room / "photos", splits=splits, size_px=64)
+        shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("REGRAFT_CACHE", str(room / "cache"))
+            experiment.run(RunConfig(str(room / "photos")), out=str(room / "runs"), name="r")
+        return room
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, driven by playwright; without it, what asks for it is skipped."""
+    names = ("chromium", "chromium-browser", "chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    if chromium is None:
+        pytest.skip("no Chromium here (Debian: apt install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

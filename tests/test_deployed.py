@@ -33,19 +33,12 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
-) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, train_in: Write, make_photos: Write) -> Path:
     """A room with ``photos``, ``cache`` and ``runs/r/model``, and ``new`` pictures."""
     room = tmp_path_factory.mktemp("trained")
-    make_photos(room / "photos", splits={"train": 5, "val": 2}, size_px=64)
     make_photos(room / "new", n=2, size_px=64, seed=9)
     shutil.make_archive(str(room / "packed"), "zip", room / "new")
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REGRAFT_CACHE", str(room / "cache"))
-        experiment.run(RunConfig(str(room / "photos")), out=str(room / "runs"), name="r")
-    return room
+    return train_in(room, splits={"train": 5, "val": 2})
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ SECTIONS = (
     "labels", "data", "layers", "map", "run",
 )  # fmt: skip
 HOSTILE = ("<script>alert(1)<⁄script>", 'b" onload="alert(2)', "<img src=x onerror=alert(3)>")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 
 
 @pytest.fixture(scope="module")
@@ -279,17 +278,6 @@ def test_a_picture_that_is_gone_is_said_and_no_error(tmp_path: Path) -> None:
 
 
 # -- In a browser --
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here (Debian: apt install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desk", "phone"])

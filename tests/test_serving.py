@@ -17,8 +17,6 @@ from regraft.data.table import Rejected
 from regraft.errors import ArtefactError, TableError, UsageError
 from regraft.model import load, predicting, scoring
 from regraft.model.predicting import Predictions
-from regraft.record.configuration import RunConfig
-from regraft.workflows import experiment
 
 pytestmark = pytest.mark.numerics
 
@@ -26,17 +24,10 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
-) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, train_in: Write) -> Path:
     """A room with ``photos``, ``cache`` and ``runs/r/model``."""
     room = tmp_path_factory.mktemp("trained")
-    make_photos(room / "photos", splits={"train": 5, "val": 2, "test": 2}, size_px=64)
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REGRAFT_CACHE", str(room / "cache"))
-        experiment.run(RunConfig(str(room / "photos")), out=str(room / "runs"), name="r")
-    return room
+    return train_in(room, splits={"train": 5, "val": 2, "test": 2})
 
 
 @pytest.fixture
