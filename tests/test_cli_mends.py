@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -228,6 +229,8 @@ def test_predictions_do_not_overwrite_what_is_none(tmp_path: Path) -> None:
         if text:
             (tmp_path / name).write_text(text)
         options.require_own_table(str(tmp_path / name))
+    os.mkfifo(tmp_path / "pipe")  # to read it would wait for ever
+    options.require_own_table(str(tmp_path / "pipe"))
     (tmp_path / "labels.csv").write_text("path,label\na.jpg,ants\n")
     with pytest.raises(UsageError, match="holds no predictions"):
         options.require_own_table(str(tmp_path / "labels.csv"))

@@ -167,13 +167,9 @@ def require_folder_of(file: str) -> None:
 
 def require_own_table(file: str) -> None:
     """Refuse to write predictions over a file that holds something else: labels, say."""
-    try:
-        with open(file, encoding="utf-8", errors="replace") as stream:
-            first = stream.readline()
-    except OSError:  # it is not there, or cannot be read: writing tells
-        return
-    is_own = first.startswith("path,") and "predicted,probability" in first
-    if first.strip() and not is_own:
+    from regraft.model import predictions_file  # with NumPy, which --help does without
+
+    if predictions_file.is_another(file):
         raise UsageError(
             f"{file!r} is there already and holds no predictions; it is not overwritten",
             cure="another name with --out, or remove that file",

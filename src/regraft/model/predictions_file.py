@@ -19,6 +19,8 @@ from regraft.data.table import Rejected
 
 # Above this many classes the five most probable are named instead of all.
 MAX_CLASS_COLUMNS = 50
+# Of the first line, what only predictions have.
+_FIRST, _CALLED = "path", ("predicted", "probability")
 
 
 def write(
@@ -52,7 +54,7 @@ def write(
         writer = csv.writer(stream)
         known = ["label"] if labels is not None else []
         extra = [f"p({c})" for c in classes] if shows_all else ["top_5"]
-        writer.writerow(["path", *known, "predicted", "probability", *extra, "error"])
+        writer.writerow([_FIRST, *known, *_CALLED, *extra, "error"])
         for row, path in enumerate(paths):
             p = proba[row]
             best = int(p.argmax())
@@ -62,6 +64,22 @@ def write(
         for bad in rejected:
             blanks = [""] * (len(known) + 2 + len(extra))
             writer.writerow([bad.path, *blanks, bad.reason])
+
+
+def is_another(file: str | os.PathLike[str]) -> bool:
+    """Whether a file is there that holds something else; an empty one holds nothing.
+
+    Pipes and terminals are not read: that would wait for what nobody sends.
+    """
+    if not os.path.isfile(file):
+        return False
+    try:
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            first = stream.readline()
+    except OSError:  # writing tells
+        return False
+    is_own = first.startswith(f"{_FIRST},") and ",".join(_CALLED) in first
+    return bool(first.strip()) and not is_own
 
 
 def _top_words(p: NDArray[Any], classes: Sequence[str]) -> str:
