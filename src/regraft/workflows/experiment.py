@@ -229,17 +229,27 @@ def complete(
             classifier = replace(classifier, card=card)  # what is in memory knows what is on disk
             model.save(classifier, made / "model")
             clock.lap("save")
-            whole = time.perf_counter() - begun.started
-            spent = {**prepared.seconds, **clock.laps, "total": whole}
-            metrics = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
-            metrics = testing.judged(metrics, prepared, config)
+            metrics = _metrics(begun, classifier, tested, lesson, clock.laps)
             results.write(made, config, begun.made_from, metrics, prepared, lesson, proba)
         _draw_training(metrics, folder, listener)
     else:
-        spent = {**prepared.seconds, **clock.laps}
-        metrics = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
-        metrics = testing.judged(metrics, prepared, config)
+        metrics = _metrics(begun, classifier, tested, lesson, clock.laps)
     return Result(folder, metrics, tested.evaluation, prepared, classifier, lesson, proba)
+
+
+def _metrics(
+    begun: Begun,
+    classifier: Classifier,
+    tested: results.Tested,
+    lesson: Lesson,
+    laps: dict[str, float],
+) -> dict[str, Any]:
+    """What was measured, with the verdict on it and the seconds up to now."""
+    config, prepared = begun.config, begun.prepared
+    spent = {**prepared.seconds, **laps, "total": time.perf_counter() - begun.started}
+    folder = begun.place.folder
+    found = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
+    return testing.judged(found, prepared, config)
 
 
 def _together(config: RunConfig, listener: Listener) -> Listener:

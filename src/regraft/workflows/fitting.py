@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regraft.backbones import catalog
-from regraft.data.cells import names_for
 from regraft.data.table import column
 from regraft.errors import ConfigError
 from regraft.features.engine import EngineInfo
@@ -71,15 +69,10 @@ def require_split_point(config: RunConfig, *, offline: bool = False) -> None:
 def fit(task: Task) -> Classifier:
     """What the task's method learns."""
     if not task.method.trains:
-        return fit_probe(task)
+        return task.fit_probe()
     from regraft.training import fine_tuning
 
     return fine_tuning.fit(task)
-
-
-def fit_probe(task: Task) -> Classifier:
-    """The probe that a task's method is, or begins from."""
-    return task.fit_probe()
 
 
 @blas.one_thread
@@ -90,11 +83,14 @@ def fit_all(
     y: NDArray[np.intp],
     *,
     classes: Sequence[str],
-    groups: Any = None,
+    groups: Sequence[str | None] | None = None,
 ) -> Classifier:
-    """The method on all images of an extraction, near-duplicates and groups kept together."""
+    """The method on all images of an extraction, near-duplicates and groups kept together.
+
+    `groups` are names, None for an image in none (`data.labels.groups_of`).
+    """
     require_linear_head(config)
-    named = None if groups is None else column(names_for(groups, len(y), "groups"))
+    named = None if groups is None else column(groups)
     units = units_of(compared_of(extraction.facts).copies().unit, named, np.ones(len(y), bool))
     return fit(
         Task(

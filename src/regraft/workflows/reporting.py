@@ -138,7 +138,7 @@ def _gather_again(folder: Path, offline: bool, listener: Listener) -> None:
     classifier = load(folder / "model")
     built = classifier.built(offline=offline, say=listener.say)
     reported = extract.through_store(prepared.table.select(lesson.roles.reports), built)
-    probe = fitting.fit_probe(fitting.task_of(config, prepared, lesson))
+    probe = fitting.task_of(config, prepared, lesson).fit_probe()
     proba = classifier.proba_of(reported.X)
     sources = _sources(prepared, lesson, probe, lesson.learn, proba, classifier, listener)
     evidence.gather(sources).save(folder)

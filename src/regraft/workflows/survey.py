@@ -157,7 +157,7 @@ def layers(config: RunConfig, *, offline: bool = False, listener: Listener = SIL
     """The layer curve of the data, measured inside train."""
     prepared = prepare(config, offline=offline, listener=listener)
     lesson = lesson_of(prepared)
-    probe = fitting.fit_probe(fitting.task_of(config, prepared, lesson))
+    probe = fitting.task_of(config, prepared, lesson).fit_probe()
     assert probe.learnt is not None
     if not probe.learnt.candidates and probe.learnt.judged is not None:
         raise DataError(
