@@ -566,3 +566,16 @@ def test_a_table_that_labels_is_not_among_what_is_left_out(tmp_path: Path) -> No
     table = read_table(str(tmp_path))
     assert [reading.file for reading in table.readings] == [str(tmp_path / "labels.csv")]
     assert [Path(entry.path).name for entry in table.skipped] == ["notes.csv"]
+
+
+@pytest.mark.parametrize("second", ["Train", "training"])
+def test_two_folders_of_one_split_are_told(second: str, tmp_path: Path) -> None:
+    for split in ("train", second, "test"):
+        for label in ("ants", "bees"):
+            (tmp_path / split / label).mkdir(parents=True)
+            (tmp_path / split / label / f"{split}.jpg").write_bytes(b"\xff\xd8\xff")
+    table = read_table(str(tmp_path))
+    assert table.splits.tolist().count("train") == 4
+    (told,) = table.readings
+    assert "'train' is read as train" in told.words
+    assert f"'{second}' is read as train" in told.words

@@ -7,6 +7,7 @@ table (``readings``), and what could be meant in two ways is refused with what t
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -168,10 +169,11 @@ def _read_splits(top: Folder, layout: Layout) -> None:
     if wrapper:
         words = f"every split holds one folder {wrapper!r}; the folders in it are read as classes"
         layout.readings.append(Reading("wrapper", words, "move them up if you like"))
+    n_folders = Counter(layout.splits.values())  # two of one split are told, whatever their names
     read_as = [
         f"{folder.name!r} is read as {split}"
         for folder, split in sorted(layout.splits.items(), key=lambda item: SPLITS.index(item[1]))
-        if SPLIT_NAMES.get(folder.name.lower()) != split
+        if SPLIT_NAMES.get(folder.name.lower()) != split or n_folders[split] > 1
     ]
     if read_as:
         layout.readings.append(_of_splits(first_few(read_as, at_most=6)))
