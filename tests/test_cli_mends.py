@@ -22,7 +22,7 @@ from regraft.cli import options, outcome
 from regraft.cli.main import cli
 from regraft.console.backbones import show_backbones
 from regraft.console.baselines import _no_better, show_baselines
-from regraft.console.evaluation import _header_widths, show_evaluation
+from regraft.console.evaluation import _header_widths, show_classes, show_score
 from regraft.console.predictions import show_predictions
 from regraft.console.screen import hang
 from regraft.errors import BackboneError, RegraftError, TableError, UsageError
@@ -269,13 +269,15 @@ def evaluation(counts: list[int], accuracy: float) -> dict[str, Any]:
 def test_uneven_and_few_images_are_said() -> None:
     for counts, is_uneven, is_few in (([20, 20], False, False), ([9, 1], True, True)):
         out, file = screen(100)
-        show_evaluation(out, evaluation(counts, 0.9))
+        show_score(out, evaluation(counts, 0.9))
+        show_classes(out, evaluation(counts, 0.9))
         assert ("Balanced accuracy 50.0 % (95 % interval 10.0 to 90.0 %)" in file.getvalue()) == (
             is_uneven
         )
         assert ("only 10 images report this score" in file.getvalue()) == is_few
     out, file = screen(100)
-    show_evaluation(out, evaluation([1], 1.0))
+    show_score(out, evaluation([1], 1.0))
+    show_classes(out, evaluation([1], 1.0))
     assert "of 1 test image right" in file.getvalue()
 
 

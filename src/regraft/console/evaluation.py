@@ -19,13 +19,6 @@ EVEN = 1.5
 FEW_SCORED = 30
 
 
-def show_evaluation(screen: Console, evaluation: Mapping[str, Any]) -> None:
-    """An evaluation as metrics.json has it."""
-    show_score(screen, evaluation)
-    screen.print()
-    show_classes(screen, evaluation)
-
-
 def show_classes(screen: Console, evaluation: Mapping[str, Any]) -> None:
     """Class by class, and what is taken for what."""
     _per_class(screen, evaluation["per_class"])
