@@ -5,13 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import time
 
-START = time.perf_counter()
+import click
 
-import click  # noqa: E402
-
-from regraft import __version__  # noqa: E402
+from regraft import __version__
 
 COMMANDS = {
     "train": "train a classifier on a folder of photographs and test it",
