@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sklearn.exceptions import NotFittedError
 from regraft.backbones import catalog
 from regraft.cli import options, outcome
 from regraft.cli.main import cli
+from regraft.cli.other_names import OURS, ours_for
 from regraft.console.backbones import show_backbones
 from regraft.console.baselines import _no_better, show_baselines
 from regraft.console.evaluation import _header_widths, show_classes, show_score
@@ -234,6 +236,37 @@ def test_predictions_do_not_overwrite_what_is_none(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,label\na.jpg,ants\n")
     with pytest.raises(UsageError, match="holds no predictions"):
         options.require_own_table(str(tmp_path / "labels.csv"))
+
+
+@pytest.mark.parametrize("name", ["p.xlsx", "p.XLS", "p.json", "p.parquet"])
+def test_predictions_are_not_called_what_they_are_not(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="written as CSV") as caught:
+        options.require_own_table(str(tmp_path / name))
+    assert caught.value.cure == f"--out {tmp_path / 'p.csv'}"
+    options.require_own_table(str(tmp_path / "p.tsv"))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("--lr", "--learning-rate"), ("--imgsz", "--image-size"), ("--val-split", "--test-fraction")],
+)
+def test_what_other_tools_call_an_option_is_understood(
+    theirs: str,
+    ours: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["regraft", "train", "x", theirs, "y"])
+    assert outcome.of(cli) == 2
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        f"Error: No such option '{theirs}'. Here it is {ours}."
+    )
+
+
+def test_every_other_name_is_none_of_ours_and_points_to_one() -> None:
+    train = {name for param in cli.get_command(None, "train").params for name in param.opts}
+    assert not train & set(OURS)
+    assert all(ours_for(theirs, frozenset(train)) for theirs in OURS)
 
 
 def test_lines_hang_and_paths_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,13 +48,15 @@ def steps(
     states = {check.state for check in checks}
     found = list(_mending(metrics, findings, checks, options))
     if "bad" in states:
-        last = Step("Then train again. Do not let it label photographs before.")
+        again = "Then train again." if found else "Mend that, then train again."
+        last = Step(f"{again} Do not let it label photographs before.")
         return [*found[: MOST_STEPS - 1], last]
     predict = f"regraft predict {model} new_photos/ --out labels.csv"
     last = Step("Let it label new photographs, into a table.", predict)
     if "care" in states:
+        begin = "Then let" if found else "Let"
         last = Step(
-            "Then let it label new photographs of the same kind as the tested ones, and look "
+            f"{begin} it label new photographs of the same kind as the tested ones, and look "
             "through the least sure answers.",
             predict,
         )

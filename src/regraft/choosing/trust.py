@@ -349,10 +349,11 @@ def _of_classes(n: int, of: int) -> str:
 
     Examples
     --------
-    >>> _of_classes(1, 5), _of_classes(2, 5), _of_classes(5, 5)
-    ('1 of 5 classes is', '2 of 5 classes are', 'All 5 classes are')
+    >>> _of_classes(1, 5), _of_classes(2, 5), _of_classes(5, 5), _of_classes(2, 2)
+    ('1 of 5 classes is', '2 of 5 classes are', 'All 5 classes are', 'Both classes are')
     """
-    number = f"All {of}" if n == of else f"{n} of {of}"
+    everyone = "Both" if of == 2 else f"All {of}"
+    number = everyone if n == of else f"{n} of {of}"
     return f"{number} classes {'is' if n == 1 else 'are'}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from regraft.record.configuration import RunConfig
 
 PICTURES = (".png", ".svg", ".pdf")
+# Tables in other formats than the one that predictions are written in.
+OTHER_TABLES = (".xls", ".xlsx", ".ods", ".parquet", ".feather", ".json", ".jsonl", ".ndjson")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -166,7 +169,15 @@ def require_folder_of(file: str) -> None:
 
 
 def require_own_table(file: str) -> None:
-    """Refuse to write predictions over a file that holds something else: labels, say."""
+    """Refuse to write predictions over a file that holds something else, or as what they are not.
+
+    They are CSV, and a spreadsheet that is called predictions.xlsx would not open.
+    """
+    if (ending := os.path.splitext(file)[1].lower()) in OTHER_TABLES:
+        raise UsageError(
+            f"predictions are written as CSV, and {file!r} is called {ending}",
+            cure=f"--out {shlex.quote(os.path.splitext(file)[0] + '.csv')}",
+        )
     from regraft.model import predictions_file  # with NumPy, which --help does without
 
     if predictions_file.is_another(file):

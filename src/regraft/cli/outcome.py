@@ -128,13 +128,21 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _what_is_wrong(error: click.ClickException) -> str:
-    """click's words; of the options that it thinks were meant only one that nearly is."""
+    """click's words; of our options the one that other tools call so, or one that nearly is."""
     if not isinstance(error, click.NoSuchOption):
         return error.format_message()
+    from regraft.cli.other_names import ours_for
     from regraft.wording import near_names
 
+    if ours := ours_for(error.option_name, _options_of(error.ctx)):
+        return f"{error.message} Here it is {ours}."
     near = near_names(error.option_name, error.possibilities or (), n=1, cutoff=0.75)
     return error.message + (f" Did you mean {near[0]!r}?" if near else "")
+
+
+def _options_of(context: click.Context | None) -> frozenset[str]:
+    params = context.command.params if context is not None else []
+    return frozenset(name for param in params for name in param.opts)
 
 
 def _wrapped(text: str, lead: str) -> str:

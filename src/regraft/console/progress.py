@@ -97,6 +97,19 @@ def _epoch_in_words(epoch: Any, n_epochs: int) -> str:
     return f"{words}  val {epoch.held_out_loss:.3f} {accuracy}"
 
 
+def _rate(speed: float | None) -> str:
+    """Images a second; of a few, a decimal: three in ten seconds are not none.
+
+    Examples
+    --------
+    >>> _rate(412.3), _rate(0.31), _rate(None)
+    ('412/s', '0.3/s', '')
+    """
+    if not speed:
+        return ""
+    return f"{speed:.1f}/s" if speed < 10 else f"{speed:.0f}/s"
+
+
 class _Epochs:
     """A line an epoch, and below the first one what the lines mean."""
 
@@ -143,8 +156,7 @@ def _bar(after: str) -> Iterator[Listener]:
             if stage not in tasks:
                 tasks[stage] = progress.add_task(stage, total=total, rate="")
             task = progress.tasks[tasks[stage]]
-            rate = f"{task.speed:.0f}/s" if task.speed else ""
-            progress.update(tasks[stage], completed=done, rate=rate)
+            progress.update(tasks[stage], completed=done, rate=_rate(task.speed))
             if done == total and after not in tasks:
                 tasks[after] = progress.add_task(after, total=None, rate="")
 
