@@ -670,6 +670,29 @@ def test_equal_names_get_pictures_of_their_own(
     assert {p.name for p in (tmp_path / "maps").iterdir()} == {*names, "maps.json"}
 
 
+def test_maps_of_an_earlier_call_go_and_other_files_stay(
+    planted: Planted, own_cache: Path, tmp_path: Path
+) -> None:
+    folder = planted.classifier.folder
+    (tmp_path / "notes.txt").write_text("mine")
+    first = explaining.explain(folder, planted.files[:2], out=tmp_path)
+    second = explaining.explain(folder, planted.files[1:2], out=tmp_path)
+    assert first.images[0]["picture"] != second.images[0]["picture"]
+    kept = {second.images[0]["picture"], "maps.json", "notes.txt"}
+    assert {p.name for p in tmp_path.iterdir()} == kept
+
+
+def test_a_map_is_not_drawn_over_a_photograph(
+    planted: Planted, own_cache: Path, tmp_path: Path
+) -> None:
+    photo = Path(shutil.copy(planted.files[0], tmp_path / "leaf.png"))
+    before = photo.read_bytes()
+    with pytest.raises(UsageError, match=r"'leaf\.png' is in .* and is no map"):
+        explaining.explain(planted.classifier.folder, [photo], out=tmp_path)
+    assert photo.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["leaf.png"]
+
+
 def test_more_images_than_are_drawn_at_once_stay_in_order(
     planted: Planted, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

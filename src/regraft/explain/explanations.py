@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,8 @@ def explain(
     Raises
     ------
     UsageError
-        The model does not allow this method, or the folder cannot be written.
+        The model does not allow this method, or the folder cannot be written or holds a file of
+        the same name that is no map.
     """
     table, paths = extraction.table, list(extraction.table.paths)
     rejected, skipped = table.as_shown(table.rejected), table.as_shown(table.skipped)
@@ -147,10 +149,12 @@ def explain(
     near = _nearest(model, extraction, top, listener)
 
     folder, shown = _made(out), [table.shown(path) for path in paths]
+    earlier, files = _drawn_earlier(folder), _file_names(shown)
+    _require_free(folder, set(files) - earlier)
     images = [
         {"path": path, "picture": file, **_answer(model.classes, p, int(k)), **_named(neighbours)}
         for path, file, p, k, neighbours in zip(
-            shown, _file_names(shown), proba, y, near.neighbours, strict=True
+            shown, files, proba, y, near.neighbours, strict=True
         )
     ]
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -163,6 +167,7 @@ def explain(
                 image |= {"method": explainer.name, **_numbers(heat, at)}
             draw = functools.partial(_draw, folder)
             list(pool.map(draw, images[chunk], pixels, heat.maps))
+    _remove(folder, earlier - set(files))
     notes = (near.note,) if top and near.note else ()
     found = Explanations(
         str(folder), model.folder, explainer.name, explainer.why, images, rejected, notes, skipped
@@ -283,6 +288,32 @@ def _made(out: str | os.PathLike[str]) -> Path:
             cure="choose another with --out",
         ) from error
     return folder
+
+
+def _drawn_earlier(folder: Path) -> set[str]:
+    """The pictures that an earlier call left here, as its own list names them."""
+    try:
+        images = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["images"]
+        names = {str(image["picture"]) for image in images if "picture" in image}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {name for name in names if name == os.path.basename(name)}
+
+
+def _require_free(folder: Path, names: Iterable[str]) -> None:
+    """Refuse to draw over what is no map of ours: a photograph, say."""
+    for name in sorted(names):
+        if (folder / name).exists():
+            raise UsageError(
+                f"{name!r} is in {str(folder)!r} already and is no map; it is not overwritten",
+                cure="a folder of its own with --out",
+            )
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    """Maps that the new list does not name: they would be taken for the new model's."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _file_names(paths: list[str]) -> list[str]:
