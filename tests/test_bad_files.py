@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bad_files import Case, make_battery
 from regraft.errors import DecodeError
@@ -59,3 +61,14 @@ def test_every_accepted_file_passes_the_geometry(battery: list[Case]) -> None:
             assert result.pixels.dtype == np.uint8
             assert result.pixels.flags.c_contiguous
             assert preprocess(result.pixels).shape == (224, 224, 3), case.name
+
+
+@pytest.mark.parametrize("n_bytes", [6, 8, 12, 20])
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "PNG", "TIFF", "WEBP", "PPM", "JPEG"])
+def test_what_is_wrong_is_said_of_the_file_and_not_of_our_code(kind: str, n_bytes: int) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (9, 7), (200, 40, 90)).save(stream, kind)
+    with pytest.raises(DecodeError) as caught:
+        decode(stream.getvalue()[:n_bytes])
+    for inner in ("unpack", "buffer", "index out of range", "NoneType", "attribute", "subscript"):
+        assert inner not in caught.value.rule, caught.value.rule

@@ -74,7 +74,7 @@ def rejected(case: TableCase) -> Iterator[Finding]:
             "unreadable",
             "warning",
             f"{count(len(entries), 'image')} cannot be read: "
-            + first_few(f"{reason} ({n:,})" for reason, n in reasons),
+            + first_few(reason + f" ({n:,})" * (len(reasons) > 1) for reason, n in reasons),
             "they are left out, so the result says nothing about images like them",
             first_few(dict.fromkeys(entry.mend for entry in entries), at_most=3),
             tuple(case.table.shown(entry.path) for entry in entries),

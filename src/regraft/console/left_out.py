@@ -10,7 +10,7 @@ from rich.markup import escape
 from regraft.checks.finding import in_order
 from regraft.checks.table_problems import findings_of
 from regraft.console.finding import STYLES
-from regraft.console.screen import stdout
+from regraft.console.screen import hang, stdout
 from regraft.console.wording import literal
 from regraft.data.table import Skipped
 from regraft.wording import count
@@ -22,9 +22,8 @@ def show_left_out(rejected: Sequence[Any]) -> None:
     """The first of them, with the reasons."""
     screen = stdout()
     for bad in rejected[:MOST_FILES]:
-        screen.print(
-            f"[yellow]left out[/] {literal(bad.path)}: {escape(bad.reason)}", soft_wrap=True
-        )
+        said = f"[yellow]left out[/] {literal(bad.path)}: {escape(bad.reason)}"
+        hang(screen, "", said, indent=0)
     if len(rejected) > MOST_FILES:
         screen.print(f"… and {len(rejected) - MOST_FILES} more left out (--json lists all)")
 
@@ -34,7 +33,7 @@ def show_not_used(skipped: Iterable[Skipped]) -> None:
     for finding in in_order(list(findings_of(skipped))):
         style = STYLES[finding.severity]
         words = f"{literal(finding.message)}; {escape(finding.why)}"
-        stdout().print(f"[{style}]{finding.severity}[/] {words}", soft_wrap=True)
+        hang(stdout(), "", f"[{style}]{finding.severity}[/] {words}", indent=0)
 
 
 def show_other_splits(n_images: Mapping[str, int]) -> None:

@@ -6,6 +6,7 @@ import json
 import sys
 
 from regraft.checks.table_problems import findings_of
+from regraft.console.lines import width_of, wrapped
 from regraft.errors import UsageError
 from regraft.model import predictions_file
 from regraft.model.predicting import Predictions
@@ -47,7 +48,8 @@ def _print_lines(found: Predictions, top: int | None) -> None:
         best = f"{printable(row['label'])} {percent(row['probability'])}"
         print(f"{printable(row['path']):{width}}  {best}   {others}".rstrip())
     for bad in found.rejected:
-        print(f"{printable(bad.path)}: not read: {printable(bad.reason)}", file=sys.stderr)
+        said = f"{printable(bad.path)}: not read: {printable(bad.reason)}"
+        print(wrapped(said, width_of(sys.stderr)), file=sys.stderr)
 
 
 def _write_csv(found: Predictions, out: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import io
 import math
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -419,7 +420,7 @@ def _refusing(name: str) -> Iterator[None]:
         except MemoryError as error:
             raise DecodeError("not enough memory to decode it", cure="make it smaller") from error
         except Exception as error:  # what a reader raises on damaged bytes has no common base
-            words = said[0] if said else str(error) or type(error).__name__
+            words = said[0] if said else _words_of(error)
             raise _refusal(name, words) from error
         if said:  # libtiff goes on after some errors, with rows that are none
             raise _refusal(name, said[0])
@@ -427,9 +428,22 @@ def _refusing(name: str) -> Iterator[None]:
 
 _CUT_OFF = (
     "truncated", "premature end of jpeg file", "unexpected end", "end of file", "eof",
-    "not enough data", "read error",
+    "not enough data", "not enough image data", "read error",
 )  # fmt: skip
 _UNKNOWN_KIND = ("unknown", "unsupported", "not supported", "could not determine subsampling")
+
+
+# What Python itself says where a reader trusted the bytes: about our code, not about the file.
+_SHORT = (struct.error, IndexError, EOFError)
+_CONFUSED = (KeyError, TypeError, AttributeError, ZeroDivisionError, UnicodeError, AssertionError)
+
+
+def _words_of(error: Exception) -> str:
+    if isinstance(error, _SHORT) or "unpack" in str(error):  # Pillow hands some on as its own
+        return "unexpected end"
+    if isinstance(error, _CONFUSED):
+        return "its header makes no sense"
+    return str(error) or type(error).__name__
 
 
 def _refusal(name: str, message: str) -> DecodeError:
