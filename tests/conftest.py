@@ -31,8 +31,10 @@ SHARED_DATA = [ROOT.parent / "shared" / "data", ROOT / "shared" / "data"]
 
 
 def refuse_network() -> None:
-    """Make every connection of this process fail, but for sockets that are files (AF_UNIX)."""
+    """Make every connection of this process fail, but for those that stay on this machine."""
     import socket
+
+    own = ("127.0.0.1", "::1", "localhost")
 
     class NetworkRefusedError(ConnectionError):
         """A test tried to use the network."""
@@ -42,16 +44,25 @@ def refuse_network() -> None:
 
     def guarded(original: Callable[..., object]) -> Callable[..., object]:
         def call(self: socket.socket, *args: object) -> object:
-            if self.family != getattr(socket, "AF_UNIX", None):
+            is_file = self.family == getattr(socket, "AF_UNIX", None)
+            if not (is_file or (isinstance(args[-1], tuple) and args[-1][0] in own)):
                 refuse(*args)
             return original(self, *args)
+
+        return call
+
+    def looking_up(original: Callable[..., object]) -> Callable[..., object]:
+        def call(host: object, *args: object, **kwargs: object) -> object:
+            if host not in own:
+                refuse(host)
+            return original(host, *args, **kwargs)
 
         return call
 
     for name in ("connect", "connect_ex", "sendto"):
         setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
     for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
-        setattr(socket, name, lambda *args, **kwargs: refuse(args[0]))
+        setattr(socket, name, looking_up(getattr(socket, name)))
 
 
 class Isolation:

@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "what is in a folder of photographs, and what is wrong with it",
     "evaluate": "score a saved model on labelled images, with intervals",
     "predict": "label new images with a saved model",
+    "serve": "answer over HTTP, with a page to drop pictures on",
     "explain": "where a saved model looks, as pictures and numbers",
     "report": "draw a run's page again, or compare runs",
     "lr-find": "learning-rate range test: the loss while the rate rises",

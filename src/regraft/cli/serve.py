@@ -1,0 +1,106 @@
+"""`regraft serve`."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import click
+
+from regraft.errors import UsageError
+
+# What the extra brings, by the names that are imported.
+_EXTRA = ("starlette", "uvicorn", "httptools", "python_multipart", "prometheus_client")
+MIB = 2**20
+
+
+@click.command(short_help="answer over HTTP, with a page to drop pictures on")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where to listen; 127.0.0.1 is this machine alone, 0.0.0.0 its network.",
+)
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535),
+    help="0: any that is free.",
+)  # fmt: skip
+@click.option(
+    "--name", "names", multiple=True, metavar="NAME",
+    help="What a model is called in addresses, once for each.  [default: its run's name]",
+)  # fmt: skip
+@click.option(
+    "--token",
+    envvar="REGRAFT_TOKEN",
+    metavar="SECRET",
+    help="Asked of every request; also read from REGRAFT_TOKEN. Beyond 127.0.0.1 one is made "
+    "where none is given; '' asks nobody.",
+)
+@click.option(
+    "--allow-host", "allowed_hosts", multiple=True, metavar="NAME",
+    help="A further name that the server is called by, as behind a proxy.",
+)  # fmt: skip
+@click.option(
+    "--max-picture", default=32, show_default=True, type=click.IntRange(1, 1024), metavar="MIB",
+    help="Largest file of a picture.",
+)  # fmt: skip
+@click.option(
+    "--max-items", default=64, show_default=True, type=click.IntRange(1, 10_000),
+    help="Pictures in one request.",
+)  # fmt: skip
+@click.option(
+    "--queue", default=256, show_default=True, type=click.IntRange(1, 100_000),
+    help="Pictures that wait or are being answered; more get 503 and Retry-After.",
+)  # fmt: skip
+@click.option(
+    "--timeout", default=60.0, show_default=True, type=click.FloatRange(0.1, 3600), metavar="S",
+    help="Seconds from a whole request to its answer.",
+)  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="No log of requests on stdout.")
+def command(
+    models: tuple[str, ...], host: str, port: int, names: tuple[str, ...], token: str | None,
+    allowed_hosts: tuple[str, ...], max_picture: int, max_items: int, queue: int, timeout: float,
+    quiet: bool,
+) -> int:  # fmt: skip
+    """Answer over HTTP with MODEL, a run's model folder, or with several.
+
+    \b
+    GET  /           a page: drop, paste or photograph pictures, and see the answers
+    POST /predict    a picture as the body, or many in a form; answers as predict --json
+    GET  /health  /models  /metrics  /openapi.json
+    /v2/...          the Open Inference Protocol, as Triton and KServe speak it
+
+    A picture that cannot be read is an error of its own; the others are answered. Nothing is
+    written to disk. Ctrl-C or SIGTERM stops it once what was asked is answered: exit code 0.
+    """
+    require_extra()
+    import sys
+
+    from regraft.console import served
+    from regraft.server import serving
+    from regraft.server.limits import Limits
+
+    limits = Limits(
+        picture_bytes=max_picture * MIB,
+        request_bytes=max(4 * max_picture, 128) * MIB,
+        held_bytes=max(16 * max_picture, 512) * MIB,
+        items=min(max_items, queue),
+        places=queue,
+        answer_s=timeout,
+    )
+    is_whole = serving.serve(
+        models, names=names, host=host, port=port, token=token, allowed_hosts=allowed_hosts,
+        limits=limits, log_to=None if quiet else sys.stdout, say=served.say,
+        on_ready=served.show_ready,
+    )  # fmt: skip
+    return 0 if is_whole else 143
+
+
+def require_extra() -> None:
+    """Refuse, before any work, where the packages of the extra are missing."""
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"serving needs packages that are not installed: {', '.join(missing)}",
+            cure="pip install 'regraft[serve]'",
+        )

@@ -1,0 +1,37 @@
+"""`regraft serve`: what is served and where, on stderr; stdout has its log."""
+
+from __future__ import annotations
+
+import sys
+
+from regraft.console.lines import width_of, wrapped
+from regraft.data.table import quoted
+from regraft.server.guard import Doors, is_loopback
+from regraft.server.models import Models, Served
+from regraft.wording import percent, printable
+
+
+def say(text: str) -> None:
+    """One line before anything that takes seconds."""
+    print(wrapped(text, width_of(sys.stderr), lead="regraft: "), file=sys.stderr, flush=True)
+
+
+def show_ready(url: str, models: Models, doors: Doors) -> None:
+    """Which models answer where, and who may ask."""
+    for served in models.by_name.values():
+        say(in_words(served))
+    page = f"{url}/#token={doors.token}" if doors.token else f"{url}/"
+    say(f"ready at {page}  (Ctrl-C stops)")
+    if not is_loopback(doors.host):
+        say(
+            "everyone who reaches this machine and knows the token can ask"
+            if doors.token
+            else "everyone who reaches this machine can ask: --token SECRET asks them for one"
+        )
+
+
+def in_words(served: Served) -> str:
+    """One line on a model."""
+    model = served.classifier
+    score = f", {percent(model.test_score.value)} of its test right" if model.test_score else ""
+    return f"{served.name}: {printable(quoted(model.classes))}{score}"

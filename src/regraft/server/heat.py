@@ -1,0 +1,79 @@
+"""Heat maps on request, without PyTorch in the server.
+
+The graph that gives them is built once, in a process of its own; what cannot have one is explained
+by hiding places (occlusion), which needs nothing but the engine.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import threading
+
+import numpy as np
+from PIL import Image
+
+from regraft.errors import UsageError
+from regraft.explain import drawing
+from regraft.explain.base import Explainer
+from regraft.explain.cam import MAPS, ClassActivation
+from regraft.explain.occlusion import Occlusion
+from regraft.features import subgraphs
+from regraft.images import pictures
+from regraft.probe.classifier import Classifier
+from regraft.probe.linear_head import LinearHead
+
+# Building the graph takes some seconds; far more means that it hangs.
+BUILD_S = 300.0
+_BUILD = (
+    "import sys, numpy, regraft\n"
+    "regraft.load(sys.argv[1]).explain(numpy.zeros((64, 64, 3), numpy.uint8), method='cam')\n"
+)
+
+
+class HeatMaps:
+    """Where one model looks; its explainer is found, or its graph built, at the first question."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier, self._lock = classifier, threading.Lock()
+        self._explainer: Explainer | None = None
+
+    def png(self, data: bytes, code: int) -> tuple[bytes, str]:
+        """The picture as the network sees it with what speaks for a class laid over it; and how.
+
+        Raises
+        ------
+        DecodeError
+            The picture cannot be read.
+        """
+        seen = pictures.plain(data, self._classifier.built().info.preprocess)
+        explainer = self._ready(seen[None])
+        heat = explainer.explain(seen[None], np.array([code])).maps[0]
+        file = io.BytesIO()
+        Image.fromarray(drawing.overlay(seen, heat)).save(file, "PNG")
+        return file.getvalue(), explainer.name
+
+    def _ready(self, example: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Explainer:
+        with self._lock:
+            if self._explainer is None:
+                self._explainer = self._found(example)
+            return self._explainer
+
+    def _found(self, example: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Explainer:
+        model = self._classifier
+        if isinstance(model.head, LinearHead) and self._has_graph():
+            try:
+                return ClassActivation(model, example=example)
+            except UsageError:  # its final features are no pooled map
+                pass
+        return Occlusion(model)
+
+    def _has_graph(self) -> bool:
+        built = self._classifier.built()
+        if subgraphs.find(built, MAPS) is not None:
+            return True
+        if self._classifier.folder:
+            command = [sys.executable, "-c", _BUILD, self._classifier.folder]
+            subprocess.run(command, capture_output=True, timeout=BUILD_S, check=False)
+        return subgraphs.find(built, MAPS) is not None
