@@ -12,10 +12,8 @@ import socket
 import struct
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,97 +22,12 @@ import pytest
 
 from bad_files import make_battery
 from regraft.model import predicting
-from regraft.server import app, models, openapi, running
-from regraft.server.app import Service
+from regraft.server import app, models, openapi
 from regraft.server.guard import Doors
 from regraft.server.limits import MIB, Limits
 from regraft.server.logs import Log
-from regraft.server.metrics import Metrics
 from regraft.server.models import Models
-from regraft.server.running import Drain
-
-# Small and quick, so that each can be met.
-LIMITS = Limits(
-    picture_bytes=MIB, request_bytes=4 * MIB, held_bytes=8 * MIB, items=16, places=40,
-    connections=200, head_s=0.5, body_s=2.0, pause_s=0.5, answer_s=20.0,
-)  # fmt: skip
-
-
-@dataclass
-class Reply:
-    """What came back."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str]
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
-class Running:
-    """A server in a thread of this process."""
-
-    service: Service
-    port: int
-    thread: threading.Thread
-    log: io.StringIO
-    model: Path = field(default_factory=Path)
-
-    def ask(self, path: str, body: bytes | None = None, method: str = "", **headers: str) -> Reply:
-        """One request on a connection of its own; ``Content_Type`` stands for Content-Type."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        with contextlib.closing(connection):
-            connection.request(method or ("GET" if body is None else "POST"), path, body, named)
-            response = connection.getresponse()
-            return Reply(response.status, response.read(), dict(response.getheaders()))
-
-    def open(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
-
-
-def form(files: Sequence[tuple[str, bytes]], field: str = "images") -> tuple[bytes, str]:
-    """A form of files and its Content-Type."""
-    mark = uuid.uuid4().hex
-    parts = [
-        f'--{mark}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
-        "Content-Type: image/jpeg\r\n\r\n".encode("utf-8", "surrogateescape")
-        + data
-        + b"\r\n"
-        for name, data in files
-    ]
-    return b"".join(parts) + f"--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
-
-
-@contextlib.contextmanager
-def serving(
-    served: Models, limits: Limits = LIMITS, doors: Doors | None = None
-) -> Iterator[Running]:
-    """A server of these models, until the block ends."""
-    listener, ready = running.bound("127.0.0.1", 0), threading.Event()
-    log_text, drain, metrics = io.StringIO(), Drain(), Metrics()
-    log = Log(log_text, metrics.log_lines_lost.inc)
-    service = Service(served, limits, log, metrics, drain)
-    application = app.application(service, doors or Doors(open_paths=app.OPEN_PATHS))
-    port = listener.getsockname()[1]
-    thread = threading.Thread(
-        target=running.run,
-        args=(application, listener),
-        kwargs={"limits": limits, "log": log, "drain": drain, "on_ready": ready.set},
-    )
-    thread.start()
-    assert ready.wait(20)
-    try:
-        yield Running(service, port, thread, log_text)
-    finally:
-        drain.ask()
-        thread.join(30)
-        service.queue.close()
-        log.close()
-        assert not thread.is_alive()
+from served import LIMITS, Running, form, serving, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -577,13 +490,6 @@ def test_several_models_answer_by_name(room: Path, photos: list[Path], served: M
 # -- The end --
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.02)
-    return true()
-
-
 def test_what_was_asked_is_answered_before_the_end(served: Models, photos: list[Path]) -> None:
     photo = photos[0].read_bytes()
     with serving(served) as server:
@@ -637,19 +543,10 @@ def test_restarts_under_load_lose_nothing(served: Models, photos: list[Path]) ->
         assert wait_until(lambda: len(answered) > 10)
     for _ in range(3):
         n_before = len(answered)
-        with serving_at(served, port):
+        with serving(served, port=port):
             assert wait_until(lambda n=n_before: len(answered) > n + 10)
     load_on.set()
     for thread in threads:
         thread.join(20)
     assert set(answered) == {200}
     assert lost == []
-
-
-@contextlib.contextmanager
-def serving_at(served: Models, port: int) -> Iterator[Running]:
-    with pytest.MonkeyPatch.context() as patch:
-        real = running.bound
-        patch.setattr(running, "bound", lambda host, _: real(host, port))
-        with serving(served) as found:
-            yield found
