@@ -10,6 +10,7 @@
     │   ├── SplitError      3   no honest way to divide these images
     │   └── DecodeError     3   one image file that cannot be read whole
     ├── TrainingError       4   the loss or the solution stopped being finite
+    ├── WorkerError         4   processes or machines that work for a run died
     ├── ArtefactError       5   a model file that is damaged, foreign or newer
     └── WeightsError        5   a weights file that is not what it should be
 
@@ -112,6 +113,12 @@ class DecodeError(DataError):
 
 class TrainingError(RegraftError):
     """The loss or the solution stopped being finite."""
+
+    exit_code = 4
+
+
+class WorkerError(RegraftError):
+    """Workers of a pass died, of one image or one after another."""
 
     exit_code = 4
 

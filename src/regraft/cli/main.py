@@ -13,6 +13,7 @@ from regraft import __version__
 COMMANDS = {
     "train": "train a classifier on a folder of photographs and test it",
     "check": "what is in a folder of photographs, and what is wrong with it",
+    "features": "the pass over a folder, or a part of it, kept for a later train",
     "evaluate": "score a saved model on labelled images, with intervals",
     "predict": "label new images with a saved model",
     "serve": "answer over HTTP, with a page to drop pictures on",

@@ -17,6 +17,7 @@ from regraft.machine.name_length import require_short_names
 from regraft.training.methods import METHODS
 
 if TYPE_CHECKING:
+    from regraft.features.elsewhere import Elsewhere
     from regraft.record.configuration import RunConfig
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -116,6 +117,15 @@ head = _together(
     ),
 )
 
+runner = click.option(
+    "--runner",
+    default="threads",
+    show_default=True,
+    metavar="WHO",
+    help="Who reads the images and runs the network: threads, processes:N, ray, ray://HOST:PORT "
+    "or dask://HOST:PORT. The numbers are the same.",
+)
+
 no_store = click.option(
     "--no-store",
     is_flag=True,
@@ -153,6 +163,17 @@ def require_usable(config: RunConfig) -> None:
         from regraft.training.trackers import require_tracker
 
         require_tracker(config.settings.tracker)
+
+
+def elsewhere_of(runner: str, parts: str | None = None) -> Elsewhere:
+    """Who does the pass; refused, before any work, if it cannot be."""
+    from regraft.features.elsewhere import Elsewhere
+
+    if runner != "threads":
+        from regraft.features.runners.named import require_runner
+
+        require_runner(runner)
+    return Elsewhere(runner, parts)
 
 
 def require_folder_of(file: str) -> None:

@@ -26,7 +26,17 @@ from regraft.machine.cache import cache_folder
 
 FAILED, INTERRUPTED, TERMINATED = 4, 130, 143
 # Commands that read images, or learn, and keep what they know of them on the way.
-KEEPING = {"train", "demo", "lr-find", "check", "layers", "predict", "evaluate", "explain"}
+KEEPING = {
+    "train",
+    "demo",
+    "lr-find",
+    "check",
+    "layers",
+    "predict",
+    "evaluate",
+    "explain",
+    "features",
+}
 # Signs of ours that an old encoding may lack.
 PLAINER = dict(zip("▁▂▃▄▅▆▇█–·×", "_.-=+*%#-.x", strict=True)) | {"…": "..."}
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 # Options that say where a run goes or how it is shown, not what it does.
 NOT_SETTINGS = frozenset(
-    {"name", "out", "config", "resume", "offline", "as_json", "quiet", "no_report"}
-)
+    ("name", "out", "config", "resume", "offline", "as_json", "quiet", "no_report", "runner",
+     "features")
+)  # fmt: skip
 
 
 @click.command(cls=Grouped, short_help="train and test a classifier")
@@ -51,13 +52,19 @@ NOT_SETTINGS = frozenset(
     "(A run that was stopped goes on by itself.)",
 )
 @training_options.training
+@options.runner
+@click.option(
+    "--features",
+    metavar="PARTS",
+    help="Folder of parts that `regraft features` made of DATA; their images are not read again.",
+)
 @click.option("--no-report", is_flag=True, help="Draw no report.html.")
 @options.output
 @click.pass_context
 def command(
     ctx: click.Context, /, data: str | None, name: str | None, out: str, config: str | None,
     resume: bool, no_report: bool, offline: bool, as_json: bool, quiet: bool, taps: str | None,
-    class_weight: str, **settings: object,
+    class_weight: str, runner: str, features: str | None, **settings: object,
 ) -> None:  # fmt: skip
     """Train a classifier on DATA and test it.
 
@@ -95,16 +102,19 @@ def command(
         return  # there is nothing to divide: the first process does it
     run_folder.folder_for(resolved, out=out, name=name, resume=resume)  # its refusals come first
     options.require_room(out)
+    elsewhere = options.elsewhere_of(runner, features)
     is_quiet = quiet or not processes.is_main()
     with progress.listening(quiet=is_quiet) as listener:
         if resume:
             result = experiment.resumed(
-                resolved, out=out, name=name, offline=offline, listener=listener
-            )
+                resolved, out=out, name=name, offline=offline, listener=listener,
+                elsewhere=elsewhere,
+            )  # fmt: skip
         else:
             result = experiment.run(
-                resolved, out=out, name=name, offline=offline, listener=listener
-            )
+                resolved, out=out, name=name, offline=offline, listener=listener,
+                elsewhere=elsewhere,
+            )  # fmt: skip
     if not processes.is_main():
         return
     if isinstance(result, run_folder.Finished):

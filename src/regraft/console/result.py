@@ -124,5 +124,7 @@ def _time(screen: Console, metrics: Mapping[str, Any]) -> None:
             f"{count(n_known, 'image')} read but not computed: copies, or known by their content"
         )
         hang(screen, "", words)
+    if features.get("from_parts"):
+        hang(screen, "", f"{count(features['from_parts'], 'image')} from parts, not read here")
     if features["from_store"]:
         hang(screen, "", f"{count(features['from_store'], 'image')} from the store, not read again")

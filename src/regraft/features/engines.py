@@ -48,11 +48,14 @@ class BuiltEngine:
         """The network's tensors, as safetensors under timm's names."""
         return self.folder / "weights.safetensors"
 
-    def engine(self) -> Engine:
-        """The engine, running, on as many cores as there are; the same one at every call."""
+    def engine(self, *, n_threads: int | None = None) -> Engine:
+        """The engine, running; the same one at every call.
+
+        `n_threads` requests may run at once, as many as cores by default; the first call says it.
+        """
         with self._running.lock:
             if self._running.engine is None:
-                self._running.engine = self.start()
+                self._running.engine = self.start(n_threads=n_threads)
             return self._running.engine
 
     def start(self, *, n_threads: int | None = None) -> Engine:

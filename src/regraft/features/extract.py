@@ -13,9 +13,9 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from regraft.data.table import ImageTable, Rejected
 from regraft.errors import DecodeError
 from regraft.features.engine import POOLING, EngineInfo
 from regraft.features.engines import BuiltEngine
+from regraft.features.part import Part, stamp_of, stat_of
+from regraft.features.parts import NO_PARTS, Parts
 from regraft.features.recipe import Recipe
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
@@ -113,6 +115,8 @@ class Extraction:
         Images that went through the network; that were read but need not, because their content
         was known (copies, files under a new name); and that were not even read.
     report : PassReport
+    from_parts : int
+        Images that were not read because a part has their features.
     """
 
     table: ImageTable
@@ -124,11 +128,24 @@ class Extraction:
     known: int
     from_store: int
     report: PassReport
+    from_parts: int = 0
 
     @property
     def digests(self) -> list[bytes]:
         """Content digest of each readable image."""
         return self.facts.digests
+
+
+class Runner(Protocol):
+    """Who does the pass instead of this process's threads: processes, a cluster."""
+
+    def parts(self, paths: Sequence[str], built: BuiltEngine) -> Iterator[tuple[range, Part]]:
+        """What the pass makes of these images, some at a time, in any order.
+
+        Each part comes with its places among `paths`, and every path is in one part. An iterator
+        that is closed before its end stops who works for it.
+        """
+        ...
 
 
 def recipe_for(info: EngineInfo) -> Recipe:
@@ -151,6 +168,8 @@ def run(
     *,
     progress: Progress = lambda done, total: None,
     n_threads: int | None = None,
+    runner: Runner | None = None,
+    parts: Parts = NO_PARTS,
 ) -> Extraction:
     """Facts and features of every image of a table.
 
@@ -164,6 +183,10 @@ def run(
         Called from the caller's thread, at most once per image.
     n_threads : int, optional
         Default: one per core. Results do not depend on it.
+    runner : Runner, optional
+        Who reads and computes what nobody knows; this process's threads if not given.
+    parts : Parts, optional
+        Made before, elsewhere; where there are some, they are asked and the store is not.
 
     Returns
     -------
@@ -178,15 +201,36 @@ def run(
             extraction = run(table, engines.locate(catalog.resolve("default")), store)
         extraction.X.shape
     """
+    recipe = recipe_for(built.info)
+    seen, missing, report = see(
+        table, built, store, progress=progress, n_threads=n_threads, runner=runner, parts=parts
+    )
+    return _gather(table, seen, built.info, recipe, report, missing, has_parts=bool(parts))
+
+
+def see(
+    table: ImageTable,
+    built: BuiltEngine,
+    store: Store,
+    *,
+    progress: Progress = lambda done, total: None,
+    n_threads: int | None = None,
+    runner: Runner | None = None,
+    parts: Parts = NO_PARTS,
+) -> tuple[Seen, list[int], PassReport]:
+    """What is known of each image of a table after the pass, and which rows had to be read."""
     recipe, N = recipe_for(built.info), len(table)
     store.put_recipe(recipe)
-    seen = _Seen(arrays.zeros((N, built.info.n_features), np.float32), FactsTable(N))
-    missing: list[int] = []
-    for start in range(0, N, ROWS_ASKED):
+    seen = Seen(arrays.zeros((N, built.info.n_features), np.float32), FactsTable(N))
+    missing: list[int] = parts.fill(table, seen) if parts else []
+    for start in range(0, 0 if parts else N, ROWS_ASKED):
         missing += _ask(store, table, slice(start, start + ROWS_ASKED), recipe, seen)
-    work = _Pass(table, built, store, recipe, seen, progress)
-    report = work.run(missing, n_threads) if missing else PassReport()
-    return _gather(table, seen, built.info, recipe, report, missing)
+    work = _Pass(table, built, store, recipe, seen, progress, parts)
+    if not missing:
+        return seen, missing, PassReport()
+    if runner is None or parts.may_know(missing):
+        return seen, missing, work.run(missing, n_threads)
+    return seen, missing, work.run_by(runner, missing)
 
 
 def through_store(
@@ -195,6 +239,8 @@ def through_store(
     *,
     uses_store: bool = True,
     listener: Listener = SILENT,
+    runner: Runner | None = None,
+    parts: Parts = NO_PARTS,
 ) -> Extraction:
     """`run` with the user's store, opened for it; the listener hears what was wrong with it.
 
@@ -203,14 +249,14 @@ def through_store(
     rules = rules_for(built.info.preprocess.white)
     with Store.open(decoder=rules) if uses_store else Store.nowhere() as store:
         progress = functools.partial(listener.progress, "images")
-        extraction = run(table, built, store, progress=progress)
+        extraction = run(table, built, store, progress=progress, runner=runner, parts=parts)
     for sentence in store.report():
         listener.say(sentence)
     return extraction
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
+class Seen:
     """What is known of each of the N images so far.
 
     Attributes
@@ -234,7 +280,7 @@ class _Seen:
             self.rejected[row] = fact
 
 
-def _ask(store: Store, table: ImageTable, rows: slice, recipe: Recipe, seen: _Seen) -> list[int]:
+def _ask(store: Store, table: ImageTable, rows: slice, recipe: Recipe, seen: Seen) -> list[int]:
     """Take over what the store has of some rows; those that have to be read are returned."""
     on_disk = ["" if isinstance(path, InMemory) else path for path in table.paths[rows]]
     digests = store.digests_of(on_disk)
@@ -272,11 +318,12 @@ class _Pass:
         built: BuiltEngine,
         store: Store,
         recipe: Recipe,
-        seen: _Seen,
+        seen: Seen,
         progress: Progress,
+        parts: Parts = NO_PARTS,
     ) -> None:
         self.paths, self.built, self.store, self.recipe = table.paths, built, store, recipe
-        self.seen, self.progress = seen, progress
+        self.seen, self.progress, self.parts = seen, progress, parts
         self.preprocess = built.info.preprocess
         self.store_may_know = store.counts().get("facts", 0) > 0
         self._row_of: dict[bytes, int] = {}
@@ -317,6 +364,43 @@ class _Pass:
             n_cores=min(n_threads, available_cores()),
         )
 
+    def run_by(self, runner: Runner, rows: list[int]) -> PassReport:
+        """The pass, done by somebody else; what comes is kept as it comes, in any order."""
+        start, n_done, n_run, decode_s, model_s = time.perf_counter(), 0, 0, 0.0, 0.0
+        made = runner.parts([self.paths[row] for row in rows], self.built)
+        try:
+            for places, part in made:
+                part.require_recipe(self.recipe)
+                self._take(rows[places.start : places.stop], part)
+                n_run, n_done = n_run + part.n_run, n_done + len(part)
+                decode_s, model_s = decode_s + part.decode_s, model_s + part.model_s
+                self.progress(n_done, len(rows))
+        finally:
+            if isinstance(made, Generator):
+                made.close()
+            self._write()
+        seconds = time.perf_counter() - start
+        return PassReport(
+            n_images=n_run,
+            seconds=seconds,
+            decode_ms=1000 * decode_s / max(1, n_run),
+            model_ms=1000 * model_s / max(1, n_run),
+            n_cores=getattr(runner, "n_cores", 1),
+        )
+
+    def _take(self, rows: list[int], part: Part) -> None:
+        """A part that came; it waits for the store as what was computed here does."""
+        for place, row in enumerate(rows):
+            fact, features = part.row(place)
+            self.seen.put(row, fact)
+            if features is not None:
+                self.seen.X[row] = features
+            if fact.digest:  # else its path could not be read: nothing to be known again
+                stat = _stat_if(self.paths[row], part.stamps[place])
+                self.waiting.append(_Done(row, fact, stat, features))
+        if len(self.waiting) >= ROWS_PER_WRITE:
+            self._write()
+
     def _work(self, batches: Iterator[list[int]]) -> None:
         try:
             while not self._stop.is_set():
@@ -351,7 +435,7 @@ class _Pass:
         """One file up to its network input, or to what is known of its content already."""
         path = self.paths[row]
         try:
-            stat = os.stat(path) if os.path.exists(path) else None
+            stat = stat_of(path)
             content = content_of(path)
         except DecodeError as error:
             return _Done(row, refused=error)
@@ -360,9 +444,9 @@ class _Pass:
             first = self._row_of.setdefault(digest, row)
         if first != row:
             return _Done(row, stat=stat, copy_of=first)
-        stored = self._stored(row, digest, stat) if self.store_may_know else None
-        if stored is not None:
-            return stored
+        known = self._known(row, digest, stat)
+        if known is not None:
+            return known
         try:
             decoded = decoded_for(content, self.preprocess)
             facts = facts_of(content, decoded, white=self.preprocess.white)
@@ -370,6 +454,12 @@ class _Pass:
             return _Done(row, rejected_facts(content.n_bytes, digest, error), stat)
         pixels: Any = self.preprocess(decoded.pixels)
         return _Done(row, facts, stat, pixels=pixels)
+
+    def _known(self, row: int, digest: bytes, stat: os.stat_result | None) -> _Done | None:
+        """A file under a new name, or with another time, whose content is known."""
+        if (found := self.parts.of_content(digest)) is not None:
+            return _Done(row, found[0], stat, found[1])
+        return self._stored(row, digest, stat) if self.store_may_know else None
 
     def _stored(self, row: int, digest: bytes, stat: os.stat_result | None) -> _Done | None:
         """A file under a new name whose content the store knows."""
@@ -420,6 +510,12 @@ class _Pass:
         )
 
 
+def _stat_if(path: str, stamp: Any) -> os.stat_result | None:
+    """A file's ``stat``, if it is still the one of which the stamp was taken before it was read."""
+    stat = stat_of(path)
+    return stat if stat is not None and stamp_of(stat) == tuple(stamp) else None
+
+
 def jobs(rows: list[int], n_threads: int, batch_size: int) -> Iterator[list[int]]:
     """Rows in parts for threads that take one after the other.
 
@@ -442,11 +538,13 @@ def jobs(rows: list[int], n_threads: int, batch_size: int) -> Iterator[list[int]
 
 def _gather(
     table: ImageTable,
-    seen: _Seen,
+    seen: Seen,
     info: EngineInfo,
     recipe: Recipe,
     report: PassReport,
     missing: list[int],
+    *,
+    has_parts: bool = False,
 ) -> Extraction:
     """Only the readable rows; the others become `rejected`, each with its reason."""
     rejected = [
@@ -458,6 +556,7 @@ def _gather(
     kept = table if good.all() else table.select(good)
     kept = replace(kept, rejected=(*table.rejected, *rejected))
     n_good_read = int(good[missing].sum())
+    n_unread = int(good.sum()) - n_good_read
     return Extraction(
         table=kept,
         facts=seen.facts if good.all() else seen.facts.select(good),
@@ -466,8 +565,9 @@ def _gather(
         recipe=recipe,
         computed=report.n_images,
         known=n_good_read - report.n_images,
-        from_store=int(good.sum()) - n_good_read,
+        from_store=0 if has_parts else n_unread,
         report=report,
+        from_parts=n_unread if has_parts else 0,
     )
 
 

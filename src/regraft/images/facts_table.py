@@ -5,6 +5,7 @@ It reads like a list of `FileFacts`; what looks at all images takes a column.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -23,6 +24,7 @@ _ROW = np.dtype(
         ("note", "<u2"), ("peak", "<f8"), ("white", "<f8"),
     ]
 )  # fmt: skip
+_LAYOUT = hashlib.sha256(repr(_ROW.descr).encode()).hexdigest()[:8]
 
 
 class FactsTable(Sequence[FileFacts]):
@@ -120,6 +122,32 @@ class FactsTable(Sequence[FileFacts]):
             chosen._rows[part] = self._rows[picked[part]]
         chosen._words, chosen._number_of = self._words, self._number_of
         return chosen
+
+    def take_over(self, rows: NDArray[Any], other: FactsTable, others: NDArray[Any]) -> None:
+        """Rows of another table, (n,) indices, into (n,) rows of this one."""
+        taken = other._rows[others]
+        for name in _WORDS:
+            numbers = np.array([self._number(word) for word in other._words], _ROW[name])
+            taken[name] = numbers[taken[name]]
+        self._rows[rows] = taken
+
+    def to_columns(self) -> tuple[NDArray[np.uint8], list[str], str]:
+        """``(N, B)`` bytes of the rows, the words in them, and how a row is laid out."""
+        as_bytes = np.ascontiguousarray(self._rows).view(np.uint8)
+        return as_bytes.reshape(len(self), _ROW.itemsize), list(self._words), _LAYOUT
+
+    @classmethod
+    def from_columns(cls, rows: NDArray[np.uint8], words: list[str], layout: str) -> FactsTable:
+        """The inverse of :meth:`to_columns`; ValueError for rows of another layout."""
+        if layout != _LAYOUT or rows.shape[1:] != (_ROW.itemsize,):
+            raise ValueError(f"facts are laid out as {layout}, here as {_LAYOUT}")
+        table = object.__new__(cls)
+        table._rows = np.ascontiguousarray(rows).view(_ROW).reshape(-1)
+        table._words, table._number_of = words, {word: n for n, word in enumerate(words)}
+        for name in _WORDS:
+            if len(rows) and int(table._rows[name].max()) >= len(words):
+                raise ValueError(f"{name} has a number that stands for no word")
+        return table
 
     def _number(self, word: str) -> int:
         if word not in self._number_of:

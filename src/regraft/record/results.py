@@ -109,6 +109,7 @@ def metrics(
             "computed": extraction.computed,
             "known": extraction.known,
             "from_store": extraction.from_store,
+            **({"from_parts": extraction.from_parts} if extraction.from_parts else {}),
             "engine": f"{info.runtime} {info.precision}",
             "pass": extraction.report.to_dict(),
         },

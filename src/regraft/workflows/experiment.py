@@ -16,6 +16,7 @@ from regraft import model
 from regraft.errors import ConfigError
 from regraft.evaluation import Evaluation
 from regraft.features import extract
+from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.features.rows import rows_of
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas, processes
@@ -109,6 +110,7 @@ def run(
     offline: bool = False,
     resume: bool = False,
     listener: Listener = SILENT,
+    elsewhere: Elsewhere = HERE,
 ) -> Result:
     """From a folder of photographs to a tested classifier on disk: what `regraft train` does.
 
@@ -129,6 +131,8 @@ def run(
         Go on with a training of this name that was interrupted.
     listener : Listener
         Told what is done; says nothing by default.
+    elsewhere : Elsewhere
+        Who else does the pass over the images, or did; it changes no number.
 
     Raises
     ------
@@ -150,7 +154,7 @@ def run(
     """
     begun = begin(
         RunConfig.of(config), out=os.fsdecode(out), name=name, offline=offline, resume=resume,
-        listener=listener,
+        listener=listener, elsewhere=elsewhere,
     )  # fmt: skip
     return complete(begun, offline=offline, resume=resume, listener=listener)
 
@@ -163,10 +167,14 @@ def resumed(
     name: str | None = None,
     offline: bool = False,
     listener: Listener = SILENT,
+    elsewhere: Elsewhere = HERE,
 ) -> Result | run_folder.Finished:
     """As :func:`run` with `resume`; what is finished already is only shown, if it is of these
     data."""
-    begun = begin(config, out=out, name=name, offline=offline, resume=True, listener=listener)
+    begun = begin(
+        config, out=out, name=name, offline=offline, resume=True, listener=listener,
+        elsewhere=elsewhere,
+    )  # fmt: skip
     if (finished := begun.finished) is not None:
         return finished
     return complete(begun, offline=offline, resume=True, listener=listener)
@@ -181,6 +189,7 @@ def begin(
     offline: bool = False,
     resume: bool = False,
     listener: Listener = SILENT,
+    elsewhere: Elsewhere = HERE,
 ) -> Begun:
     """Look at the data of a run, and find its folder; see :func:`run`."""
     started = time.perf_counter()
@@ -191,7 +200,7 @@ def begin(
     with processes.main_first():
         prepared = prepare(
             config, offline=offline, listener=listener,
-            before_pass=functools.partial(fitting.require_taps, config),
+            before_pass=functools.partial(fitting.require_taps, config), elsewhere=elsewhere,
         )  # fmt: skip
     made_from = MadeFrom.of(prepared)
     place = place_for(config, made_from, out=out, name=name, resume=resume)

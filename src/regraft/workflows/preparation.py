@@ -23,6 +23,7 @@ from regraft.data.sources import read_table
 from regraft.data.table import ImageTable
 from regraft.errors import TableError
 from regraft.features import engines, extract
+from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.images import pictures
 from regraft.images.brightest import measured_white
 from regraft.images.facts_table import FactsTable
@@ -123,10 +124,12 @@ def prepare(
     listener: Listener = SILENT,
     needs_splits: bool = True,
     before_pass: Callable[[engines.BuiltEngine], None] = lambda built: None,
+    elsewhere: Elsewhere = HERE,
 ) -> Prepared:
     """Read the table, run the one pass, divide, and look for what is wrong.
 
-    `before_pass` may refuse what does not fit the network, before any picture is read.
+    `before_pass` may refuse what does not fit the network, before any picture is read;
+    `elsewhere` says who else does the pass, or did.
 
     Raises
     ------
@@ -142,8 +145,9 @@ def prepare(
         refuse_unlearnable(table)
     clock.lap("table")
     seen = see(
-        config, table, clock=clock, offline=offline, listener=listener, before_pass=before_pass
-    )
+        config, table, clock=clock, offline=offline, listener=listener, before_pass=before_pass,
+        elsewhere=elsewhere,
+    )  # fmt: skip
     divided = divide(config, seen.extraction.table, seen.extraction.facts, needs_splits)
     duplicates = divided.compared.copies(seen.final)
     findings = find_problems(divided.table, seen.extraction.facts, duplicates, seen.final)
@@ -181,6 +185,7 @@ def see(
     offline: bool = False,
     listener: Listener = SILENT,
     before_pass: Callable[[engines.BuiltEngine], None] = lambda built: None,
+    elsewhere: Elsewhere = HERE,
 ) -> Seen:
     """The one pass of the configured backbone over a table, through the store."""
     built = engines.locate(
@@ -194,7 +199,13 @@ def see(
     for note in built.info.notes:
         listener.say(note)
     clock.lap("engine")
-    extraction = extract.through_store(table, built, listener=listener)
+    extraction = extract.through_store(
+        table,
+        built,
+        listener=listener,
+        runner=elsewhere.runner_for(listener),
+        parts=elsewhere.parts_for(built, listener),
+    )
     if not len(extraction.table):
         raise _nothing_readable(config, table, extraction.table)
     clock.lap("features")

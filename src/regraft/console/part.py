@@ -1,0 +1,25 @@
+"""A part that was made, in a line or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from regraft.console.screen import say_aside
+from regraft.wording import count
+from regraft.workflows.sharding import Made
+
+
+def show_part(made: Made, *, as_json: bool) -> None:
+    """What is in the part, and what uses it."""
+    if as_json:
+        print(json.dumps(made.to_dict()))
+        return
+    were = "is there already" if made.was_there else "made"
+    text = f"shard {made.part.shard} {were}: {count(len(made.part.good), 'image')}"
+    print(f"{text}, {made.path}")
+    for bad in made.rejected:
+        print(f"  not read: {bad[0]}: {bad[1]}")
+    sys.stdout.flush()
+    if made.part.shard.number == made.part.shard.of:
+        say_aside(f"with all parts: regraft train {made.data} --features {made.path.parent}")

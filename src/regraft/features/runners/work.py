@@ -1,0 +1,86 @@
+"""What a worker does: the pass over the images of one shard, without store and without memory.
+
+The same function runs in a process of ours, in a task of Ray and in one of Dask; names of images
+go in, a part comes out. It may be done twice, or by another worker, and gives the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from regraft.data.table import ImageTable
+from regraft.features import engines, extract
+from regraft.features.engines import BuiltEngine
+from regraft.features.part import Part, stamp_of, stat_of
+from regraft.features.store import Store
+from regraft.machine.processor import available_cores
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all shards of one pass have in common.
+
+    Attributes
+    ----------
+    built : BuiltEngine
+        Of the driver; a worker on another machine finds or builds the same.
+    n_threads : int
+        Images that a worker has in hand at once.
+    """
+
+    built: BuiltEngine
+    n_threads: int
+
+    def start(self) -> None:
+        """Start the engine, so that the first shard does not wait for it."""
+        _engine_of(self.built.source, self.built).engine(n_threads=self.n_threads)
+
+    def do(self, paths: Sequence[str]) -> Part:
+        """The part that these images make."""
+        self.start()
+        built = _engine_of(self.built.source, self.built)
+        stamps = np.array([stamp_of(stat_of(path)) for path in paths], np.int64)
+        table = ImageTable.from_paths(paths)
+        with Store.nowhere() as nothing:
+            seen, _, report = extract.see(table, built, nothing, n_threads=self.n_threads)
+        is_good = np.ones(len(paths), bool)
+        is_good[list(seen.rejected)] = False
+        return Part(
+            extract.recipe_for(built.info),
+            list(paths),
+            stamps.reshape(-1, 2),
+            seen.facts.select(is_good),
+            seen.X[is_good],
+            seen.rejected,
+            n_run=report.n_images,
+            decode_s=report.decode_ms * report.n_images / 1000,
+            model_s=report.model_ms * report.n_images / 1000,
+        )
+
+
+_RUNNING: dict[str, BuiltEngine] = {}
+
+
+def _engine_of(source: object, built: BuiltEngine) -> BuiltEngine:
+    """The engine on this machine, one for all shards that this worker does."""
+    key = f"{built.folder} {built.info.weights_digest} {built.info.preprocess} {built.device}"
+    if key not in _RUNNING:
+        _RUNNING[key] = built if built.folder.is_dir() else _located(built)
+    return _RUNNING[key]
+
+
+def _located(built: BuiltEngine) -> BuiltEngine:
+    """The same network here, built if need be; its recipe is compared by who asked."""
+    here = engines.locate(built.source, device=built.device)
+    preprocess = replace(here.info.preprocess, white=built.info.preprocess.white)
+    return replace(here, info=replace(here.info, preprocess=preprocess))
+
+
+@functools.cache
+def threads_each(n_workers: int) -> int:
+    """Threads of each of several workers that share this machine's cores."""
+    return max(1, available_cores() // n_workers)
