@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from regraft.probe.classifier import Classifier
     from regraft.record.configuration import RunConfig
     from regraft.workflows.experiment import run
+    from regraft.workflows.exporting import export_model
     from regraft.workflows.survey import check
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ _HOMES = {
     "check": "regraft.workflows.survey",
     "evaluate_model": "regraft.model.scoring",
     "explain_images": "regraft.explain.in_memory",
+    "export_model": "regraft.workflows.exporting",
     "load": "regraft.model.loading",
     "predict": "regraft.model.predicting",
     "run": "regraft.workflows.experiment",
@@ -50,6 +52,7 @@ __all__ = [
     "check",
     "evaluate_model",
     "explain_images",
+    "export_model",
     "load",
     "predict",
     "run",
@@ -62,6 +65,7 @@ _COMMANDS = {
     "train": "run",
     "evaluate": "evaluate_model",
     "explain": "explain_images",
+    "export": "export_model",
     "fit": "ImageClassifier().fit",
 }
 

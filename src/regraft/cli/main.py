@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "label new images with a saved model",
     "serve": "answer over HTTP, with a page to drop pictures on",
     "explain": "where a saved model looks, as pictures and numbers",
+    "export": "write a model for another runtime, compared on real images",
     "report": "draw a run's page again, or compare runs",
     "lr-find": "learning-rate range test: the loss while the rate rises",
     "show": "what the network will really see of your photographs",

@@ -46,6 +46,17 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def multiplies_int8() -> bool:
+    """Whether it sums products of 8-bit integers without overflow (VNNI, AMX, ARM's dot product).
+
+    Examples
+    --------
+    >>> multiplies_int8() in (True, False)
+    True
+    """
+    return bool({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"} & _flags())
+
+
 def processor() -> str:
     """Name and abilities of this processor, as a short text that differs where they do."""
     flags = " ".join(sorted(_flags()))

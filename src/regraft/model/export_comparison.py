@@ -1,0 +1,383 @@
+"""An exported model held against the one it was made from, on real pictures, in its own runtime.
+
+Everything is read back from the folder that was written: the file, the names, ``preprocess.py``.
+The reference is the classifier's own engine in fp32 with its head in NumPy, which shares no code
+with the file that is tested.
+
+Array letters: N images, K classes, D features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.errors import ArtefactError, DecodeError, TableError
+from regraft.features.agreement import agreement
+from regraft.features.engine import Engine, EngineInfo, Tap, run_on_cores
+from regraft.features.engines import BuiltEngine
+from regraft.images import pictures
+from regraft.images.geometry import Preprocess
+from regraft.listener import SILENT, Listener
+from regraft.machine.processor import available_cores
+from regraft.model import export_folder
+from regraft.model.export_runtimes import Outputs, Runner
+from regraft.probe.classifier import Classifier
+from regraft.wording import count, percent, printable
+
+# Largest difference of a probability from the same pixels, in fp32.
+MOST_DIFFERENCE = 1e-4
+# Two labels whose probabilities differ by less are one answer: no sum in fp32 tells them apart.
+TIE = 1e-6
+# Largest difference in grey levels (of 255) between preprocess.py and our own decoder and resize,
+# on average over a picture, and over all of them. Measured on five sets: 0.28 and 0.04 where the
+# geometry is the same, 1.3 and more where filter or crop are not (docs/experiments.md).
+MOST_GREY, MOST_GREY_IN_MIDDLE = 1.0, 0.5
+# Of a picture whose label turns because of such a difference: how far it may have been decided.
+MOST_MARGIN = 0.1
+# Pictures that are in hand at once.
+AT_ONCE = 64
+
+
+@dataclass(frozen=True, eq=False)
+class RealPictures:
+    """What an exported model is held against.
+
+    Attributes
+    ----------
+    paths : list of N str
+        Files that can be opened.
+    names : list of N str
+        As the user knows them.
+    labels : list of N str or None
+        What they show, where that is known.
+    which : str
+        In words, where they come from.
+    """
+
+    paths: list[str]
+    names: list[str]
+    labels: list[str | None]
+    which: str
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def select(self, rows: list[int]) -> RealPictures:
+        """Some of them."""
+        paths, names = [self.paths[i] for i in rows], [self.names[i] for i in rows]
+        return RealPictures(paths, names, [self.labels[i] for i in rows], self.which)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Pictures that could be read, and what everybody says of them.
+
+    Attributes
+    ----------
+    pictures : RealPictures
+    wanted, found : Outputs
+        By the classifier in fp32, and by the exported file, of the same pixels.
+    from_file : (N, K) float32
+        By the exported file of the pixels that ``preprocess.py`` makes.
+    grey : (N,) float
+        Mean difference of these pixels from ours, in levels of 255; NaN where preprocess.py
+        refuses the picture.
+    here : (N, K) or None
+        By the classifier as it computes on this machine, where that is not in fp32.
+    """
+
+    pictures: RealPictures
+    wanted: Outputs
+    found: Outputs
+    from_file: NDArray[np.float32]
+    grey: NDArray[np.float64]
+    here: NDArray[np.float64] | None
+    runtime: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``: how the exported file compares."""
+        wanted, found = self.wanted.probabilities, self.found.probabilities
+        read = ~np.isnan(self.grey)
+        from_file: dict[str, Any] = {"images": int(read.sum())}
+        if read.any():
+            from_file |= _apart(wanted[read], self.from_file[read])
+            from_file["grey_levels"] = round(float(self.grey[read].mean()), 4)
+        said = {
+            "images": len(self.pictures),
+            "which": self.pictures.which,
+            **_apart(wanted, found),
+            "runtime": self.runtime,
+            "from_file": from_file,
+        }
+        if self.here is not None:
+            said["predict_here"] = {"precision": "bf16", **_apart(self.here, found)}
+        return said
+
+
+Pixels = NDArray[np.uint8]
+
+
+class Reference:
+    """A classifier in fp32, whatever its engine computes in here."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier, self.built = classifier, classifier.built(device="cpu")
+        self.info: EngineInfo = self.built.info
+        self._here, self._exact = self.built.engine(), _exact_engine(self.built)
+
+    @property
+    def is_exact_here(self) -> bool:
+        """Whether predict computes in fp32 on this machine."""
+        return self.info.precision == "fp32"
+
+    def __call__(self, pixels: Pixels) -> Outputs:
+        """``(N, H, W, 3)`` uint8 to what the classifier says of them."""
+        X = run_on_cores(self._exact, pixels, batch_size=self.info.batch_size)
+        proba = self.classifier.proba_of(X).astype(np.float32)
+        return Outputs(proba, np.asarray(self.classifier.representation(X), np.float32))
+
+    def as_here(self, pixels: Pixels) -> NDArray[np.float64]:
+        """The probabilities that predict gives on this machine."""
+        return self.classifier.proba_of(
+            run_on_cores(self._here, pixels, batch_size=self.info.batch_size)
+        )
+
+
+def _exact_engine(built: BuiltEngine) -> Engine:
+    if built.info.precision == "fp32":
+        return built.engine()
+    return replace(built, info=replace(built.info, precision="fp32")).start()
+
+
+def see(
+    folder: Path,
+    runner: Runner,
+    reference: Reference,
+    real: RealPictures,
+    *,
+    listener: Listener = SILENT,
+) -> Seen:
+    """Show pictures to the classifier and to the exported file.
+
+    Raises
+    ------
+    TableError
+        None can be read.
+    """
+    preprocess = reference.info.preprocess
+    theirs = export_folder.preprocess_in(folder)
+    parts, rows, done = [], list[int](), 0
+    for start in range(0, len(real), AT_ONCE):
+        places = range(start, min(start + AT_ONCE, len(real)))
+        both = zip(places, _both(real.paths, places, preprocess, theirs), strict=True)
+        read = [(place, *pair) for place, pair in both if pair is not None]
+        done = places.stop
+        listener.progress("images compared", done, len(real))
+        if read:
+            rows += [place for place, *_ in read]
+            parts.append(_shown(read, runner, reference))
+    if not parts:
+        raise TableError("none of the images for the comparison can be read", cure="--data DATA")
+    joined = [np.concatenate(found) for found in zip(*parts, strict=True)]
+    wanted, found = Outputs(*joined[:2]), Outputs(*joined[2:4])
+    here = None if reference.is_exact_here else joined[6].astype(np.float64)
+    return Seen(real.select(rows), wanted, found, joined[4], joined[5], here, runner.runtime)
+
+
+def _both(
+    paths: list[str],
+    places: range,
+    preprocess: Preprocess,
+    theirs: Callable[[str], Pixels],
+) -> Iterator[tuple[Pixels, Pixels | None] | None]:
+    """Our pixels and those of preprocess.py; None for a picture that we do not read."""
+
+    def read(place: int) -> tuple[Pixels, Pixels | None] | None:
+        try:
+            own = pictures.plain(paths[place], preprocess)
+        except DecodeError:
+            return None
+        try:
+            other = np.asarray(theirs(paths[place]))
+        except ValueError:
+            return own, None
+        return own, other
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        yield from pool.map(read, places)
+
+
+def _shown(read: list[Any], runner: Runner, reference: Reference) -> tuple[NDArray[Any], ...]:
+    """Rows for each of the pictures: wanted, found, from the file, grey levels, here."""
+    own = np.stack([pixels for _, pixels, _ in read])
+    other = [_of_size(theirs, pixels) for _, pixels, theirs in read]
+    grey = np.array([_grey_levels(*pair) for pair in zip(other, own, strict=True)])
+    wanted, found = reference(own), runner(own)
+    from_file = found.probabilities.copy()
+    differing = {i: pixels for i, pixels in enumerate(other) if pixels is not None and grey[i] > 0}
+    if differing:
+        from_file[list(differing)] = runner(np.stack(list(differing.values()))).probabilities
+    here = wanted.probabilities if reference.is_exact_here else reference.as_here(own)
+    return *wanted, *found, from_file, grey, here
+
+
+def _of_size(theirs: Pixels | None, own: Pixels) -> Pixels | None:
+    """What preprocess.py gave, if it is a tensor as the model takes it."""
+    if theirs is not None and (theirs.shape != own.shape or theirs.dtype != np.uint8):
+        raise ArtefactError(
+            f"{export_folder.PREPROCESS} gives {theirs.dtype} {theirs.shape}, the model takes "
+            f"uint8 {own.shape}"
+        )
+    return theirs
+
+
+def _apart(a: NDArray[Any], b: NDArray[Any]) -> dict[str, Any]:
+    """How far two are apart in what they say, for JSON."""
+    return {"flips": len(flips(a, b)), "max_difference": float(f"{differences(a, b).max():.3g}")}
+
+
+def _grey_levels(a: Pixels | None, b: Pixels) -> float:
+    if a is None:
+        return float("nan")
+    return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
+
+
+def pixels_of(paths: Sequence[str], preprocess: Preprocess, most: int) -> Pixels:
+    """``(n, H, W, 3)`` of at most so many of these files, spread over them, that can be read."""
+    found = list(pictures.sample(paths, most)(preprocess))
+    return np.stack(found) if found else np.zeros((0, *preprocess.input_px, 3), np.uint8)
+
+
+def flips(a: NDArray[Any], b: NDArray[Any], tie: float = TIE) -> NDArray[np.intp]:
+    """Rows of ``(N, K)`` probabilities `b` whose label is another than that of `a`.
+
+    Examples
+    --------
+    >>> flips(np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([[0.3, 0.7], [0.4999999, 0.5000001]]))
+    array([0])
+    """
+    rows, label = np.arange(len(a)), b.argmax(axis=1)
+    return np.flatnonzero(a.max(axis=1) - a[rows, label] > tie)
+
+
+def require_whole(folder: Path, classifier: Classifier) -> None:
+    """Refuse a folder whose files are not those that it says, or not of this classifier.
+
+    Raises
+    ------
+    ArtefactError
+    """
+    said = json.loads((folder / export_folder.MODEL).read_text(encoding="utf-8"))
+    for name, wanted in said["files"].items():
+        found = export_folder.digest_of_file(folder / name)
+        if found != wanted:
+            raise ArtefactError(
+                f"{name} has the sha256 {found[:16]}, {export_folder.MODEL} says {wanted[:16]}"
+            )
+    wanted = export_folder.identity_of(classifier)
+    if said["model"]["digest"] != wanted:
+        raise ArtefactError(
+            f"{export_folder.MODEL} is of the model {said['model']['digest'][:16]}, this is "
+            f"{wanted[:16]}"
+        )
+    names = json.loads((folder / export_folder.LABELS).read_text(encoding="utf-8"))
+    if names != list(classifier.classes):
+        place = next(
+            (i for i, (a, b) in enumerate(zip(names, classifier.classes, strict=False)) if a != b),
+            min(len(names), len(classifier.classes)),
+        )
+        raise ArtefactError(
+            f"{export_folder.LABELS} has other names than the model, first at place {place}: "
+            f"{names[place : place + 1]} for {list(classifier.classes[place : place + 1])}"
+        )
+
+
+def require_same(seen: Seen, classifier: Classifier) -> None:
+    """Refuse an exported model in fp32 that answers otherwise than the classifier.
+
+    Raises
+    ------
+    ArtefactError
+        With the image that told.
+    """
+    wanted, found = seen.wanted.probabilities, seen.found.probabilities
+    apart = differences(wanted, found)
+    turned = flips(wanted, found)
+    worst = int(turned[apart[turned].argmax()]) if len(turned) else int(apart.argmax())
+    if len(turned) or not apart[worst] <= MOST_DIFFERENCE:
+        raise _refusal(
+            f"{len(turned)} of {count(len(apart), 'image')} get another label, and probabilities "
+            f"differ by up to {apart[worst]:.2g} (at most {MOST_DIFFERENCE:g})",
+            seen, worst, found, classifier,
+        )  # fmt: skip
+    taps = [Tap("features", 0, seen.wanted.features.shape[1])]
+    close = agreement(seen.found.features, seen.wanted.features, taps, "fp32")
+    if problem := close.problem():
+        row = int(np.abs(seen.found.features - seen.wanted.features).max(axis=1).argmax())
+        raise _refusal(f"its features are others: {problem}", seen, row, found, classifier)
+
+
+def require_same_from_file(seen: Seen, classifier: Classifier) -> None:
+    """Refuse a ``preprocess.py`` that makes other pixels than the model was taught on.
+
+    Raises
+    ------
+    ArtefactError
+        With the image that told.
+    """
+    read = np.flatnonzero(~np.isnan(seen.grey))
+    if not len(read):
+        return
+    grey, name = seen.grey[read], export_folder.PREPROCESS
+    worst, middle = int(read[grey.argmax()]), float(grey.mean())
+    if grey.max() > MOST_GREY or middle > MOST_GREY_IN_MIDDLE:
+        raise _refusal(
+            f"{name} makes other pixels than the model was taught on: {middle:.2f} grey levels "
+            f"apart on average (at most {MOST_GREY_IN_MIDDLE:g}), {grey.max():.2f} for one picture "
+            f"(at most {MOST_GREY:g})",
+            seen, worst, seen.from_file, classifier,
+        )  # fmt: skip
+    turned = flips(seen.wanted.probabilities, seen.from_file, tie=MOST_MARGIN)
+    if len(turned):
+        raise _refusal(
+            f"with the pixels of {name} {len(turned)} of {count(len(read), 'image')} get another "
+            f"label, {grey.max():.2f} grey levels apart at most",
+            seen, int(turned[0]), seen.from_file, classifier,
+        )  # fmt: skip
+
+
+def differences(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Largest difference of a probability, for each of N rows; infinite where one is no number."""
+    apart = np.abs(a.astype(np.float64) - b.astype(np.float64)).max(axis=1)
+    return np.where(np.isnan(apart), np.inf, apart)
+
+
+def _refusal(
+    rule: str, seen: Seen, row: int, found: NDArray[Any], classifier: Classifier
+) -> ArtefactError:
+    """With what both say of the image that told."""
+    said = _in_words(seen.wanted.probabilities[row], classifier)
+    other = _in_words(found[row], classifier)
+    name = seen.pictures.names[row]
+    return ArtefactError(
+        f"the exported model answers otherwise than the model: {rule}",
+        place=f"{printable(name)}: {other}; the model itself: {said}",
+        cure="nothing was written; another --to may serve, and please report it with the name of "
+        "the backbone",
+        image=name,
+    )
+
+
+def _in_words(proba: NDArray[Any], classifier: Classifier) -> str:
+    if np.isnan(proba).any():
+        return "no numbers"
+    best = int(proba.argmax())
+    return f"{printable(classifier.classes[best])} {percent(float(proba[best]))}"

@@ -1,0 +1,129 @@
+"""A classifier as OpenVINO's IR: the engine's own graph, with representation and head added.
+
+No PyTorch is needed: the graph of the network is there, and what follows is a dozen operations.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.errors import UsageError
+from regraft.features.engines import BuiltEngine
+from regraft.features.openvino_runtime import graph_work, import_openvino
+from regraft.model.export_layers import LEAST_LENGTH, layers_of
+from regraft.model.export_outputs import OUTPUTS, PIXELS
+from regraft.probe.classifier import Classifier
+from regraft.probe.representation import Block, Representation
+from regraft.probe.source_classifier import SOURCE
+
+FILE = "model.xml"
+
+
+def write(
+    classifier: Classifier, built: BuiltEngine, folder: Path, *, takes_many: bool = True
+) -> Path:
+    """Write ``model.xml`` and ``model.bin``, in full precision, with the names in them.
+
+    Raises
+    ------
+    UsageError
+        PyTorch runs this network here, since OpenVINO does not.
+    """
+    if not built.info.runtime.startswith("openvino"):
+        raise UsageError(
+            f"OpenVINO does not run {built.info.architecture} here, so there is no graph of it: "
+            + "; ".join(built.info.notes),
+            cure="--to onnx, or --to torch",
+        )
+    openvino = import_openvino()
+    with graph_work:
+        read = openvino.Core().read_model(str(built.folder / "graph.xml"))
+        outputs = _answer(read.get_results()[0].input_value(0), classifier)
+        results = []
+        for name, output in zip(OUTPUTS, outputs, strict=True):
+            output.get_tensor().set_names({name})
+            results.append(_ops().result(output))
+        read.input(0).get_tensor().set_names({PIXELS})
+        model = openvino.Model(results, read.get_parameters(), "regraft")
+        n, (height, width) = -1 if takes_many else 1, built.info.preprocess.input_px
+        model.reshape({model.input(0): openvino.PartialShape([n, height, width, 3])})
+        model.set_rt_info(json.dumps(classifier.classes), ["model_info", "labels"])
+        openvino.save_model(model, folder / FILE, compress_to_fp16=False)
+    return folder / FILE
+
+
+def of_onnx(path: Path, folder: Path, classifier: Classifier) -> Path:
+    """Write an ONNX file of the same classifier as ``model.xml`` and ``model.bin``."""
+    openvino = import_openvino()
+    with graph_work:
+        model = openvino.Core().read_model(str(path))
+        model.set_rt_info(json.dumps(classifier.classes), ["model_info", "labels"])
+        openvino.save_model(model, folder / FILE, compress_to_fp16=False)
+    return folder / FILE
+
+
+def _ops() -> Any:
+    import_openvino()
+    from openvino import opset13
+
+    return opset13
+
+
+def _answer(columns: Any, classifier: Classifier) -> tuple[Any, Any]:
+    """Probabilities and features of the engine's columns."""
+    ops, representation = _ops(), classifier.representation
+    parts = [_block(columns, block, representation) for block in representation.blocks]
+    together = ops.concat(parts, 1) if len(parts) > 1 else parts[0]
+    centred = ops.subtract(together, _row(representation.centre))
+    features = ops.multiply(centred, _row(representation.scale))
+    scores = features
+    for place, (weight, bias) in enumerate(layers_of(classifier.head)):
+        scores = _affine(ops.relu(scores) if place else scores, weight, bias)
+    scores = ops.divide(scores, np.float32(classifier.temperature))
+    return ops.softmax(scores, 1).output(0), features.output(0)
+
+
+def _block(columns: Any, block: Block, representation: Representation) -> Any:
+    ops = _ops()
+    rows = _columns(columns, block.start, block.stop)
+    if block.tap == SOURCE:
+        source = representation.source
+        assert source is not None
+        return ops.sqrt(ops.softmax(_affine(rows, source.weight, source.bias), 1))
+    return _directions(rows) if block.is_normalised else rows
+
+
+def _columns(columns: Any, start: int, stop: int) -> Any:
+    """What the engine joins as these columns; cut out, where it joins nothing just there."""
+    ops, node, at = _ops(), columns.get_node(), 0
+    for part in node.input_values() if node.get_type_name() == "Concat" else []:
+        width = part.get_partial_shape()[1].get_length()
+        if (at, at + width) == (start, stop):
+            return part
+        at += width
+    one = np.array([1], np.int64)
+    return ops.slice(columns, np.array([start]), np.array([stop]), one, one)
+
+
+def _directions(rows: Any) -> Any:
+    """Rows of unit length; divided by their largest number first, so that no square overflows."""
+    ops, least, axis = _ops(), np.float32(LEAST_LENGTH), np.array([1])
+    largest = ops.reduce_max(ops.absolute(rows), axis, keep_dims=True)
+    rows = ops.divide(rows, ops.maximum(largest, least))
+    length = ops.sqrt(ops.reduce_sum(ops.multiply(rows, rows), axis, keep_dims=True))
+    return ops.divide(rows, ops.maximum(length, least))
+
+
+def _affine(rows: Any, weight: NDArray[Any], bias: NDArray[Any]) -> Any:
+    ops = _ops()
+    product = ops.matmul(rows, np.asarray(weight, np.float32), False, True)
+    return ops.add(product, _row(bias))
+
+
+def _row(values: NDArray[Any]) -> NDArray[np.float32]:
+    return np.asarray(values, np.float32)[None]

@@ -1,0 +1,130 @@
+"""An exported file at work in its own runtime: onnxruntime, OpenVINO or PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.errors import UsageError
+from regraft.features.openvino_runtime import graph_work, import_openvino
+from regraft.machine.processor import available_cores
+from regraft.model.export_outputs import OUTPUTS, PIXELS
+
+# Pictures at once, where the file takes many.
+AT_ONCE = 8
+
+
+class Outputs(NamedTuple):
+    """``(N, K)`` probabilities and ``(N, D)`` features."""
+
+    probabilities: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+
+Answer = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
+
+
+class Runner:
+    """An exported file, started.
+
+    Attributes
+    ----------
+    runtime : str
+        Its name and version.
+    takes_many : bool
+        Whether several pictures at once are answered as each of them alone is.
+    """
+
+    def __init__(self, answer: Answer, runtime: str, takes_many: bool) -> None:
+        self._answer, self.runtime, self.takes_many = answer, runtime, takes_many
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """``(N, H, W, 3)`` uint8, N at least 1, to what the file says of them."""
+        step = AT_ONCE if self.takes_many else 1
+        starts = range(0, len(pixels), step)
+        parts = [self._answer(np.ascontiguousarray(pixels[s : s + step])) for s in starts]
+        found = [np.concatenate([part[i] for part in parts]) for i in range(len(OUTPUTS))]
+        return Outputs(*found)
+
+
+def start(path: Path, *, n_threads: int | None = None) -> Runner:
+    """The file at work, on as many cores as there are."""
+    return _STARTERS[path.suffix](path, n_threads or available_cores())
+
+
+def _in_onnxruntime(path: Path, n_threads: int) -> Runner:
+    onnxruntime = import_module("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.log_severity_level = 3  # errors; its warnings are about speed
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    takes_many = not isinstance(session.get_inputs()[0].shape[0], int)
+
+    def answer(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        found: list[NDArray[np.float32]] = session.run(list(OUTPUTS), {PIXELS: pixels})
+        return found
+
+    return Runner(answer, f"onnxruntime {onnxruntime.__version__}", takes_many)
+
+
+def _in_openvino(path: Path, n_threads: int) -> Runner:
+    openvino = import_openvino()
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": n_threads,
+        "ENABLE_CPU_PINNING": False,
+    }
+    with graph_work:
+        compiled = openvino.Core().compile_model(str(path), "CPU", options)
+    request = compiled.create_infer_request()
+    takes_many = compiled.input(0).get_partial_shape()[0].is_dynamic
+
+    def answer(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        found = request.infer({PIXELS: pixels})
+        return [np.array(found[name], np.float32) for name in OUTPUTS]
+
+    version = openvino.__version__.split("-")[0]
+    return Runner(answer, f"openvino {version} fp32", takes_many)
+
+
+def _in_torch(path: Path, n_threads: int) -> Runner:
+    torch: Any = import_module("torch")
+    program = torch.export.load(path)
+    module = program.module()
+    takes_many = bool(program.range_constraints)
+
+    def answer(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        with torch.inference_mode():
+            return [found.numpy() for found in module(torch.from_numpy(pixels))]
+
+    return Runner(answer, f"torch {torch.__version__}", takes_many)
+
+
+_STARTERS: dict[str, Callable[[Path, int], Runner]] = {
+    ".onnx": _in_onnxruntime,
+    ".xml": _in_openvino,
+    ".pt2": _in_torch,
+}
+
+
+def require(packages: list[str], extra: str, what: str) -> None:
+    """Refuse, before any work, what lacks a package.
+
+    Raises
+    ------
+    UsageError
+        With the line to type.
+    """
+    from importlib.util import find_spec
+
+    if missing := [name for name in packages if find_spec(name) is None]:
+        raise UsageError(
+            f"{what} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
+            "not installed",
+            cure=f"pip install 'regraft[{extra}]'",
+        )
