@@ -8,7 +8,7 @@ ON_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast test-other-precision coverage check bench docs build
+.PHONY: help setup demo test test-fast test-other-precision coverage check bench topologies docs build
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ check: $(STAMP)  ## format, lint, types, and who imports whom
 bench: $(STAMP)  ## speed on this machine, each script of benchmarks/ once
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "benchmarks/ holds no script" >&2; exit 1; }
 	@for script in $(filter-out benchmarks/measure.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+topologies: $(STAMP)  ## the graphs of the default backbones without weights, for when a tap or the graph's version changes
+	$(BIN)/python tools/make_topologies.py
 
 docs: $(STAMP)  ## write docs/help.md and the file map of docs/architecture.md again; the site, in site/
 	$(BIN)/python docs/make_help.py

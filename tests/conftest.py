@@ -352,12 +352,12 @@ def built_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "import numpy as np\n"
         "from regraft.backbones import catalog\n"
         "from regraft.explain.cam import MAPS\n"
-        "from regraft.features import engines, maps\n"
+        "from regraft.features import engines, maps_of_graph\n"
         "built = engines.locate(catalog.resolve('default'), offline=True)\n"
         "pixels = np.random.default_rng(0).integers(0, 255, (2, 224, 224, 3), np.uint8)\n"
-        "maps.find_or_build(built, MAPS, example=pixels)\n"
+        "assert maps_of_graph.find_or_build(built, MAPS, example=pixels)\n"
     )
-    # In a process of its own, so that neither torch's threads nor its memory stay with the tests.
+    # In a process of its own, so that nothing of it stays with the tests.
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "REGRAFT_CACHE": str(folder)},

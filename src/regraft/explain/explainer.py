@@ -11,6 +11,7 @@ from regraft.errors import UsageError
 from regraft.explain.base import Explainer
 from regraft.explain.cam import ClassActivation
 from regraft.explain.occlusion import Occlusion
+from regraft.machine import extras
 from regraft.probe.classifier import Classifier
 
 METHODS = ("cam", "gradcam", "occlusion")
@@ -80,7 +81,8 @@ def _made(
     if method == "cam":
         return ClassActivation(classifier, example=example, say=say)
     if method == "gradcam":
-        from regraft.explain.gradcam import GradientMaps  # torch lives behind this import
+        with extras.needed_for("the method gradcam", otherwise="--method occlusion"):
+            from regraft.explain.gradcam import GradientMaps
 
         return GradientMaps(classifier, example=example)
     return Occlusion(classifier)

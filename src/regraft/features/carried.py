@@ -16,6 +16,7 @@ from regraft.errors import BackboneError
 from regraft.features import engines
 from regraft.features.engine import EngineInfo, Sample
 from regraft.features.engines import BuiltEngine
+from regraft.machine import extras
 from regraft.machine.devices import choose_device
 
 # Of a `Source` whose network was taught here; no other is found in the cache alone.
@@ -52,7 +53,8 @@ def locate(
     """
     if engines.find_built(source, choose_device(device)) is not None:
         return engines.locate(source, sample=sample, device=device, say=say)
-    from regraft.backbones import network  # torch and timm live behind this import
+    with extras.needed_for(f"the network that came along, {info.architecture},"):
+        from regraft.backbones import network
 
     with tempfile.TemporaryDirectory(prefix="regraft-") as made:
         path = Path(made) / "weights.safetensors"

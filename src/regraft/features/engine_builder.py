@@ -7,7 +7,7 @@ instead; the engine's notes say so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from regraft.backbones import catalog, network
-from regraft.features.agreement import Agreement, agreement, made_up_pictures
-from regraft.features.engine import EngineInfo, Sample, Tap, run_on_cores
-from regraft.features.openvino_engine import GRAPH, OpenVINOEngine, openvino
-from regraft.features.openvino_runtime import graph_work
+from regraft.features.agreement import made_up_pictures
+from regraft.features.engine import EngineInfo, Sample, Tap
+from regraft.features.graph_check import OnlyInFullPrecisionError, check_graph
+from regraft.features.openvino_engine import GRAPH, openvino
+from regraft.features.openvino_runtime import graph_work, openvino_version
 from regraft.features.torch_engine import describe
 from regraft.machine import quiet
 from regraft.machine.processor import precision
@@ -59,25 +60,13 @@ def build_into(
         return replace(info, notes=(note,))
 
 
-class _DisagreementError(Exception):
-    """The graph's numbers are not PyTorch's."""
-
-
-class _OnlyInFullPrecisionError(Exception):
-    """The graph is PyTorch's, but what bf16 makes of it is not."""
-
-    def __init__(self, reason: str, check: dict[str, Any]) -> None:
-        super().__init__(reason)
-        self.check = check
-
-
 def _as_openvino(
     folder: Path, tapped: network.TappedNetwork, info: EngineInfo, sample: Sample | None
 ) -> EngineInfo:
     info = replace(info, runtime=f"openvino {openvino_version()}", batch_size=1)
     try:
         check = agreeing_graph(tapped, folder, info, info.taps, pictures(info, sample))
-    except _OnlyInFullPrecisionError as error:
+    except OnlyInFullPrecisionError as error:
         note = f"{info.architecture} runs in fp32, slower than in bf16 ({error})"
         return replace(info, precision="fp32", check=error.check, notes=(note,))
     return replace(info, check=check)
@@ -110,53 +99,6 @@ def agreeing_graph(
     height, width = info.preprocess.input_px
     to_graph(module, torch.zeros(1, height, width, 3, dtype=torch.uint8), folder / GRAPH)
     return check_graph(folder, info, columns, pixels, _reference(module, pixels))
-
-
-def check_graph(
-    folder: Path,
-    info: EngineInfo,
-    columns: Sequence[Tap],
-    pixels: NDArray[np.uint8],
-    wanted: NDArray[np.float32],
-) -> dict[str, Any]:
-    """Whether the graph in `folder` says of these pictures what is wanted; how far it is from that.
-
-    It runs in fp32 first, whatever the engine's precision: there a wrong weight, channel or tap
-    stands out by a factor of a hundred, while bf16 would hide it in its rounding. What bf16 itself
-    does wrong is large, and told as well.
-
-    Returns
-    -------
-    dict
-        `Agreement` as a dict, by precision.
-    """
-    check = {"fp32": asdict(_agreement_in("fp32", folder, info, columns, pixels, wanted))}
-    if info.precision != "fp32":
-        try:
-            rough = _agreement_in(info.precision, folder, info, columns, pixels, wanted)
-        except Exception as error:  # a processor that cannot, or a kernel that is missing
-            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-            raise _OnlyInFullPrecisionError(reason[0][:160], check) from error
-        check[info.precision] = asdict(rough)
-    return check
-
-
-def _agreement_in(
-    precision: str,
-    folder: Path,
-    info: EngineInfo,
-    columns: Sequence[Tap],
-    pixels: NDArray[np.uint8],
-    wanted: NDArray[np.float32],
-) -> Agreement:
-    # No blob is kept: it would not be found again once the folder has its name.
-    engine = OpenVINOEngine(folder, replace(info, precision=precision), keeps_blob=False)
-    if engine.precision != precision:
-        raise _DisagreementError(f"OpenVINO computes in {engine.precision} on this processor")
-    found = agreement(run_on_cores(engine, pixels, batch_size=1), wanted, columns, precision)
-    if problem := found.problem():
-        raise _DisagreementError(f"it disagrees with PyTorch in {precision}: {problem}")
-    return found
 
 
 def to_graph(module: nn.Module, example: torch.Tensor, path: Path) -> None:
@@ -201,13 +143,6 @@ def to_graph(module: nn.Module, example: torch.Tensor, path: Path) -> None:
     found.set_partial_shape(only, openvino.PartialShape(list(example.shape)))
     with graph_work:
         openvino.save_model(reader.convert(found), path, compress_to_fp16=False)
-
-
-def openvino_version() -> str:
-    """The version as packages know it, without the build's hash."""
-    from importlib.metadata import version
-
-    return version("openvino")
 
 
 def pictures(info: EngineInfo, sample: Sample | None = None) -> NDArray[np.uint8]:

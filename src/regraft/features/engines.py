@@ -1,8 +1,9 @@
 """The engine of a backbone: found built on disk, or built once and kept.
 
 A built engine is a folder under the cache: the graph, the compiled blob, the network's tensors as
-safetensors and ``engine.json``. Finding one imports neither torch nor timm. Where the cache cannot
-be written, it is built in the folder that stands in for it, for as long as the process runs.
+safetensors and ``engine.json``. Finding one imports neither torch nor timm, and neither does
+building that of a default backbone. Where the cache cannot be written, it is built in the folder
+that stands in for it, for as long as the process runs.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regraft.backbones import catalog
-from regraft.errors import BackboneError
+from regraft.errors import BackboneError, RegraftError
 from regraft.features.engine import GRAPH_VERSION, Engine, EngineInfo, Sample
-from regraft.machine import atomic, cache, stand_in
+from regraft.machine import atomic, cache, extras, stand_in
 from regraft.machine.devices import choose_device
 from regraft.machine.processor import precision, processor
 
@@ -61,7 +62,8 @@ class BuiltEngine:
     def start(self, *, n_threads: int | None = None) -> Engine:
         """An engine of its own, ready to run."""
         if self.info.runtime.startswith("torch"):
-            from regraft.features.torch_engine import TorchEngine
+            with extras.needed_for(f"the backbone {self.info.name}"):
+                from regraft.features.torch_engine import TorchEngine
 
             return TorchEngine.load(self.folder, self.info, device=self.device)
         from regraft.features.openvino_engine import OpenVINOEngine
@@ -167,29 +169,91 @@ def build(
     loaded: LoadedNetwork | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """Build the engine of a backbone and keep it; needs torch and timm, some seconds, once.
+    """Build the engine of a backbone and keep it, once.
+
+    The default backbones' topologies come along (:mod:`regraft.features.ready_engine`): a second.
+    All others need torch and timm, and some seconds.
 
     `loaded` is the network itself where it is at hand, as it is after it has learnt.
+
+    Raises
+    ------
+    MissingPackageError
+        torch or timm is needed, and not installed.
     """
     precision()  # a setting that cannot be is refused before anything is loaded
+    ready = _of_topology(source, device, say) if loaded is None else None
+    return ready or _by_torch(source, sample, offline, device, loaded, say)
+
+
+def _of_topology(source: catalog.Source, device: str, say: Callable[[str], None]) -> Path | None:
+    """The engine of a backbone whose topology comes along; None if there is none that agrees."""
+    from regraft.features import ready_engine
+
+    topology = ready_engine.topology_of(source, device)
+    if topology is None:
+        return None
+    say(f"building the engine of {source.name}, once (a second or two)")
+    try:
+        return _kept(lambda made: ready_engine.build_into(made, source, topology), source, say)
+    except (RegraftError, OSError):
+        raise
+    except Exception as error:  # whatever OpenVINO raises; PyTorch may still run the network
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        say(f"the graph of {source.name} that comes along does not serve here ({reason})")
+        return None
+
+
+def _by_torch(
+    source: catalog.Source,
+    sample: Sample | None,
+    offline: bool,
+    device: str,
+    loaded: LoadedNetwork | None,
+    say: Callable[[str], None],
+) -> Path:
     first = [f"building the engine of {source.name}, once (some seconds)"]
     if loaded is None and source.kind in ("timm", "hf-hub"):  # its name may be wrong
         first.insert(0, f"looking for the backbone {source.name} and its weights")
     say(first.pop(0))
-    from regraft.features import engine_builder  # torch and timm live behind this import
+    needs_it = f"the backbone {source.name}" + (f" on {device}" if device != "cpu" else "")
+    with extras.needed_for(needs_it, otherwise=_without_torch(source, device)):
+        from regraft.features import engine_builder
 
     network = loaded or engine_builder.load(source, offline=offline)
     for words in first:
         say(words)
 
+    def build_into(made: Path) -> EngineInfo:
+        return engine_builder.build_into(made, source, network, sample=sample, device=device)
+
+    folder = _kept(build_into, source, say, device=device)
+    _remember_digest(folder.parent, source.identity, network.weights_digest)
+    return folder
+
+
+def _without_torch(source: catalog.Source, device: str) -> str:
+    """What works without PyTorch, in its place."""
+    if device != "cpu" and source.name in catalog.PINNED:
+        return "--device cpu"
+    return f"--backbone {', '.join(catalog.PINNED)} on the CPU, which need it not"
+
+
+def _kept(
+    build_into: Callable[[Path], EngineInfo],
+    source: catalog.Source,
+    say: Callable[[str], None],
+    *,
+    device: str = "cpu",
+) -> Path:
+    """A new engine under its name in the cache."""
+
     def fill(made: Path) -> str:
-        info = engine_builder.build_into(made, source, network, sample=sample, device=device)
+        info = build_into(made)
         (made / "engine.json").write_text(info.to_json(), encoding="utf-8")
         return folder_for(info.weights_digest, device, source.variant).name
 
-    folder = keep(fill, is_whole=lambda made: _read_info(made) is not None, say=say)
-    _remember_digest(folder.parent, source.identity, network.weights_digest)
-    return folder
+    return keep(fill, is_whole=lambda made: _read_info(made) is not None, say=say)
 
 
 def keep(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regraft.features import engine, engines
 from regraft.features.engine import Engine, Tap
 from regraft.features.engines import BuiltEngine
-from regraft.machine import processor
+from regraft.machine import extras, processor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,6 +80,31 @@ def find(built: BuiltEngine, name: str) -> Subgraph | None:
     return None
 
 
+def find_or_make(
+    built: BuiltEngine,
+    name: str,
+    make: Callable[[Path], Mapping[str, Any]],
+    *,
+    say: Callable[[str], None] = lambda text: None,
+) -> Subgraph | None:
+    """The part, found or made by a function that writes its graph into a folder and proves it.
+
+    Parameters
+    ----------
+    make : callable(folder) -> facts
+    """
+
+    def fill(made: Path) -> str:
+        text = json.dumps({"facts": dict(make(made))})
+        (made / _FACTS).write_text(text, encoding="utf-8")
+        return _key(built, name)
+
+    found = find(built, name)
+    if found is None:
+        engines.keep(fill, is_whole=lambda folder: _read_facts(folder) is not None, say=say)
+    return found or find(built, name)
+
+
 def find_or_build(
     module: nn.Module,
     built: BuiltEngine,
@@ -111,7 +136,8 @@ def find_or_build(
                 found = find(built, name)
             if found is not None:
                 return replace(found, note="; ".join(notes))
-    from regraft.features.torch_engine import TorchEngine
+    with extras.needed_for(f"the {name.split()[0]} of {info.name}"):
+        from regraft.features.torch_engine import TorchEngine
 
     is_known = info.runtime.startswith("torch")
     note = "" if is_known else f"OpenVINO does not run the {name.split()[0]}; PyTorch does"

@@ -9,12 +9,17 @@ import sys
 from importlib.metadata import version
 
 from regraft.errors import UsageError
+from regraft.machine import extras
 
 
 def choose_device(device: str = "auto") -> str:
-    """The device that 'auto' means here; asks the system, not PyTorch, whose import takes long."""
+    """The device that 'auto' means here; asks the system, not PyTorch, whose import takes long.
+
+    A GPU is PyTorch's: without it, 'auto' is the CPU.
+    """
     if device == "auto":
-        return "cuda" if os.path.exists("/dev/nvidia0") else "cpu"
+        is_gpu = os.path.exists("/dev/nvidia0") and extras.has("torch")
+        return "cuda" if is_gpu else "cpu"
     return device
 
 
@@ -37,6 +42,8 @@ def require_device(device: str) -> None:
     """
     if device not in ("auto", "cpu", "cuda", "mps"):
         raise UsageError(f"no device is called {device!r}", cure="auto, cpu, cuda or mps")
+    if device in ("cuda", "mps"):
+        extras.require("torch", f"--device {device}", otherwise="--device cpu")
     missing = {"cuda": _why_no_cuda, "mps": _why_no_mps}.get(device, str)()
     if missing:
         raise UsageError(

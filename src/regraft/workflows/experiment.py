@@ -194,6 +194,7 @@ def begin(
     """Look at the data of a run, and find its folder; see :func:`run`."""
     started = time.perf_counter()
     fitting.require_linear_head(config)
+    fitting.require_packages(config)
     fitting.require_split_point(config, offline=offline)
     run_folder.folder_for(config, out=out, name=name, resume=resume)  # its refusals come first
     listener = _together(config, listener)

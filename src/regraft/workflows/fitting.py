@@ -13,7 +13,7 @@ from regraft.errors import ConfigError
 from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine
 from regraft.features.extract import Extraction
-from regraft.machine import blas
+from regraft.machine import blas, extras
 from regraft.probe import probe
 from regraft.probe.classifier import Classifier
 from regraft.probe.probe import LINEAR_HEADS, Probe, network_of
@@ -22,6 +22,8 @@ from regraft.training.methods import METHODS
 from regraft.training.task import Environment, Task
 from regraft.workflows.lesson import Lesson, units_of
 from regraft.workflows.preparation import Prepared, compared_of
+
+WITHOUT_TORCH = "--method probe, which needs it not"
 
 
 def task_of(
@@ -49,6 +51,18 @@ def require_taps(config: RunConfig, built: BuiltEngine) -> None:
         probe.require_taps(taps, network_of(built))
 
 
+def require_packages(config: RunConfig) -> None:
+    """Refuse, before any picture is read, a method whose packages are not installed.
+
+    Raises
+    ------
+    MissingPackageError
+    """
+    if METHODS[config.method].trains:
+        for package in ("torch", "timm", "accelerate"):
+            extras.require(package, f"--method {config.method}", otherwise=WITHOUT_TORCH)
+
+
 def require_split_point(config: RunConfig, *, offline: bool = False) -> None:
     """Refuse, before any picture is read, a split point that the network has not.
 
@@ -60,7 +74,8 @@ def require_split_point(config: RunConfig, *, offline: bool = False) -> None:
     name = config.settings.split_point
     if not METHODS[config.method].splits or name is None:
         return
-    from regraft.training import fine_tuning  # torch and timm, which it needs anyway
+    with extras.needed_for(f"--method {config.method}", otherwise=WITHOUT_TORCH):
+        from regraft.training import fine_tuning  # torch and timm, which it needs anyway
 
     source = catalog.resolve(config.backbone, weights=config.weights)
     fine_tuning.require_split_point(source, name, offline=offline)
@@ -70,7 +85,8 @@ def fit(task: Task) -> Classifier:
     """What the task's method learns."""
     if not task.method.trains:
         return task.fit_probe()
-    from regraft.training import fine_tuning
+    with extras.needed_for(f"--method {task.method.name}", otherwise=WITHOUT_TORCH):
+        from regraft.training import fine_tuning
 
     return fine_tuning.fit(task)
 
@@ -90,6 +106,7 @@ def fit_all(
     `groups` are names, None for an image in none (`data.labels.groups_of`).
     """
     require_linear_head(config)
+    require_packages(config)
     named = None if groups is None else column(groups)
     units = units_of(compared_of(extraction.facts).copies().unit, named, np.ones(len(y), bool))
     return fit(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import catalog
 from regraft.errors import UsageError
+from regraft.machine import extras
 from regraft.probe.method import PROBE
 from regraft.training.methods import METHODS, method_named, that
 from regraft.training.settings import TrainingSettings
@@ -178,7 +179,8 @@ def summarise(
     shape = None if input_size is None else parse_input(input_size)
     source = catalog.resolve(backbone, weights=weights)
 
-    from regraft.backbones import cost, network, splitting
+    with extras.needed_for("summary"):
+        from regraft.backbones import cost, network, splitting
 
     own = network.without_weights(source, offline=offline)
     own_shape = (3, *network.input_px(own.pretrained_cfg))

@@ -184,6 +184,7 @@ def try_rates(
             f"the {config.method} is solved in closed form and has no learning rate",
             cure=f"--method {', '.join(TRAINED[:-1])} or {TRAINED[-1]}",
         )
+    fitting.require_packages(config)
     fitting.require_split_point(config, offline=offline)
     before = functools.partial(fitting.require_taps, config)
     prepared = prepare(config, offline=offline, listener=listener, before_pass=before)

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regraft.backbones import catalog
+from regraft.backbones import catalog, topology
 from regraft.data.table import ImageTable, Rejected
 from regraft.errors import DataError, DecodeError, UsageError
 from regraft.features import engines, pixels
 from regraft.images.geometry import Preprocess
 from regraft.images.pictures import Content, content_of, decoded_for
-from regraft.machine import devices
+from regraft.machine import devices, extras
 from regraft.record.configuration import RunConfig
 from regraft.report import grid
 from regraft.wording import count, none_can
@@ -180,13 +180,17 @@ def look(
 def preprocess_of(config: RunConfig, *, offline: bool = False) -> Preprocess:
     """How the configured network wants its pictures, without its weights.
 
-    A built engine knows it, at no cost; else timm does, in some seconds.
+    A built engine knows it, or what comes along of a default backbone, at no cost; else timm does,
+    in some seconds.
     """
     source = catalog.resolve(config.backbone, weights=config.weights)
     built = engines.find_built(source, devices.choose_device(config.device))
     if built is not None:
         return engines.locate(source, device=config.device).info.preprocess
-    from regraft.backbones import network
+    if (ready := topology.find(source.architecture)) is not None and source.kind == "pinned":
+        return Preprocess.from_timm(catalog.changed_by(ready.config, source.changed))
+    with extras.needed_for(f"the backbone {source.name}"):
+        from regraft.backbones import network
 
     return Preprocess.from_timm(network.without_weights(source, offline=offline).pretrained_cfg)
 
@@ -231,6 +235,7 @@ def _columns(presets: Sequence[str]) -> list[tuple[str, int]]:
     from regraft.images.augment import PRESETS, Augmentation
 
     wanted = list(dict.fromkeys(presets or PRESETS))
+    extras.require("torch", "augmented views", otherwise="--augment none")
     for name in wanted:
         Augmentation.preset(name)  # refuses a name that is none, with the near ones
     n_views = VIEWS_OF_ONE if len(wanted) == 1 else 1
