@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regraft.server import app, running
+from regraft.server import address, app, running
 from regraft.server.app import Service
 from regraft.server.guard import Doors
 from regraft.server.limits import MIB, Limits
@@ -85,7 +85,7 @@ def serving(
     served: Models, limits: Limits = LIMITS, doors: Doors | None = None, port: int = 0
 ) -> Iterator[Running]:
     """A server of these models, until the block ends."""
-    listener, ready = running.bound("127.0.0.1", port), threading.Event()
+    listener, ready = address.bound("127.0.0.1", port), threading.Event()
     log_text, drain, metrics = io.StringIO(), Drain(), Metrics()
     log = Log(log_text, metrics.log_lines_lost.inc)
     service = Service(served, limits, log, metrics, drain)

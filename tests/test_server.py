@@ -266,12 +266,27 @@ def test_slow_senders_are_let_go(server: Running) -> None:
     assert server.ask("/health").status == 200
 
 
-def test_a_head_without_end_is_refused(server: Running) -> None:
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nA: ",
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1\r\nx\r\n0\r\n",  # lines after the last chunk
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+    ],
+)
+def test_lines_without_end_are_refused(server: Running, start: bytes) -> None:
+    piece = b"b" * 4000 if start.endswith((b": ", b";")) else b"A: " + b"b" * 4000 + b"\r\n"
     with server.open() as connection:
+        sent = 0
         with contextlib.suppress(OSError):
-            for _ in range(100):
-                connection.sendall(b"GET / HTTP/1.1\r\n" if _ == 0 else b"A: " + b"b" * 4000)
-        assert connection.recv(100).startswith(b"HTTP/1.1 4")
+            connection.sendall(start)
+            while sent < 8 * MIB:
+                connection.sendall(piece)
+                sent += len(piece)
+        assert sent < 8 * MIB
+    assert server.ask("/health").status == 200
 
 
 def test_what_is_no_http_is_refused(server: Running) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from asyncio import shield, wrap_future
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -101,6 +102,8 @@ class Service:
         self._require_place()
         with self.held.for_request() as take:
             uploads = await bodies.uploads(request, self.limits, take)
+            if wanted.heatmap:
+                await self._in_time(request, shield(wrap_future(served.heat.prepared())))
             rows = await self._rows(request, served, uploads, wanted)
         content = {"model": served.name, "predictions": rows}
         if any("error" not in row for row in rows):
@@ -136,10 +139,13 @@ class Service:
                 return None
 
         working = self.queue.run([partial(work, upload) for upload in uploads])
-        found = await unless_left(request.receive, working, timeout_s=self.limits.answer_s)
+        found = await self._in_time(request, working)
         if all(one is None for one in found):
             raise _our_bug()
         return found
+
+    async def _in_time(self, request: Request, work: Awaitable[T]) -> T:
+        return await unless_left(request.receive, work, timeout_s=self.limits.answer_s)
 
     def _require_place(self) -> None:
         """Before a body is read."""

@@ -6,10 +6,12 @@ by hiding places (occlusion), which needs nothing but the engine.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
 
 import numpy as np
 from PIL import Image
@@ -37,7 +39,15 @@ class HeatMaps:
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier, self._lock = classifier, threading.Lock()
-        self._explainer: Explainer | None = None
+        self._prepared: Future[Explainer] | None = None
+
+    def prepared(self) -> Future[Explainer]:
+        """What explains, once it is there; a thread of its own sees to it, so no other waits."""
+        with self._lock:
+            if self._prepared is None:
+                self._prepared = Future()
+                threading.Thread(target=self._prepare, args=(self._prepared,), daemon=True).start()
+            return self._prepared
 
     def png(self, data: bytes, code: int) -> tuple[bytes, str]:
         """The picture as the network sees it with what speaks for a class laid over it; and how.
@@ -48,25 +58,24 @@ class HeatMaps:
             The picture cannot be read.
         """
         seen = pictures.plain(data, self._classifier.built().info.preprocess)
-        explainer = self._ready(seen[None])
+        explainer = self.prepared().result()
         heat = explainer.explain(seen[None], np.array([code])).maps[0]
         file = io.BytesIO()
         Image.fromarray(drawing.overlay(seen, heat)).save(file, "PNG")
         return file.getvalue(), explainer.name
 
-    def _ready(self, example: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Explainer:
-        with self._lock:
-            if self._explainer is None:
-                self._explainer = self._found(example)
-            return self._explainer
+    def _prepare(self, found: Future[Explainer]) -> None:
+        try:
+            found.set_result(self._found())
+        except Exception as error:
+            found.set_exception(error)
 
-    def _found(self, example: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Explainer:
+    def _found(self) -> Explainer:
         model = self._classifier
         if isinstance(model.head, LinearHead) and self._has_graph():
-            try:
-                return ClassActivation(model, example=example)
-            except UsageError:  # its final features are no pooled map
-                pass
+            height, width = model.built().info.preprocess.input_px
+            with contextlib.suppress(UsageError):  # its final features are no pooled map
+                return ClassActivation(model, example=np.zeros((1, height, width, 3), np.uint8))
         return Occlusion(model)
 
     def _has_graph(self) -> bool:
@@ -75,5 +84,6 @@ class HeatMaps:
             return True
         if self._classifier.folder:
             command = [sys.executable, "-c", _BUILD, self._classifier.folder]
-            subprocess.run(command, capture_output=True, timeout=BUILD_S, check=False)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(command, capture_output=True, timeout=BUILD_S, check=False)
         return subgraphs.find(built, MAPS) is not None

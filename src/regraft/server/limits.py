@@ -1,4 +1,7 @@
-"""How much a request may bring and how long it may take, and the memory that all share."""
+"""How much a request may bring and how long it may take, and the memory that all share.
+
+How many pixels a picture may have is the decoder's to say (:mod:`regraft.images.decode`).
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,6 @@ class Limits:
         Of a whole request.
     held_bytes : int
         Of all requests that are in hand at once.
-    picture_pixels : int
-        Of one picture once it is decoded; the decoder has a limit of its own. 0: that one alone.
     items : int
         Pictures in one request.
     places : int
@@ -44,10 +45,9 @@ class Limits:
     picture_bytes: int = 32 * MIB
     request_bytes: int = 128 * MIB
     held_bytes: int = 512 * MIB
-    picture_pixels: int = 0
     items: int = 64
     places: int = 256
-    connections: int = 1000
+    connections: int = 500
     head_s: float = 10.0
     body_s: float = 60.0
     pause_s: float = 10.0

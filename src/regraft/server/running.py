@@ -20,7 +20,6 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from regraft.errors import UsageError
 from regraft.server.limits import Limits
 from regraft.server.logs import Log
 
@@ -30,6 +29,8 @@ LAME_S = 0.3
 # An idle connection is closed after this.
 KEEP_ALIVE_S = 20
 MOST_HEAD_BYTES = 64 * 1024
+# Bytes that are no body (names, lengths of chunks, what follows the last one), for each that is.
+MOST_BESIDE = 8
 
 
 @dataclass
@@ -51,44 +52,6 @@ class Drain:
         self.is_asked = True
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A socket at this address that does not listen yet; port 0: any that is free.
-
-    Raises
-    ------
-    UsageError
-        There is no such address here, or the port is taken.
-    """
-    name = "127.0.0.1" if host == "localhost" else host
-    family = socket.AF_INET6 if ":" in name else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((name, port))
-    except (OSError, OverflowError) as error:
-        found.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        cure = f"--port {port + 1}, or --port 0 for any that is free"
-        if isinstance(error, socket.gaierror) or "assign" in reason.lower():
-            cure = "--host 127.0.0.1 for this machine alone, 0.0.0.0 for its network"
-        elif 0 < port < 1024 and isinstance(error, PermissionError):
-            cure = "--port 8000; ports below 1024 are for the system"
-        raise UsageError(f"cannot serve at {host}:{port}: {reason}", cure=cure) from error
-    return found
-
-
-def address_of(listener: socket.socket, host: str) -> str:
-    """What is typed into a browser.
-
-    >>> with socket.socket() as found:
-    ...     found.bind(("127.0.0.1", 0))
-    ...     address_of(found, "localhost").startswith("http://localhost:")
-    True
-    """
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{listener.getsockname()[1]}"
-
-
 def run(
     app: ASGIApp,
     listener: socket.socket,
@@ -104,7 +67,7 @@ def run(
     ----------
     app : ASGI app
     listener : socket
-        From `bound`; closed at the end.
+        From `address.bound`; closed at the end.
     on_ready : callable()
         Called once connections are taken.
     """
@@ -196,12 +159,11 @@ def _protocol(limits: Limits) -> type[HttpToolsProtocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._waiting: asyncio.TimerHandle | None = None
-            self._n_head = 0
+            self._n_fed = self._n_body = 0
             if len(self.connections) > limits.connections:
-                transport.write(_BUSY)
-                transport.close()
-                return
-            self._wait()
+                self._refuse(_BUSY)
+            else:
+                self._wait()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
@@ -209,16 +171,23 @@ def _protocol(limits: Limits) -> type[HttpToolsProtocol]:
 
         def data_received(self, data: bytes) -> None:
             if self._is_between():
-                self._n_head += len(data)
                 self._wait()
+            self._n_fed += len(data)
             super().data_received(data)
-            if self._waiting is not None and self._n_head > MOST_HEAD_BYTES:
+            if self._n_fed > MOST_HEAD_BYTES + MOST_BESIDE * self._n_body:
                 self._refuse(_LONG_HEAD)
+
+        def on_message_begin(self) -> None:
+            self._n_fed = self._n_body = 0
+            super().on_message_begin()
 
         def on_headers_complete(self) -> None:
             self._stop_waiting()
-            self._n_head = 0
             super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            self._n_body += len(body)
+            super().on_body(body)
 
         def on_response_complete(self) -> None:
             super().on_response_complete()

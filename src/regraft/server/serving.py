@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TextIO
 
 from regraft.machine import blas
-from regraft.server import app, models, running
-from regraft.server.app import OPEN_PATHS, Service
+from regraft.server import address, models
 from regraft.server.guard import Doors, is_loopback
 from regraft.server.limits import Limits
 from regraft.server.logs import Log
-from regraft.server.metrics import Metrics
 from regraft.server.models import Models
-from regraft.server.running import Drain
 
 
 def serve(
@@ -57,31 +55,46 @@ def serve(
     Raises
     ------
     UsageError, ArtefactError, BackboneError
-        As `models.opened` and `running.bound`.
+        As `models.opened` and `address.bound`.
     """
     limits = limits or Limits()
-    listener = running.bound(host, port)
-    with blas.threads(1):  # small products; more threads would wait for each other
-        served = models.opened(folders, names, say=say)
-        doors = Doors(
-            host, frozenset(n.lower() for n in allowed_hosts), _token(token, host), OPEN_PATHS
-        )
-        metrics, drain = Metrics(), Drain()
-        log = Log(log_to, metrics.log_lines_lost.inc)
-        service = Service(served, limits, log, metrics, drain)
-        url = running.address_of(listener, host)
+    listener = address.bound(host, port)
+    with blas.threads(1), listener:  # small products; more threads would wait for each other
+        served, app, running = _loaded(folders, names, say)
+        doors = Doors(host, _lower(allowed_hosts), _token(token, host), app.OPEN_PATHS)
+        metrics = app.Metrics()
+        log, drain = Log(log_to, metrics.log_lines_lost.inc), running.Drain()
+        service = app.Service(served, limits, log, metrics, drain)
+        url = address.address_of(listener, host)
         try:
-            return running.run(
-                app.application(service, doors),
-                listener,
-                limits=limits,
-                log=log,
-                drain=drain,
-                on_ready=lambda: on_ready(url, served, doors),
+            return bool(
+                running.run(
+                    app.application(service, doors),
+                    listener,
+                    limits=limits,
+                    log=log,
+                    drain=drain,
+                    on_ready=lambda: on_ready(url, served, doors),
+                )
             )
         finally:
             service.queue.close()
             log.close()
+
+
+def _loaded(
+    folders: Sequence[str | os.PathLike[str]], names: Sequence[str], say: Callable[[str], None]
+) -> tuple[Models, Any, Any]:
+    """The models, and the code around them, which is imported while their engines start."""
+    with ThreadPoolExecutor(1) as aside:
+        loading = aside.submit(models.opened, folders, names, say=say)
+        from regraft.server import app, running
+
+        return loading.result(), app, running
+
+
+def _lower(names: Sequence[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)
 
 
 def _token(given: str | None, host: str) -> str:

@@ -60,7 +60,7 @@ export class Card {
     this.element.classList.add("bad");
     this.heading.textContent = "Cannot be read";
     this.body.replaceChildren(made("p", "words", sentence(reason)));
-    if (mend) this.body.append(made("p", "words quiet", `What to do: ${mend}`));
+    if (mend) this.body.append(made("p", "words quiet", sentence(`what to do: ${mend}`)));
   }
 
   remove() {
