@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import json
@@ -64,9 +65,10 @@ def ready(process: subprocess.Popen[str]) -> tuple[list[str], int]:
 
 def ask(port: int, path: str, **options: Any) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request(options.pop("method", "GET"), path, **options)
-    response = connection.getresponse()
-    return response.status, response.read()
+    with contextlib.closing(connection):
+        connection.request(options.pop("method", "GET"), path, **options)
+        response = connection.getresponse()
+        return response.status, response.read()
 
 
 def test_it_says_what_is_served_and_ends_in_order(

@@ -115,7 +115,7 @@ def test_thirty_pictures_are_dropped_at_once_and_one_is_broken(
     assert page.locator("#count").inner_text() == "30 pictures, 1 cannot be read"
     assert "ends early" in page.locator("li.bad .words").first.inner_text()
     assert page.locator("#cards figure:nth-child(2) img").count() == 29  # where it looked
-    shares = page.locator("#cards li").first.locator(".share").all_inner_texts()
+    shares = page.locator("#cards > li").first.locator(".share").all_inner_texts()
     assert len(shares) == 3
     page.select_option("#order", "unsure")
     assert page.locator("#cards h3").first.inner_text() == "Cannot be read"
@@ -158,11 +158,11 @@ def test_it_is_used_without_a_mouse(page: Any, room: Path) -> None:
     answered(page, 3)
     page.locator(".remove").nth(1).focus()
     page.keyboard.press("Enter")
-    assert page.locator("#cards li").count() == 2
+    assert page.locator("#cards > li").count() == 2
     assert page.evaluate("document.activeElement.className") == "remove"
     page.locator("#clear").focus()
     page.keyboard.press("Enter")
-    assert page.locator("#cards li").count() == 0
+    assert page.locator("#cards > li").count() == 0
     assert page.evaluate("document.activeElement.id") == "choose"
 
 
@@ -235,8 +235,8 @@ def test_the_camera_gives_a_picture_or_says_why_not(browser: Any, server: Runnin
         assert len(answered(page, 1)) == 1
         assert page.locator(".name").inner_text() == "camera 1.jpg"
         page.evaluate(
-            "navigator.mediaDevices.getUserMedia = async () => "
-            "{ throw new DOMException('', 'NotFoundError'); }"
+            "() => { navigator.mediaDevices.getUserMedia = async () => "
+            "{ throw new DOMException('', 'NotFoundError'); }; }"
         )
         page.click("#camera")
         page.locator("#shutter-says", has_text="No camera was found").wait_for()
