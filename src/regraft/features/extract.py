@@ -32,6 +32,7 @@ from regraft.images import DECODER_VERSION
 from regraft.images.facts import FileFacts, facts_of, rejected_facts
 from regraft.images.facts_table import FactsTable
 from regraft.images.pictures import InMemory, content_of, decoded_for
+from regraft.images.resize import resizer
 from regraft.images.scale import rules_for
 from regraft.listener import SILENT, Listener
 from regraft.machine import arrays
@@ -157,7 +158,7 @@ def recipe_for(info: EngineInfo) -> Recipe:
         preprocess=info.preprocess.to_dict(),
         precision=info.precision,
         engine=info.runtime,
-        decoder=DECODER_VERSION,
+        decoder=f"{DECODER_VERSION} {resizer()}",
     )
 
 

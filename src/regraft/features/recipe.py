@@ -34,7 +34,7 @@ class Recipe:
     engine : str
         Engine with its version, such as 'openvino 2026.4.1'.
     decoder : str
-        Version of our own rules for turning bytes into pixels.
+        Version of our own rules for turning bytes into pixels, and who resizes them.
     view : str
         Which part of the picture; 'centre' is the one that the backbone was made for.
     store_dtype : str

@@ -1,7 +1,7 @@
 """Pixels to the size that a network wants: resize and crop, as timm does it, in one step.
 
-Pillow's ``resize(box=...)`` computes only the pixels that the crop keeps and weighs them as a
-resize of the whole picture would: the result equals Resize and CenterCrop within rounding.
+Only the pixels that the crop keeps are computed, weighed as a resize of the whole picture would
+weigh them: the result equals Resize and CenterCrop within rounding (`regraft.images.resize`).
 """
 
 from __future__ import annotations
@@ -12,20 +12,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from PIL import Image
 
 from regraft.errors import ConfigError
 from regraft.images.modes import Pixels
+from regraft.images.resize import FILTERS, Box, resized
 
-# Name: Pillow's filter, and how many output pixels it reaches to either side.
-_FILTERS = {
-    "nearest": (Image.Resampling.NEAREST, 0.0),
-    "box": (Image.Resampling.BOX, 0.5),
-    "bilinear": (Image.Resampling.BILINEAR, 1.0),
-    "hamming": (Image.Resampling.HAMMING, 1.0),
-    "bicubic": (Image.Resampling.BICUBIC, 2.0),
-    "lanczos": (Image.Resampling.LANCZOS, 3.0),
-}
 _CROP_MODES = ("center", "squash", "border")
 
 # A scaled JPEG must keep this much more than the resize needs. Measured on photographs of 512 px
@@ -83,7 +74,7 @@ class Preprocess:
     white: int = 0
 
     def __post_init__(self) -> None:
-        _refuse("interpolation", self.interpolation, self.interpolation in _FILTERS, [*_FILTERS])
+        _refuse("interpolation", self.interpolation, self.interpolation in FILTERS, [*FILTERS])
         _refuse("crop_mode", self.crop_mode, self.crop_mode in _CROP_MODES, [*_CROP_MODES])
         sizes_are_positive = len(self.input_px) == 2 and min(self.input_px) >= 1
         _refuse("input_px", self.input_px, sizes_are_positive, "two sizes of at least 1")
@@ -162,7 +153,8 @@ class Preprocess:
             RGB, C-contiguous, writable.
         """
         rows, columns = self._spans(*pixels.shape[:2])
-        crop = self._resize(pixels, rows, columns)
+        box = Box(rows.start, columns.start, rows.stop, columns.stop)
+        crop = resized(pixels, box, (rows.n_out, columns.n_out), self.interpolation)
         if crop.shape[:2] == self.input_px:
             return crop
 
@@ -201,31 +193,14 @@ class Preprocess:
         ratio = max(ratios) if self.crop_mode == "border" else min(ratios)
         return max(1, round(height / ratio)), max(1, round(width / ratio))
 
-    def _resize(self, pixels: Pixels, rows: _Span, columns: _Span) -> Pixels:
-        """Only what the filter reaches goes to Pillow: copying the rest costs more than it."""
-        resample, reach = _FILTERS[self.interpolation]
-        y0, y1 = rows.reached(reach)
-        x0, x1 = columns.reached(reach)
-        width = pixels.shape[1]
-        flat = np.ascontiguousarray(pixels).reshape(-1)[3 * (y0 * width + x0) :]
-        image = Image.frombuffer("RGB", (x1 - x0, y1 - y0), flat, "raw", "RGB", 3 * width, 1)
-        box = (columns.start - x0, rows.start - y0, columns.stop - x0, rows.stop - y0)
-        return np.array(image.resize((columns.n_out, rows.n_out), resample, box=box))
-
 
 class _Span(NamedTuple):
     """Along one axis: the part of the source that the crop shows, and where it goes."""
 
     start: float
     stop: float
-    n_source: int
     n_out: int
     offset: int
-
-    def reached(self, reach: float) -> tuple[int, int]:
-        margin = 2 + reach * max(1.0, (self.stop - self.start) / self.n_out)
-        first, last = math.floor(self.start - margin), math.ceil(self.stop + margin)
-        return max(0, first), min(self.n_source, last)
 
 
 def _span(n_source: int, n_resized: int, n_wanted: int) -> _Span:
@@ -233,7 +208,7 @@ def _span(n_source: int, n_resized: int, n_wanted: int) -> _Span:
     first = round((n_resized - n_out) / 2)
     scale = n_source / n_resized
     stop = min((first + n_out) * scale, float(n_source))
-    return _Span(first * scale, stop, n_source, n_out, (n_wanted - n_out) // 2)
+    return _Span(first * scale, stop, n_out, (n_wanted - n_out) // 2)
 
 
 def as_tuple(value: Any) -> Any:

@@ -22,6 +22,7 @@ from regraft.features.engines import BuiltEngine
 from regraft.images import DECODER_VERSION, pictures
 from regraft.images.augment import Augmentation
 from regraft.images.geometry import Preprocess
+from regraft.images.resize import resizer
 from regraft.listener import Listener
 from regraft.machine.processor import available_cores
 from regraft.training.settings import TrainingSettings
@@ -102,7 +103,7 @@ class Views:
             "augmentation": self.augmentation.to_dict(),
             "preprocess": self.preprocess.to_dict(),
             "seed": self.seed,
-            "decoder": DECODER_VERSION,
+            "decoder": f"{DECODER_VERSION} {resizer()}",
             "side": self._side,
         }
         return json.dumps(content, sort_keys=True)
