@@ -64,6 +64,38 @@ path_column = click.option(
     "--path-column", metavar="NAME", help="Manifest: column of the image paths."
 )
 
+
+def _level(context: click.Context, parameter: click.Parameter, given: str | None) -> Any:
+    from regraft.evaluation.levels import level_of  # with NumPy, which --help does without
+
+    return None if given is None else level_of(given, parameter.opts[0])
+
+
+promises = _together(
+    click.option(
+        "--coverage",
+        metavar="SHARE",
+        callback=_level,
+        help="Also give each image a set of classes, which holds the right one in so many of "
+        "100: 95%.",
+    ),
+    click.option(
+        "--reject",
+        metavar="SHARE",
+        callback=_level,
+        help="Call none of the classes what is less like the training images than all but this "
+        "share of their own: 2%.",
+    ),
+    click.option(
+        "--precision",
+        metavar="SHARE",
+        callback=_level,
+        help="Mark the answers that may stand alone, of which at least so many are right: 99%; "
+        "the rest is for a person.",
+    ),
+    click.option("--per-class", is_flag=True, help="Let --coverage hold in every class."),
+)
+
 columns = _together(
     click.option(
         "--label-from",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from regraft.cli import options
@@ -16,6 +18,7 @@ from regraft.cli import options
     type=click.IntRange(1),
     help="Classes shown of each image.  [default: 3, without those below 0.1 %]",
 )
+@options.promises
 @options.path_column
 @options.no_store
 @options.offline
@@ -24,12 +27,16 @@ from regraft.cli import options
 def command(
     model: str, images: tuple[str, ...], out: str | None, top: int | None,
     path_column: str | None, no_store: bool, offline: bool, as_json: bool, quiet: bool,
+    **levels: Any,
 ) -> int:  # fmt: skip
     """Label IMAGES (files, folders, manifests or archives) with MODEL, a run's model folder.
 
     Every image of a folder is labelled, at any depth and whatever its folders are called; of a
     manifest only the paths are read. A file that cannot be read is named with its reason, as is
     what was left out; the others are labelled. Exit code 3 only if no image can be read.
+
+    A level (--coverage, --reject, --precision) is a share, 95% or 0.95; what each promises, and
+    what not, stands in docs/unknown.md.
     """
     from regraft.console import progress
     from regraft.console.predictions import show_predictions
@@ -42,6 +49,7 @@ def command(
     predicted = predicting.predict(
         model,
         images,
+        **levels,
         path_column=path_column,
         uses_store=not no_store,
         offline=offline,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 from regraft.checks.table_problems import findings_of
 from regraft.console.lines import width_of, wrapped
@@ -29,6 +31,7 @@ def show_predictions(
         _print_lines(found, top)
     if not as_json and out is not None:
         print(f"{count(len(found.paths), 'image')} labelled, {len(found.rejected)} rejected: {out}")
+    _show_counts(found)
     for finding in findings_of(found.skipped):
         print(f"regraft: left out: {printable(finding.message)}", file=sys.stderr)
     if found.rejected:
@@ -45,17 +48,54 @@ def _print_lines(found: Predictions, top: int | None) -> None:
         others = "  ".join(
             f"{printable(name)} {percent(p)}" for name, p in row["top"][1:] if p >= least
         )
-        best = f"{printable(row['label'])} {percent(row['probability'])}"
-        print(f"{printable(row['path']):{width}}  {best}   {others}".rstrip())
+        best = f"{printable(row['top'][0][0])} {percent(row['probability'])}"
+        if row.get("none_of_these"):
+            best, others = _none_of(found, row["typical"]), ""
+        said = "   ".join(part for part in (best, others, *_beside(row, found)) if part)
+        print(f"{printable(row['path']):{width}}  {said}")
     for bad in found.rejected:
         said = f"{printable(bad.path)}: not read: {printable(bad.reason)}"
         print(wrapped(said, width_of(sys.stderr)), file=sys.stderr)
 
 
+def _none_of(found: Predictions, typical: float) -> str:
+    return (
+        f"none of these {len(found.classes)} "
+        f"(less like them than {percent(1 - typical)} of their own)"
+    )
+
+
+def _beside(row: dict[str, Any], found: Predictions) -> Iterator[str]:
+    """The set, and whether the answer may stand alone."""
+    if "set" in row and not row.get("none_of_these"):
+        names = ", ".join(map(printable, row["set"])) or "none is probable enough"
+        yield f"{percent(found.levels.coverage)}: {names}"
+    if "alone" in row:
+        yield "stands alone" if row["alone"] else "for a person"
+
+
+def _show_counts(found: Predictions) -> None:
+    """How many were turned away, and how many are for a person."""
+    n, doubts = len(found.paths), found.doubts
+    if doubts.is_none is not None and found.levels.reject is not None:
+        print(
+            f"{int(doubts.is_none.sum())} of {count(n, 'image')} are none of these "
+            f"{len(found.classes)}; of their own, about {percent(found.levels.reject)} are",
+            file=sys.stderr,
+        )
+    if doubts.is_alone is not None and found.levels.precision is not None:
+        print(
+            f"{int(doubts.is_alone.sum())} of {count(n, 'answer')} may stand alone (at least "
+            f"{percent(found.levels.precision)} of such are right); the others are for a person",
+            file=sys.stderr,
+        )
+
+
 def _write_csv(found: Predictions, out: str) -> None:
     try:
         predictions_file.write(
-            out, found.paths, found.proba, found.classes, rejected=found.rejected
-        )
+            out, found.paths, found.proba, found.classes, rejected=found.rejected,
+            doubts=found.doubts,
+        )  # fmt: skip
     except OSError as error:
         raise UsageError(f"cannot write {out!r}: {error.strerror}", cure="--out FILE") from error

@@ -2,9 +2,9 @@
 
 The folder holds three files. ``model.safetensors`` is the network under timm's names, and nothing
 else: timm refuses a file with tensors that the network does not have. ``regraft.safetensors``
-holds what was learnt beside it: ``head.*``, ``representation.*``, and under ``network.*`` those
-tensors of the original network that the learnt classifier replaced. ``config.json`` holds the rest
-and the digests of all three.
+holds what was learnt beside it: ``head.*``, ``representation.*``, ``unknown.*``, and under
+``network.*`` those tensors of the original network that the learnt classifier replaced.
+``config.json`` holds the rest and the digests of all three.
 
 The original network is therefore ``model.safetensors`` with the ``network.*`` tensors put back
 under their own names; the digest of the result is ``Classifier.info.weights_digest``.

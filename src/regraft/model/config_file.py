@@ -102,6 +102,13 @@ class _Engine(Struct):
     precision: Annotated[str, Meta(pattern=r"^(bf16|fp32)\Z")]
 
 
+class _Unknown(Struct):
+    """What calibrated sets and "none of these"; its numbers are the tensors ``unknown.*``."""
+
+    calibrated_on: Text
+    guarantee: Annotated[str, Meta(pattern=r"^(1 - alpha|1 - 2 alpha|none)\Z")]
+
+
 class _Ours(_Versioned):
     classes: Annotated[list[Text], Meta(min_length=2)]
     method: Text
@@ -114,6 +121,7 @@ class _Ours(_Versioned):
     engine: _Engine
     timm: bool
     labels: _Labels = field(default_factory=_Labels)
+    unknown: _Unknown | None = None  # older models have no such key
 
 
 class _Pretrained(Struct):
@@ -147,6 +155,8 @@ class Config:
     files : dict
         SHA-256 by file name.
     label_type : LabelType
+    unknown : dict or None
+        What `Unknown.from_saved` wants; None for a model that knows none.
     """
 
     raw: dict[str, Any]
@@ -159,6 +169,7 @@ class Config:
     opens_with_timm: bool
     files: dict[str, str]
     label_type: LabelType = field_of(default_factory=LabelType)
+    unknown: dict[str, Any] | None = None
 
     @property
     def card(self) -> dict[str, Any]:
@@ -198,6 +209,7 @@ def read(folder: Path) -> Config:
         opens_with_timm=ours.timm,
         files={NETWORK: ours.files.network, LEARNT: ours.files.learnt},
         label_type=_label_type(ours, path),
+        unknown=None if ours.unknown is None else raw["regraft"]["unknown"],
     )
 
 

@@ -31,6 +31,7 @@ from regraft.probe.base import Head, Tensors
 from regraft.probe.classifier import Classifier
 from regraft.probe.representation import Representation, blocks_of
 from regraft.probe.source_classifier import SOURCE, SourceClassifier, classifier_in, classifier_of
+from regraft.probe.unknown import Unknown
 
 # Where the class of each kind of head is; imported when a model has one.
 HEADS = {
@@ -87,6 +88,7 @@ def load(folder: str | os.PathLike[str]) -> Classifier:
         representation = _representation(config, tensors, source)
         head = _head(config.head_kind, tensors)
         check_fit(config.classes, representation, head, config.info)
+        unknown = _unknown(config, tensors, len(representation.centre))
         if config.opens_with_timm:
             _check_replaced(config, network)
     except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -107,6 +109,7 @@ def load(folder: str | os.PathLike[str]) -> Classifier:
         card=config.card,
         folder=str(folder),
         label_type=config.label_type,
+        unknown=unknown,
     )
 
 
@@ -276,6 +279,14 @@ def _head(kind: str, tensors: Tensors) -> Head:
     own = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
     head: Head = head_of(kind).from_tensors(own)
     return head
+
+
+def _unknown(config: config_file.Config, tensors: Tensors, n_features: int) -> Unknown | None:
+    if config.unknown is None:
+        return None
+    prefix = "unknown."
+    own = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
+    return Unknown.from_saved(config.unknown, own, n_features, len(config.classes))
 
 
 def _width(representation: Representation, block: Any) -> int:

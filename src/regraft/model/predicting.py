@@ -9,7 +9,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model.loading import opened
 from regraft.probe.classifier import Classifier
+from regraft.probe.doubts import Doubts, Levels
 
 # What may hold pictures that are asked about but is not looked into, with what to do about it.
 _CLOSED, _PACKED = "give read permission", "unpack it, or name it beside the others"
@@ -48,6 +49,10 @@ class Predictions:
         Folders and archives that could not be looked into are among them.
     skipped : tuple of Skipped
         Files that are no images, hidden ones, and rows of a manifest that say the same again.
+    doubts : Doubts
+        Sets, "none of these" and what may stand alone, where these were asked for.
+    levels : Levels
+        What was asked for.
     """
 
     paths: list[str]
@@ -55,18 +60,28 @@ class Predictions:
     proba: NDArray[Any]
     rejected: tuple[Rejected, ...]
     skipped: tuple[Skipped, ...] = ()
+    doubts: Doubts = field(default_factory=Doubts)
+    levels: Levels = field(default_factory=Levels)
 
     @property
-    def labels(self) -> list[str]:
-        """The most probable class of each image."""
-        return [self.classes[i] for i in self.proba.argmax(1)] if len(self.paths) else []
+    def labels(self) -> list[str | None]:
+        """The most probable class of each image; None for one that is none of them, where
+        `reject` was asked for."""
+        best = [self.classes[i] for i in self.proba.argmax(1)] if len(self.paths) else []
+        if self.doubts.is_none is None:
+            return [*best]
+        return [None if no else one for one, no in zip(best, self.doubts.is_none, strict=True)]
 
     def rows(self, top: int = 3) -> Iterator[dict[str, Any]]:
         """What ``--json`` prints: one object per image, then one per rejected file."""
-        for path, p in zip(self.paths, self.proba, strict=True):
+        for row, (path, label) in enumerate(zip(self.paths, self.labels, strict=True)):
+            p = self.proba[row]
             order = np.argsort(-p, kind="stable")[:top]
             ranked = [[self.classes[i], round(float(p[i]), 6)] for i in order]
-            yield {"path": path, "label": ranked[0][0], "probability": ranked[0][1], "top": ranked}
+            yield {
+                "path": path, "label": label, "probability": ranked[0][1], "top": ranked,
+                **self.doubts.to_dict(row, self.classes, p),
+            }  # fmt: skip
         for bad in self.rejected:
             yield {"path": bad.path, "error": bad.reason, "mend": bad.mend}
 
@@ -76,6 +91,10 @@ def predict(
     model: str | os.PathLike[str] | Classifier,
     images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
+    coverage: float | str | None = None,
+    reject: float | str | None = None,
+    precision: float | str | None = None,
+    per_class: bool = False,
     path_column: str | None = None,
     uses_store: bool = True,
     offline: bool = False,
@@ -93,6 +112,8 @@ def predict(
     model : path, Classifier or fitted ImageClassifier
     images : path, or sequence of paths
         Files, folders, manifests or archives.
+    coverage, reject, precision, per_class
+        Sets of answers, "none of these", answers that may stand alone: as `Classifier.answer`.
     path_column : str, optional
         Of the manifests, where its name does not tell.
     uses_store : bool
@@ -108,6 +129,8 @@ def predict(
         The model is damaged, foreign or newer.
     TableError
         There is nothing to predict.
+    UsageError
+        A level outside (0, 1), or one that this model cannot give.
     TypeError
         It is no path.
 
@@ -119,18 +142,23 @@ def predict(
     >>> found.labels[0] in found.classes, found.paths[0]
     (True, 'photos/test/discs/discs_test_000.jpg')
     """
+    levels = Levels.of(coverage=coverage, reject=reject, precision=precision, per_class=per_class)
     classifier = opened(model)
+    classifier.require(levels)
     with unpacked_into(uses_store) as archives:
         table = all_images(paths_of(images), path_column=path_column, archive_folder=archives)
         extraction = features_of(
             classifier, table, uses_store=uses_store, offline=offline, listener=listener
         )
+    proba, doubts = classifier.answers_of(extraction.X, levels)
     return Predictions(
         [table.shown(path) for path in extraction.table.paths],
         classifier.classes,
-        classifier.proba_of(extraction.X),
+        proba,
         table.as_shown(extraction.table.rejected),
         table.as_shown(table.skipped),
+        doubts,
+        levels,
     )
 
 

@@ -2,12 +2,15 @@
 
 The columns: ``path``; ``label``, what the image is, where that is known; ``predicted`` and its
 ``probability``; ``p(CLASS)`` of every class, or, of more than fifty, ``top_5`` with the five most
-probable; ``error``, why a file could not be read.
+probable; where they were asked for ``set`` (a JSON list, the most probable class first),
+``typical``, ``none_of_these`` (then ``predicted`` is empty) and ``alone``; ``error``, why a file
+could not be read.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.table import Rejected
+from regraft.probe.doubts import Doubts
 
 # Above this many classes the five most probable are named instead of all.
 MAX_CLASS_COLUMNS = 50
@@ -31,6 +35,7 @@ def write(
     *,
     labels: Sequence[Any] | None = None,
     rejected: Iterable[Rejected] = (),
+    doubts: Doubts | None = None,
 ) -> None:
     """A row for each image, then one for each file that could not be read.
 
@@ -43,27 +48,37 @@ def write(
     labels : sequence of N, optional
         What the images are, where that is known.
     rejected : iterable of Rejected
+    doubts : Doubts, optional
+        What was asked for beside the answers.
 
     Raises
     ------
     OSError
         The file cannot be written.
     """
-    shows_all = len(classes) <= MAX_CLASS_COLUMNS
+    shows_all, doubts = len(classes) <= MAX_CLASS_COLUMNS, doubts or Doubts()
+    asked = doubts.names
     with open(file, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream)
         known = ["label"] if labels is not None else []
         extra = [f"p({c})" for c in classes] if shows_all else ["top_5"]
-        writer.writerow([_FIRST, *known, *_CALLED, *extra, "error"])
+        writer.writerow([_FIRST, *known, *_CALLED, *extra, *asked, "error"])
         for row, path in enumerate(paths):
             p = proba[row]
             best = int(p.argmax())
             values = [f"{v:.5f}" for v in p] if shows_all else [_top_words(p, classes)]
             given = [labels[row]] if labels is not None else []
-            writer.writerow([path, *given, classes[best], f"{p[best]:.5f}", *values, ""])
+            beside = doubts.to_dict(row, classes, p)
+            called = "" if beside.get("none_of_these") else classes[best]
+            doubted = [_cell(beside[name]) for name in asked]
+            writer.writerow([path, *given, called, f"{p[best]:.5f}", *values, *doubted, ""])
         for bad in rejected:
-            blanks = [""] * (len(known) + 2 + len(extra))
+            blanks = [""] * (len(known) + 2 + len(extra) + len(asked))
             writer.writerow([bad.path, *blanks, bad.reason])
+
+
+def _cell(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def is_another(file: str | os.PathLike[str]) -> bool:

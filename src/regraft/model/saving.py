@@ -102,6 +102,10 @@ def save(
     learnt = {f"head.{n}": Stored.from_array(v) for n, v in classifier.head.to_tensors().items()}
     for n, v in classifier.representation.to_tensors().items():
         learnt[f"representation.{n}"] = Stored.from_array(v)
+    if classifier.unknown is not None:
+        raw["regraft"]["unknown"] = classifier.unknown.to_config()
+        for n, v in classifier.unknown.to_tensors().items():
+            learnt[f"unknown.{n}"] = Stored.from_array(v)
     if not reason:
         for part, folded in _folded(classifier).items():
             learnt[f"network.{name}.{part}"] = network[f"{name}.{part}"]
@@ -126,7 +130,8 @@ def check_parts(classifier: Classifier) -> EngineInfo:
         raise ValueError(f"temperature must be finite and above 0, got {temperature}")
     head_of(head.kind)
     check_fit(classes, representation, head, info)
-    tensors = {**head.to_tensors(), **representation.to_tensors()}
+    unknown = {} if classifier.unknown is None else classifier.unknown.to_tensors()
+    tensors = {**head.to_tensors(), **representation.to_tensors(), **unknown}
     for name, values in tensors.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"tensor {name!r} holds numbers that are not finite")

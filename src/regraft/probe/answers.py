@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from regraft.data.table import Rejected
 from regraft.errors import DataError
+from regraft.probe.doubts import Doubts
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,8 @@ class Answers:
         The labels that the columns stand for.
     rejected : tuple of Rejected
         What cannot be read: its name as ``path``, a reason, and how to mend it.
+    doubts : Doubts
+        Sets, "none of these" and what may stand alone, where these were asked for.
 
     Examples
     --------
@@ -45,6 +48,7 @@ class Answers:
     proba: NDArray[np.float64]
     known: NDArray[Any]
     rejected: tuple[Rejected, ...] = ()
+    doubts: Doubts = field(default_factory=Doubts)
 
     @property
     def is_read(self) -> NDArray[np.bool_]:
@@ -53,8 +57,11 @@ class Answers:
 
     @property
     def labels(self) -> NDArray[Any]:
-        """The most probable label of each picture, (N,); None for one that cannot be read."""
+        """The most probable label of each picture, (N,); None for one that cannot be read, and for
+        one that is none of the classes, where `reject` was asked for."""
         is_read = self.is_read
+        if self.doubts.is_none is not None:
+            is_read = is_read & ~self.doubts.is_none
         best: NDArray[Any] = self.known[self.proba[is_read].argmax(axis=1)]
         if is_read.all():
             return best

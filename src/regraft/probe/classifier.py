@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from regraft.backbones.catalog import Source
 from regraft.data.labels import LabelType, codes_of, groups_of, labels_of
 from regraft.data.table import Rejected, check_known_classes, quoted
-from regraft.errors import BackboneError, DecodeError
+from regraft.errors import BackboneError, DecodeError, UsageError
 from regraft.evaluation import Estimate, Evaluation, evaluate
 from regraft.evaluation.calibration import softmax
 from regraft.features import carried, engines
@@ -34,13 +34,17 @@ from regraft.machine import blas
 from regraft.machine.processor import available_cores
 from regraft.probe.answers import Answers, unreadable
 from regraft.probe.base import Floats, Head
+from regraft.probe.doubts import Doubts, Levels, Limits
 from regraft.probe.judging import Judged
 from regraft.probe.representation import Representation
+from regraft.probe.unknown import Landed, Unknown
 
 # Pictures that are in hand at once: memory does not grow with how many are asked about.
 PICTURES_AT_ONCE = 256
 # Rows of features that are represented at once.
 ROWS_AT_ONCE = 8192
+# Asks how typical a picture is, and turns none away that could be told apart.
+_TYPICAL = Levels(reject=1 - 1e-12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +72,8 @@ class Learnt:
         The probe on the network as it was, where a method began from one.
     probe_rows : (n,) int or None
         The rows of the extraction that this probe learnt from.
+    landed : Landed or None
+        What leaving each class out as the unknown needs.
     """
 
     candidates: list[Any] = field(default_factory=list)
@@ -81,6 +87,7 @@ class Learnt:
     training: Mapping[str, Any] | None = None
     probe: Classifier | None = None
     probe_rows: NDArray[np.intp] | None = None
+    landed: Landed | None = None
 
 
 @dataclass(eq=False)
@@ -110,6 +117,9 @@ class Classifier:
         Where it was loaded from; empty if it was not.
     label_type : LabelType
         Of what kind the labels are whose text the classes are.
+    unknown : Unknown or None
+        What it needs for sets of answers and for "none of these"; None for a model that was saved
+        before there was such a thing.
 
     Examples
     --------
@@ -133,6 +143,7 @@ class Classifier:
     card: dict[str, Any] = field(default_factory=dict, repr=False)
     folder: str = ""
     label_type: LabelType = field(default_factory=LabelType, repr=False)
+    unknown: Unknown | None = field(default=None, repr=False)
     _built: BuiltEngine | None = field(default=None, repr=False)
     _tensors: bytes | None = field(default=None, repr=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False)
@@ -170,7 +181,6 @@ class Classifier:
         best: NDArray[Any] = self.labels[self.predict_proba(images).argmax(axis=1)]
         return best
 
-    @blas.one_thread  # others would wait for a single picture's products longer than these take
     def predict_proba(self, images: Picture | Iterable[Picture]) -> NDArray[np.float64]:
         """Calibrated probabilities of one picture or many.
 
@@ -194,16 +204,39 @@ class Classifier:
         TypeError, ValueError
             It is nothing that can be a picture.
         """
-        found = self._asked(images, computes_rest=False)
-        if found.rejected:
-            raise unreadable(found.rejected, found.names)
-        return found.proba
+        return self._whole(images, Levels()).proba
 
-    def answer(self, images: Picture | Iterable[Picture]) -> Answers:
+    def answer(
+        self,
+        images: Picture | Iterable[Picture],
+        *,
+        coverage: float | str | None = None,
+        reject: float | str | None = None,
+        precision: float | str | None = None,
+        per_class: bool = False,
+    ) -> Answers:
         """Labels and probabilities, and which pictures cannot be read and why.
 
         Takes what `predict_proba` takes. What is no picture at all is a TypeError or ValueError
         here too.
+
+        Parameters
+        ----------
+        images : as in `predict_proba`
+        coverage : float or text, optional
+            '95%': each answer has a set of classes, which holds the right one so often.
+        reject : float or text, optional
+            '2%': up to so many of one's own images may be called none of the classes.
+        precision : float or text, optional
+            '99%': answers that may stand alone are those of which so many are right.
+        per_class : bool
+            Whether `coverage` is to hold in every class.
+
+        Raises
+        ------
+        UsageError
+            A level outside (0, 1), one that too few images calibrate, or a model that was saved
+            before there was such a thing.
 
         Examples
         --------
@@ -214,7 +247,76 @@ class Classifier:
         >>> found.labels[1], found.rejected[0].path, found.rejected[0].reason
         (None, 'image 2 (bytes)', 'the file is empty (0 bytes)')
         """
-        return self._asked(images, computes_rest=True)
+        levels = Levels.of(
+            coverage=coverage, reject=reject, precision=precision, per_class=per_class
+        )
+        return self._asked(images, computes_rest=True, levels=levels)
+
+    def predict_set(
+        self,
+        images: Picture | Iterable[Picture],
+        *,
+        coverage: float | str = 0.95,
+        per_class: bool = False,
+    ) -> list[NDArray[Any]]:
+        """The labels that each picture may have: a list of N arrays, the most probable first.
+
+        Of new pictures like those of the training, a share of about `coverage` has its own label in
+        its set; what that means, and what not, stands in docs/unknown.md. A set may be empty: no
+        label is probable enough. That does not say "unknown", which `typical` answers.
+
+        Parameters
+        ----------
+        images : as in `predict_proba`
+        coverage : float or text
+            0.95 or '95%'.
+        per_class : bool
+            Whether it is to hold in every class, not on the whole.
+
+        Raises
+        ------
+        UsageError, DataError, TypeError, ValueError
+            As `answer` and `predict_proba`.
+
+        Examples
+        --------
+        >>> import regraft
+        >>> found = regraft.load("model").predict_set("photos/test/discs/discs_test_000.jpg",
+        ...     coverage=0.5)
+        >>> len(found)
+        1
+        """
+        levels = Levels.of(coverage=coverage, per_class=per_class)
+        found = self._whole(images, levels)
+        if found.doubts.sets is None:  # of no picture
+            return []
+        order = np.argsort(-found.proba, axis=1, kind="stable")
+        return [
+            self.labels[places[chosen[places]]]
+            for places, chosen in zip(order, found.doubts.sets, strict=True)
+        ]
+
+    def typical(self, images: Picture | Iterable[Picture]) -> NDArray[np.float64]:
+        """How like the training images each picture is, ``(N,)``: a p-value.
+
+        The share of images that did not teach that are less like the training images than this
+        one. Of one's own kind of pictures, a share of at most a lies at a or below, for every a:
+        ``typical(images) <= 0.02`` turns away about 2 % of them.
+
+        Raises
+        ------
+        UsageError, DataError, TypeError, ValueError
+            As `answer` and `predict_proba`.
+
+        Examples
+        --------
+        >>> import regraft
+        >>> found = regraft.load("model").typical("photos/test/discs/discs_test_000.jpg")
+        >>> bool(0 < found[0] <= 1)
+        True
+        """
+        typical = self._whole(images, _TYPICAL).doubts.typical
+        return np.zeros(0) if typical is None else np.asarray(typical, np.float64)
 
     def evaluate(
         self, images: Picture | Iterable[Picture], y: Any, *, groups: Any = None
@@ -278,20 +380,56 @@ class Classifier:
 
         Some thousand rows at a time, so `X` may be mapped from disk.
         """
+        return self.answers_of(X)[0]
+
+    def answers_of(
+        self, X: Floats, levels: Levels | None = None
+    ) -> tuple[NDArray[np.float64], Doubts]:
+        """As `proba_of`, and what was asked for beside.
+
+        Raises
+        ------
+        UsageError
+            A level that too few images calibrate, or a model that knows none.
+        """
         if self.info is not None and (X.ndim != 2 or X.shape[1] != self.info.n_features):
             raise ValueError(
                 f"expected rows of {self.info.n_features} features, got an array of {X.shape}"
             )
-        parts = [
-            softmax(
-                self.head.scores(self.representation(X[start : start + ROWS_AT_ONCE])).astype(
-                    np.float64
-                ),
-                temperature=self.temperature,
+        levels = Levels() if levels is None else levels
+        self.require(levels)
+        parts = [np.zeros((0, len(self.classes)))]
+        doubts = []
+        for start in range(0, len(X), ROWS_AT_ONCE):
+            Z = self.representation(X[start : start + ROWS_AT_ONCE])
+            scores = self.head.scores(Z)
+            parts.append(softmax(scores.astype(np.float64), temperature=self.temperature))
+            if levels.is_asked:
+                assert self.unknown is not None
+                doubts.append(Doubts.of(self.unknown, levels, Z, scores, parts[-1]))
+        return np.concatenate(parts), Doubts.joined(doubts)
+
+    def require(self, levels: Levels) -> None:
+        """UsageError, before any work, for levels that this model cannot give.
+
+        Examples
+        --------
+        >>> import regraft
+        >>> from regraft.probe.doubts import Levels
+        >>> regraft.load("model").require(Levels(reject=1e-9))
+        Traceback (most recent call last):
+        regraft.errors.UsageError: --reject 1e-09 needs at least 999,999,999 images ...
+        """
+        if not levels.is_asked:
+            return
+        if self.unknown is None:
+            raise UsageError(
+                "this model does not know what it does not know: it was saved without what "
+                "coverage, reject and precision need",
+                place=self.folder,
+                cure=f"regraft calibrate {self.folder or 'MODEL'} DATA, or train it again",
             )
-            for start in range(0, len(X), ROWS_AT_ONCE)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)))
+        Limits.of(self.unknown, levels, len(self.classes))
 
     def built(
         self,
@@ -318,21 +456,39 @@ class Classifier:
                     say(words)
             return self._built
 
-    def _asked(self, images: Picture | Iterable[Picture], *, computes_rest: bool) -> Answers:
+    def _whole(self, images: Picture | Iterable[Picture], levels: Levels) -> Answers:
+        """The answers, where every picture must be readable."""
+        found = self._asked(images, computes_rest=False, levels=levels)
+        if found.rejected:
+            raise unreadable(found.rejected, found.names)
+        return found
+
+    @blas.one_thread  # others would wait for a single picture's products longer than these take
+    def _asked(
+        self, images: Picture | Iterable[Picture], *, computes_rest: bool, levels: Levels
+    ) -> Answers:
         """The answers, in chunks; after a picture that cannot be read, the rest need not be."""
+        self.require(levels)
         coming = several.named(images)
         names: list[str] = []
         rejected: list[Rejected] = []
-        parts = [np.zeros((0, len(self.classes)))]
+        parts, doubts = [np.zeros((0, len(self.classes)))], []
         while chunk := list(itertools.islice(coming, PICTURES_AT_ONCE)):
             names += map(str, chunk)
             features, bad = self._features(chunk, computes=computes_rest or not rejected)
             rejected += bad.values()
-            proba = np.full((len(chunk), len(self.classes)), np.nan)
+            is_read = np.array([row not in bad for row in range(len(chunk))])
+            proba, doubted = np.full((len(chunk), len(self.classes)), np.nan), Doubts()
             if len(features):
-                proba[[row not in bad for row in range(len(chunk))]] = self.proba_of(features)
+                proba[is_read], doubted = self.answers_of(features, levels)
             parts.append(proba)
-        return Answers(names, np.concatenate(parts), self.labels, tuple(rejected))
+            if len(features):
+                doubts.append(doubted.spread(is_read))
+            else:
+                doubts.append(Doubts.nothing(levels, *proba.shape))
+        return Answers(
+            names, np.concatenate(parts), self.labels, tuple(rejected), Doubts.joined(doubts)
+        )
 
     def _features(
         self, chunk: list[str], *, computes: bool

@@ -20,6 +20,7 @@ from regraft.probe.classifier import Classifier, Learnt
 from regraft.probe.judging import Judged
 from regraft.probe.representation import Representation
 from regraft.probe.source_classifier import source_classifier
+from regraft.probe.unknown import of_left_out
 from regraft.wording import near_names
 
 HEADS = ("ridge", "logistic", "svm", "ncm", "knn")
@@ -93,6 +94,10 @@ class Probe:
         )
         with blas.threads(1 if len(y) <= SMALL_ROWS else available_cores()):
             fitted = self._fit_head(representation, X, y, len(classes), units, weight)
+            unknown, landed = of_left_out(
+                representation, X, y, units, fitted.oof_rows, fitted.oof_scores,
+                n_classes=len(classes), seed=self.random_state,
+            )  # fmt: skip
         rows = fitted.oof_rows
         temperature = USUAL_TEMPERATURES[self.head]
         if len(rows):
@@ -106,10 +111,12 @@ class Probe:
             oof_proba=softmax(fitted.oof_scores, temperature=temperature),
             judged=Judged.of(y, units).by(rows),
             seconds={"choose": chosen - start, "fit": time.perf_counter() - chosen},
+            landed=landed,
         )
         classifier = Classifier(
-            tuple(classes), representation, fitted.head, temperature, learnt=learnt
-        )
+            tuple(classes), representation, fitted.head, temperature, learnt=learnt,
+            unknown=unknown,
+        )  # fmt: skip
         return classifier.on(network) if isinstance(network, BuiltEngine) else classifier
 
     def _choose(

@@ -1,0 +1,95 @@
+"""What is promised, as people write it: 95%, 0.95; and how many images a promise needs.
+
+A level is set by what it costs (a share of one's own images), never by a threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from regraft.errors import UsageError
+from regraft.wording import count
+
+# How sure `--precision` is that so many are right.
+CONFIDENCE = 0.95
+# Rounding of a level that was written in decimals.
+_SLACK = 1e-9
+
+
+def level_of(given: Any, name: str) -> float:
+    """A share between 0 and 1, from a number or a text with or without a percent sign.
+
+    Parameters
+    ----------
+    given : float or str
+        0.95, '0.95', '95%' or '95 %'.
+    name : str
+        What it is called where it was given: ``--coverage``.
+
+    Raises
+    ------
+    UsageError
+        No number, or outside (0, 1).
+
+    Examples
+    --------
+    >>> level_of("95%", "--coverage"), level_of(0.02, "reject"), level_of("2 %", "--reject")
+    (0.95, 0.02, 0.02)
+    >>> level_of("95", "--coverage")
+    Traceback (most recent call last):
+    regraft.errors.UsageError: --coverage must lie between 0 and 1 (0 % and 100 %), got 95
+      cure:  --coverage 95%, or --coverage 0.95
+    """
+    text = str(given).strip()
+    number = text.removesuffix("%").strip()
+    try:
+        value = math.nan if isinstance(given, bool) else float(number)
+    except ValueError:
+        value = math.nan
+    share = value / 100 if text.endswith("%") else value
+    if 0 < share < 1:
+        return share
+    usual = f"{number}%" if 1 <= value < 100 else {"reject": "2%"}.get(name.strip("-"), "95%")
+    if math.isnan(value):
+        rule = f"{name} is a share such as {usual}, got {given!r}"
+    else:
+        rule = f"{name} must lie between 0 and 1 (0 % and 100 %), got {text}"
+    raise UsageError(rule, cure=f"{name} {usual}, or {name} {_plain(usual)}")
+
+
+def fewest_for(share_outside: float) -> int:
+    """So many left-out images can promise that at most this share falls outside.
+
+    Examples
+    --------
+    >>> fewest_for(0.05), fewest_for(0.02), fewest_for(0.5)
+    (19, 49, 1)
+    """
+    return max(1, math.ceil(1 / share_outside - 1 - _SLACK))
+
+
+def fewest_all_right(precision: float) -> int:
+    """So many answers, all right, show that at least this share is, at 95 % confidence.
+
+    Examples
+    --------
+    >>> fewest_all_right(0.99), fewest_all_right(0.95)
+    (299, 59)
+    """
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log(precision) - _SLACK)
+
+
+def too_few(name: str, level: float, n: int, wanted: int, what: str) -> UsageError:
+    """The refusal of a level that so many images cannot support."""
+    return UsageError(
+        f"{name} {level:.6g} needs at least {count(wanted, what)}, and this model has {n:,}",
+        cure=f"a level that {n:,} can support, or more images: regraft calibrate MODEL DATA",
+        level=level,
+        n=n,
+        wanted=wanted,
+    )
+
+
+def _plain(usual: str) -> str:
+    return f"{float(usual.removesuffix('%')) / 100:.6g}"
