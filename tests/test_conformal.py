@@ -80,7 +80,7 @@ def test_copies_count_as_one() -> None:
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95, 0.99])
-@pytest.mark.parametrize(("n", "k"), [(99, 3), (100, 2), (237, 10)])
+@pytest.mark.parametrize(("n", "k"), [(199, 3), (200, 2), (237, 10)])
 def test_sets_are_those_of_mapie(n: int, k: int, coverage: float) -> None:
     classification = pytest.importorskip("mapie.classification")
     from sklearn.base import BaseEstimator, ClassifierMixin

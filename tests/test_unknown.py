@@ -97,7 +97,7 @@ def test_copies_do_not_make_it_surer() -> None:
     )
     assert model.unknown is not None
     assert model.unknown.calibrating.n_units == 48
-    with pytest.raises(UsageError, match="needs at least 49 images .* has 48"):
+    with pytest.raises(UsageError, match=r"needs at least 49 images .* has 48"):
         model.require(Levels(reject=0.02))
 
 
