@@ -474,7 +474,7 @@ def test_the_files_of_two_models_do_not_mix(pristine: Path, model: Path) -> None
 # -- Refused: the config (its digest made to fit) --
 
 BAD_VALUES = [
-    ("regraft.format", 2, "up to format 1"),
+    ("regraft.format", 3, "up to format 2"),
     ("regraft.format", 0, "int >= 1"),
     ("regraft.format", "1", "int, got '1'"),
     ("regraft.format", True, "int, got True"),

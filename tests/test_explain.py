@@ -300,7 +300,7 @@ def test_the_map_of_a_network_is_its_score(network: Any, name: str, taps: tuple[
     taps = tuple(t for tap in taps for t in (known.stages if tap == "all" else (tap,)))
     classifier = known.classifier(taps)
     cam = explainer_for(classifier, example=known.pixels[:2], method="cam")
-    assert cam.part.runtime.startswith("openvino")
+    assert cam.parts[0].runtime.startswith("openvino")
     y = np.arange(len(known.pixels)) % N_CLASSES
     heat = cam.explain(known.pixels, y)
     wanted = evidence_of(classifier, known.X, y)
@@ -332,7 +332,7 @@ def test_pytorch_gives_the_maps_where_openvino_disagrees(
     monkeypatch.setattr(engine_builder, "_reference", lambda *a: genuine(*a)[:, ::-1])
     said: list[str] = []
     cam = explainer_for(classifier, example=known.pixels[:2], method="cam", say=said.append)
-    assert cam.part.runtime == "torch"
+    assert cam.parts[0].runtime == "torch"
     assert "PyTorch does" in said[-1]
     y = np.zeros(len(known.pixels), int)
     heat = cam.explain(known.pixels, y)
@@ -782,7 +782,7 @@ def test_the_nearest_are_those_of_all_of_train(planted: Planted, own_cache: Path
         train = photos.table.splits == "train"
         found = nearest.find(
             planted.classifier, photos.X, photos.digests, store,
-            recipe_digest=photos.recipe.digest, k=3,
+            info=photos.info, k=3,
         )  # fmt: skip
     assert (found.n_known, found.n_learnt_from, found.note) == (28, 28, "")
     Z = planted.classifier.representation(photos.X)
@@ -800,7 +800,7 @@ def test_the_nearest_are_those_of_all_of_train(planted: Planted, own_cache: Path
 
 def test_what_the_store_lost_is_said(planted: Planted, own_cache: Path, tmp_path: Path) -> None:
     X = np.zeros((1, planted.classifier.info.n_features), np.float32)
-    ask = {"recipe_digest": extract.recipe_for(planted.classifier.info).digest, "k": 3}
+    ask = {"info": planted.classifier.info, "k": 3}
     with Store.open(tmp_path / "empty") as store:
         found = nearest.find(planted.classifier, X, [bytes(32)], store, **ask)
     assert found.neighbours == [[]]
@@ -815,7 +815,7 @@ def test_an_image_that_is_gone_gives_way_to_the_next(
 ) -> None:
     built = planted.classifier.built()
     X = built.start().run(planted.pixels[:1])
-    ask = {"recipe_digest": extract.recipe_for(built.info).digest, "k": 2}
+    ask = {"info": built.info, "k": 2}
     with Store.open(decoder=extract.DECODER_VERSION) as store:
         first, second = nearest.find(planted.classifier, X, [b""], store, **ask).neighbours[0]
         genuine = nearest.os.path.exists

@@ -19,7 +19,7 @@ from regraft.data.table import ImageTable
 from regraft.errors import ConfigError, DataError
 from regraft.evaluation import Estimate, Evaluation
 from regraft.explain.in_memory import Explained, explain_images
-from regraft.features import engines, extract
+from regraft.features import engines, extract, side_by_side
 from regraft.images import pictures, several
 from regraft.images.pictures import Picture
 from regraft.machine import devices, extras
@@ -50,7 +50,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         the same by gradients. 'partial': the layers from `split_point` on learn too. 'full': every
         layer learns. 'scratch': every layer, from random weights.
     backbone : str
-        'default', 'lite1', 'lite2', a timm name, 'local-dir:FOLDER', 'hf-hub:OWNER/REPO'.
+        'default', 'lite1', 'lite2', a timm name, 'local-dir:FOLDER', 'hf-hub:OWNER/REPO'; several
+        with a plus between them, 'default+lite2', stand side by side (method 'probe').
+    look : {'plain', 'flip'}
+        'flip': features of a picture and of its mirror image, averaged (method 'probe').
     weights : path, optional
         Weights file for the backbone's architecture.
     taps : list of str, optional
@@ -102,6 +105,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         method: str = "probe",
         *,
         backbone: str = "default",
+        look: str = "plain",
         weights: str | None = None,
         taps: list[str] | None = None,
         head: str = "ridge",
@@ -116,6 +120,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.method = method
         self.backbone = backbone
+        self.look = look
         self.weights = weights
         self.taps = taps
         self.head = head
@@ -168,7 +173,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 cure="give images of another class too, each with its label in y",
             )
         kept = LabelType.of(names)
-        built = engines.locate(
+        built = side_by_side.locate(
             replace(config.source, white=white_for(self.scale, table.paths)),
             sample=pictures.sample(table.paths),
             device=self.device,
@@ -202,6 +207,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             data="",
             method=self.method,
             backbone=self.backbone,
+            look=self.look,
             weights=self.weights,
             taps=[self.taps] if isinstance(self.taps, str) else self.taps,
             head=self.head,

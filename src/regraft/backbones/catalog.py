@@ -62,6 +62,10 @@ PINNED = {
 }
 ALIASES = {"lite0": "default"}
 
+# How a network looks at a picture: once as it is; or at it and its mirror image, averaged.
+PLAIN, FLIP = "plain", "flip"
+LOOKS = (PLAIN, FLIP)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -71,7 +75,7 @@ class Source:
     ----------
     name : str
         As the user wrote it.
-    kind : {'pinned', 'timm', 'hf-hub', 'local-dir', 'file', 'random'}
+    kind : {'pinned', 'timm', 'hf-hub', 'local-dir', 'file', 'random', 'several'}
     architecture : str
         timm's model name (with its tag for kind 'timm'); empty where the folder's config tells it.
     identity : str
@@ -87,6 +91,12 @@ class Source:
     white : int
         Value that is white in the pictures of more than 8 bits that it is shown; 0: as each file
         says. No engine depends on it.
+    look : {'plain', 'flip'}
+        No engine depends on it either.
+    parts : tuple of Source
+        Of several networks side by side (:mod:`regraft.backbones.side_by_side`): each of them.
+    prefix : str
+        Before the names of its tensors in a saved model that holds several networks.
     """
 
     name: str
@@ -99,6 +109,9 @@ class Source:
     origin: str = ""
     changed: Mapping[str, Any] = field(default_factory=dict, hash=False)
     white: int = 0
+    look: str = PLAIN
+    parts: tuple[Source, ...] = ()
+    prefix: str = ""
 
     @property
     def variant(self) -> str:
@@ -123,6 +136,9 @@ class Source:
         kept = {name: list(value) for name, value in changed.items() if value is not None}
         if not kept:
             return self
+        if self.parts:
+            shown = tuple(part.given(input_px=input_px, mean=mean, std=std) for part in self.parts)
+            return replace(self, changed=kept, parts=shown)
         identity = f"{self.identity} {json.dumps(kept, sort_keys=True)}"
         return replace(self, identity=identity, changed=kept)
 
@@ -151,6 +167,11 @@ def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = N
     'timm'
     """
     name = ALIASES.get(name, name)
+    if len(names := names_in(name)) > 1:
+        raise BackboneError(
+            f"{name!r} names {len(names)} networks; here it must be one",
+            cure=f"--backbone {names[0]}",
+        )
     if weights is not None:
         return _from_file(name, Path(weights))
     if name in PINNED:
@@ -167,6 +188,20 @@ def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = N
         )
     _refuse_typo(name)
     return Source(name, "timm", name, f"timm:{name}", origin=f"timm: {name}")
+
+
+def names_in(name: str) -> list[str]:
+    """The networks that stand side by side in a name; a folder's own name may hold a plus.
+
+    Examples
+    --------
+    >>> names_in("default+lite2"), names_in("lite1")
+    (['default', 'lite2'], ['lite1'])
+    """
+    prefix, _, folder = name.partition(":")
+    if prefix == "local-dir" and os.path.isdir(folder):
+        return [name]
+    return [part.strip() for part in name.split("+")]
 
 
 def weights_file(name: str) -> Path:
@@ -272,7 +307,9 @@ def _local_dir(name: str, folder: str) -> Source:
             cure="give a folder with config.json and model.safetensors, as timm and Regraft save",
         )
     try:
-        architecture = _architecture(json.loads(config.read_text(encoding="utf-8")))
+        content = json.loads(config.read_text(encoding="utf-8"))
+        _refuse_several(content, path)
+        architecture = _architecture(content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"config.json names no architecture: {error}", place=str(config)
@@ -286,6 +323,17 @@ def _local_dir(name: str, folder: str) -> Source:
     return Source(
         name, "local-dir", architecture, identity, path=path, origin=f"folder {path.name}"
     )
+
+
+def _refuse_several(config: Mapping[str, Any], path: Path) -> None:
+    """A model of ours may stand on several networks; a backbone is one."""
+    ours = config.get("regraft", {})
+    if ours.get("networks"):
+        name = ours["backbone"]["name"]
+        raise BackboneError(
+            f"the model in {str(path)!r} stands on several networks, {name}",
+            cure=f"--backbone {name}, which names them",
+        )
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from regraft.features.engine import network_of
 from regraft.wording import percent
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -42,7 +43,7 @@ def read(curve: Sequence[Mapping[str, Any]], n_images: int) -> Reading:
     """Read a curve of ``{"tap", "accuracy"}`` from early to late, the last being 'final'.
 
     The first stage, the best and the last are compared: below the best is what is so by more than
-    two standard errors.
+    two standard errors. Of several networks side by side the first one's curve is read.
 
     Examples
     --------
@@ -52,6 +53,7 @@ def read(curve: Sequence[Mapping[str, Any]], n_images: int) -> Reading:
     >>> print(read(curve, 20).words)
     early and late stages serve about equally well: blocks.4 79.0 %, final 70.0 %, within chance
     """
+    curve = _of_first_network(curve)
     first, last = curve[0], curve[-1]
     best = max(curve, key=_accuracy)
     words = f"{_early(curve, best, n_images)}{_end(curve, best, n_images)}"
@@ -64,6 +66,11 @@ def read(curve: Sequence[Mapping[str, Any]], n_images: int) -> Reading:
             "than its last"
         )
     return Reading(str(best["tap"]), _accuracy(best), _accuracy(last), is_before_end, words)
+
+
+def _of_first_network(curve: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    first = network_of(str(curve[0].get("tap", "")))
+    return [point for point in curve if network_of(str(point.get("tap", ""))) == first]
 
 
 def _early(curve: Sequence[Mapping[str, Any]], best: Mapping[str, Any], n_images: int) -> str:

@@ -19,6 +19,7 @@ from regraft.record import configuration
 )
 @click.option("--out", required=True, metavar="PARTS", help="Folder of the parts.")
 @options.backbone
+@options.look
 @options.columns
 @options.scale
 @options.runner

@@ -11,8 +11,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "test_fraction", "seed",
     ),
     "How to learn": (
-        "method", "backbone", "image_size", "taps", "head", "class_weight", "weights", "mean",
-        "std",
+        "method", "backbone", "look", "image_size", "taps", "head", "class_weight", "weights",
+        "mean", "std",
     ),
     "Where it runs": ("device", "offline", "runner", "features"),
     "Output": ("name", "out", "resume", "config", "no_report", "as_json", "quiet"),

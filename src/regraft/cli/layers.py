@@ -11,6 +11,7 @@ from regraft.record import configuration
 @click.command(short_help="how far each stage of the network carries")
 @click.argument("data")
 @options.backbone
+@options.look
 @options.columns
 @options.scale
 @click.option("--out", metavar="FILE", help="Write the picture there (PNG, SVG or PDF).")

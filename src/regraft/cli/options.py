@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from regraft.backbones import catalog
 from regraft.data.label_sources import LABEL_SOURCES
 from regraft.errors import UsageError
 from regraft.machine import devices
@@ -43,7 +44,8 @@ backbone = _together(
         default="default",
         show_default=True,
         metavar="NAME",
-        help="default, lite1, lite2, a timm name, local-dir:FOLDER or hf-hub:OWNER/REPO.",
+        help="default, lite1, lite2, a timm name, local-dir:FOLDER or hf-hub:OWNER/REPO; several "
+        "side by side for the probe: default+lite2.",
     ),
     click.option(
         "--weights",
@@ -58,6 +60,14 @@ backbone = _together(
         show_default=True,
         help="Where the network runs; auto takes an NVIDIA GPU if there is one.",
     ),
+)
+
+look = click.option(
+    "--look",
+    type=click.Choice(catalog.LOOKS),
+    default=catalog.PLAIN,
+    show_default=True,
+    help="flip: the probe sees the features of a picture and of its mirror image, averaged.",
 )
 
 path_column = click.option(

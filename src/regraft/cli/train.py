@@ -35,6 +35,7 @@ NOT_SETTINGS = frozenset(
     help="How to learn: " + "; ".join(f"{name}: {m.help}" for name, m in METHODS.items()) + ".",
 )
 @options.backbone
+@options.look
 @options.head
 @options.columns
 @options.scale

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from regraft.choosing import layer_curve, measured
+from regraft.choosing import each_network, layer_curve, measured
 from regraft.console.screen import hang
 from regraft.console.wording import interval
 from regraft.wording import count, percent
@@ -17,7 +17,12 @@ from regraft.wording import count, percent
 def show_choice(screen: Console, metrics: Mapping[str, Any]) -> None:
     """The choice, what it rests on, and the curve if stages were measured."""
     chosen = metrics["chosen"]
-    hang(screen, "Model", f"{escape(_taps_in_words(chosen['taps']))}; {_head_in_words(metrics)}")
+    look = each_network.look_in_words(metrics["backbone"])
+    hang(
+        screen,
+        "Model",
+        f"{escape(_taps_in_words(chosen['taps']))}{look}; {_head_in_words(metrics)}",
+    )
     if chosen["candidates"]:
         hang(screen, "", f"[dim]{escape(_by_in_words(chosen))}[/]")
     if words := measured.caveat(chosen):
@@ -41,13 +46,19 @@ def _ends(curve: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _taps_in_words(taps: Sequence[str]) -> str:
-    """What the head sees.
+    """What the head sees; of several networks what it sees of each.
 
     Examples
     --------
     >>> _taps_in_words(["blocks.3", "blocks.5", "final", "source"])
     'stages blocks.3 to blocks.5, the final features and the probabilities of the source classes'
+    >>> _taps_in_words(["default:final", "lite2:final"])
+    'the final features of default and lite2'
     """
+    return each_network.in_words(taps, _of_one)
+
+
+def _of_one(taps: Sequence[str]) -> str:
     stages = [t for t in taps if t not in ("final", "source")]
     words = []
     if len(stages) > 1:

@@ -5,6 +5,7 @@ Array letters: N images, h and w the map's rows and columns, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,9 +63,28 @@ class Explainer(Protocol):
     name: str
     why: str
 
-    def explain(self, pixels: NDArray[np.uint8], y: Codes) -> Heat:
+    def explain(self, pixels: Shown, y: Codes) -> Heat:
         """Pictures as the network sees them, ``(N, H, W, 3)``, and the classes asked about."""
         ...
+
+
+# Pictures as a network sees them, ``(N, H, W, 3)`` uint8; of several networks one for each.
+Shown = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+
+
+def by_network(shown: Shown) -> list[NDArray[np.uint8]]:
+    """For each network its pictures."""
+    return [shown] if isinstance(shown, np.ndarray) else list(shown)
+
+
+def stacked(seen: Sequence[Sequence[NDArray[np.uint8]]]) -> list[NDArray[np.uint8]]:
+    """Pictures, each as every network sees it, for each network as one array ``(N, H, W, 3)``."""
+    return [np.stack(own) for own in zip(*seen, strict=True)]
+
+
+def rows_of(shown: Shown, rows: slice) -> list[NDArray[np.uint8]]:
+    """Some of the pictures."""
+    return [pixels[rows] for pixels in by_network(shown)]
 
 
 def against_others(values: Any, y: Codes) -> Any:

@@ -11,16 +11,21 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.backbones.catalog import FLIP
 from regraft.errors import UsageError
-from regraft.explain.base import Heat
+from regraft.explain.base import Heat, Shown, by_network, rows_of
 from regraft.explain.decomposition import PositionMap, decompose
 from regraft.features import engine, maps_of_graph, subgraphs
+from regraft.features.engine import FINAL, stage_of
+from regraft.features.engines import BuiltEngine
+from regraft.features.mirrored import mirrored
+from regraft.features.subgraphs import Subgraph
 from regraft.machine import extras
 from regraft.probe.base import Codes
 from regraft.probe.classifier import Classifier
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.representation import Representation
-from regraft.probe.source_classifier import SOURCE
+from regraft.probe.source_classifier import SOURCE, is_source
 
 # The part of a network that gives its maps; counted up when the meaning of a row changes.
 MAPS = "maps 1"
@@ -53,7 +58,7 @@ class ClassActivation:
         self,
         classifier: Classifier,
         *,
-        example: NDArray[np.uint8],
+        example: Shown,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         head, built = classifier.head, classifier.built()
@@ -63,28 +68,18 @@ class ClassActivation:
                 cure="--method auto",
             )
         self.head, self.representation = head, classifier.representation
-        found = subgraphs.find(built, MAPS)
-        if found is None:
-            say(f"building the graph of the maps of {built.info.name}, once (some seconds)")
-            found = maps_of_graph.find_or_build(built, MAPS, example=example)
-        if found is None:
-            with extras.needed_for(
-                f"the graph of the maps of {built.info.name}", otherwise="--method occlusion"
-            ):
-                from regraft.features import maps
-
-            found = maps.find_or_build(built, MAPS, example=example)
-            if found.note:
-                say(found.note)
-        if not found.facts["pooling"] and _sees_final(self.representation):
-            raise UsageError(
-                f"the final features of {built.info.architecture} are neither mean nor maximum of "
-                "its last map",
-                cure="--method gradcam",
+        self.looks = [one.info.look for one in built.networks]
+        self.prefixes = [f"{one.info.name}:" if built.info.parts else "" for one in built.networks]
+        self.parts = [
+            self._maps_of(one, prefix, few, say)
+            for one, prefix, few in zip(
+                built.networks, self.prefixes, by_network(example), strict=True
             )
-        self.part = found
+        ]
         self.why = "the score is a sum over positions"
-        if SOURCE in self.representation.taps:
+        if built.info.parts:
+            self.why += f" and over {len(built.info.parts)} networks, whose maps are added"
+        if any(map(is_source, self.representation.taps)):
             self.why += "; the part through the source classes is placed by integrated gradients"
         if self._sees_early_alone():
             self.why += (
@@ -92,17 +87,21 @@ class ClassActivation:
                 "bright places are edges and colours, not things"
             )
 
-    def explain(self, pixels: NDArray[np.uint8], y: Codes) -> Heat:
+    def explain(self, shown: Shown, y: Codes) -> Heat:
         """``(N, H, W, 3)`` uint8 and ``(N,)`` codes to the evidence, place by place."""
+        pooling = {
+            f"{prefix}{FINAL}": part.facts["pooling"]
+            for prefix, part in zip(self.prefixes, self.parts, strict=True)
+        }
         chunks = [
             decompose(
-                self._maps(pixels[start : start + CHUNK]),
+                self._maps(rows_of(shown, slice(start, start + CHUNK))),
                 self.representation,
                 self.head,
                 y[start : start + CHUNK],
-                final_pooling=self.part.facts["pooling"],
+                final_pooling=pooling,
             )
-            for start in range(0, len(pixels), CHUNK)
+            for start in range(0, len(y), CHUNK)
         ]
         return Heat(
             maps=np.concatenate([heat.maps for heat in chunks]),
@@ -117,22 +116,89 @@ class ClassActivation:
         """Whether every map that the head sees is finer than the last ones of most networks."""
         if _sees_final(self.representation):
             return False
-        grids = {name: shape[:2] for name, shape in self.part.facts["maps"].items()}
+        grids = {
+            f"{prefix}{name}": shape[:2]
+            for prefix, part in zip(self.prefixes, self.parts, strict=True)
+            for name, shape in part.facts["maps"].items()
+        }
         return all(max(grids[tap]) > EARLY for tap in self.representation.taps if tap in grids)
 
-    def _maps(self, pixels: NDArray[np.uint8]) -> dict[str, PositionMap]:
-        rows = engine.run_on_cores(self.part.runner, pixels, batch_size=self.part.batch_size)
-        found, start = {}, 0
-        for name, shape in self.part.facts["maps"].items():
-            height, width, n_prefix, n_channels = shape
-            n_positions = n_prefix + height * width
-            stop = start + n_positions * n_channels
-            values = rows[:, start:stop].reshape(len(rows), n_positions, n_channels)
-            found[name] = PositionMap(values, (height, width))
-            start = stop
+    def _maps_of(
+        self,
+        built: BuiltEngine,
+        prefix: str,
+        example: NDArray[np.uint8],
+        say: Callable[[str], None],
+    ) -> Subgraph:
+        """The graph of one network's maps, found or built."""
+        found = subgraphs.find(built, MAPS)
+        if found is None:
+            say(f"building the graph of the maps of {built.info.name}, once (some seconds)")
+            found = maps_of_graph.find_or_build(built, MAPS, example=example)
+        if found is None:
+            with extras.needed_for(
+                f"the graph of the maps of {built.info.name}", otherwise="--method occlusion"
+            ):
+                from regraft.features import maps
+
+            found = maps.find_or_build(built, MAPS, example=example)
+            if found.note:
+                say(found.note)
+        if not found.facts["pooling"] and _sees_final(self.representation, prefix):
+            raise UsageError(
+                f"the final features of {built.info.architecture} are neither mean nor maximum of "
+                "its last map",
+                cure="--method gradcam",
+            )
         return found
 
+    def _maps(self, shown: list[NDArray[np.uint8]]) -> dict[str, PositionMap]:
+        """Of every stage of every network, by the names of their taps."""
+        return {
+            f"{prefix}{name}": stage
+            for part, prefix, look, pixels in zip(
+                self.parts, self.prefixes, self.looks, shown, strict=True
+            )
+            for name, stage in _maps_in(part, pixels, is_mirrored=look == FLIP).items()
+        }
 
-def _sees_final(representation: Representation) -> bool:
-    """'source' stands on 'final'."""
-    return not {"final", SOURCE}.isdisjoint(representation.taps)
+
+def _maps_in(
+    part: Subgraph, pixels: NDArray[np.uint8], *, is_mirrored: bool
+) -> dict[str, PositionMap]:
+    """What one network's graph gives of ``(N, H, W, 3)`` pictures, and of their mirror images."""
+    rows = engine.run_on_cores(part.runner, pixels, batch_size=part.batch_size)
+    others = None
+    if is_mirrored:
+        others = engine.run_on_cores(part.runner, mirrored(pixels), batch_size=part.batch_size)
+    found, start = {}, 0
+    for name, (height, width, n_prefix, n_channels) in part.facts["maps"].items():
+        n_positions = n_prefix + height * width
+        columns, start = (
+            slice(start, start + n_positions * n_channels),
+            (start + n_positions * n_channels),
+        )
+        shape = (len(pixels), n_positions, n_channels)
+        mirror = None if others is None else others[:, columns].reshape(shape)
+        if mirror is not None:
+            mirror = _turned_back(mirror, (height, width), n_prefix)
+        found[name] = PositionMap(rows[:, columns].reshape(shape), (height, width), mirror)
+    return found
+
+
+def _turned_back(
+    values: NDArray[np.float32], grid: tuple[int, int], n_prefix: int
+) -> NDArray[np.float32]:
+    """``(N, P, C)`` of mirror images with every position where it is in the picture itself."""
+    N, _, C = values.shape
+    cells = values[:, n_prefix:].reshape(N, *grid, C)[:, :, ::-1]
+    return np.concatenate([values[:, :n_prefix], cells.reshape(N, -1, C)], axis=1)
+
+
+def _sees_final(representation: Representation, prefix: str | None = None) -> bool:
+    """Whether the head sees the final features, of one network if it is named; 'source' stands on
+    'final'."""
+    return any(
+        stage_of(tap) in (FINAL, SOURCE) and prefix in (None, tap.removesuffix(stage_of(tap)))
+        for tap in representation.taps
+    )

@@ -12,17 +12,19 @@ Array letters: N images, P positions (or tokens), C channels, F final features, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regraft.explain.base import Heat, against_others, spread_of
+from regraft.features.engine import FINAL, stage_of
 from regraft.probe.base import Codes, Floats
 from regraft.probe.linear_head import LinearHead
-from regraft.probe.representation import Representation
-from regraft.probe.source_classifier import SOURCE, SourceClassifier
+from regraft.probe.representation import Representation, final_beside
+from regraft.probe.source_classifier import SourceClassifier, is_source
 
 # The common grid is that of the finest map, but has at most so many rows and columns.
 MOST_CELLS = 28
@@ -42,14 +44,23 @@ class PositionMap:
     values : (N, P, C) float32
         Tokens without a place first, then the grid row by row.
     grid : (height, width)
+    mirror : (N, P, C) float32, optional
+        Of the mirror images, turned back: every position is the same place of the picture. The
+        features are then the mean of both.
     """
 
     values: NDArray[np.float32]
     grid: tuple[int, int]
+    mirror: NDArray[np.float32] | None = None
+
+    @property
+    def views(self) -> tuple[NDArray[np.float32], ...]:
+        """Everything that is averaged; mostly the one."""
+        return (self.values,) if self.mirror is None else (self.values, self.mirror)
 
     def rows(self, *, pooling: str) -> Floats:
         """``(N, C)``, pooled as in the pass."""
-        pooled: Floats = getattr(self.values, pooling)(axis=1)
+        pooled: Floats = _mean([getattr(values, pooling)(axis=1) for values in self.views])
         return pooled
 
 
@@ -59,7 +70,7 @@ def decompose(
     head: LinearHead,
     y: Codes,
     *,
-    final_pooling: str,
+    final_pooling: str | Mapping[str, str],
 ) -> Heat:
     """The evidence for a class, place by place.
 
@@ -69,8 +80,9 @@ def decompose(
         Of every stage that the head sees; 'final' is the map that the network itself pools.
     y : (N,) codes
         The class asked about; evidence is its score less the mean of the others.
-    final_pooling : {'mean', 'max'}
-        What makes the final features of the map 'final'.
+    final_pooling : {'mean', 'max'}, or mapping
+        What makes the final features of the map 'final'; of several networks side by side by the
+        name of each one's, 'lite2:final'.
 
     Returns
     -------
@@ -88,7 +100,7 @@ def decompose(
         width = len(source.bias) if source else block.stop - block.start
         columns = slice(start, start + width)
         start += width
-        name = "final" if source else block.tap
+        name = final_beside(block.tap) if source else block.tap
         v, centre = weights[:, columns], representation.centre[columns]
         if source is not None:
             part = _through_source(maps[name], v, centre, source, pooling)
@@ -116,19 +128,31 @@ def decompose(
 
 
 def _kinds(
-    representation: Representation, final_pooling: str
+    representation: Representation, final_pooling: str | Mapping[str, str]
 ) -> list[tuple[SourceClassifier | None, str]]:
     """For each block the source classifier it goes through, if it does, and how it is pooled."""
     found: list[tuple[SourceClassifier | None, str]] = []
     seen: set[str] = set()
     for block in representation.blocks:
-        if block.tap in (SOURCE, "final"):
-            source = representation.source if block.tap == SOURCE else None
-            found.append((source, final_pooling))
+        if is_source(block.tap):
+            assert representation.source is not None
+            source = representation.source.of(block.tap)
+            found.append((source, _pooling_of(final_beside(block.tap), final_pooling)))
+        elif stage_of(block.tap) == FINAL:
+            found.append((None, _pooling_of(block.tap, final_pooling)))
         else:  # a stage's mean stands before its maximum
             found.append((None, "max" if block.tap in seen else "mean"))
             seen.add(block.tap)
     return found
+
+
+def _pooling_of(final: str, pooling: str | Mapping[str, str]) -> str:
+    return pooling if isinstance(pooling, str) else pooling[final]
+
+
+def _mean(views: Sequence[Any]) -> Any:
+    """Of one view it is that one, to the last bit."""
+    return views[0] if len(views) == 1 else sum(views) / len(views)
 
 
 def _pooled(
@@ -140,16 +164,24 @@ def _pooled(
     if is_normalised:
         length = np.maximum(np.sqrt(np.einsum("nc,nc->n", rows, rows)), 1e-12)
     if pooling == "mean":
-        each = (stage.values @ v.astype(np.float32)[:, :, None])[:, :, 0].astype(np.float64)
+        weights = v.astype(np.float32)[:, :, None]
+        each = _mean([(values @ weights)[:, :, 0].astype(np.float64) for values in stage.views])
         P = stage.values.shape[1]
         return np.asarray((each / length[:, None] - (v @ centre)[:, None]) / P)
-    return _at_maximum(stage, v * (rows / length[:, None] - centre))
+    return np.asarray(
+        _mean(
+            [
+                _at_maximum(values, v * (values.max(axis=1) / length[:, None] - centre))
+                for values in stage.views
+            ]
+        )
+    )
 
 
-def _at_maximum(stage: PositionMap, parts: Floats) -> Floats:
+def _at_maximum(values: NDArray[np.float32], parts: Floats) -> Floats:
     """``(N, P)`` from ``(N, C)``: each channel's part at the position that has its maximum."""
-    N, P, _ = stage.values.shape
-    places = stage.values.argmax(axis=1) + P * np.arange(N)[:, None]
+    N, P, _ = values.shape
+    places = values.argmax(axis=1) + P * np.arange(N)[:, None]
     summed = np.bincount(places.ravel(), weights=np.ravel(parts), minlength=N * P)
     return np.asarray(summed, np.float64).reshape(N, P)
 

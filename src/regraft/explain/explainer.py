@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
+from regraft.backbones.catalog import PLAIN
 from regraft.errors import UsageError
-from regraft.explain.base import Explainer
+from regraft.explain.base import Explainer, Shown, by_network
 from regraft.explain.cam import ClassActivation
 from regraft.explain.occlusion import Occlusion
 from regraft.machine import extras
@@ -20,7 +18,7 @@ METHODS = ("cam", "gradcam", "occlusion")
 def explainer_for(
     classifier: Classifier,
     *,
-    example: NDArray[np.uint8],
+    example: Shown,
     method: str = "auto",
     say: Callable[[str], None] = lambda text: None,
 ) -> Explainer:
@@ -31,7 +29,7 @@ def explainer_for(
     classifier : Classifier
     example : (n, H, W, 3) uint8
         A few pictures as the network sees them (four are enough), for what is found out or built
-        now.
+        now. Of several networks side by side a list of such, here and in ``explain``.
     method : {'auto', 'cam', 'gradcam', 'occlusion'}
     say : callable(text)
         Hears one line before anything that takes seconds.
@@ -58,7 +56,7 @@ def explainer_for(
 
 
 def _first_possible(
-    classifier: Classifier, example: NDArray[np.uint8], say: Callable[[str], None]
+    classifier: Classifier, example: Shown, say: Callable[[str], None]
 ) -> Explainer:
     reasons: list[str] = []
     for method in METHODS:
@@ -75,14 +73,25 @@ def _first_possible(
 def _made(
     method: str,
     classifier: Classifier,
-    example: NDArray[np.uint8],
+    example: Shown,
     say: Callable[[str], None],
 ) -> Explainer:
     if method == "cam":
         return ClassActivation(classifier, example=example, say=say)
     if method == "gradcam":
+        _refuse_gradients(classifier)
         with extras.needed_for("the method gradcam", otherwise="--method occlusion"):
             from regraft.explain.gradcam import GradientMaps
 
-        return GradientMaps(classifier, example=example)
+        (only,) = by_network(example)
+        return GradientMaps(classifier, example=only)
     return Occlusion(classifier)
+
+
+def _refuse_gradients(classifier: Classifier) -> None:
+    """There is one place to take a gradient at in one network that sees a picture once."""
+    info = classifier.info
+    if info is None or not (info.parts or info.look != PLAIN):
+        return
+    what = f"{len(info.parts)} networks side by side" if info.parts else f"the look {info.look!r}"
+    raise UsageError(f"it is made of one network's last map, not of {what}", cure="--method auto")

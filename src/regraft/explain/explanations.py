@@ -18,7 +18,7 @@ from regraft.data.cells import name_of
 from regraft.data.table import Rejected, Skipped
 from regraft.errors import UsageError
 from regraft.explain import drawing, nearest
-from regraft.explain.base import Heat
+from regraft.explain.base import Heat, stacked
 from regraft.explain.explainer import explainer_for
 from regraft.features.extract import Extraction
 from regraft.features.store import Store
@@ -143,8 +143,9 @@ def explain(
         return Explanations(str(out), model.folder, method, "", [], rejected, skipped=skipped)
     proba = model.proba_of(extraction.X)
     y = proba.argmax(axis=1) if code is None else np.full(len(paths), code)
-    read = functools.partial(pictures.plain, preprocess=model.built().info.preprocess)
-    few = np.stack([read(path) for path in paths[:4]])
+    wanted = [one.preprocess for one in model.built().info.networks]
+    read = functools.partial(pictures.plain_for_each, preprocesses=wanted)
+    few = stacked([read(path) for path in paths[:4]])
     explainer = explainer_for(model, example=few, method=method, say=listener.say)
     near = _nearest(model, extraction, top, listener)
 
@@ -161,12 +162,12 @@ def explain(
         for start in range(0, len(paths), CHUNK):
             listener.progress("maps", start, len(paths))
             chunk = slice(start, start + CHUNK)
-            pixels = np.stack(list(pool.map(read, paths[chunk])))
+            pixels = stacked(list(pool.map(read, paths[chunk])))
             heat = explainer.explain(pixels, y[chunk])
             for at, image in enumerate(images[chunk]):
                 image |= {"method": explainer.name, **_numbers(heat, at)}
             draw = functools.partial(_draw, folder)
-            list(pool.map(draw, images[chunk], pixels, heat.maps))
+            list(pool.map(draw, images[chunk], pixels[0], heat.maps))
     _remove(folder, earlier - set(files))
     notes = (near.note,) if top and near.note else ()
     found = Explanations(
@@ -211,7 +212,7 @@ def _nearest(
             extraction.X,
             extraction.digests,
             store,
-            recipe_digest=extraction.recipe.digest,
+            info=extraction.info,
             k=k,
         )
     for sentence in store.report():

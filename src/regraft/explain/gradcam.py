@@ -18,7 +18,7 @@ from torch import nn
 from regraft.backbones import network
 from regraft.backbones.network import TappedNetwork
 from regraft.errors import UsageError
-from regraft.explain.base import Heat, against_others, spread_of
+from regraft.explain.base import Heat, Shown, against_others, by_network, spread_of
 from regraft.explain.decomposition import FINE, smoothed
 from regraft.features.maps import grid_of
 from regraft.machine import quiet
@@ -75,8 +75,9 @@ class GradientMaps:
         self.place = self._last_with_places(seen, stages, example)
         self.why = f"gradient times activation at {self.place}"
 
-    def explain(self, pixels: NDArray[np.uint8], y: Codes) -> Heat:
+    def explain(self, shown: Shown, y: Codes) -> Heat:
         """``(N, H, W, 3)`` uint8 and ``(N,)`` codes to gradient times activation."""
+        (pixels,) = by_network(shown)
         starts = range(0, len(pixels), BATCH)
         parts = [self._batch(pixels[i : i + BATCH], y[i : i + BATCH]) for i in starts]
         maps = np.concatenate(parts)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regraft.explain import drawing
+from regraft.explain.base import rows_of, stacked
 from regraft.explain.explainer import explainer_for
 from regraft.explain.explanations import code_of
 from regraft.images import pictures, several
@@ -40,7 +41,7 @@ class Explained:
     maps : (N, h, w) float32
         Positive: this place speaks for the label; negative: against it.
     pictures : (N, H, W, 3) uint8
-        As the network sees them.
+        As the network sees them (the first, where there are several).
     method, why : str
         How the maps were made, and why so.
     """
@@ -102,20 +103,18 @@ def explain_images(
     code = _code(model, label)
     proba = model.predict_proba(asked)
     codes = proba.argmax(axis=1) if code is None else np.full(len(asked), code)
-    preprocess = model.built().info.preprocess
-    seen = np.stack([pictures.plain(picture, preprocess) for picture in asked])
-    explainer = explainer_for(model, example=seen[:4], method=method)
-    maps = [
-        explainer.explain(seen[start : start + CHUNK], codes[start : start + CHUNK]).maps
-        for start in range(0, len(seen), CHUNK)
-    ]
+    wanted = [one.preprocess for one in model.built().info.networks]
+    seen = stacked([pictures.plain_for_each(picture, wanted) for picture in asked])
+    explainer = explainer_for(model, example=rows_of(seen, slice(4)), method=method)
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(asked), CHUNK)]
+    maps = [explainer.explain(rows_of(seen, chunk), codes[chunk]).maps for chunk in chunks]
     return Explained(
         [str(name) for name in asked],
         model.labels[proba.argmax(axis=1)],
         proba,
         model.labels[codes],
         np.concatenate(maps),
-        seen,
+        seen[0],
         explainer.name,
         explainer.why,
     )

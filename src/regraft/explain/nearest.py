@@ -16,6 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from regraft.evaluation.metrics import unit_rows
+from regraft.features import extract
+from regraft.features.engine import EngineInfo
+from regraft.features.extract import Strip
 from regraft.features.store import Store
 from regraft.model import learnt_from
 from regraft.probe.base import Floats
@@ -78,7 +81,7 @@ def find(
     digests: Sequence[bytes],
     store: Store,
     *,
-    recipe_digest: str,
+    info: EngineInfo,
     k: int,
 ) -> Nearest:
     """The k nearest images of train, by the cosine of what the head sees.
@@ -86,20 +89,24 @@ def find(
     Parameters
     ----------
     X : (N, D0) float32
-        Rows as the pass leaves them, by the recipe that is named.
+        Rows as the pass leaves them.
     digests : sequence of N bytes
         Of the images' contents.
+    info : EngineInfo
+        Of the engine by which the rows were made.
     k : int
     """
     learnt = learnt_from.from_text(model.card.get("learnt_from"))
-    stored = store.digests_with_features(recipe_digest) if learnt and k else []
+    strips = extract.strips_of(info)
+    stored = _stored_whole(store, strips) if learnt and k else []
     known = [digest for digest in stored if digest[: learnt_from.DIGEST_BYTES] in learnt]
     row_of = {digest: row for row, digest in enumerate(known)}
     asked = unit_rows(model.representation(np.asarray(X, np.float32)))
     similar = np.full((len(asked), len(known)), -np.inf, np.float32)
     for start in range(0, len(known), CHUNK_ROWS):
         chunk = known[start : start + CHUNK_ROWS]
-        found, rows = store.features(chunk, recipe_digest, X.shape[1])
+        rows = np.empty((len(chunk), X.shape[1]), np.float32)
+        found = extract.stored_rows(store, chunk, strips, rows).all(axis=1)
         Z = unit_rows(model.representation(rows[found]))
         similar[:, start + np.flatnonzero(found)] = asked @ Z.T
     for i, digest in enumerate(digests):
@@ -119,6 +126,13 @@ def find(
     least = min(k, len(known) - 1)  # one may be the image itself
     n_incomplete = sum(len(found) < least for found in neighbours)
     return Nearest(neighbours, len(known), len(learnt), n_incomplete)
+
+
+def _stored_whole(store: Store, strips: Sequence[Strip]) -> list[bytes]:
+    """Contents whose features are stored, by every network where there are several."""
+    first, *others = (store.digests_with_features(strip.digest) for strip in strips)
+    rest = [set(digests) for digests in others]
+    return [digest for digest in first if all(digest in known for known in rest)]
 
 
 # Nearest images whose file is gone give way to the next ones, up to so many.

@@ -32,7 +32,7 @@ def tensors_of(built: BuiltEngine | None) -> bytes | None:
 
 def is_here(built: BuiltEngine | None) -> bool:
     """Whether the engine that a classifier was pickled with lies on this disk."""
-    return built is not None and (built.folder / "engine.json").is_file()
+    return built is not None and built.is_here
 
 
 def locate(

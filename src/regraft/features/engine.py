@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.backbones.catalog import PLAIN
 from regraft.images.geometry import Preprocess
 from regraft.machine.processor import available_cores
 
@@ -25,6 +26,10 @@ POOLING = ("mean", "max")
 Sample = Callable[[Preprocess], "Sequence[NDArray[np.uint8]]"]
 
 
+# The name of the last tap: what the network's own classifier sees.
+FINAL = "final"
+
+
 @dataclass(frozen=True)
 class Tap:
     """Columns ``start:stop`` of the feature matrix: one stage's mean and maximum, or the final."""
@@ -32,6 +37,33 @@ class Tap:
     name: str
     start: int
     stop: int
+
+    @property
+    def stage(self) -> str:
+        """Its name within its own network."""
+        return stage_of(self.name)
+
+
+def stage_of(tap: str) -> str:
+    """The name of a tap within its own network.
+
+    Examples
+    --------
+    >>> stage_of("lite2:blocks.5"), stage_of("final")
+    ('blocks.5', 'final')
+    """
+    return tap.rpartition(":")[2]
+
+
+def network_of(tap: str) -> str:
+    """Of several networks side by side the name of a tap's own, else ''.
+
+    Examples
+    --------
+    >>> network_of("hf-hub:timm/resnet18:layer4"), network_of("layer4")
+    ('hf-hub:timm/resnet18', '')
+    """
+    return tap.rpartition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -59,6 +91,11 @@ class EngineInfo:
         timm's pretrained_cfg, for the artefact.
     variant : str
         What was changed of the network's own input (`Source.variant`).
+    look : {'plain', 'flip'}
+        Whether its features are those of a picture, or of it and its mirror image, averaged.
+    parts : tuple of EngineInfo
+        Of several networks side by side each by itself; the names of the stages then begin with
+        the network's, 'lite2:blocks.5', and `preprocess` is that of the first.
     """
 
     name: str
@@ -75,16 +112,28 @@ class EngineInfo:
     notes: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
+    look: str = PLAIN
+    parts: tuple[EngineInfo, ...] = ()
+
+    @property
+    def networks(self) -> tuple[EngineInfo, ...]:
+        """Of each network by itself; mostly there is one."""
+        return self.parts or (self,)
 
     @property
     def taps(self) -> tuple[Tap, ...]:
         """Every tap with its columns."""
         found, start = [], 0
         for name, width in self.widths:
-            stop = start + (width if name == "final" else 2 * width)
+            stop = start + (width if stage_of(name) == FINAL else 2 * width)
             found.append(Tap(name, start, stop))
             start = stop
         return tuple(found)
+
+    @property
+    def final(self) -> Tap:
+        """The final features, of the first network where there are several."""
+        return next(tap for tap in self.taps if tap.stage == FINAL)
 
     @property
     def n_features(self) -> int:
@@ -92,8 +141,9 @@ class EngineInfo:
         return self.taps[-1].stop
 
     def to_json(self) -> str:
-        """As ``engine.json`` holds it."""
-        return json.dumps({**asdict(self), "preprocess": self.preprocess.to_dict()}, indent=1)
+        """As ``engine.json`` holds it: of one network, which does not know how it will look."""
+        known = {k: v for k, v in asdict(self).items() if k not in ("look", "parts")}
+        return json.dumps({**known, "preprocess": self.preprocess.to_dict()}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> EngineInfo:

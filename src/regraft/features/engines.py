@@ -13,14 +13,18 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regraft.backbones import catalog
 from regraft.errors import BackboneError, RegraftError
 from regraft.features.engine import GRAPH_VERSION, Engine, EngineInfo, Sample
+from regraft.features.mirrored import Mirrored
 from regraft.machine import atomic, cache, extras, stand_in
 from regraft.machine.devices import choose_device
 from regraft.machine.processor import precision, processor
@@ -49,6 +53,25 @@ class BuiltEngine:
         """The network's tensors, as safetensors under timm's names."""
         return self.folder / "weights.safetensors"
 
+    @property
+    def networks(self) -> tuple[BuiltEngine, ...]:
+        """Each network by itself; more than one only where several stand side by side."""
+        return (self,)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether what it is built of still lies on this disk."""
+        return all((one.folder / "engine.json").is_file() for one in self.networks)
+
+    def run(self, shown: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float32]:
+        """``(n, D)`` features of n pictures, each as every one of the networks sees it
+        (`pictures.plain_for_each`)."""
+        parts = [
+            one.engine().run(np.stack([seen[number] for seen in shown]))
+            for number, one in enumerate(self.networks)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
     def engine(self, *, n_threads: int | None = None) -> Engine:
         """The engine, running; the same one at every call.
 
@@ -61,6 +84,10 @@ class BuiltEngine:
 
     def start(self, *, n_threads: int | None = None) -> Engine:
         """An engine of its own, ready to run."""
+        engine = self._as_it_is(n_threads)
+        return Mirrored(engine) if self.info.look == catalog.FLIP else engine
+
+    def _as_it_is(self, n_threads: int | None) -> Engine:
         if self.info.runtime.startswith("torch"):
             with extras.needed_for(f"the backbone {self.info.name}"):
                 from regraft.features.torch_engine import TorchEngine
@@ -124,7 +151,8 @@ def locate(
             "the engine folder is damaged", place=str(folder), cure="regraft cache clear --engines"
         )
     preprocess = replace(info.preprocess, white=source.white)
-    return BuiltEngine(folder, replace(info, preprocess=preprocess), source, device)
+    shown = replace(info, preprocess=preprocess, look=source.look)
+    return BuiltEngine(folder, shown, source, device)
 
 
 def find_built(source: catalog.Source, device: str = "cpu") -> Path | None:

@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.backbones.catalog import FLIP
 from regraft.data.table import ImageTable, Rejected
 from regraft.errors import DecodeError
 from regraft.features.engine import POOLING, EngineInfo
@@ -31,7 +32,7 @@ from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
 from regraft.images.facts import FileFacts, facts_of, rejected_facts
 from regraft.images.facts_table import FactsTable
-from regraft.images.pictures import InMemory, content_of, decoded_for
+from regraft.images.pictures import Content, InMemory, content_of, decoded_for, wanted_by
 from regraft.images.resize import resizer
 from regraft.images.scale import rules_for
 from regraft.listener import SILENT, Listener
@@ -150,15 +151,58 @@ class Runner(Protocol):
 
 
 def recipe_for(info: EngineInfo) -> Recipe:
-    """Every ingredient of the features that this engine gives."""
+    """Every ingredient of the features that this engine gives.
+
+    Of several networks side by side it tells their rows apart from others; each network's part of
+    them is kept by a recipe of its own (:func:`strips_of`).
+    """
+    shown = [one.preprocess.to_dict() for one in info.networks]
     return Recipe(
         weights_digest=info.weights_digest,
         taps=tuple(name for name, _ in info.widths),
         pooling=POOLING,
-        preprocess=info.preprocess.to_dict(),
+        preprocess={"side by side": shown} if info.parts else shown[0],
         precision=info.precision,
         engine=info.runtime,
         decoder=f"{DECODER_VERSION} {resizer()}",
+        view="centre and its mirror image" if info.look == FLIP else "centre",
+    )
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The columns that one network fills, and the digest of the recipe by which they are kept."""
+
+    recipe: Recipe
+    digest: str
+    columns: slice
+
+    @property
+    def width(self) -> int:
+        """How many columns."""
+        return int(self.columns.stop - self.columns.start)
+
+
+def strips_of(info: EngineInfo) -> list[Strip]:
+    """The matrix of features by networks; mostly there is one, which fills all of it."""
+    found, start = [], 0
+    for one in info.networks:
+        recipe, stop = recipe_for(one), start + one.n_features
+        found.append(Strip(recipe, recipe.digest, slice(start, stop)))
+        start = stop
+    return found
+
+
+def stored_rows(
+    store: Store, digests: Sequence[bytes | None], strips: Sequence[Strip], X: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Fill the rows of X that are stored, strip by strip; which were found, ``(N, strips)``."""
+    return np.stack(
+        [
+            store.features(digests, strip.digest, strip.width, out=X[:, strip.columns])[0]
+            for strip in strips
+        ],
+        axis=1,
     )
 
 
@@ -202,11 +246,10 @@ def run(
             extraction = run(table, engines.locate(catalog.resolve("default")), store)
         extraction.X.shape
     """
-    recipe = recipe_for(built.info)
     seen, missing, report = see(
         table, built, store, progress=progress, n_threads=n_threads, runner=runner, parts=parts
     )
-    return _gather(table, seen, built.info, recipe, report, missing, has_parts=bool(parts))
+    return _gather(table, seen, built.info, report, missing, has_parts=bool(parts))
 
 
 def see(
@@ -220,13 +263,14 @@ def see(
     parts: Parts = NO_PARTS,
 ) -> tuple[Seen, list[int], PassReport]:
     """What is known of each image of a table after the pass, and which rows had to be read."""
-    recipe, N = recipe_for(built.info), len(table)
-    store.put_recipe(recipe)
+    strips, N = strips_of(built.info), len(table)
+    for strip in strips:
+        store.put_recipe(strip.recipe)
     seen = Seen(arrays.zeros((N, built.info.n_features), np.float32), FactsTable(N))
     missing: list[int] = parts.fill(table, seen) if parts else []
     for start in range(0, 0 if parts else N, ROWS_ASKED):
-        missing += _ask(store, table, slice(start, start + ROWS_ASKED), recipe, seen)
-    work = _Pass(table, built, store, recipe, seen, progress, parts)
+        missing += _ask(store, table, slice(start, start + ROWS_ASKED), strips, seen)
+    work = _Pass(table, built, store, strips, seen, progress, parts)
     if not missing:
         return seen, missing, PassReport()
     if runner is None or parts.may_know(missing):
@@ -281,12 +325,14 @@ class Seen:
             self.rejected[row] = fact
 
 
-def _ask(store: Store, table: ImageTable, rows: slice, recipe: Recipe, seen: Seen) -> list[int]:
+def _ask(
+    store: Store, table: ImageTable, rows: slice, strips: list[Strip], seen: Seen
+) -> list[int]:
     """Take over what the store has of some rows; those that have to be read are returned."""
     on_disk = ["" if isinstance(path, InMemory) else path for path in table.paths[rows]]
     digests = store.digests_of(on_disk)
     facts = store.facts(digests)
-    found, _ = store.features(digests, recipe.digest, seen.X.shape[1], out=seen.X[rows])
+    found = np.atleast_1d(stored_rows(store, digests, strips, seen.X[rows]).all(axis=1))
     missing = []
     for row, (digest, has_features) in enumerate(zip(digests, found, strict=True), rows.start):
         fact = facts.get(digest) if digest else None
@@ -299,15 +345,19 @@ def _ask(store: Store, table: ImageTable, rows: slice, recipe: Recipe, seen: See
 
 @dataclass
 class _Done:
-    """One image after the pass: its row, and either facts or why its path cannot be read."""
+    """One image after the pass: its row, and either facts or why its path cannot be read.
+
+    By the number of a network: what it is to be shown, what it said, and what was stored of it.
+    """
 
     row: int
     facts: FileFacts | None = None
     stat: os.stat_result | None = None
-    features: NDArray[np.float32] | None = None
     refused: DecodeError | None = None
-    pixels: NDArray[np.uint8] | None = None
     copy_of: int | None = None
+    pixels: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    stored: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
 
 class _Pass:
@@ -318,14 +368,14 @@ class _Pass:
         table: ImageTable,
         built: BuiltEngine,
         store: Store,
-        recipe: Recipe,
+        strips: list[Strip],
         seen: Seen,
         progress: Progress,
         parts: Parts = NO_PARTS,
     ) -> None:
-        self.paths, self.built, self.store, self.recipe = table.paths, built, store, recipe
+        self.paths, self.built, self.store, self.strips = table.paths, built, store, strips
         self.seen, self.progress, self.parts = seen, progress, parts
-        self.preprocess = built.info.preprocess
+        self.preprocesses = [one.info.preprocess for one in built.networks]
         self.store_may_know = store.counts().get("facts", 0) > 0
         self._row_of: dict[bytes, int] = {}
         self.waiting: list[_Done] = []
@@ -338,7 +388,8 @@ class _Pass:
     def run(self, rows: list[int], n_threads: int | None) -> PassReport:
         n_threads = n_threads or available_cores()
         if not self.store_may_know:
-            self.built.engine()  # its start is no part of the pass
+            for one in self.built.networks:
+                one.engine()  # its start is no part of the pass
         start = time.perf_counter()
         batches = jobs(rows, n_threads, max(1, self.built.info.batch_size))
         threads = [
@@ -371,7 +422,7 @@ class _Pass:
         made = runner.parts([self.paths[row] for row in rows], self.built)
         try:
             for places, part in made:
-                part.require_recipe(self.recipe)
+                part.require_recipe(recipe_for(self.built.info))
                 self._take(rows[places.start : places.stop], part)
                 n_run, n_done = n_run + part.n_run, n_done + len(part)
                 decode_s, model_s = decode_s + part.decode_s, model_s + part.model_s
@@ -398,7 +449,8 @@ class _Pass:
                 self.seen.X[row] = features
             if fact.digest:  # else its path could not be read: nothing to be known again
                 stat = _stat_if(self.paths[row], part.stamps[place])
-                self.waiting.append(_Done(row, fact, stat, features))
+                made = {} if features is None else self._by_network(features)
+                self.waiting.append(_Done(row, fact, stat, features=made))
         if len(self.waiting) >= ROWS_PER_WRITE:
             self._write()
 
@@ -416,24 +468,26 @@ class _Pass:
     def _do(self, rows: list[int]) -> None:
         start = time.thread_time()
         done = [self._read(row) for row in rows]
-        between, wall = time.thread_time(), time.perf_counter()
-        pictures = [d for d in done if d.pixels is not None]
-        if pictures:
-            engine = self.built.engine()
-            wall = time.perf_counter()
-            pixels = np.stack([d.pixels for d in pictures if d.pixels is not None])
-            for d, features in zip(pictures, engine.run(pixels), strict=True):
-                d.features, d.pixels = features, None
-        model_s = time.perf_counter() - wall if pictures else 0.0
+        between, model_s = time.thread_time(), 0.0
+        n_run = sum(bool(d.pixels) for d in done)
+        for number, one in enumerate(self.built.networks):
+            shown = [d for d in done if number in d.pixels]
+            if shown:
+                engine = one.engine()
+                wall = time.perf_counter()
+                pixels = np.stack([d.pixels.pop(number) for d in shown])
+                for d, features in zip(shown, engine.run(pixels), strict=True):
+                    d.features[number] = features
+                model_s += time.perf_counter() - wall
         with self._lock:
             self.decode_s += between - start
             self.model_s += model_s
-            self.n_run += len(pictures)
+            self.n_run += n_run
         for d in done:
             self._results.put(d)
 
     def _read(self, row: int) -> _Done:
-        """One file up to its network input, or to what is known of its content already."""
+        """One file up to what its networks are shown, or to what is known of it already."""
         path = self.paths[row]
         try:
             stat = stat_of(path)
@@ -446,29 +500,47 @@ class _Pass:
         if first != row:
             return _Done(row, stat=stat, copy_of=first)
         known = self._known(row, digest, stat)
-        if known is not None:
+        if known.facts is not None and known.facts.rejected is not None:
             return known
         try:
-            decoded = decoded_for(content, self.preprocess)
-            facts = facts_of(content, decoded, white=self.preprocess.white)
+            self._show(content, known)
         except DecodeError as error:
             return _Done(row, rejected_facts(content.n_bytes, digest, error), stat)
-        pixels: Any = self.preprocess(decoded.pixels)
-        return _Done(row, facts, stat, pixels=pixels)
+        return known
 
-    def _known(self, row: int, digest: bytes, stat: os.stat_result | None) -> _Done | None:
-        """A file under a new name, or with another time, whose content is known."""
+    def _show(self, content: Content, done: _Done) -> None:
+        """What each network is shown that has not seen the picture: it is decoded once."""
+        known = done.stored | done.features
+        wanted = {n: p for n, p in enumerate(self.preprocesses) if n not in known}
+        if not wanted:
+            return
+        first = next(iter(wanted.values()))
+        decoded = decoded_for(content, first)
+        if done.facts is None:
+            done.facts = facts_of(content, decoded, white=first.white)
+        for number, own in wanted.items():
+            done.pixels[number] = own(wanted_by(own, content, decoded).pixels)
+
+    def _known(self, row: int, digest: bytes, stat: os.stat_result | None) -> _Done:
+        """What is known of a content: all of it where a file has a new name, or another time."""
         if (found := self.parts.of_content(digest)) is not None:
-            return _Done(row, found[0], stat, found[1])
-        return self._stored(row, digest, stat) if self.store_may_know else None
+            return _Done(row, found[0], stat, features=self._by_network(found[1]))
+        return self._stored(row, digest, stat) if self.store_may_know else _Done(row, stat=stat)
 
-    def _stored(self, row: int, digest: bytes, stat: os.stat_result | None) -> _Done | None:
-        """A file under a new name whose content the store knows."""
+    def _by_network(self, features: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
+        """A whole row, strip by strip."""
+        return {number: features[strip.columns] for number, strip in enumerate(self.strips)}
+
+    def _stored(self, row: int, digest: bytes, stat: os.stat_result | None) -> _Done:
+        """What the store knows of a content: some of it where one of the networks is new."""
         facts = self.store.facts([digest]).get(digest)
-        if facts is None or facts.rejected is not None:
-            return None if facts is None else _Done(row, facts, stat)
-        found, X = self.store.features([digest], self.recipe.digest, self.seen.X.shape[1])
-        return _Done(row, facts, stat, X[0]) if found[0] else None
+        done = _Done(row, facts, stat)
+        if facts is not None and facts.rejected is None:
+            X = np.empty((1, self.seen.X.shape[1]), np.float32)
+            (found,) = stored_rows(self.store, [digest], self.strips, X)
+            for number in np.flatnonzero(found).tolist():
+                done.stored[number] = X[0, self.strips[number].columns]
+        return done
 
     def _collect(self, total: int) -> None:
         copies: list[_Done] = []
@@ -483,8 +555,8 @@ class _Pass:
             else:
                 assert result.facts is not None
                 self.seen.put(result.row, result.facts)
-                if result.features is not None:
-                    self.seen.X[result.row] = result.features
+                for number, features in (result.stored | result.features).items():
+                    self.seen.X[result.row, self.strips[number].columns] = features
                 self.waiting.append(result)
                 if len(self.waiting) >= ROWS_PER_WRITE:
                     self._write()
@@ -500,12 +572,12 @@ class _Pass:
     def _write(self) -> None:
         """Hand what waits to the store."""
         waiting, self.waiting = self.waiting, []
-        good = [d for d in waiting if d.features is not None]
         self.store.put_facts([d.facts for d in waiting if d.facts is not None])
-        if good:
-            rows = [d.row for d in good]
-            digests = [d.facts.digest for d in good if d.facts is not None]
-            self.store.put_features(digests, self.recipe.digest, self.seen.X[rows])
+        for number, strip in enumerate(self.strips):
+            new = [d for d in waiting if number in d.features]
+            digests = [d.facts.digest for d in new if d.facts is not None]
+            X = self.seen.X[[d.row for d in new], strip.columns]
+            self.store.put_features(digests, strip.digest, X)
         self.store.remember_files(
             (self.paths[d.row], d.stat, d.facts.digest) for d in waiting if d.stat and d.facts
         )
@@ -541,7 +613,6 @@ def _gather(
     table: ImageTable,
     seen: Seen,
     info: EngineInfo,
-    recipe: Recipe,
     report: PassReport,
     missing: list[int],
     *,
@@ -563,7 +634,7 @@ def _gather(
         facts=seen.facts if good.all() else seen.facts.select(good),
         X=seen.X if good.all() else _rows_of(seen.X, good),
         info=info,
-        recipe=recipe,
+        recipe=recipe_for(info),
         computed=report.n_images,
         known=n_good_read - report.n_images,
         from_store=0 if has_parts else n_unread,

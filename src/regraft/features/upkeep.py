@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from regraft.backbones import catalog
 from regraft.data.table import ImageTable
 from regraft.errors import UsageError
 from regraft.features import engine, engines, extract, pixels
@@ -111,11 +113,11 @@ def verify(n: int, *, seed: int = 0) -> Verified:
 def _with_each_white(
     info: engine.EngineInfo, recipes: list[StoredRecipe]
 ) -> Iterator[engine.EngineInfo]:
-    """An engine for pictures of every scale by which features are stored."""
+    """An engine for pictures of every scale, and every look, by which features are stored."""
     preprocesses = [stored.recipe.get("preprocess") for stored in recipes if stored.recipe]
     whites = {known.get("white", 0) for known in preprocesses if isinstance(known, dict)}
-    for white in {0, *whites}:
-        yield replace(info, preprocess=replace(info.preprocess, white=white))
+    for white, look in itertools.product({0, *whites}, catalog.LOOKS):
+        yield replace(info, preprocess=replace(info.preprocess, white=white), look=look)
 
 
 def _grouped(samples: list[Any], by_recipe: dict[str, engines.BuiltEngine]) -> list[Any]:
@@ -136,6 +138,4 @@ def _again(built: engines.BuiltEngine, paths: list[str], digest: bytes) -> Any:
 
 
 def _no_source(info: engine.EngineInfo) -> Any:
-    from regraft.backbones.catalog import Source
-
-    return Source(info.name, "built", info.architecture, f"digest:{info.weights_digest}")
+    return catalog.Source(info.name, "built", info.architecture, f"digest:{info.weights_digest}")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regraft.errors import DecodeError
-from regraft.images.decode import Decoded, decode, decode_opened, load_opened
+from regraft.images.decode import Decoded, decode, decode_opened, jpeg_scale, load_opened
 from regraft.images.deep_colour import of_values
 from regraft.images.geometry import Preprocess
 from regraft.images.modes import Pixels
@@ -150,6 +150,24 @@ def plain(picture: Picture, preprocess: Preprocess) -> Pixels:
         As :func:`decoded`.
     """
     return preprocess(decoded_for(content_of(picture), preprocess).pixels)
+
+
+def plain_for_each(picture: Picture, preprocesses: Sequence[Preprocess]) -> list[Pixels]:
+    """A picture as each of several networks sees it, decoded once; else as :func:`plain`."""
+    content = content_of(picture)
+    decoded = decoded_for(content, preprocesses[0])
+    return [own(wanted_by(own, content, decoded).pixels) for own in preprocesses]
+
+
+def wanted_by(preprocess: Preprocess, content: Content, decoded: Decoded) -> Decoded:
+    """A picture as `preprocess` wants it, which was decoded for another one.
+
+    It is decoded again only where a JPEG is scaled otherwise: what a network sees must not depend
+    on which networks stand beside it.
+    """
+    scale = jpeg_scale(min(decoded.width, decoded.height), preprocess.decode_min_side_px)
+    is_scaled = content.is_file and decoded.format in ("JPEG", "MPO")
+    return decoded_for(content, preprocess) if is_scaled and scale != decoded.scale else decoded
 
 
 def decoded_for(content: Content, preprocess: Preprocess) -> Decoded:

@@ -18,12 +18,14 @@ from msgspec import Meta, Struct, field
 
 from regraft.data.labels import LabelType
 from regraft.errors import ArtefactError, RegraftError
-from regraft.features.engine import EngineInfo
+from regraft.features.engine import FINAL, EngineInfo, stage_of
+from regraft.features.side_by_side import joined
 from regraft.images.geometry import Preprocess
 from regraft.machine import json_values
 
-# Raised when an older Regraft would misread the file; new keys alone do not.
-FORMAT = 1
+# Raised when an older Regraft would misread the file; new keys alone do not. 2: several networks
+# side by side, or a look; what has neither is written as 1, which an older Regraft reads.
+FORMAT = 2
 CONFIG, NETWORK, LEARNT = "config.json", "model.safetensors", "regraft.safetensors"
 ANEW = "copy the folder again from where it was saved, or train the model again"
 
@@ -88,6 +90,7 @@ class _Backbone(Struct):
     num_classes: Count
     architecture: str = ""  # where timm could not express the head; older models have no such key
     variant: str = ""  # what was changed of its own input; older models have no such key
+    look: Annotated[str, Meta(pattern=r"^(plain|flip)\Z")] = "plain"
 
 
 class _Labels(Struct):
@@ -109,25 +112,39 @@ class _Unknown(Struct):
     guarantee: Annotated[str, Meta(pattern=r"^(1 - alpha|1 - 2 alpha|none)\Z")]
 
 
+class _Pretrained(Struct):
+    input_size: tuple[Count, Side, Side]
+    mean: Triple
+    std: Triple
+
+
+Widths = list[tuple[str, Annotated[int, Meta(ge=1, lt=2**31)]]]  # stage, width
+
+
+class _Network(Struct):
+    """One of several that stand side by side."""
+
+    backbone: _Backbone
+    widths: Widths
+    preprocess: _Preprocess
+    engine: _Engine
+    pretrained_cfg: _Pretrained
+
+
 class _Ours(_Versioned):
     classes: Annotated[list[Text], Meta(min_length=2)]
     method: Text
     head: _Head
     representation: _Representation
     temperature: Annotated[float, Meta(gt=0, le=1e300)]
-    widths: list[tuple[str, Annotated[int, Meta(ge=1, lt=2**31)]]]  # stage, width
+    widths: Widths
     preprocess: _Preprocess
     backbone: _Backbone
     engine: _Engine
     timm: bool
     labels: _Labels = field(default_factory=_Labels)
     unknown: _Unknown | None = None  # older models have no such key
-
-
-class _Pretrained(Struct):
-    input_size: tuple[Count, Side, Side]
-    mean: Triple
-    std: Triple
+    networks: list[_Network] = field(default_factory=list)
 
 
 class _File(Struct):
@@ -198,6 +215,7 @@ def read(folder: Path) -> Config:
     file = _fitted(raw, _File, path)
     ours = file.regraft
     _check_names(ours, path)
+    info = _info(raw, file, path)
     return Config(
         raw=raw,
         classes=tuple(ours.classes),
@@ -205,7 +223,7 @@ def read(folder: Path) -> Config:
         head_kind=ours.head.kind,
         representation={"taps": ours.representation.taps, "blocks": ours.representation.blocks},
         temperature=ours.temperature,
-        info=_info(raw, file, path),
+        info=info,
         opens_with_timm=ours.timm,
         files={NETWORK: ours.files.network, LEARNT: ours.files.learnt},
         label_type=_label_type(ours, path),
@@ -222,6 +240,17 @@ def to_text(raw: dict[str, Any]) -> str:
     except UnicodeEncodeError:  # a class named by a folder whose name is no UTF-8
         return json.dumps(raw, indent=1, allow_nan=False)
     return text
+
+
+def prefix_of(number: int) -> str:
+    """Before the names of the tensors of one of several networks.
+
+    Examples
+    --------
+    >>> prefix_of(1) + "conv_stem.weight"
+    'networks.1.conv_stem.weight'
+    """
+    return f"networks.{number}."
 
 
 def digest_of(raw: Mapping[str, Any]) -> str:
@@ -304,9 +333,16 @@ def _check_names(ours: _Ours, path: Path) -> None:
         if twin := next((name for name in names if names.count(name) > 1), None):
             rule = f"names must be different, {twin!r} stands {names.count(twin)} times"
             raise _refusal(rule, path, f"regraft.{key}")
-    if stages[-1:] != ["final"]:
+    _check_last(stages, path, "regraft.widths")
+    for number, network in enumerate(ours.networks):
+        own = [stage for stage, _ in network.widths]
+        _check_last(own, path, f"regraft.networks[{number}].widths")
+
+
+def _check_last(stages: list[str], path: Path, key: str) -> None:
+    if [stage_of(stage) for stage in stages[-1:]] != [FINAL]:
         rule = f"'final' must be the last stage, found {json_values.shown(stages)}"
-        raise _refusal(rule, path, "regraft.widths")
+        raise _refusal(rule, path, key)
 
 
 def _label_type(ours: _Ours, path: Path) -> LabelType:
@@ -326,14 +362,40 @@ def _label_type(ours: _Ours, path: Path) -> LabelType:
 
 
 def _info(raw: dict[str, Any], file: _File, path: Path) -> EngineInfo:
-    ours, backbone = file.regraft, file.regraft.backbone
+    ours = file.regraft
+    if not ours.networks:
+        own = raw["regraft"] | {"pretrained_cfg": raw["pretrained_cfg"]}
+        return _of_network(own, ours, file.architecture, path, "regraft")
+    parts = [
+        _of_network(own, network, "", path, f"regraft.networks[{number}]")
+        for number, (own, network) in enumerate(
+            zip(raw["regraft"]["networks"], ours.networks, strict=True)
+        )
+    ]
+    found = joined(parts)
+    for key, value, wanted in (
+        ("widths", [list(pair) for pair in found.widths], [list(pair) for pair in ours.widths]),
+        ("backbone.digest", found.weights_digest, ours.backbone.digest),
+        ("backbone.look", {part.look for part in parts}, {ours.backbone.look}),
+    ):
+        if value != wanted:
+            raise _refusal(
+                f"the networks make it {value}, it says {wanted}", path, f"regraft.{key}"
+            )
+    return found
+
+
+def _of_network(
+    raw: Mapping[str, Any], ours: _Ours | _Network, architecture: str, path: Path, place: str
+) -> EngineInfo:
+    backbone = ours.backbone
     try:
-        preprocess = Preprocess.from_dict(raw["regraft"]["preprocess"])
+        preprocess = Preprocess.from_dict(raw["preprocess"])
     except RegraftError as error:
-        raise _refusal(error.rule, path, "regraft.preprocess") from error
+        raise _refusal(error.rule, path, f"{place}.preprocess") from error
     return EngineInfo(
         name=backbone.name,
-        architecture=backbone.architecture or file.architecture,
+        architecture=backbone.architecture or architecture,
         weights_digest=backbone.digest,
         licence=backbone.licence,
         origin=backbone.origin,
@@ -344,6 +406,7 @@ def _info(raw: dict[str, Any], file: _File, path: Path) -> EngineInfo:
         # timm's pretrained_cfg as the original network had it: its number of source classes.
         config={**raw["pretrained_cfg"], "num_classes": backbone.num_classes},
         variant=backbone.variant,
+        look=backbone.look,
     )
 
 

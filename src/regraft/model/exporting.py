@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from regraft.errors import ArtefactError, RegraftError, TableError
+from regraft.backbones.catalog import PLAIN
+from regraft.errors import ArtefactError, RegraftError, TableError, UsageError
 from regraft.features.engines import BuiltEngine
 from regraft.listener import SILENT, Listener
 from regraft.machine import atomic
@@ -201,8 +202,31 @@ def require_possible(
         As `export`, as far as it can be known before.
     """
     require_head(classifier.head.kind)
+    require_one_network(classifier)
     require_free(Path(os.path.realpath(out)))
     return export_targets.named(to, int8=int8)
+
+
+def require_one_network(classifier: Classifier) -> None:
+    """Refuse what no single file of one network's graph can say yet.
+
+    Raises
+    ------
+    UsageError
+    """
+    info = classifier.info
+    if info is None or (not info.parts and info.look == PLAIN):
+        return
+    what = (
+        f"the model stands on {len(info.parts)} networks side by side, {info.name}"
+        if info.parts
+        else f"the model looks at pictures and their mirror images (look {info.look!r})"
+    )
+    raise UsageError(
+        f"{what}; only what one network says of a picture is exported",
+        cure="regraft train DATA --backbone default, and export that; `regraft serve` and "
+        "`regraft predict` answer with this model",
+    )
 
 
 def require_free(folder: Path) -> None:

@@ -9,12 +9,14 @@ import importlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from regraft.backbones import catalog, tensor_file
+from regraft.backbones.side_by_side import joined
 from regraft.backbones.tensor_file import Stored, TensorFileError
 from regraft.data.table import quoted
 from regraft.errors import ArtefactError
@@ -29,8 +31,16 @@ from regraft.model.place import (
 )
 from regraft.probe.base import Head, Tensors
 from regraft.probe.classifier import Classifier
-from regraft.probe.representation import Representation, blocks_of
-from regraft.probe.source_classifier import SOURCE, SourceClassifier, classifier_in, classifier_of
+from regraft.probe.representation import Representation, blocks_of, final_beside
+from regraft.probe.source_classifier import (
+    SOURCE,
+    SourceClassifier,
+    SourceClassifiers,
+    Sources,
+    classifier_in,
+    classifier_of,
+    is_source,
+)
 from regraft.probe.unknown import Unknown
 
 # Where the class of each kind of head is; imported when a model has one.
@@ -149,6 +159,12 @@ def _refuse_slip(folder: Path) -> None:
 
 def _source(folder: Path, info: EngineInfo) -> catalog.Source:
     """The backbone: found built by its digest, or built from this model's own tensors."""
+    if info.parts:
+        parts = [
+            replace(_source(folder, part), prefix=config_file.prefix_of(number))
+            for number, part in enumerate(info.parts)
+        ]
+        return replace(joined(parts), white=info.preprocess.white, look=info.look)
     return catalog.Source(
         name=info.name,
         kind="artefact",
@@ -160,6 +176,7 @@ def _source(folder: Path, info: EngineInfo) -> catalog.Source:
         origin=info.origin,
         changed=_changed(info.variant),
         white=info.preprocess.white,
+        look=info.look,
     )
 
 
@@ -167,8 +184,10 @@ def check_fit(
     classes: tuple[str, ...], representation: Representation, head: Head, info: EngineInfo
 ) -> None:
     """Whether these parts make one classifier; ValueError says which do not, with both sizes."""
-    known = {SOURCE, *(tap.name for tap in info.taps)}
-    if unknown := set(representation.taps) - known:
+    known = {tap.name for tap in info.taps}
+    unknown = {tap for tap in representation.taps if not is_source(tap)} - known
+    unknown |= {t for t in representation.taps if is_source(t) and final_beside(t) not in known}
+    if unknown:
         raise ValueError(f"the representation sees {min(unknown)!r}; stages are {sorted(known)}")
     if representation.blocks != blocks_of(representation.taps, info.taps, representation.source):
         raise ValueError("the representation's blocks are not those of the backbone's stages")
@@ -239,13 +258,28 @@ def _learnt_tensors(file: Mapping[str, Stored]) -> Tensors:
 
 def _source_classifier(
     config: config_file.Config, network: Mapping[str, Stored], learnt: Mapping[str, Stored]
-) -> SourceClassifier | None:
-    """The original network's last layer, where the representation needs it."""
-    name = config.info.config.get("classifier")
-    file, prefix = (learnt, "network.") if config.opens_with_timm else (network, "")
-    if SOURCE not in config.representation["taps"]:
+) -> Sources | None:
+    """The original network's last layer, where the representation needs it; of several networks
+    those of each that it needs."""
+    wanted, parts = [*filter(is_source, config.representation["taps"])], config.info.parts
+    if not wanted:
         return None
-    if problem := classifier_in(file, name, _n_final(config), prefix):
+    if not parts:
+        file, prefix = (learnt, "network.") if config.opens_with_timm else (network, "")
+        return _last_layer(config.info, file, prefix)
+    prefixes = {part.name: config_file.prefix_of(number) for number, part in enumerate(parts)}
+    return SourceClassifiers(
+        {
+            f"{part.name}:{SOURCE}": _last_layer(part, network, prefixes[part.name])
+            for part in parts
+            if f"{part.name}:{SOURCE}" in wanted
+        }
+    )
+
+
+def _last_layer(info: EngineInfo, file: Mapping[str, Stored], prefix: str) -> SourceClassifier:
+    name = info.config.get("classifier")
+    if problem := classifier_in(file, name, info.widths[-1][1], prefix):
         raise ValueError(problem)
     return classifier_of(file, str(name), prefix)
 
@@ -265,7 +299,7 @@ def _n_final(config: config_file.Config) -> int:
 
 
 def _representation(
-    config: config_file.Config, tensors: Tensors, source: SourceClassifier | None
+    config: config_file.Config, tensors: Tensors, source: Sources | None
 ) -> Representation:
     learnt = {name: tensors[f"representation.{name}"] for name in ("centre", "scale")}
     for name, values in learnt.items():
@@ -290,7 +324,7 @@ def _unknown(config: config_file.Config, tensors: Tensors, n_features: int) -> U
 
 
 def _width(representation: Representation, block: Any) -> int:
-    if block.tap != SOURCE:
+    if not is_source(block.tap):
         return int(block.stop - block.start)
     assert representation.source is not None  # blocks_of has refused it otherwise
-    return len(representation.source.bias)
+    return len(representation.source.of(block.tap).bias)

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 import regraft
+from regraft.backbones.catalog import PLAIN
 from regraft.backbones.tensor_file import Stored, digest_of, write
 from regraft.errors import ArtefactError
 from regraft.features.engine import EngineInfo
+from regraft.features.engines import BuiltEngine
 from regraft.machine import atomic
 from regraft.model import config_file
 from regraft.model.loading import check_fit, head_of, in_memory
@@ -91,9 +93,7 @@ def save(
     target = Path(os.path.realpath(folder))
     info = check_parts(classifier)
     _refuse_foreign(target)
-    weights_path = classifier.built().weights_path
-    network = open_network(weights_path)
-    _check_network(network, info, weights_path)
+    network = _networks_of(classifier.built(), info)
     name = info.config.get("classifier")
     reason = _why_not_timm(network, classifier, info)
     raw = _config(classifier, info, reason)
@@ -141,6 +141,10 @@ def check_parts(classifier: Classifier) -> EngineInfo:
 def _why_not_timm(network: Mapping[str, Stored], classifier: Classifier, info: EngineInfo) -> str:
     """Why the network's own classifier cannot be the learnt one; '' if it can."""
     head, representation = classifier.head, classifier.representation
+    if info.parts:
+        return f"the head stands on {len(info.parts)} networks side by side, {info.name}"
+    if info.look != PLAIN:
+        return f"the head sees pictures and their mirror images, averaged (look {info.look!r})"
     if not isinstance(head, LinearHead):
         return f"the head is of the kind {head.kind!r}, not linear"
     if not representation.is_linear:
@@ -163,7 +167,7 @@ def _folded(classifier: Classifier) -> dict[str, Stored]:
 def _config(classifier: Classifier, info: EngineInfo, reason: str) -> dict[str, Any]:
     classes = classifier.classes
     n_source = int(info.config.get("num_classes") or 0)
-    pretrained = {k: v for k, v in info.config.items() if k not in _NOT_OURS}
+    pretrained = _pretrained(info.networks[0])
     n_classes = n_source if reason else len(classes)
     labels = {} if reason else {"label_names": list(classes)}
     return {
@@ -171,11 +175,11 @@ def _config(classifier: Classifier, info: EngineInfo, reason: str) -> dict[str, 
         if reason
         else info.architecture,
         "num_classes": n_classes,
-        "num_features": info.widths[-1][1],
+        "num_features": sum(one.widths[-1][1] for one in info.networks),
         **labels,
         "pretrained_cfg": {**pretrained, "num_classes": n_classes},
         "regraft": {
-            "format": config_file.FORMAT,
+            "format": config_file.FORMAT if info.parts or info.look != PLAIN else 1,
             "classes": list(classes),
             "labels": {
                 "type": classifier.label_type.kind,
@@ -185,18 +189,8 @@ def _config(classifier: Classifier, info: EngineInfo, reason: str) -> dict[str, 
             "head": {"kind": classifier.head.kind},
             "representation": classifier.representation.to_config(),
             "temperature": float(classifier.temperature),
-            "widths": [list(pair) for pair in info.widths],
-            "preprocess": info.preprocess.to_dict(),
-            "backbone": {
-                "name": info.name,
-                "architecture": info.architecture,
-                "digest": info.weights_digest,
-                "licence": info.licence,
-                "origin": info.origin,
-                "num_classes": n_source,
-                "variant": info.variant,
-            },
-            "engine": {"runtime": info.runtime, "precision": info.precision},
+            **_network_in_config(info),
+            **_several_in_config(info),
             "timm": not reason,
             "timm_reason": reason,
             "files": {},
@@ -207,6 +201,51 @@ def _config(classifier: Classifier, info: EngineInfo, reason: str) -> dict[str, 
             },
         },
     }
+
+
+def _network_in_config(info: EngineInfo) -> dict[str, Any]:
+    look = {} if info.look == PLAIN else {"look": info.look}
+    return {
+        "widths": [list(pair) for pair in info.widths],
+        "preprocess": info.preprocess.to_dict(),
+        "backbone": {
+            "name": info.name,
+            "architecture": info.architecture,
+            "digest": info.weights_digest,
+            "licence": info.licence,
+            "origin": info.origin,
+            "num_classes": int(info.config.get("num_classes") or 0),
+            "variant": info.variant,
+            **look,
+        },
+        "engine": {"runtime": info.runtime, "precision": info.precision},
+    }
+
+
+def _several_in_config(info: EngineInfo) -> dict[str, Any]:
+    """Each of several networks by itself, in the order of their tensors' prefixes."""
+    if not info.parts:
+        return {}
+    return {
+        "networks": [
+            {**_network_in_config(part), "pretrained_cfg": _pretrained(part)} for part in info.parts
+        ]
+    }
+
+
+def _pretrained(info: EngineInfo) -> dict[str, Any]:
+    return {k: v for k, v in info.config.items() if k not in _NOT_OURS}
+
+
+def _networks_of(built: BuiltEngine, info: EngineInfo) -> dict[str, Stored]:
+    """The tensors of a network by timm's names; of several each with the network's prefix."""
+    found: dict[str, Stored] = {}
+    for number, (one, known) in enumerate(zip(built.networks, info.networks, strict=True)):
+        network = open_network(one.weights_path)
+        _check_network(network, known, one.weights_path)
+        prefix = config_file.prefix_of(number) if info.parts else ""
+        found |= {f"{prefix}{name}": tensor for name, tensor in network.items()}
+    return found
 
 
 def _check_network(network: Mapping[str, Stored], info: EngineInfo, path: Path) -> None:

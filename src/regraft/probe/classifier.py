@@ -25,7 +25,7 @@ from regraft.data.table import Rejected, check_known_classes, quoted
 from regraft.errors import BackboneError, DecodeError, UsageError
 from regraft.evaluation import Estimate, Evaluation, evaluate
 from regraft.evaluation.calibration import softmax
-from regraft.features import carried, engines
+from regraft.features import carried, side_by_side
 from regraft.features.engine import EngineInfo, Sample, difference
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures, several
@@ -439,7 +439,8 @@ class Classifier:
         offline: bool = False,
         say: Callable[[str], None] = lambda text: None,
     ) -> BuiltEngine:
-        """The engine of the network, found or built at the first call; see `engines.locate`."""
+        """The engine of the network, found or built at the first call; see
+        `side_by_side.locate`."""
         with self._lock:
             if self._built is None:
                 if self.source is None or self.info is None:
@@ -449,7 +450,7 @@ class Classifier:
                         self._tensors, self.source, self.info, sample=sample, device=device, say=say
                     )
                 else:
-                    self._built = engines.locate(
+                    self._built = side_by_side.locate(
                         self.source, sample=sample, device=device, offline=offline, say=say
                     )
                 if words := difference(self.info, self._built.info):
@@ -498,12 +499,12 @@ class Classifier:
         The others by their places. Unless it `computes`, pictures are only read.
         """
         built = self.built(sample=pictures.sample(chunk))
-        engine, size = built.engine(), built.info.batch_size
+        size, preprocesses = built.info.batch_size, [n.info.preprocess for n in built.networks]
         bad: dict[int, Rejected] = {}
 
-        def read(place: int) -> NDArray[np.uint8] | None:
+        def read(place: int) -> list[NDArray[np.uint8]] | None:
             try:
-                return pictures.plain(chunk[place], built.info.preprocess)
+                return pictures.plain_for_each(chunk[place], preprocesses)
             except DecodeError as error:
                 bad[place] = Rejected(str(chunk[place]), error.rule, error.cure)
                 return None
@@ -511,7 +512,7 @@ class Classifier:
         def run(start: int) -> NDArray[np.float32] | None:
             seen = [read(place) for place in range(start, min(start + size, len(chunk)))]
             whole = [pixels for pixels in seen if pixels is not None]
-            return engine.run(np.stack(whole)) if computes and whole else None
+            return built.run(whole) if computes and whole else None
 
         starts = range(0, len(chunk), size)
         if len(starts) == 1:

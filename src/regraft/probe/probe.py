@@ -19,7 +19,7 @@ from regraft.probe.choice import Choice, Network, choose_taps
 from regraft.probe.classifier import Classifier, Learnt
 from regraft.probe.judging import Judged
 from regraft.probe.representation import Representation
-from regraft.probe.source_classifier import source_classifier
+from regraft.probe.source_classifier import source_classifiers
 from regraft.probe.unknown import of_left_out
 from regraft.wording import near_names
 
@@ -124,7 +124,7 @@ class Probe:
     ) -> Choice:
         if self.taps is not None:
             require_taps(self.taps, network)
-            return Choice(self.taps, [], "given")
+            return Choice(network.meant(self.taps), [], "given")
         return choose_taps(
             X, y, network, n_classes=n_classes, units=units, weight=weight, seed=self.random_state
         )
@@ -170,7 +170,7 @@ def network_of(network: BuiltEngine | Network) -> Network:
     """What the probe has to know of an engine's network."""
     if isinstance(network, Network):
         return network
-    return Network(network.info.taps, source_classifier(network))
+    return Network(network.info.taps, source_classifiers(network))
 
 
 def require_two_classes(y: Codes) -> None:
@@ -196,7 +196,7 @@ def class_weights(y: Codes, class_weight: str | None) -> Floats:
 
 def require_taps(taps: Sequence[str], network: Network) -> None:
     """ConfigError unless the network has all of these taps, and at least one is named."""
-    unknown = [name for name in taps if name not in network.names]
+    unknown = [name for name in network.meant(taps) if name not in network.names]
     if unknown:
         near = near_names(unknown[0], network.names, n=1)
         raise ConfigError(

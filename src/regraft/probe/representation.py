@@ -8,6 +8,9 @@ own final features and can be saved as the network's classifier.
 `source` is a block of its own: the square roots of the probabilities that the network's original
 classifier gives to its 1,000 source classes (Hellinger's scale, on which Euclidean distance
 compares distributions). Where the data are like the source it says most of what there is to say.
+
+Of several networks side by side every tap is called by its network, `lite2:blocks.5`, and each is
+a block (or two) like those of a single network.
 """
 
 from __future__ import annotations
@@ -17,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from regraft.features.engine import Tap
+from regraft.features.engine import Tap, network_of, stage_of
 from regraft.probe.base import Floats, Tensors
-from regraft.probe.source_classifier import SOURCE, SourceClassifier
+from regraft.probe.source_classifier import FINAL, Sources, is_source
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Representation:
     centre : (D,) float64
     scale : (D,) float64
         One value per block, repeated over its columns.
-    source : SourceClassifier or None
+    source : SourceClassifier, SourceClassifiers or None
         Needed if 'source' is among the taps.
     """
 
@@ -52,7 +55,7 @@ class Representation:
     blocks: tuple[Block, ...]
     centre: Floats
     scale: Floats
-    source: SourceClassifier | None = field(default=None, repr=False)
+    source: Sources | None = field(default=None, repr=False)
 
     @classmethod
     def fit(
@@ -61,7 +64,7 @@ class Representation:
         taps: tuple[str, ...],
         available: tuple[Tap, ...],
         *,
-        source: SourceClassifier | None = None,
+        source: Sources | None = None,
         sample_weight: Floats | None = None,
     ) -> Representation:
         """Centre and scale of the blocks of these taps over the rows of X.
@@ -84,7 +87,7 @@ class Representation:
         taps: tuple[str, ...],
         blocks: tuple[Block, ...],
         *,
-        source: SourceClassifier | None = None,
+        source: Sources | None = None,
         sample_weight: Floats | None = None,
     ) -> Representation:
         """As :meth:`fit`, for blocks that are known already."""
@@ -117,9 +120,9 @@ class Representation:
 
     def _block(self, X: Floats, block: Block) -> Floats:
         rows: Floats = np.asarray(X[:, block.start : block.stop], np.float32)
-        if block.tap == SOURCE:
+        if is_source(block.tap):
             assert self.source is not None
-            return self.source.root_probabilities(rows)
+            return self.source.of(block.tap).root_probabilities(rows)
         if not block.is_normalised:
             return rows
         lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
@@ -139,7 +142,7 @@ class Representation:
 
     @classmethod
     def from_saved(
-        cls, config: dict[str, Any], tensors: Tensors, source: SourceClassifier | None
+        cls, config: dict[str, Any], tensors: Tensors, source: Sources | None
     ) -> Representation:
         """The inverse of :meth:`to_config` and :meth:`to_tensors`."""
         blocks = tuple(
@@ -152,25 +155,37 @@ class Representation:
 
 
 def blocks_of(
-    taps: tuple[str, ...], available: tuple[Tap, ...], source: SourceClassifier | None
+    taps: tuple[str, ...], available: tuple[Tap, ...], source: Sources | None
 ) -> tuple[Block, ...]:
     """The blocks of these taps: two per stage (mean, maximum), one for 'final' and 'source'."""
     by_name = {tap.name: tap for tap in available}
     blocks: list[Block] = []
     for name in taps:
-        if name == SOURCE:
-            if source is None:
+        if is_source(name):
+            if source is None or name not in source.taps:
                 raise ValueError("this backbone has no source classes")
-            final = by_name["final"]
-            blocks.append(Block(SOURCE, final.start, final.stop, False))
-        elif name == "final":
-            final = by_name["final"]
-            blocks.append(Block("final", final.start, final.stop, len(taps) > 1))
+            final = by_name[final_beside(name)]
+            blocks.append(Block(name, final.start, final.stop, False))
+        elif stage_of(name) == FINAL:
+            final = by_name[name]
+            blocks.append(Block(name, final.start, final.stop, len(taps) > 1))
         else:
             tap = by_name[name]
             middle = (tap.start + tap.stop) // 2
             blocks += [Block(name, tap.start, middle, True), Block(name, middle, tap.stop, True)]
     return tuple(blocks)
+
+
+def final_beside(tap: str) -> str:
+    """The final features of the network that a tap belongs to.
+
+    Examples
+    --------
+    >>> final_beside("lite2:source"), final_beside("source")
+    ('lite2:final', 'final')
+    """
+    network = network_of(tap)
+    return f"{network}:{FINAL}" if network else FINAL
 
 
 def _moments(

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from regraft.backbones import tensor_file
 from regraft.backbones.tensor_file import Stored, TensorFileError
 from regraft.errors import WeightsError
+from regraft.features import engine
 from regraft.features.engines import BuiltEngine
 from regraft.probe.base import Floats
 
 # Names of taps: the source classes, and the final features.
-SOURCE, FINAL = "source", "final"
+SOURCE, FINAL = "source", engine.FINAL
 # A source classifier of fewer classes says too little of a picture to be a tap.
 MIN_SOURCE_CLASSES = 10
 
@@ -31,6 +32,15 @@ class SourceClassifier:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
 
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The names of the taps that it gives."""
+        return (SOURCE,)
+
+    def of(self, tap: str) -> SourceClassifier:
+        """The one that a tap goes through."""
+        return self
+
     def root_probabilities(self, final: Floats) -> Floats:
         """``(N, F)`` final features to ``(N, C)`` square roots of the source classes' shares."""
         logits = final @ self.weight.T + self.bias
@@ -38,6 +48,40 @@ class SourceClassifier:
         shares: Floats = np.exp(logits / 2, out=logits)  # the square root, before the division
         shares /= np.sqrt(np.einsum("nc,nc->n", shares, shares))[:, None]
         return shares
+
+
+@dataclass(frozen=True, eq=False)
+class SourceClassifiers:
+    """Those of several networks side by side, by the names of their taps ('lite2:source')."""
+
+    by_tap: Mapping[str, SourceClassifier]
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The names of the taps that they give."""
+        return tuple(self.by_tap)
+
+    def of(self, tap: str) -> SourceClassifier:
+        """The one that a tap goes through."""
+        return self.by_tap[tap]
+
+
+# What a representation needs to see source classes: of one network, or of several.
+Sources = SourceClassifier | SourceClassifiers
+
+
+def is_source(tap: str) -> bool:
+    """Whether a tap is the source classes of some network."""
+    return engine.stage_of(tap) == SOURCE
+
+
+def source_classifiers(built: BuiltEngine) -> Sources | None:
+    """Those of a built engine, be it of one network or of several; None if there is none."""
+    if not built.info.parts:
+        return source_classifier(built)
+    found = {f"{one.info.name}:{SOURCE}": source_classifier(one) for one in built.networks}
+    by_tap = {tap: classifier for tap, classifier in found.items() if classifier is not None}
+    return SourceClassifiers(by_tap) if by_tap else None
 
 
 def source_classifier(built: BuiltEngine) -> SourceClassifier | None:

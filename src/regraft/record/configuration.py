@@ -8,13 +8,13 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
 
-from regraft.backbones import catalog
+from regraft.backbones import catalog, side_by_side
 from regraft.backbones.catalog import Source
 from regraft.data.label_sources import LABEL_SOURCES
 from regraft.errors import ConfigError, UsageError
@@ -23,7 +23,7 @@ from regraft.machine import json_values
 from regraft.training.methods import METHODS, method_named
 from regraft.training.settings import TrainingSettings
 from regraft.training.usage import settings_for
-from regraft.wording import printable
+from regraft.wording import near_names, printable
 
 # Of the data's name in a run's: with method and digest it must fit on any disk.
 MOST_LETTERS = 200
@@ -39,7 +39,10 @@ class RunConfig:
         Folder, manifest or archive; kept as text.
     method : {'probe', 'head', 'partial', 'full', 'scratch'}
     backbone : str
-        'default', 'lite1', 'lite2', a timm name, 'local-dir:FOLDER', 'hf-hub:OWNER/REPO'.
+        'default', 'lite1', 'lite2', a timm name, 'local-dir:FOLDER', 'hf-hub:OWNER/REPO'; for the
+        probe several of them with a plus between, 'default+lite2'.
+    look : {'plain', 'flip'}
+        'flip': the probe sees a picture's features and its mirror image's, averaged.
     weights : path or None
         A weights file for the backbone's architecture.
     taps : list of str or None
@@ -82,6 +85,7 @@ class RunConfig:
     data: str
     method: str = "probe"
     backbone: str = "default"
+    look: str = catalog.PLAIN
     weights: str | None = None
     taps: list[str] | None = None
     head: str = "ridge"
@@ -105,6 +109,8 @@ class RunConfig:
         self._refuse_unknown_label_source()
         self._refuse_unknown_head()
         white_of(self.scale)
+        self._refuse_unknown_look()
+        self._refuse_what_learns_on_one_network()
         self._refuse_unused_taps(self.settings)
 
     @property
@@ -121,8 +127,10 @@ class RunConfig:
     @property
     def source(self) -> Source:
         """The network of the pass. Methods that train settle its input by what the pass tells."""
-        source = catalog.resolve(self.backbone, weights=self.weights)
-        return source if METHODS[self.method].trains else self.settings.shown_to(source)
+        source = side_by_side.resolve(self.backbone, weights=self.weights)
+        if METHODS[self.method].trains:
+            return source
+        return replace(self.settings.shown_to(source), look=self.look)
 
     @classmethod
     def of(cls, given: RunConfig | str | os.PathLike[str]) -> RunConfig:
@@ -196,6 +204,34 @@ class RunConfig:
             raise ConfigError(f"no head is called {self.head!r}", cure=f"heads: {', '.join(HEADS)}")
         if self.class_weight not in (None, "balanced"):
             raise ConfigError(f"class_weight must be None or 'balanced', got {self.class_weight!r}")
+
+    def _refuse_unknown_look(self) -> None:
+        if self.look not in catalog.LOOKS:
+            near = near_names(self.look, catalog.LOOKS, n=1)
+            cure = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(
+                f"no look is called {self.look!r}",
+                cure=f"{cure}looks: {', '.join(catalog.LOOKS)}",
+            )
+
+    def _refuse_what_learns_on_one_network(self) -> None:
+        """Several networks, or a look, are ways to see; what learns by gradients moves one."""
+        if not METHODS[self.method].trains:
+            return
+        names = catalog.names_in(self.backbone)
+        if len(names) > 1:
+            raise ConfigError(
+                f"method {self.method!r} learns on one network, {self.backbone!r} names "
+                f"{len(names)}",
+                cure=f"--method probe; or one of them: --backbone {' or '.join(names)}",
+            )
+        if self.look != catalog.PLAIN:
+            raise ConfigError(
+                f"method {self.method!r} learns from views of its own and does not use "
+                f"--look {self.look}",
+                cure="--method probe; or leave out --look (--horizontal-flip 0.5 shows mirror "
+                "images while it learns)",
+            )
 
     def _refuse_unused_taps(self, settings: TrainingSettings) -> None:
         """A head that starts at random sees the final features, as the tutorials' do."""

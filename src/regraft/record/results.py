@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from regraft.evaluation import Evaluation, wilson_interval
 from regraft.evaluation.baseline import Baseline
+from regraft.features.engine import FINAL, EngineInfo, network_of, stage_of
 from regraft.machine import atomic
 from regraft.model import predictions_file
 from regraft.model.place import LOG
 from regraft.probe.choice import Candidate
 from regraft.probe.classifier import Classifier, Learnt
-from regraft.probe.source_classifier import FINAL
 from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom
@@ -61,12 +61,10 @@ def metrics(
         "model": str(folder / "model"),
         "method": config.method,
         "backbone": {
+            **_network(info),
             "name": prepared.built.source.name,
-            "architecture": info.architecture,
-            "digest": info.weights_digest,
-            "licence": info.licence,
-            "origin": info.origin,
-            "input_px": list(info.preprocess.input_px),
+            "look": info.look,
+            **({"networks": [_network(one) for one in info.parts]} if info.parts else {}),
         },
         "data": {
             "source": config.data,
@@ -116,6 +114,18 @@ def metrics(
     }
 
 
+def _network(info: EngineInfo) -> dict[str, Any]:
+    """What stands of a network; of several the digest is over all, the input the first one's."""
+    return {
+        "name": info.name,
+        "architecture": info.architecture,
+        "digest": info.weights_digest,
+        "licence": info.licence,
+        "origin": info.origin,
+        "input_px": list(info.preprocess.input_px),
+    }
+
+
 def layer_curve(learnt: Learnt) -> list[dict[str, Any]]:
     """Left-out accuracy of each stage alone and of the final features, from early to late.
 
@@ -123,8 +133,10 @@ def layer_curve(learnt: Learnt) -> list[dict[str, Any]]:
     the standard error is that of the paired difference.
     """
     alone = {c.taps[0]: c for c in learnt.candidates if len(c.taps) == 1}
-    stages = [name for name in alone if name != FINAL]  # which were compared in their order
-    shown = [alone[name] for name in [*stages, *(FINAL,) * (FINAL in alone)]]
+    # Stages were compared in their order; the final features come last, network by network.
+    in_order = sorted(alone, key=lambda tap: stage_of(tap) == FINAL)
+    networks = dict.fromkeys(map(network_of, in_order))
+    shown = [alone[tap] for one in networks for tap in in_order if network_of(tap) == one]
     return [_point(stage, max(shown, key=lambda found: found.accuracy)) for stage in shown]
 
 

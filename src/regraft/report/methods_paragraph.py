@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from regraft.choosing import kept, measured
+from regraft.choosing import each_network, kept, measured
 from regraft.training.methods import METHODS
 
 REFERENCES = {
@@ -68,7 +68,7 @@ def paragraph(metrics: Mapping[str, Any], environment: Mapping[str, Any]) -> tup
     sentences = [
         f"We classified {data['images']:,} images of {len(data['classes'])} classes"
         f"{_named(data['classes'])} ({splits}) with Regraft {environment.get('regraft', '')}.",
-        f"The network was {backbone['architecture']}{' ' + cite(known) if known else ''} "
+        f"{_subject(backbone)} {backbone['architecture']}{' ' + cite(known) if known else ''} "
         f"({backbone['origin'] or 'weights as given'}; digest {backbone['digest'][:16]}), "
         f"from timm {cite(TIMM)}.",
         *_learning(metrics, cite),
@@ -76,6 +76,11 @@ def paragraph(metrics: Mapping[str, Any], environment: Mapping[str, Any]) -> tup
         _score(evaluation, cite),
     ]
     return " ".join(sentences), references
+
+
+def _subject(backbone: Mapping[str, Any]) -> str:
+    n = len(backbone.get("networks", ()))
+    return f"{n} networks stood side by side:" if n else "The network was"
 
 
 def _calibration(chosen: Mapping[str, Any], cite: Any) -> str:
@@ -99,7 +104,9 @@ def _named(classes: list[str]) -> str:
 def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
     chosen, training = metrics["chosen"], metrics.get("training")
     names = {"source": "probabilities of the original classes", "final": "last features"}
-    taps = ", ".join(names.get(tap, tap) for tap in chosen["taps"])
+    taps = each_network.in_words(
+        chosen["taps"], lambda own: ", ".join(names.get(tap, tap) for tap in own)
+    ) + each_network.look_in_words(metrics["backbone"])
     how = f"{HEADS.get(chosen['head'], chosen['head'])} on pooled activations ({taps})" + (
         f" with regularisation {chosen['strength']:.3g}" if chosen["strength"] is not None else ""
     )
@@ -113,7 +120,8 @@ def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
     elif not measured.is_measured(chosen):
         by = " Stages and strength are defaults: no images could be left out to measure them."
     if training is None:
-        return [f"The network stayed frozen; we fitted {how}.{by}"]
+        several = "s" * bool(metrics["backbone"].get("networks"))
+        return [f"The network{several} stayed frozen; we fitted {how}.{by}"]
     settings = training["settings"]
     part = METHODS[metrics["method"]].paper.format(split_point=settings["split_point"])
     start = f" The head began as {how} {cite(LPFT)}.{by}" if training["starts_from_probe"] else ""

@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from regraft import wording
-from regraft.choosing import kept, layer_curve, measured, scenario, verdict
+from regraft.choosing import each_network, kept, layer_curve, measured, scenario, verdict
 from regraft.choosing.difference import points
 from regraft.errors import UsageError
 from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
@@ -182,7 +182,12 @@ class FinishedRun:
         """What the head sees."""
         named = {"final": "the network's last features",
                  "source": "its probabilities of the classes that it first learnt"}  # fmt: skip
-        return ", ".join(named.get(tap, f"stage {tap}") for tap in self.metrics["chosen"]["taps"])
+
+        def of_one(taps: list[str]) -> str:
+            return ", ".join(named.get(tap, f"stage {tap}") for tap in taps)
+
+        look = each_network.look_in_words(self.metrics["backbone"])
+        return each_network.in_words(self.metrics["chosen"]["taps"], of_one) + look
 
     @property
     def other_way(self) -> str:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from regraft.errors import UsageError
 from regraft.explain import drawing
-from regraft.explain.base import Explainer
+from regraft.explain.base import Explainer, stacked
 from regraft.explain.cam import MAPS, ClassActivation
 from regraft.explain.occlusion import Occlusion
 from regraft.features import subgraphs
@@ -57,11 +57,12 @@ class HeatMaps:
         DecodeError
             The picture cannot be read.
         """
-        seen = pictures.plain(data, self._classifier.built().info.preprocess)
+        wanted = [one.preprocess for one in self._classifier.built().info.networks]
+        seen = pictures.plain_for_each(data, wanted)
         explainer = self.prepared().result()
-        heat = explainer.explain(seen[None], np.array([code])).maps[0]
+        heat = explainer.explain(stacked([seen]), np.array([code])).maps[0]
         file = io.BytesIO()
-        Image.fromarray(drawing.overlay(seen, heat)).save(file, "PNG")
+        Image.fromarray(drawing.overlay(seen[0], heat)).save(file, "PNG")
         return file.getvalue(), explainer.name
 
     def _prepare(self, found: Future[Explainer]) -> None:
@@ -73,17 +74,18 @@ class HeatMaps:
     def _found(self) -> Explainer:
         model = self._classifier
         if isinstance(model.head, LinearHead) and self._has_graph():
-            height, width = model.built().info.preprocess.input_px
+            sizes = [one.preprocess.input_px for one in model.built().info.networks]
+            blank = [np.zeros((1, *size, 3), np.uint8) for size in sizes]
             with contextlib.suppress(UsageError):  # its final features are no pooled map
-                return ClassActivation(model, example=np.zeros((1, height, width, 3), np.uint8))
+                return ClassActivation(model, example=blank)
         return Occlusion(model)
 
     def _has_graph(self) -> bool:
-        built = self._classifier.built()
-        if subgraphs.find(built, MAPS) is not None:
+        networks = self._classifier.built().networks
+        if all(subgraphs.find(one, MAPS) is not None for one in networks):
             return True
         if self._classifier.folder:
             command = [sys.executable, "-c", _BUILD, self._classifier.folder]
             with contextlib.suppress(subprocess.TimeoutExpired):
                 subprocess.run(command, capture_output=True, timeout=BUILD_S, check=False)
-        return subgraphs.find(built, MAPS) is not None
+        return all(subgraphs.find(one, MAPS) is not None for one in networks)

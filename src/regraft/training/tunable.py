@@ -33,8 +33,8 @@ class Represented(nn.Module):  # type: ignore[misc]
         self.blocks = representation.blocks
         self.register_buffer("centre", _float32(representation.centre))
         self.register_buffer("scale", _float32(representation.scale))
-        source = representation.source
-        if source is not None:
+        if representation.source is not None:
+            source = representation.source.of(SOURCE)
             self.register_buffer("source_weight", _float32(source.weight))
             self.register_buffer("source_bias", _float32(source.bias))
 

@@ -22,7 +22,7 @@ from regraft.data import splits
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable
 from regraft.errors import TableError
-from regraft.features import engines, extract
+from regraft.features import engines, extract, side_by_side
 from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.images import pictures
 from regraft.images.brightest import measured_white
@@ -52,8 +52,8 @@ class Seen:
 
     @property
     def final(self) -> NDArray[np.float32]:
-        """``(N, F)`` final features, a view."""
-        tap = self.built.info.taps[-1]
+        """``(N, F)`` final features, of the first network where there are several; a view."""
+        tap = self.built.info.final
         return self.extraction.X[:, tap.start : tap.stop]
 
 
@@ -188,7 +188,7 @@ def see(
     elsewhere: Elsewhere = HERE,
 ) -> Seen:
     """The one pass of the configured backbone over a table, through the store."""
-    built = engines.locate(
+    built = side_by_side.locate(
         replace(config.source, white=white_for(config.scale, table.paths, listener.say)),
         sample=pictures.sample(table.paths),
         device=config.device,

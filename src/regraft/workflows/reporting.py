@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import DecodeError, RegraftError, TableError, UsageError
+from regraft.explain.base import rows_of, stacked
 from regraft.explain.drawing import overlay
 from regraft.explain.explainer import explainer_for
 from regraft.features import extract
@@ -184,23 +185,24 @@ def _heat(
 ) -> list[Pair | None]:
     """The pictures as the network sees them, and with what it looked at laid over them; without
     where a few points decide, which shows nothing of what was looked at."""
-    pixels: dict[int, NDArray[np.uint8]] = {}
+    wanted = [one.preprocess for one in classifier.built().info.networks]
+    pixels: dict[int, list[NDArray[np.uint8]]] = {}
     for place, path in enumerate(paths):
         with contextlib.suppress(DecodeError):
-            pixels[place] = pictures.plain(path, classifier.built().info.preprocess)
+            pixels[place] = pictures.plain_for_each(path, wanted)
     if not pixels:
         return [None] * len(paths)
-    shown = np.stack(list(pixels.values()))
+    shown = stacked(list(pixels.values()))
     try:
-        explainer = explainer_for(classifier, example=shown[:4], say=listener.say)
+        explainer = explainer_for(classifier, example=rows_of(shown, slice(4)), say=listener.say)
         heat = explainer.explain(shown, codes[list(pixels)])
     except (RegraftError, ImportError) as error:  # PyTorch may be missing once engines are built
         listener.say(f"the report has no heat maps: {error}")
         return [None] * len(paths)
     drawn = {
         place: (picture, None if says_little else overlay(picture, one))
-        for (place, picture), one, says_little in zip(
-            pixels.items(), heat.maps, heat.says_little, strict=True
+        for place, picture, one, says_little in zip(
+            pixels, shown[0], heat.maps, heat.says_little, strict=True
         )
     }
     return [drawn.get(place) for place in range(len(paths))]

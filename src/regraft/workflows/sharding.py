@@ -12,7 +12,7 @@ import numpy as np
 
 from regraft.data.table import ImageTable
 from regraft.errors import ArtefactError, TableError, UsageError
-from regraft.features import engines, extract, part
+from regraft.features import engines, extract, part, side_by_side
 from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.features.part import Part, stamp_of, stat_of
 from regraft.features.parts import name_in
@@ -108,7 +108,7 @@ def make_part(
         )
     names = [name_in(table, path) for path in table.paths[rows.start : rows.stop]]
     mine = table.select(np.arange(rows.start, rows.stop))
-    built = engines.locate(
+    built = side_by_side.locate(
         replace(config.source, white=white_of(config.scale)),
         sample=pictures.sample(mine.paths),
         device=config.device,

@@ -75,7 +75,7 @@ def _baselines(
     """Naive ways to answer, each held against the classifier on the same images."""
     train, rows, y = lesson.roles.train, lesson.roles.reports, lesson.y
     groups = None if prepared.table.groups is None else prepared.table.groups[rows]
-    final = prepared.built.info.taps[-1]
+    final = prepared.built.info.final
     columns = slice(final.start, final.stop)
     taught, asked = (rows_of(prepared.X, some, columns) for some in (train, rows))
     some, is_near_right = nearest_neighbour_hits(taught, y[train], asked, y[rows])

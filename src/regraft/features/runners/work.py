@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from regraft.data.table import ImageTable
-from regraft.features import engines, extract
+from regraft.features import extract, side_by_side
 from regraft.features.engines import BuiltEngine
 from regraft.features.part import Part, stamp_of, stat_of
 from regraft.features.store import Store
@@ -37,12 +37,13 @@ class Job:
 
     def start(self) -> None:
         """Start the engine, so that the first shard does not wait for it."""
-        _engine_of(self.built.source, self.built).engine(n_threads=self.n_threads)
+        for network in _engine_of(self.built).networks:
+            network.engine(n_threads=self.n_threads)
 
     def do(self, paths: Sequence[str]) -> Part:
         """The part that these images make."""
         self.start()
-        built = _engine_of(self.built.source, self.built)
+        built = _engine_of(self.built)
         stamps = np.array([stamp_of(stat_of(path)) for path in paths], np.int64)
         table = ImageTable.from_paths(paths)
         with Store.nowhere() as nothing:
@@ -65,19 +66,19 @@ class Job:
 _RUNNING: dict[str, BuiltEngine] = {}
 
 
-def _engine_of(source: object, built: BuiltEngine) -> BuiltEngine:
+def _engine_of(built: BuiltEngine) -> BuiltEngine:
     """The engine on this machine, one for all shards that this worker does."""
-    key = f"{built.folder} {built.info.weights_digest} {built.info.preprocess} {built.device}"
+    key = f"{built.folder} {extract.recipe_for(built.info).digest} {built.device}"
     if key not in _RUNNING:
-        _RUNNING[key] = built if built.folder.is_dir() else _located(built)
+        _RUNNING[key] = built if built.is_here else _located(built)
     return _RUNNING[key]
 
 
 def _located(built: BuiltEngine) -> BuiltEngine:
     """The same network here, built if need be; its recipe is compared by who asked."""
-    here = engines.locate(built.source, device=built.device)
-    preprocess = replace(here.info.preprocess, white=built.info.preprocess.white)
-    return replace(here, info=replace(here.info, preprocess=preprocess))
+    white, look = built.info.preprocess.white, built.info.look
+    shown = replace(built.source, white=white, look=look)
+    return side_by_side.locate(shown, device=built.device)
 
 
 @functools.cache

@@ -1,0 +1,538 @@
+"""Several networks side by side, and pictures looked at twice: one picture still has one answer,
+and nothing is computed again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import ONE_ANSWER, PROBABILITY, draw_photo
+from regraft.backbones import catalog
+from regraft.backbones.side_by_side import digest_of, resolve
+from regraft.data.sources import read_table
+from regraft.errors import ArtefactError, BackboneError, ConfigError, UsageError
+from regraft.estimator import ImageClassifier
+from regraft.explain.base import against_others, stacked
+from regraft.explain.decomposition import PositionMap, decompose
+from regraft.explain.explainer import explainer_for
+from regraft.explain.in_memory import explain_images
+from regraft.features import engines, extract, side_by_side
+from regraft.features.engine import Tap
+from regraft.features.mirrored import Mirrored
+from regraft.features.store import Store
+from regraft.images import DECODER_VERSION, pictures
+from regraft.model import config_file, load, predicting, scoring
+from regraft.probe.choice import Network, candidate_taps, candidates_of
+from regraft.probe.linear_head import LinearHead
+from regraft.probe.representation import Representation
+from regraft.probe.source_classifier import SourceClassifier, SourceClassifiers
+from regraft.record.configuration import RunConfig
+from regraft.workflows import experiment
+from regraft.workflows.experiment import Result
+
+pytestmark = pytest.mark.numerics
+
+# Small, quickly built, and unlike the default in every stage, size and crop.
+OTHER = "random:resnet10t"
+BOTH = f"default+{OTHER}"
+WAYS = {"beside": (BOTH, "plain"), "flip": ("default", "flip"), "beside flip": (BOTH, "flip")}
+Write = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class House:
+    room: Path
+    results: dict[str, Result]
+
+    @property
+    def val(self) -> list[str]:
+        table = self.results["flip"].prepared.table
+        return [str(path) for path in table.paths[table.splits == "val"]]
+
+    def model(self, way: str) -> Path:
+        return self.results[way].folder / "model"
+
+    def proba(self, way: str) -> np.ndarray:
+        return self.results[way].proba
+
+
+@pytest.fixture(scope="module")
+def house(
+    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
+) -> House:
+    room = tmp_path_factory.mktemp("looks")
+    make_photos(room / "photos", splits={"train": 6, "val": 3}, size_px=80)
+    for path in (room / "photos").rglob("*.jpg"):
+        os.utime(path, ns=(10**18, 10**18))
+    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+    results = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_CACHE", str(room / "cache"))
+        for way, (backbone, look) in WAYS.items():
+            config = RunConfig(str(room / "photos"), backbone=backbone, look=look)
+            results[way] = experiment.run(config, out=str(room / "runs"), name=way)
+    return House(room, results)
+
+
+@pytest.fixture
+def warm(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.setenv("REGRAFT_CACHE", str(house.room / "cache"))
+    return house
+
+
+@pytest.fixture
+def cold(house: House, cache: Path) -> House:
+    """Engines are built, but no feature is stored."""
+    shutil.copytree(house.room / "cache" / "engines", cache / "engines")
+    return house
+
+
+# -- One picture, one answer --
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_door_says_what_the_run_said(warm: House, way: str) -> None:
+    wanted = warm.proba(way)
+    with open(warm.results[way].folder / "predictions.csv", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    written = [[float(row[f"p({c})"]) for c in ("discs", "squares", "stripes")] for row in rows]
+    np.testing.assert_allclose(written, wanted, atol=5.1e-6)
+    served = predicting.predict(warm.model(way), warm.val)
+    np.testing.assert_allclose(served.proba, wanted, atol=ONE_ANSWER)
+    loaded = ImageClassifier.load(warm.model(way))
+    assert (loaded.backbone, loaded.look) == WAYS[way]
+    np.testing.assert_allclose(loaded.predict_proba(warm.val), wanted, atol=ONE_ANSWER)
+    scored = scoring.evaluate_model(warm.model(way), warm.room / "photos").evaluation
+    assert scored.accuracy == warm.results[way].evaluation.accuracy
+    assert len({tuple(row) for row in wanted.round(9)}) > 1, "all the same answer proves nothing"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_alone_in_another_order_and_in_memory(cold: House, way: str) -> None:
+    model, wanted = load(cold.model(way)), cold.proba(way)
+    backwards = model.predict_proba(cold.val[::-1])[::-1]
+    np.testing.assert_allclose(backwards, wanted, atol=ONE_ANSWER)
+    for row, path in enumerate(cold.val[:2]):
+        content = Path(path).read_bytes()
+        for picture in (path, content, io.BytesIO(content), Image.open(path)):
+            np.testing.assert_allclose(
+                model.predict_proba(picture)[0], wanted[row], atol=ONE_ANSWER
+            )
+    again = predicting.predict(model, cold.val, uses_store=False)
+    np.testing.assert_allclose(again.proba, wanted, atol=ONE_ANSWER)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_one_that_cannot_be_read_is_a_row_of_its_own(warm: House, way: str) -> None:
+    found = load(warm.model(way)).answer([warm.val[0], b"", warm.val[1]])
+    assert found.is_read.tolist() == [True, False, True]
+    np.testing.assert_allclose(found.proba[[0, 2]], warm.proba(way)[:2], atol=ONE_ANSWER)
+
+
+def test_the_estimator_learns_the_same(warm: House) -> None:
+    table = warm.results["beside flip"].prepared.table
+    train = table.splits == "train"
+    fitted = ImageClassifier(backbone=f"{OTHER}+lite0", look="flip").fit(
+        table.paths[train], table.labels[train]
+    )
+    np.testing.assert_allclose(fitted.predict_proba(warm.val), warm.proba("beside flip"), atol=1e-6)
+    assert fitted.classifier_.info.name == BOTH
+
+
+def test_a_model_answers_where_no_engine_was_built(house: House, cache: Path) -> None:
+    """Every network is built from the model's own tensors."""
+    wanted = house.proba("beside flip")
+    precision = house.results["beside flip"].prepared.built.info.precision
+    found = load(house.model("beside flip")).predict_proba(house.val)
+    np.testing.assert_allclose(found, wanted, atol=PROBABILITY[precision])
+    assert len(engines.list_built()) == 2
+
+
+def test_predicting_imports_no_torch(cold: House, run_python: Callable[..., Any]) -> None:
+    program = (
+        "import sys; from regraft.model import load, predicting\n"
+        f"found = predicting.predict({str(cold.model('beside flip'))!r}, {cold.val[:2]!r})\n"
+        "assert len(found.proba) == 2\n"
+        "print(sorted({'torch', 'timm', 'sklearn'} & set(sys.modules)))"
+    )
+    done = run_python("-c", program)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+# -- The pass and the store --
+
+
+def test_each_networks_columns_are_those_of_its_own_pass(cold: House, tmp_path: Path) -> None:
+    """Also of a JPEG that the networks want decoded at other scales."""
+    random = np.random.default_rng(0)
+    for name, size in (("a", 700), ("b", 90)):
+        draw_photo("discs", random, size_px=size).save(tmp_path / f"{name}.jpg", quality=95)
+    table = read_table(str(tmp_path))
+    both = side_by_side.locate(resolve(BOTH))
+    wanted = [one.info.preprocess.decode_min_side_px for one in both.networks]
+    assert len({pictures.jpeg_scale(700, side) for side in wanted}) == 2, "the test tests nothing"
+    with Store.nowhere() as store:
+        together = extract.run(table, both, store).X
+        alone = [extract.run(table, one, store).X for one in both.networks]
+    np.testing.assert_array_equal(together, np.concatenate(alone, axis=1))
+    shown = [one.info.preprocess for one in both.networks]
+    seen = [pictures.plain_for_each(path, shown) for path in table.paths]
+    for pixels, path in zip(seen, table.paths, strict=True):
+        for own, preprocess in zip(pixels, shown, strict=True):
+            np.testing.assert_array_equal(own, pictures.plain(path, preprocess))
+    np.testing.assert_array_equal(both.run(seen), together)
+
+
+def test_a_network_that_is_added_is_all_that_runs(
+    cold: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    start = engines.BuiltEngine.start
+
+    def noting(self: engines.BuiltEngine, **options: Any) -> Any:
+        started.append(f"{self.info.name} {self.info.look}")
+        return start(self, **options)
+
+    monkeypatch.setattr(engines.BuiltEngine, "start", noting)
+    table = read_table(str(cold.room / "photos"))
+
+    def seen(backbone: str, look: str = "plain") -> extract.Extraction:
+        built = side_by_side.locate(replace(resolve(backbone), look=look))
+        return extract.through_store(table, built)
+
+    first = seen("default")
+    both = seen(BOTH)
+    assert started == ["default plain", f"{OTHER} plain"]
+    np.testing.assert_array_equal(both.X[:, : first.X.shape[1]], first.X)
+    assert (first.computed, both.computed, both.from_store) == (27, 27, 0)
+    again, other = seen(BOTH), seen(OTHER)
+    assert (again.from_store, other.from_store) == (27, 27)
+    np.testing.assert_array_equal(again.X, both.X)
+    np.testing.assert_array_equal(other.X, both.X[:, first.X.shape[1] :])
+    seen("default", "flip")
+    assert started[2:] == ["default flip"]
+    with Store.open(decoder=DECODER_VERSION) as store:
+        recipes = [stored.recipe or {} for stored in store.recipes()]
+    assert [recipe["view"] for recipe in recipes] == [
+        "centre", "centre", "centre and its mirror image",
+    ]  # fmt: skip
+
+
+def test_a_copy_in_the_same_pass_is_seen_once(cold: House, tmp_path: Path) -> None:
+    draw_photo("discs", np.random.default_rng(0)).save(tmp_path / "a.png")
+    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    with Store.nowhere() as store:
+        found = extract.run(read_table(str(tmp_path)), side_by_side.locate(resolve(BOTH)), store)
+    assert (found.computed, len(found.table), len(found.table.rejected)) == (1, 2, 1)
+    np.testing.assert_array_equal(found.X[0], found.X[1])
+
+
+def test_a_picture_and_its_mirror_image_are_one(cold: House) -> None:
+    built = engines.locate(replace(catalog.resolve("default"), look="flip"))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    turned = np.ascontiguousarray(pixels[:, :, ::-1])
+    flip, plain = built.engine(), engines.locate(catalog.resolve("default")).engine()
+    assert isinstance(flip, Mirrored)
+    np.testing.assert_array_equal(flip.run(pixels), flip.run(turned))
+    np.testing.assert_allclose(
+        flip.run(pixels), (plain.run(pixels) + plain.run(turned)) / 2, rtol=1e-6
+    )
+    assert np.abs(plain.run(pixels) - plain.run(turned)).max() > 0.01, "it would be nothing else"
+
+
+def test_a_mirrored_file_gets_the_same_answer(warm: House) -> None:
+    model = load(warm.model("flip"))
+    photo = np.asarray(draw_photo("stripes", np.random.default_rng(5), size_px=256))[:, :256]
+    tolerance = PROBABILITY[model.built().info.precision]
+    np.testing.assert_allclose(
+        model.predict_proba(photo), model.predict_proba(photo[:, ::-1]), atol=tolerance
+    )
+
+
+def test_larger_pictures_go_with_both(cold: House) -> None:
+    config = RunConfig(
+        str(cold.room / "photos"), backbone=BOTH, look="flip", training={"image_size": 96}
+    )
+    found = experiment.run(config, out=str(cold.room / "larger"))
+    info = load(found.folder).info
+    assert info is not None
+    assert [one.preprocess.input_px for one in info.networks] == [(96, 96)] * 2
+    np.testing.assert_allclose(
+        load(found.folder).predict_proba(cold.val), found.proba, atol=ONE_ANSWER
+    )
+
+
+# -- What is said --
+
+
+def test_metrics_name_every_network(house: House) -> None:
+    found = json.loads((house.results["beside flip"].folder / "metrics.json").read_text())
+    backbone = found["backbone"]
+    assert (backbone["name"], backbone["look"]) == (BOTH, "flip")
+    parts = backbone["networks"]
+    assert [part["name"] for part in parts] == ["default", OTHER]
+    assert backbone["digest"] == digest_of(part["digest"] for part in parts)
+    assert all(tap.startswith(("default:", f"{OTHER}:")) for tap in found["chosen"]["taps"])
+    names = [point["tap"] for point in found["layers"]]
+    assert names[-1] == f"{OTHER}:final"
+    assert names.index("default:final") == names.index(f"{OTHER}:layer1") - 1
+    alone = json.loads((house.results["flip"].folder / "metrics.json").read_text())["backbone"]
+    assert (alone["name"], alone["look"], "networks" in alone) == ("default", "flip", False)
+
+
+def test_the_page_says_what_the_head_sees(warm: House) -> None:
+    from regraft.workflows import reporting
+
+    page = reporting.report_on(warm.results["beside flip"])
+    text = Path(page).read_text(encoding="utf-8")
+    assert "averaged over each picture and its mirror image" in text
+    assert f"of default and {OTHER}" in text or f"of {OTHER}" in text
+    assert "networks stood side by side" in text
+
+
+def test_the_order_of_the_names_does_not_matter() -> None:
+    assert resolve("lite2+default") == resolve("default+lite2")
+    assert resolve("lite0 + lite1").name == "default+lite1"
+    assert resolve("random:b+random:a+lite1").name == "lite1+random:a+random:b"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("default+default", "named twice"),
+        ("default+lite0", "named twice"),
+        ("default+lite3", "no backbone is called 'lite3'; near: lite"),
+        ("defalt+lite2", "'defalt'; near: default"),
+        ("default+", "missing before or after a plus"),
+        ("+", "missing before or after a plus"),
+        ("default+local-dir:nowhere", "holds no config.json"),
+    ],
+)
+def test_a_bad_name_in_either_part_is_refused(name: str, words: str) -> None:
+    with pytest.raises(BackboneError) as caught:
+        resolve(name)
+    assert words in str(caught.value)
+    assert name in caught.value.place
+    assert caught.value.cure
+
+
+def test_one_file_of_weights_is_not_for_several(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="--weights gives the tensors of one network, 2"):
+        resolve("default+lite2", weights=tmp_path / "w.safetensors")
+
+
+def test_two_names_of_the_same_weights_are_refused(cold: House, tmp_path: Path) -> None:
+    """What only the weights tell: a folder that holds the default's."""
+    folder = cold.model("flip")
+    with pytest.raises(BackboneError, match="are the same network: their weights are equal"):
+        side_by_side.locate(resolve(f"default+local-dir:{folder}"))
+
+
+def test_a_folder_may_have_a_plus_in_its_name(house: House, tmp_path: Path) -> None:
+    folder = shutil.copytree(house.model("flip"), tmp_path / "a+b")
+    assert resolve(f"local-dir:{folder}").kind == "local-dir"
+
+
+def test_where_one_network_is_meant_several_are_refused(house: House) -> None:
+    with pytest.raises(BackboneError, match="names 2 networks; here it must be one"):
+        catalog.resolve("default+lite2")
+    with pytest.raises(BackboneError, match="stands on several networks") as caught:
+        catalog.resolve(f"local-dir:{house.model('beside')}")
+    assert BOTH in caught.value.cure
+    built = house.results["beside"].prepared.built
+    for ask in (built.engine, lambda: built.weights_path):
+        with pytest.raises(BackboneError, match="is several networks and has no one"):
+            ask()
+
+
+@pytest.mark.parametrize("method", ["head", "partial", "full", "scratch"])
+def test_what_learns_by_gradients_refuses_both_before_any_pass(method: str) -> None:
+    with pytest.raises(ConfigError, match=r"learns on one network.*names 2") as caught:
+        RunConfig("nowhere", method=method, backbone="default+lite2")
+    assert "--method probe" in caught.value.cure
+    with pytest.raises(ConfigError, match="does not use --look flip") as caught:
+        RunConfig("nowhere", method=method, look="flip")
+    assert "--method probe" in caught.value.cure
+
+
+def test_a_look_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no look is called 'flipp'") as caught:
+        RunConfig("nowhere", look="flipp")
+    assert "did you mean 'flip'?" in caught.value.cure
+
+
+def test_a_tap_without_its_network_is_that_of_each(warm: House) -> None:
+    network = Network(warm.results["beside"].prepared.built.info.taps)
+    assert network.meant(["final"]) == ("default:final", f"{OTHER}:final")
+    assert network.meant(["layer1", "default:final"]) == (f"{OTHER}:layer1", "default:final")
+    config = RunConfig(str(warm.room / "photos"), backbone=BOTH, taps=["finale"])
+    with pytest.raises(ConfigError, match="no tap is called 'finale'"):
+        experiment.run(config, out=str(warm.room / "refused"))
+
+
+def test_sets_of_taps_are_those_of_each_network_joined() -> None:
+    own = [Tap(name, 0, 1) for name in ("s0", "s1", "s2", "s3", "final")]
+    other = [Tap(name, 0, 1) for name in ("t0", "t1", "final")]
+    both = [Tap(f"a:{t.name}", 0, 1) for t in own] + [Tap(f"b:{t.name}", 0, 1) for t in other]
+    one = SourceClassifier(np.ones((2, 1), np.float32), np.ones(2, np.float32))
+    network = Network(tuple(both), SourceClassifiers({"a:source": one}))
+    found = candidates_of(network)
+    assert found[0] == ("a:final", "b:final")
+    assert ("a:final", "a:source", "b:final") in found
+    assert {f"a:{t.name}" for t in own} <= {taps[0] for taps in found if len(taps) == 1}
+    assert all(tap in network.names for taps in found for tap in taps)
+    alone = Network(tuple(own), one)
+    assert candidates_of(alone) == candidate_taps(tuple(own), True)
+
+
+# -- At rest --
+
+
+def test_only_what_needs_it_has_the_newer_format(
+    house: House, train_in: Any, tmp_path: Path
+) -> None:
+    def format_of(folder: Path) -> int:
+        return int(json.loads((folder / "config.json").read_text())["regraft"]["format"])
+
+    assert {format_of(house.model(way)) for way in WAYS} == {2}
+    plain = train_in(tmp_path / "plain", splits={"train": 3, "val": 1})
+    assert format_of(plain / "runs" / "r" / "model") == 1
+
+
+@pytest.mark.parametrize(
+    ("way", "words"), [("beside", "2 networks side by side"), ("flip", "their mirror images")]
+)
+def test_timms_door_is_shut_and_says_why(house: House, way: str, words: str) -> None:
+    config = json.loads((house.model(way) / "config.json").read_text())
+    assert config["architecture"].startswith("none that timm could open")
+    assert words in config["regraft"]["timm_reason"]
+
+
+def _changed(model: Path, folder: Path, change: Callable[[Any], Any]) -> Path:
+    copy = shutil.copytree(model, folder)
+    config = json.loads((copy / "config.json").read_text())
+    change(config["regraft"])
+    (copy / "config.json").write_text(config_file.to_text(config))
+    return copy
+
+
+def _swap(ours: Any) -> None:
+    ours["networks"].reverse()
+
+
+def _other_digest(ours: Any) -> None:
+    ours["networks"][0]["backbone"]["digest"] = "0" * 64
+
+
+def _other_look(ours: Any) -> None:
+    ours["networks"][1]["backbone"]["look"] = "plain"
+
+
+def _no_final(ours: Any) -> None:
+    ours["networks"][1]["widths"].pop()
+    ours["widths"].pop()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_swap, "the networks make it"),
+        (_other_digest, "the networks make it"),
+        (_other_look, "the networks make it"),
+        (_no_final, "'final' must be the last stage"),
+        (lambda ours: ours["networks"][0].pop("widths"), "widths"),
+        (lambda ours: ours["networks"][0]["backbone"].update(look="both"), "look"),
+    ],
+)
+def test_networks_that_do_not_fit_are_refused(
+    house: House, tmp_path: Path, change: Callable[[Any], Any], words: str
+) -> None:
+    with pytest.raises(ArtefactError) as caught:
+        load(_changed(house.model("beside flip"), tmp_path / "model", change))
+    assert words in str(caught.value)
+
+
+def test_a_tensor_that_was_changed_is_refused(house: House, tmp_path: Path) -> None:
+    model = shutil.copytree(house.model("beside"), tmp_path / "model")
+    content = bytearray((model / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (model / "model.safetensors").write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"model.safetensors was changed"):
+        load(model)
+
+
+def test_a_saved_model_is_saved_again_as_it_is(warm: House, tmp_path: Path) -> None:
+    from regraft.model import save
+
+    for way in WAYS:
+        save(load(warm.model(way)), tmp_path / way)
+        for name in ("model.safetensors", "regraft.safetensors"):
+            assert (tmp_path / way / name).read_bytes() == (warm.model(way) / name).read_bytes()
+
+
+# -- Where it looks --
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_heat_and_constant_are_the_evidence(warm: House, way: str) -> None:
+    """The maps of all networks and of the mirror image, added up, are the head's own score."""
+    model = load(warm.model(way))
+    built = model.built()
+    shown = [one.info.preprocess for one in built.networks]
+    seen = [pictures.plain_for_each(path, shown) for path in warm.val]
+    y = warm.proba(way).argmax(axis=1)
+    cam = explainer_for(model, example=stacked(seen[:3]), method="cam")
+    heat = cam.explain(stacked(seen), y)
+    scores = model.head.scores(model.representation(built.run(seen))).astype(np.float64)
+    wanted = np.diagonal(against_others(scores.T, y))
+    assert heat.constant is not None
+    tolerance = 2e-3 if built.info.precision == "fp32" else 0.1
+    np.testing.assert_allclose(
+        heat.maps.sum((1, 2)) + heat.constant, wanted, atol=tolerance * np.abs(wanted).max()
+    )
+    if built.info.parts:
+        assert "2 networks, whose maps are added" in cam.why
+
+
+def test_gradients_are_of_one_network_and_hiding_of_any(warm: House) -> None:
+    for way, words in (("beside", "2 networks side by side"), ("flip", "the look 'flip'")):
+        model = load(warm.model(way))
+        with pytest.raises(UsageError, match=words):
+            explain_images(model, warm.val[0], method="gradcam")
+        found = explain_images(model, warm.val[:1], method="occlusion")
+        assert found.maps.shape == (1, 7, 7)
+        assert np.abs(found.maps).max() > 0
+
+
+def test_a_mirror_map_worked_by_hand() -> None:
+    """Half of a maximum is where the picture has it, half where its mirror image has it."""
+    values = np.array([[[4.0], [0.0]]], np.float32)
+    mirror = np.array([[[1.0], [2.0]]], np.float32)
+    taps = (Tap("early", 0, 2), Tap("final", 2, 3))
+    pooled = np.array([[(2 + 1.5) / 2, (4 + 2) / 2, 1.0]], np.float32)
+    representation = Representation(
+        ("early",),
+        Representation.fit(np.eye(3, dtype=np.float32), ("early",), taps).blocks,
+        np.zeros(2),
+        np.ones(2),
+    )
+    head = LinearHead(np.array([[0, 1], [0, 0]], np.float32), np.zeros(2, np.float32))
+    stage = PositionMap(values, (1, 2), mirror)
+    np.testing.assert_allclose(stage.rows(pooling="max"), [[3.0]])
+    heat = decompose({"early": stage}, representation, head, np.array([0]), final_pooling="mean")
+    # The block of maxima is 3 / |3|: 4 of 6 parts at the left, 2 of 6 at the right.
+    np.testing.assert_allclose(heat.maps[0, 0], [4 / 6, 2 / 6], atol=1e-6)
+    scores = head.scores(representation(pooled))
+    np.testing.assert_allclose(heat.maps.sum(), scores[0, 0] - scores[0, 1], atol=1e-6)
