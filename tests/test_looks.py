@@ -33,9 +33,11 @@ from regraft.features.mirrored import Mirrored
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
 from regraft.model import config_file, load, predicting, scoring
-from regraft.probe.choice import Network, candidate_taps, candidates_of
+from regraft.probe.choice import candidate_taps
 from regraft.probe.linear_head import LinearHead
+from regraft.probe.network import Network
 from regraft.probe.representation import Representation
+from regraft.probe.sets_of_taps import of_each
 from regraft.probe.source_classifier import SourceClassifier, SourceClassifiers
 from regraft.record.configuration import RunConfig
 from regraft.workflows import experiment
@@ -388,13 +390,13 @@ def test_sets_of_taps_are_those_of_each_network_joined() -> None:
     both = [Tap(f"a:{t.name}", 0, 1) for t in own] + [Tap(f"b:{t.name}", 0, 1) for t in other]
     one = SourceClassifier(np.ones((2, 1), np.float32), np.ones(2, np.float32))
     network = Network(tuple(both), SourceClassifiers({"a:source": one}))
-    found = candidates_of(network)
+    found = of_each(network, candidate_taps)
     assert found[0] == ("a:final", "b:final")
     assert ("a:final", "a:source", "b:final") in found
     assert {f"a:{t.name}" for t in own} <= {taps[0] for taps in found if len(taps) == 1}
     assert all(tap in network.names for taps in found for tap in taps)
     alone = Network(tuple(own), one)
-    assert candidates_of(alone) == candidate_taps(tuple(own), True)
+    assert of_each(alone, candidate_taps) == candidate_taps(tuple(own), True)
 
 
 # -- At rest --

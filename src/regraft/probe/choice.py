@@ -10,23 +10,24 @@ features are taken, with the source classes where the network tells some apart.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.splits import carve
-from regraft.features.engine import Tap, network_of, stage_of
+from regraft.features.engine import Tap
 from regraft.machine import blas
 from regraft.machine.processor import available_cores
 from regraft.probe import ridge
 from regraft.probe.base import Codes, Floats
 from regraft.probe.judging import rows_that_judge
+from regraft.probe.network import Network
 from regraft.probe.representation import Block, Representation, blocks_of
-from regraft.probe.source_classifier import FINAL, SOURCE, Sources
+from regraft.probe.sets_of_taps import of_each
+from regraft.probe.source_classifier import SOURCE
 from regraft.wording import count
 
 # Taps are compared on at most this many train images: the comparison needs no more, and its cost
@@ -85,49 +86,6 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
-    """What a probe has to know of the network whose features it learns on.
-
-    Attributes
-    ----------
-    taps : tuple of Tap
-        Columns of each tap in X.
-    source : SourceClassifier, SourceClassifiers or None
-        The network's own last layer; enables the tap 'source'.
-    """
-
-    taps: tuple[Tap, ...]
-    source: Sources | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """Everything that can be tapped."""
-        return [tap.name for tap in self.taps] + list(self.source.taps if self.source else ())
-
-    @property
-    def parts(self) -> dict[str, list[str]]:
-        """The names by network: of one alone by ''."""
-        found: dict[str, list[str]] = {}
-        for name in self.names:
-            found.setdefault(network_of(name), []).append(name)
-        return found
-
-    def meant(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Taps as users write them: of several networks side by side 'final' means that of each
-        one. What is not known stays as it is.
-
-        Examples
-        --------
-        >>> Network((Tap("a:final", 0, 4), Tap("b:final", 4, 9))).meant(["final", "b:final", "x"])
-        ('a:final', 'b:final', 'x')
-        """
-        found: list[str] = []
-        for name in names:
-            found += [tap for tap in self.names if name in (tap, stage_of(tap))] or [name]
-        return tuple(dict.fromkeys(found))
-
-
-@dataclass(frozen=True, eq=False)
 class Choice:
     """The taps that were chosen.
 
@@ -171,7 +129,7 @@ def choose_taps(
     if not len(rows_that_judge(y[rows], units[rows])):
         return Choice(usual_taps(network), [], USUAL)
     X, y, units, weight = X[rows], y[rows], units[rows], weight[rows]
-    candidates = candidates_of(network)
+    candidates = of_each(network, candidate_taps)
 
     def standardised(block: Block) -> Floats:
         alone = Representation.of_blocks(
@@ -200,64 +158,7 @@ def choose_taps(
 
 def usual_taps(network: Network) -> tuple[str, ...]:
     """What is best of few images, where nothing can be measured (docs/experiments.md)."""
-    return network.meant((FINAL, SOURCE) if network.source else (FINAL,))
-
-
-def candidates_of(network: Network) -> list[tuple[str, ...]]:
-    """Sets of taps to compare: of several networks side by side the sets of each, joined; and each
-    stage of each alone.
-
-    Examples
-    --------
-    >>> side = Network(tuple(Tap(n, 0, 1) for n in ("a:x", "a:final", "b:x", "b:y", "b:final")))
-    >>> for taps in candidates_of(side)[:2]:
-    ...     print(*taps)
-    a:final b:final
-    a:x a:final b:x b:y b:final
-    """
-    has_source = network.source is not None
-    own = {
-        name: candidate_taps(tuple(tap for tap in network.taps if tap.name in names), has_source)
-        for name, names in network.parts.items()
-    }
-    if len(own) == 1:
-        return next(iter(own.values()))
-    known = set(network.names)  # one of them may have no source classes
-
-    def called(name: str, taps: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(tap for t in taps if (tap := f"{name}:{t}") in known)
-
-    by_role = {name: {_role(taps, sets): taps for taps in sets[::-1]} for name, sets in own.items()}
-    roles = dict.fromkeys(_role(taps, sets) for sets in own.values() for taps in sets)
-    together = [
-        tuple(tap for name, sets in by_role.items() for tap in called(name, _in_role(role, sets)))
-        for role in roles
-        if role.part != "one"
-    ]
-    alone = [called(name, taps) for name, sets in own.items() for taps in sets if len(taps) == 1]
-    return list(dict.fromkeys([*together, *alone]))
-
-
-class _Role(NamedTuple):
-    """What a set of taps is within its network, whatever its stages are called."""
-
-    part: str  # of the stages: none, one, some, all
-    has_final: bool
-    has_source: bool
-
-
-def _role(taps: tuple[str, ...], sets: list[tuple[str, ...]]) -> _Role:
-    """Among all sets of that network, the largest of which has every stage."""
-    stages = set(taps) - {FINAL, SOURCE}
-    n_all = max(len(set(other) - {FINAL, SOURCE}) for other in sets)
-    part = "none" if not stages else "all" if len(stages) == n_all else "some"
-    is_one = len(taps) == 1 and bool(stages)
-    return _Role("one" if is_one else part, FINAL in taps, SOURCE in taps)
-
-
-def _in_role(role: _Role, sets: Mapping[_Role, tuple[str, ...]]) -> tuple[str, ...]:
-    """A network's set in a role; all of its stages where it has too few to take some."""
-    return sets.get(role) or sets.get(role._replace(part="all"), ())
+    return network.meant(("final", SOURCE) if network.source else ("final",))
 
 
 def candidate_taps(available: tuple[Tap, ...], has_source: bool) -> list[tuple[str, ...]]:

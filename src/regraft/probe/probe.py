@@ -15,9 +15,10 @@ from regraft.machine import blas
 from regraft.machine.processor import available_cores
 from regraft.probe import ridge
 from regraft.probe.base import Codes, FittedHead, Floats
-from regraft.probe.choice import Choice, Network, choose_taps
+from regraft.probe.choice import Choice, choose_taps
 from regraft.probe.classifier import Classifier, Learnt
 from regraft.probe.judging import Judged
+from regraft.probe.network import Network
 from regraft.probe.representation import Representation
 from regraft.probe.source_classifier import source_classifiers
 from regraft.probe.unknown import of_left_out
