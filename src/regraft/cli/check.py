@@ -12,6 +12,7 @@ from regraft.record import configuration
 @click.argument("data")
 @click.option("--quick", is_flag=True, help="Look at names and labels only; read no pixels.")
 @options.backbone
+@options.look
 @options.columns
 @options.scale
 @options.seed

@@ -67,7 +67,7 @@ look = click.option(
     type=click.Choice(catalog.LOOKS),
     default=catalog.PLAIN,
     show_default=True,
-    help="flip: the probe sees the features of a picture and of its mirror image, averaged.",
+    help="flip: the features of a picture and of its mirror image, averaged (probe).",
 )
 
 path_column = click.option(

@@ -30,6 +30,11 @@ class Network:
         return [tap.name for tap in self.taps] + list(self.source.taps if self.source else ())
 
     @property
+    def stages(self) -> list[str]:
+        """The names that they have within their networks."""
+        return list(dict.fromkeys(map(stage_of, self.names)))
+
+    @property
     def parts(self) -> dict[str, list[str]]:
         """The names by network: of one alone by ''."""
         found: dict[str, list[str]] = {}

@@ -199,7 +199,7 @@ def require_taps(taps: Sequence[str], network: Network) -> None:
     """ConfigError unless the network has all of these taps, and at least one is named."""
     unknown = [name for name in network.meant(taps) if name not in network.names]
     if unknown:
-        near = near_names(unknown[0], network.names, n=1)
+        near = near_names(unknown[0], [*network.stages, *network.names], n=1)
         raise ConfigError(
             f"no tap is called {unknown[0]!r}",
             cure=(f"--taps {near[0]}? " if near else "") + f"Taps here: {', '.join(network.names)}",

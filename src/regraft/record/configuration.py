@@ -264,6 +264,7 @@ class RunConfig:
         """
         options = {
             "--backbone": None if self.backbone == "default" else self.backbone,
+            "--look": None if self.look == catalog.PLAIN else self.look,
             "--weights": self.weights,
             "--label-from": None if self.label_from == LABEL_SOURCES[0] else self.label_from,
             "--path-column": self.path_column,
