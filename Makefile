@@ -21,6 +21,7 @@ $(STAMP): pyproject.toml
 	  echo "Name another: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m compileall -q src
 	@touch $@
 
 demo: $(STAMP)  ## the main job on real images that come along

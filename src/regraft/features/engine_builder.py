@@ -22,9 +22,10 @@ from regraft.features.agreement import made_up_pictures
 from regraft.features.engine import EngineInfo, Sample, Tap
 from regraft.features.graph_check import OnlyInFullPrecisionError, check_graph
 from regraft.features.openvino_engine import GRAPH, openvino
-from regraft.features.openvino_runtime import graph_work, openvino_version
+from regraft.features.openvino_runtime import graph_work
 from regraft.features.torch_engine import describe
 from regraft.machine import quiet
+from regraft.machine.package_version import version_of
 from regraft.machine.processor import precision
 
 # Real pictures beside the made-up ones; more would only make the first run longer.
@@ -63,7 +64,7 @@ def build_into(
 def _as_openvino(
     folder: Path, tapped: network.TappedNetwork, info: EngineInfo, sample: Sample | None
 ) -> EngineInfo:
-    info = replace(info, runtime=f"openvino {openvino_version()}", batch_size=1)
+    info = replace(info, runtime=f"openvino {version_of('openvino')}", batch_size=1)
     try:
         check = agreeing_graph(tapped, folder, info, info.taps, pictures(info, sample))
     except OnlyInFullPrecisionError as error:

@@ -27,6 +27,7 @@ from regraft.features.engine import GRAPH_VERSION, Engine, EngineInfo, Sample
 from regraft.features.mirrored import Mirrored
 from regraft.machine import atomic, cache, extras, stand_in
 from regraft.machine.devices import choose_device
+from regraft.machine.package_version import version_of
 from regraft.machine.processor import precision, processor
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def folder_for(
     graph that is not the whole network's.
     """
     parts = [weights_digest, str(GRAPH_VERSION), device]
-    parts += [_openvino_version(), processor(), precision()] if device == "cpu" else []
+    parts += [version_of("openvino"), processor(), precision()] if device == "cpu" else []
     parts += [text for text in (variant, part) if text]
     key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
     return cache.folder_of("engines") / key
@@ -357,12 +358,3 @@ def _known_digests() -> dict[str, str]:
 def _remember_digest(engines: Path, identity: str, weights_digest: str) -> None:
     with contextlib.suppress(OSError):  # it only spares the next run a look at the weights
         atomic.write_json(engines / _DIGESTS, {**_known_digests(), identity: weights_digest})
-
-
-def _openvino_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("openvino")
-    except PackageNotFoundError:
-        return "none"

@@ -40,12 +40,5 @@ def import_openvino() -> Any:
         return openvino
 
 
-def openvino_version() -> str:
-    """The version as packages know it, without the build's hash."""
-    from importlib.metadata import version
-
-    return version("openvino")
-
-
 def _convert_model(*args: Any, **kwargs: Any) -> Any:
     return import_module(_CONVERTER).convert_model(*args, **kwargs)

@@ -27,9 +27,10 @@ from regraft.features.agreement import made_up_pictures
 from regraft.features.engine import EngineInfo
 from regraft.features.graph_check import OnlyInFullPrecisionError
 from regraft.features.openvino_engine import GRAPH, openvino
-from regraft.features.openvino_runtime import graph_work, openvino_version
+from regraft.features.openvino_runtime import graph_work
 from regraft.images.geometry import Preprocess
 from regraft.machine import extras
+from regraft.machine.package_version import version_of
 from regraft.machine.processor import precision
 
 _RELEASED = {pinned.weights_digest for pinned in catalog.PINNED.values()}
@@ -120,7 +121,7 @@ def _described(source: catalog.Source, topology: Topology, config: Mapping[str, 
         origin=source.origin,
         preprocess=Preprocess.from_timm(changed),
         widths=topology.widths,
-        runtime=f"openvino {openvino_version()}",
+        runtime=f"openvino {version_of('openvino')}",
         precision=precision(),
         config=changed,
         variant=source.variant,

@@ -12,6 +12,7 @@ Both release Python's lock.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -97,7 +98,7 @@ def _reached(
 ) -> tuple[int, int]:
     """First pixel and the one after the last, along one axis, that matter."""
     margin = 2 + FILTERS[interpolation][1] * max(1.0, (stop - start) / n_out)
-    return max(0, int(np.floor(start - margin))), min(n_source, int(np.ceil(stop + margin)))
+    return max(0, math.floor(start - margin)), min(n_source, math.ceil(stop + margin))
 
 
 def _by_rust(

@@ -6,7 +6,6 @@ import glob
 import os
 import platform
 import sys
-from importlib.metadata import version
 
 from regraft.errors import UsageError
 from regraft.machine import extras
@@ -57,6 +56,8 @@ def _why_no_cuda() -> str:
     has_files = any(glob.glob(f"/dev/{name}") for name in ("nvidia[0-9]*", "dxg", "kfd"))
     if not has_files and sys.platform != "win32":
         return "this machine has no GPU that can be used"
+    from importlib.metadata import version
+
     if version("torch").endswith("+cpu"):
         return f"the PyTorch that is installed ({version('torch')}) is without CUDA"
     return ""
