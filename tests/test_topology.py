@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from regraft.features import ready_engine
 from regraft.features.agreement import made_up_pictures
 from regraft.features.engine import run_on_cores
 from regraft.features.openvino_engine import OpenVINOEngine
+from regraft.machine import extras
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = list(catalog.PINNED)
@@ -266,3 +268,53 @@ def test_no_damage_is_more_than_a_refusal_or_other_numbers(seed: int, tmp_path: 
     path.write_bytes(data)
     with contextlib.suppress(TensorFileError):
         torch_file.read(path)
+
+
+# -- Networks that learnt on --
+
+
+def test_a_network_that_learnt_on_needs_no_pytorch_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where PyTorch is not installed: from the model's own tensors, which differ everywhere."""
+    loaded = network.load(catalog.resolve("default"))
+    generator = torch.Generator().manual_seed(1)
+    for tensor in loaded.network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.mul_(1 + 0.1 * torch.rand(tensor.shape, generator=generator))
+    tensors = {n: Stored.from_array(t.numpy()) for n, t in loaded.network.state_dict().items()}
+    digest = tensor_file.digest_of(tensors)
+    own = {f"network.{name}": tensors[name] for name in ("classifier.weight", "classifier.bias")}
+    new = {
+        "classifier.weight": Stored.from_array(np.zeros((2, 1280), np.float32)),
+        "classifier.bias": Stored.from_array(np.zeros(2, np.float32)),
+    }
+    model = tmp_path / "model"
+    model.mkdir()
+    tensor_file.write(model / "model.safetensors", {**tensors, **new})
+    tensor_file.write(model / "regraft.safetensors", own)
+    known = {"pretrained_cfg": loaded.config, "regraft": {"backbone": {"num_classes": 1000}}}
+    (model / "config.json").write_text(json.dumps(known))
+    source = catalog.Source(
+        "default", "artefact", loaded.architecture, f"digest:{digest}", digest, path=model
+    )
+    assert ready_engine.topology_of(source, "cpu") is None, "PyTorch builds it where it is"
+    monkeypatch.setattr(extras, "has", lambda package: False)
+    topology_found = ready_engine.topology_of(source, "cpu")
+    assert topology_found is not None
+    (tmp_path / "engine").mkdir()
+    info = ready_engine.build_into(tmp_path / "engine", source, topology_found)
+    pixels = made_up_pictures(*info.preprocess.input_px)
+    with torch.inference_mode():
+        wanted = network.tap(loaded)[0](torch.from_numpy(pixels)).numpy()
+    found = features(tmp_path / "engine", info, pixels)
+    assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
+    assert "fp32" not in info.check, "nothing that PyTorch said of these weights is known"
+    kept = tensor_file.read(tmp_path / "engine" / "weights.safetensors")
+    assert kept["classifier.bias"].shape == (1000,)
+
+    changed = {**tensors, **new, "bn2.bias": tensors["bn2.weight"]}
+    (model / "model.safetensors").unlink()
+    tensor_file.write(model / "model.safetensors", changed)
+    with pytest.raises(WeightsError, match="the network's digest is"):
+        ready_engine.build_into(tmp_path / "engine", source, topology_found)
