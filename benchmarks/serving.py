@@ -40,7 +40,9 @@ def main() -> None:
     with served(command) as (port, pid, ready_s):
         rows["ready_s"] = round(ready_s, 2)
         load(port, files, options.clients, seconds=2)
+        before = cpu_s(pid)
         full = load(port, files, options.clients, seconds=options.seconds)
+        full["server_cpu_ms"] = round(1000 * (cpu_s(pid) - before) / full["requests"], 2)
         rows["regraft"] = full
         rows["at 70 %"] = load(
             port, files, 4 * options.clients, seconds=options.seconds, rate=0.7 * full["images_s"]
@@ -80,14 +82,20 @@ def in_process(options: argparse.Namespace, files: Sequence[bytes]) -> dict[str,
     model = regraft.load(options.model)
     with blas.threads(1):
         model.answer(list(files[:16]))
+        before = time.process_time()
         by_threads = over_threads(
             lambda k: model.answer(files[k % len(files)]), options.clients, options.seconds
         )
+        each_ms = 1000 * (time.process_time() - before) / (by_threads * options.seconds)
         start, n = time.perf_counter(), 0
         while time.perf_counter() - start < options.seconds:
             n += len(model.answer(list(files)).names)
         at_once = n / (time.perf_counter() - start)
-    return {"by_threads_images_s": round(by_threads, 1), "at_once_images_s": round(at_once, 1)}
+    return {
+        "by_threads_images_s": round(by_threads, 1),
+        "at_once_images_s": round(at_once, 1),
+        "cpu_ms": round(each_ms, 2),
+    }
 
 
 def over_threads(function: Callable[[int], Any], n: int, seconds: float) -> float:
@@ -210,6 +218,12 @@ def answer(connection: socket.socket) -> int:
     while len(body) < length:
         body += connection.recv(65536)
     return int(head.split(b" ")[1])
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor that a process took; what else runs on the machine hardly moves it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(
