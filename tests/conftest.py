@@ -391,6 +391,12 @@ def train_in(built_engines: Path, make_photos: Callable[..., Path]) -> Callable[
     return train
 
 
+@pytest.fixture(scope="session")
+def served_room(tmp_path_factory: pytest.TempPathFactory, train_in: Callable[..., Path]) -> Path:
+    """A room whose model the server's tests serve: ``photos``, ``cache``, ``runs/r/model``."""
+    return train_in(tmp_path_factory.mktemp("served"), splits={"train": 5, "val": 4})
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium, driven by playwright; without it, what asks for it is skipped."""

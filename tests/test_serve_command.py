@@ -26,8 +26,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, train_in: Callable[..., Path]) -> Path:
-    return train_in(tmp_path_factory.mktemp("command"), splits={"train": 5, "val": 2})
+def room(served_room: Path) -> Path:
+    return served_room
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,8 @@ from served import LIMITS, Running, form, serving, wait_until
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, train_in: Callable[..., Path]) -> Path:
-    """A room with ``photos``, ``cache`` and ``runs/r/model``."""
-    return train_in(tmp_path_factory.mktemp("served"), splits={"train": 5, "val": 4})
+def room(served_room: Path) -> Path:
+    return served_room
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ HOSTILE = "<img src=x onerror=document.title='run'>\" onload=alert(1) .jpg"
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, train_in: Callable[..., Path]) -> Path:
-    return train_in(tmp_path_factory.mktemp("page"), splits={"train": 5, "val": 4})
+def room(served_room: Path) -> Path:
+    return served_room
 
 
 @pytest.fixture(scope="module")
