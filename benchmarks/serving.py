@@ -44,9 +44,11 @@ def main() -> None:
         full = load(port, files, options.clients, seconds=options.seconds)
         full["server_cpu_ms"] = round(1000 * (cpu_s(pid) - before) / full["requests"], 2)
         rows["regraft"] = full
-        rows["at 70 %"] = load(
-            port, files, 4 * options.clients, seconds=options.seconds, rate=0.7 * full["images_s"]
-        )
+        for name, is_even in (("at 70 %, by chance", False), ("at 70 %, evenly", True)):
+            rows[name] = load(
+                port, files, 4 * options.clients, seconds=options.seconds,
+                rate=0.7 * full["images_s"], is_even=is_even,
+            )  # fmt: skip
         if options.requests:
             rows["memory"] = memory(port, pid, files, options)
     for name in ("litserve", "timm") if options.peers else ():
@@ -149,16 +151,20 @@ def is_ready(port: int) -> bool:
 
 def load(
     port: int, files: Sequence[bytes], n_clients: int, *,
-    seconds: float = 0, rate: float = 0, requests: int = 0,
+    seconds: float = 0, rate: float = 0, requests: int = 0, is_even: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """What clients in a process of their own met; at a rate (Poisson), or as fast as they can."""
+    """What clients in a process of their own met; at a rate, or as fast as they can.
+
+    At a rate requests come by chance (Poisson), or evenly.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(clients, (port, files, n_clients, seconds, rate, requests))
+        return pool.apply(clients, (port, files, n_clients, seconds, rate, requests, is_even))
 
 
 def clients(
-    port: int, files: Sequence[bytes], n_clients: int, seconds: float, rate: float, n_most: int
-) -> dict[str, Any]:
+    port: int, files: Sequence[bytes], n_clients: int, seconds: float, rate: float, n_most: int,
+    is_even: bool,
+) -> dict[str, Any]:  # fmt: skip
     kind = "application/json" if files[0][:1] == b"{" else "image/jpeg"
     head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
     requests = [f"{head}Content-Length: {len(f)}\r\n\r\n".encode() + f for f in files]
@@ -175,7 +181,8 @@ def clients(
             at = due[0] if rate else now
             if (n_most and taken[0] >= n_most) or (seconds and max(at, now) - start > seconds):
                 return None
-            due[0] += chance.expovariate(rate) if rate else 0
+            pause = 1 / rate if rate and is_even else chance.expovariate(rate) if rate else 0
+            due[0] += pause
             taken[0] += 1
             return taken[0] - 1, at
 

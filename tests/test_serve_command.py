@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
 
 from regraft.cli.serve import require_extra
 from regraft.errors import UsageError
-from regraft.server import models
+from regraft.server import models, running
 from regraft.server.address import address_of, bound
+from regraft.server.limits import Limits
+from regraft.server.logs import Log
+from regraft.server.running import Drain
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -140,6 +144,15 @@ def test_a_port_that_is_taken_is_named() -> None:
         with pytest.raises(UsageError, match=f"127.0.0.1:{port}.*in use") as caught:
             bound("127.0.0.1", port)
         assert f"--port {port + 1}" in caught.value.cure
+
+
+def test_of_two_that_start_at_once_one_is_refused() -> None:
+    with bound("127.0.0.1", 0) as first:
+        second = bound("127.0.0.1", first.getsockname()[1])
+        first.listen()
+        log, limits = Log(None), Limits()
+        with pytest.raises(UsageError, match="meanwhile"):
+            running.run(JSONResponse({}), second, limits=limits, log=log, drain=Drain())
 
 
 def test_the_address_is_one_that_a_browser_opens() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -20,6 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from regraft.errors import UsageError
 from regraft.server.limits import Limits
 from regraft.server.logs import Log
 
@@ -70,11 +72,28 @@ def run(
         From `address.bound`; closed at the end.
     on_ready : callable()
         Called once connections are taken.
+
+    Raises
+    ------
+    UsageError
+        Another program has begun to listen there meanwhile.
     """
     server = _Server(app, limits, drain, on_ready)
-    with _heard(log):
+    with _heard(log), _own_port(), listener:
         server.run([listener])
     return server.is_whole
+
+
+@contextlib.contextmanager
+def _own_port() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise UsageError(
+            "another program has begun to listen at this port meanwhile", cure="--port 0"
+        ) from error
 
 
 class _Server(uvicorn.Server):
