@@ -179,6 +179,28 @@ def test_a_heat_map_comes_on_request(server: Running, photos: list[Path]) -> Non
     assert np.asarray(drawn).std() > 0
 
 
+def test_sets_and_none_of_these_are_those_of_predict(
+    server: Running, room: Path, photos: list[Path]
+) -> None:
+    model = room / "runs" / "r" / "model"
+    for path in photos[:4]:
+        (wanted,) = predicting.predict(model, str(path), coverage="60%", reject="20%").rows()
+        reply = server.ask("/predict?coverage=60%25&reject=0.2", path.read_bytes())
+        (row,) = reply.json["predictions"]
+        assert {**row, "path": str(path)} == wanted
+        assert {"set", "typical", "none_of_these"} <= set(row)
+    for query, says in (
+        ("coverage=2", "coverage"),
+        ("reject=none", "reject"),
+        ("reject=1e-9", "reject=1e-09 needs at least"),
+        ("per_class=1", "per class"),
+    ):
+        refused = server.ask(f"/predict?{query}", photos[0].read_bytes())
+        assert refused.status == 400
+        assert says in refused.json["error"]
+        assert "--" not in refused.json["cure"]
+
+
 # -- Who may ask --
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from regraft.data.table import Rejected
 from regraft.model.predicting import Predictions
 from regraft.probe.answers import Answers
+from regraft.probe.doubts import Levels
 from regraft.server.models import Served
 from regraft.server.upload import SMALLER, Upload
 
@@ -27,21 +28,24 @@ class Wanted:
         Classes, the most probable first.
     heatmap : bool
         Where the model looked, as a PNG in base64.
+    levels : Levels
+        Of sets, "none of these", and of what may stand alone.
     """
 
     top: int = TOP
     heatmap: bool = False
+    levels: Levels = field(default_factory=Levels)
 
 
 def answer(served: Served, upload: Upload, wanted: Wanted) -> dict[str, Any]:
     """The object that `regraft predict --json` prints for this picture, under the name it came by.
 
     ``{"path", "label", "probability", "top"}``, or ``{"path", "error", "mend"}`` where it cannot
-    be read; `heatmap` is added where it is wanted.
+    be read; what `levels` ask for and `heatmap` are added where they are wanted.
     """
     if upload.problem:
         return refused(served, upload.name, upload.problem, SMALLER)
-    found = served.classifier.answer(upload.data)
+    found = served.classifier.answer(upload.data, **asdict(wanted.levels))
     row = row_of(served, upload.name, found, wanted)
     if wanted.heatmap and "error" not in row:
         row["heatmap"] = heatmap(served, upload.data, int(found.proba[0].argmax()))
@@ -52,7 +56,8 @@ def row_of(served: Served, name: str, found: Answers, wanted: Wanted) -> dict[st
     """The row of the one picture that was answered."""
     if found.rejected:
         return refused(served, name, found.rejected[0].reason, found.rejected[0].mend)
-    predicted = Predictions([name], served.classifier.classes, found.proba, ())
+    classes, levels = served.classifier.classes, wanted.levels
+    predicted = Predictions([name], classes, found.proba, (), doubts=found.doubts, levels=levels)
     return next(predicted.rows(wanted.top))
 
 

@@ -99,6 +99,7 @@ class Service:
         """Pictures in, a row for each out; 422 only if none of them can be read."""
         name, wanted = options.wanted(request.query_params)
         served = self.models.named(name)
+        options.require(served.classifier, wanted.levels)
         self._require_place()
         with self.held.for_request() as take:
             uploads = await bodies.uploads(request, self.limits, take)

@@ -45,6 +45,7 @@ class Served:
             "origin": info.origin,
             "runtime": info.runtime,
             "precision": info.precision,
+            "offers": ["sets", "reject"] if model.unknown is not None else [],
             "test_score": score and {
                 "accuracy": score.value, "low": score.low, "high": score.high, "level": score.level
             },

@@ -90,6 +90,7 @@ def _predict(limits: Limits) -> Schema:
                 "heatmap", "Where the model looked, as a PNG",
                 {"type": "string", "enum": ["0", "1"], "default": "0"},
             ),
+            *_levels(),
         ],
         "requestBody": {"required": True, "content": body},
         "responses": {
@@ -99,6 +100,17 @@ def _predict(limits: Limits) -> Schema:
         },
         **_ASKS_TOKEN,
     }  # fmt: skip
+
+
+def _levels() -> list[Schema]:
+    described = {
+        "coverage": "Each answer has a set that holds the right class in so many cases: 0.95, 95%",
+        "reject": "Up to so many of one's own images may be called none of these: 0.02, 2%",
+        "precision": "Answers that stand alone are those of which so many are right: 0.99, 99%",
+    }
+    each = [_query(name, text, {"type": "string"}) for name, text in described.items()]
+    per_class = {"type": "string", "enum": ["0", "1"], "default": "0"}
+    return [*each, _query("per_class", "Whether coverage is to hold in every class", per_class)]
 
 
 def _v2_paths() -> Schema:
@@ -213,6 +225,7 @@ def _list(schema: Schema) -> Schema:
 
 _ASKS_TOKEN: Schema = {"security": [{}, {"token": []}]}
 _TEXT: Schema = {"type": "string"}
+_LABEL: Schema = {"type": ["string", "null"]}
 _WHOLE: Schema = {"type": "integer"}
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _TOP: Schema = _list({"type": "array", "prefixItems": [_TEXT, _SHARE], "maxItems": 2})
@@ -222,7 +235,14 @@ _DATA: Schema = {"type": "array"}
 _SCHEMAS: Schema = {
     "refusal": _object({"error": _TEXT, "request_id": _TEXT}, {"cure": _TEXT}),
     "answer": _object(
-        {"path": _TEXT, "label": _TEXT, "probability": _SHARE, "top": _TOP}, {"heatmap": _HEATMAP}
+        {"path": _TEXT, "label": _LABEL, "probability": _SHARE, "top": _TOP},
+        {
+            "set": _list(_TEXT),
+            "typical": _SHARE,
+            "none_of_these": {"type": "boolean"},
+            "alone": {"type": "boolean"},
+            "heatmap": _HEATMAP,
+        },
     ),
     "rejected": _object({"path": _TEXT, "error": _TEXT, "mend": _TEXT}),
     "predictions": _object(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from starlette.datastructures import QueryParams
 
+from regraft.errors import UsageError
+from regraft.probe.classifier import Classifier
+from regraft.probe.doubts import Levels
 from regraft.server.answers import TOP, Wanted
 from regraft.server.refusals import Refusal
 from regraft.wording import near_names
@@ -14,6 +18,8 @@ from regraft.wording import near_names
 T = TypeVar("T")
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
 MOST_TOP = 10_000
+# What may be asked beside a label; see `Classifier.answer`.
+LEVELS = ("coverage", "reject", "precision", "per_class")
 
 
 def wanted(query: QueryParams) -> tuple[str | None, Wanted]:
@@ -26,17 +32,54 @@ def wanted(query: QueryParams) -> tuple[str | None, Wanted]:
 
     Examples
     --------
-    >>> wanted(QueryParams("model=ants&top=5"))
-    ('ants', Wanted(top=5, heatmap=False))
+    >>> wanted(QueryParams("model=ants&top=5"))  # doctest: +ELLIPSIS
+    ('ants', Wanted(top=5, heatmap=False, levels=Levels(coverage=None, reject=None, ...)))
     >>> wanted(QueryParams("tpo=5"))
     Traceback (most recent call last):
         ...
     regraft.server.refusals.Refusal: there is no option 'tpo'
     """
-    given = _once_each(query, ("model", "top", "heatmap"))
+    given = _once_each(query, ("model", "top", "heatmap", *LEVELS))
     top = _value(given, "top", _whole_number, TOP)
     heatmap = _value(given, "heatmap", _yes_or_no, False)
-    return given.get("model"), Wanted(top, heatmap)
+    return given.get("model"), Wanted(top, heatmap, _levels(given))
+
+
+def require(classifier: Classifier, levels: Levels) -> None:
+    """Refusal 400 for levels that this model cannot give."""
+    try:
+        classifier.require(levels)
+    except UsageError as error:
+        raise _in_address(error) from error
+
+
+def _levels(given: Mapping[str, str]) -> Levels:
+    try:
+        return Levels.of(
+            coverage=given.get("coverage"),
+            reject=given.get("reject"),
+            precision=given.get("precision"),
+            per_class=_value(given, "per_class", _yes_or_no, False),
+        )
+    except UsageError as error:
+        raise _in_address(error) from error
+
+
+def _in_address(error: UsageError) -> Refusal:
+    """What the command line would be told, with options as they stand in an address."""
+    return Refusal(400, _undashed(error.rule), cure=_undashed(error.cure))
+
+
+def _undashed(text: str) -> str:
+    """As in an address.
+
+    >>> _undashed("--coverage 95% --per-class")
+    'coverage=95% per_class=1'
+    """
+    text = re.sub(r"--(coverage|reject|precision) (?=\S)", r"\1=", text)
+    return re.sub(r"--(coverage|reject|precision)\b", r"\1", text).replace(
+        "--per-class", "per_class=1"
+    )
 
 
 def _once_each(query: QueryParams, known: tuple[str, ...]) -> Mapping[str, str]:
