@@ -113,7 +113,7 @@ function tops(answer) {
 function words(answer) {
   const found = [];
   if (answer.none_of_these) {
-    found.push(`It is like none of the classes: of the training images, ${percent(answer.typical)} are less like the others than this picture is.`);
+    found.push(`It is unlike what the model learnt from: only ${percent(answer.typical)} of those images are less like the others than this one.`);
   }
   if (answer.set) {
     const some = answer.set.length ? answer.set.join(", ") : "no class";
