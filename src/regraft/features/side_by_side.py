@@ -32,7 +32,7 @@ class SideBySide(BuiltEngine):
         """There is no one file: ask each of `networks`."""
         self._refuse("no one file of tensors")
 
-    def engine(self) -> Engine:
+    def engine(self, *, n_threads: int | None = None) -> Engine:
         """There is no one engine: `run` asks all, or ask each of `networks`."""
         self._refuse("no one engine")
 

@@ -17,7 +17,7 @@ from regraft.backbones.taps import Normalised, StageTaps
 from regraft.errors import ArtefactError
 from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine
-from regraft.model.export_layers import LEAST_LENGTH, blocks_in_order, layers_of
+from regraft.model.export_layers import LEAST_LENGTH, blocks_in_order, layers_of, source_of
 from regraft.probe.classifier import Classifier
 from regraft.probe.representation import Block
 from regraft.probe.source_classifier import FINAL, SOURCE, SourceClassifier
@@ -59,7 +59,8 @@ class Answer(nn.Module):  # type: ignore[misc]
         super().__init__()
         representation = classifier.representation
         self.blocks = blocks_in_order(representation)
-        self.source = _linear(representation.source) if representation.source else None
+        source = source_of(representation)
+        self.source = _linear(source) if source else None
         self.register_buffer("centre", _float(representation.centre))
         self.register_buffer("scale", _float(representation.scale))
         self.layers = nn.ModuleList(_affine(w, b) for w, b in layers_of(classifier.head))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from regraft.errors import UsageError
 from regraft.features.engines import BuiltEngine
 from regraft.features.openvino_runtime import graph_work, import_openvino
-from regraft.model.export_layers import LEAST_LENGTH, layers_of
+from regraft.model.export_layers import LEAST_LENGTH, layers_of, source_of
 from regraft.model.export_outputs import OUTPUTS, PIXELS
 from regraft.probe.classifier import Classifier
 from regraft.probe.representation import Block, Representation
@@ -92,7 +92,7 @@ def _block(columns: Any, block: Block, representation: Representation) -> Any:
     ops = _ops()
     rows = _columns(columns, block.start, block.stop)
     if block.tap == SOURCE:
-        source = representation.source
+        source = source_of(representation)
         assert source is not None
         return ops.sqrt(ops.softmax(_affine(rows, source.weight, source.bias), 1))
     return _directions(rows) if block.is_normalised else rows
