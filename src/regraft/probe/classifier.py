@@ -10,6 +10,7 @@ Array letters: N images, D0 features as an engine gives them, D represented feat
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -374,6 +375,16 @@ class Classifier:
         import regraft  # what explains stands above this room
 
         return regraft.explain_images(self, images, label=label, method=method)
+
+    def export(self, out: str | os.PathLike[str], *, to: str = "onnx", **options: Any) -> Any:
+        """Write it for another runtime, compared there before the folder appears.
+
+        See :func:`regraft.export_model`, which this is. A classifier that lies in no run needs
+        ``data=``, some real images to compare on.
+        """
+        import regraft  # what knows a run's images stands above this room
+
+        return regraft.export_model(self, out, to=to, **options)
 
     def proba_of(self, X: Floats) -> NDArray[np.float64]:
         """``(N, D0)`` features as the engine gives them to ``(N, K)`` probabilities.
