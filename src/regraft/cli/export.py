@@ -11,9 +11,10 @@ from regraft.cli import options
 @click.argument("model")
 @click.option(
     "--to",
-    type=click.Choice(["onnx", "openvino", "torch"]),
+    type=click.Choice(["onnx", "openvino", "torch", "docker"]),
     required=True,
-    help="ONNX (onnxruntime, browsers, phones), OpenVINO's IR, or a torch.export program.",
+    help="ONNX (onnxruntime, browsers, phones), OpenVINO's IR, a torch.export program; or a "
+    "folder that an image of `regraft serve` is built from.",
 )
 @click.option("--out", required=True, metavar="DIR", help="New, empty, or an earlier export.")
 @click.option("--int8", is_flag=True, help="In 8-bit integers (ONNX): smaller, and often faster.")

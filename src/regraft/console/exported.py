@@ -18,6 +18,9 @@ def show_exported(exported: Any, *, as_json: bool) -> None:
         return
     screen, compared = stdout(), exported.compared
     screen.print(f"[bold]{literal(str(exported.folder))}[/]  {exported.target}", soft_wrap=True)
+    if exported.target == "docker":
+        hang(screen, "next:", "docker compose up --build, there; README.md says more")
+        return
     hang(screen, "in:", escape(f"{exported.input}, RGB; decode and resize by preprocess.py"))
     hang(screen, "out:", ", ".join(exported.outputs))
     images = count(compared["images"], "real image")

@@ -15,12 +15,16 @@ from contextlib import contextmanager
 from regraft.errors import MissingPackageError
 
 _TRAIN = "pip install 'regraft[train]'"
+_EXPORT = "pip install 'regraft[export]'"
 # From a package as it is imported to its name for people, and the line that brings it.
 EXTRAS = {
     "torch": ("PyTorch", _TRAIN),
     "torchvision": ("torchvision", _TRAIN),
     "timm": ("timm", _TRAIN),
     "accelerate": ("accelerate", _TRAIN),
+    "onnx": ("onnx", _EXPORT),
+    "onnxruntime": ("onnxruntime", _EXPORT),
+    "openvino": ("OpenVINO", "pip install openvino"),
     # It comes along; only one class needs it, and all else works where somebody left it out.
     "sklearn": ("scikit-learn", "pip install scikit-learn"),
 }

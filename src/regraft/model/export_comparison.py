@@ -173,7 +173,7 @@ def see(
         None can be read.
     """
     preprocess = reference.info.preprocess
-    theirs = export_folder.preprocess_in(folder)
+    theirs = _of_size(export_folder.preprocess_in(folder), preprocess.input_px)
     parts, rows, done = [], list[int](), 0
     for start in range(0, len(real), AT_ONCE):
         places = range(start, min(start + AT_ONCE, len(real)))
@@ -218,7 +218,7 @@ def _both(
 def _shown(read: list[Any], runner: Runner, reference: Reference) -> tuple[NDArray[Any], ...]:
     """Rows for each of the pictures: wanted, found, from the file, grey levels, here."""
     own = np.stack([pixels for _, pixels, _ in read])
-    other = [_of_size(theirs, pixels) for _, pixels, theirs in read]
+    other = [theirs for *_, theirs in read]
     grey = np.array([_grey_levels(*pair) for pair in zip(other, own, strict=True)])
     wanted, found = reference(own), runner(own)
     from_file = found.probabilities.copy()
@@ -229,14 +229,21 @@ def _shown(read: list[Any], runner: Runner, reference: Reference) -> tuple[NDArr
     return *wanted, *found, from_file, grey, here
 
 
-def _of_size(theirs: Pixels | None, own: Pixels) -> Pixels | None:
-    """What preprocess.py gave, if it is a tensor as the model takes it."""
-    if theirs is not None and (theirs.shape != own.shape or theirs.dtype != np.uint8):
-        raise ArtefactError(
-            f"{export_folder.PREPROCESS} gives {theirs.dtype} {theirs.shape}, the model takes "
-            f"uint8 {own.shape}"
-        )
-    return theirs
+def _of_size(theirs: Callable[[str], Pixels], size: tuple[int, int]) -> Callable[[str], Pixels]:
+    """The function of preprocess.py, its tensors as the model takes them or refused."""
+
+    def checked(path: str) -> Pixels:
+        found = np.asarray(theirs(path))
+        if found.shape != (*size, 3) or found.dtype != np.uint8:
+            raise ArtefactError(
+                f"{export_folder.PREPROCESS} gives {found.dtype} {found.shape}, the model takes "
+                f"uint8 {(*size, 3)}",
+                place=printable(path),
+                image=path,
+            )
+        return found
+
+    return checked
 
 
 def _apart(a: NDArray[Any], b: NDArray[Any]) -> dict[str, Any]:

@@ -88,13 +88,15 @@ def facts_of(
 
 def write_facts(folder: Path, facts: Mapping[str, Any], **more: Any) -> None:
     """Write ``model.json``, with the digests of the files that are there."""
-    names = sorted(
-        str(path.relative_to(folder).as_posix())
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != MODEL
-    )
+    names = [name for name in files_in(folder) if name != MODEL]
     files = {name: digest_of_file(folder / name) for name in names}
     (folder / MODEL).write_text(_json({**facts, **more, "files": files}), encoding="utf-8")
+
+
+def files_in(folder: Path) -> list[str]:
+    """Paths of all files below a folder, from there."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def identity_of(classifier: Classifier) -> str:

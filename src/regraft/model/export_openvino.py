@@ -50,11 +50,30 @@ def write(
             results.append(_ops().result(output))
         read.input(0).get_tensor().set_names({PIXELS})
         model = openvino.Model(results, read.get_parameters(), "regraft")
-        n, (height, width) = -1 if takes_many else 1, built.info.preprocess.input_px
-        model.reshape({model.input(0): openvino.PartialShape([n, height, width, 3])})
+        if takes_many:
+            _free(model, built.info.preprocess.input_px)
         model.set_rt_info(json.dumps(classifier.classes), ["model_info", "labels"])
         openvino.save_model(model, folder / FILE, compress_to_fp16=False)
     return folder / FILE
+
+
+def _free(model: Any, size: tuple[int, int]) -> None:
+    """Any number of pictures: where a shape says that there is one, it says "as many as came"."""
+    openvino, ops = import_openvino(), _ops()
+    for node in model.get_ops():
+        if node.get_type_name() != "Reshape" or not _is_for_one(node):
+            continue
+        came, shape = node.input_value(0), node.input_value(1).get_node().get_data()
+        freed = ops.reshape(came, np.array([0, *shape[1:]], np.int64), special_zero=True)
+        node.output(0).replace(freed.output(0))
+    model.reshape({model.input(0): openvino.PartialShape([-1, *size, 3])})
+
+
+def _is_for_one(reshape: Any) -> bool:
+    came, shape = reshape.input_value(0), reshape.input_value(1).get_node()
+    if shape.get_type_name() != "Constant" or came.get_partial_shape().rank.is_dynamic:
+        return False
+    return bool(shape.get_data()[0] == 1) and str(came.get_partial_shape()[0]) == "1"
 
 
 def of_onnx(path: Path, folder: Path, classifier: Classifier) -> Path:

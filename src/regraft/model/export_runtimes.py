@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.errors import UsageError
 from regraft.features.openvino_runtime import graph_work, import_openvino
 from regraft.machine.processor import available_cores
 from regraft.model.export_outputs import OUTPUTS, PIXELS
@@ -110,21 +109,3 @@ _STARTERS: dict[str, Callable[[Path, int], Runner]] = {
     ".xml": _in_openvino,
     ".pt2": _in_torch,
 }
-
-
-def require(packages: list[str], extra: str, what: str) -> None:
-    """Refuse, before any work, what lacks a package.
-
-    Raises
-    ------
-    UsageError
-        With the line to type.
-    """
-    from importlib.util import find_spec
-
-    if missing := [name for name in packages if find_spec(name) is None]:
-        raise UsageError(
-            f"{what} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
-            "not installed",
-            cure=f"pip install 'regraft[{extra}]'",
-        )

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from regraft.errors import ArtefactError, RegraftError, UsageError
 from regraft.features.agreement import made_up_pictures
 from regraft.features.engines import BuiltEngine
-from regraft.model.export_runtimes import Runner, require, start
+from regraft.machine import extras
+from regraft.model.export_runtimes import Runner, start
 from regraft.probe.classifier import Classifier
 
 # Between a picture's answer alone and in company.
@@ -45,12 +46,15 @@ class Target:
     write : callable(classifier, built, folder)
     write_int8 : callable(classifier, built, written, pixels) or None
         In place of a file in fp32, with pictures that teach the ranges.
+    otherwise : str
+        What serves where a package is missing.
     """
 
     runtime: str
     needs: tuple[str, ...]
     write: Write
     write_int8: WriteInt8 | None = None
+    otherwise: str = ""
 
 
 def named(name: str, *, int8: bool = False) -> Target:
@@ -72,8 +76,8 @@ def named(name: str, *, int8: bool = False) -> Target:
             cure="--to onnx --int8, or --to openvino --int8",
         )
     wanted = {*target.needs, *(("torch", "onnx", "onnxruntime") if int8 else ())}
-    require(sorted(wanted & {"torch", "timm"}), "train", f"export to {target.runtime}")
-    require(sorted(wanted - {"torch", "timm"}), "export", f"export to {target.runtime}")
+    for package in sorted(wanted):
+        extras.require(package, f"export to {target.runtime}", otherwise=target.otherwise)
     return target
 
 
@@ -156,10 +160,13 @@ def _openvino_int8(
     return Written(path, start(path))
 
 
+_NEEDS_NOTHING = "--to openvino, which needs nothing more"
 TARGETS = {
-    "onnx": Target("ONNX Runtime", ("onnx", "onnxruntime", "timm", "torch"), _onnx, _onnx_int8),
+    "onnx": Target(
+        "ONNX Runtime", ("onnx", "onnxruntime", "timm", "torch"), _onnx, _onnx_int8, _NEEDS_NOTHING
+    ),
     "openvino": Target("OpenVINO", ("openvino",), _openvino, _openvino_int8),
-    "torch": Target("PyTorch", ("timm", "torch"), _torch),
+    "torch": Target("PyTorch", ("timm", "torch"), _torch, otherwise=_NEEDS_NOTHING),
 }
 
 

@@ -100,7 +100,7 @@ def export(
     target = require_possible(classifier, to, out, int8=int8)
     info, folder = check_parts(classifier), Path(os.path.realpath(out))
     built = classifier.built(device="cpu", say=listener.say)
-    with _whole(folder) as made:
+    with whole(folder) as made:
         listener.say(f"writing {info.architecture} and its head for {target.runtime}")
         written = _written(target, classifier, built, made)
         export_folder.write_words(made, classifier, built.info)
@@ -119,7 +119,7 @@ def export(
             written, seen, lost = _in_int8(target, written, seen, made, reference, asked, listener)
             facts, compared = {**facts, "precision": "int8"}, {**seen.to_dict(), "int8": lost}
         _finish(made, written, seen, classifier, facts, compared)
-        files = sorted(p.relative_to(made).as_posix() for p in made.rglob("*") if p.is_file())
+        files = export_folder.files_in(made)
     shape = ", ".join(map(str, facts["input"]["shape"]))
     outputs = [output["name"] for output in facts["outputs"]]
     return Exported(folder, to, files, compared, f"uint8 ({shape})", outputs)
@@ -257,7 +257,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 @contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
+def whole(folder: Path) -> Iterator[Path]:
     """A folder that takes its name when everything in it was compared."""
     try:
         with atomic.folder(folder) as made:

@@ -17,7 +17,7 @@ from regraft.data.table import ImageTable
 from regraft.errors import RegraftError, TableError
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
-from regraft.model import exporting, predicting
+from regraft.model import export_docker, exporting, predicting
 from regraft.model.export_comparison import RealPictures
 from regraft.model.exporting import Exported
 from regraft.model.loading import opened
@@ -56,7 +56,8 @@ def export_model(
     model : path, Classifier or fitted ImageClassifier
     out : path
         Folder: new, empty, or an earlier export, which is then replaced.
-    to : {'onnx', 'openvino', 'torch'}
+    to : {'onnx', 'openvino', 'torch', 'docker'}
+        'docker': a folder that an image of `regraft serve` is built from; nothing is compared.
     data : path, optional
         Images that the two are compared on: folder, manifest or archive. By default those of the
         run that the model belongs to.
@@ -91,6 +92,8 @@ def export_model(
     ('uint8 (N, 224, 224, 3)', ['probabilities', 'features'])
     """
     classifier = opened(model)
+    if to == "docker":
+        return export_docker.export(classifier, out, listener=listener)
     exporting.require_possible(classifier, to, out, int8=int8)
     wanted = images or (N_IMAGES_INT8 if int8 else N_IMAGES)
     if data is None:
