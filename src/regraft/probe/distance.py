@@ -60,7 +60,7 @@ class Distance:
         within = Z @ self.directions.astype(np.float32).T
         square = np.einsum("nd,nd->n", Z, Z, dtype=np.float64)
         square -= np.einsum("nm,nm->n", within, within, dtype=np.float64)
-        return _log(square)
+        return log_of(square)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +96,8 @@ class Landmarks:
         """``(M,)`` logs of each one's squared distance from the landmarks of other units."""
         square = np.empty(len(units))
         for members in by_size(units):
-            square[members] = _own(np.linalg.inv(_blocks(self.inverse, members))) - STRENGTH
-        return _log(square)
+            square[members] = own(np.linalg.inv(blocks_of(self.inverse, members))) - STRENGTH
+        return log_of(square)
 
 
 def by_size(units: Codes) -> Iterator[NDArray[np.intp]]:
@@ -109,16 +109,19 @@ def by_size(units: Codes) -> Iterator[NDArray[np.intp]]:
         yield order[starts[sizes == size][:, None] + np.arange(size)]
 
 
-def _blocks(matrix: Floats, members: NDArray[np.intp]) -> Floats:
+def blocks_of(matrix: Floats, members: NDArray[np.intp]) -> Floats:
+    """``(n, size, size)``: what the rows of each of n units have with each other."""
     found: Floats = matrix[members[:, :, None], members[:, None, :]]
     return found
 
 
-def _own(blocks: Floats) -> Floats:
+def own(blocks: Floats) -> Floats:
+    """The diagonals of (n, size, size)."""
     found: Floats = np.diagonal(blocks, axis1=1, axis2=2)
     return found
 
 
-def _log(square: Floats) -> Floats:
+def log_of(square: Floats) -> Floats:
+    """Logs of squared distances, of none of which rounding makes a hole."""
     found: Floats = np.log(np.maximum(square, LEAST))  # of NaN it stays NaN
     return found

@@ -21,7 +21,7 @@ from regraft.errors import DataError
 from regraft.evaluation import conformal
 from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.evaluation.levels import fewest_all_right, fewest_for, too_few
-from regraft.probe.base import Codes, Floats, Tensors
+from regraft.probe.base import Codes, Floats, Head, Tensors
 from regraft.probe.distance import Distance, Landmarks, most_landmarks
 from regraft.probe.representation import Representation
 
@@ -316,9 +316,9 @@ def of_left_out(
     logs = _left_out_logs(landmarks, represent, X, units, places, rows, seed)
     is_asked = np.isfinite(logs)
     top = scores[is_asked].max(axis=1, initial=-np.inf)
-    weights = np.array([_per_spread(logs[is_asked]), _per_spread(top)])
+    weights = np.array([per_spread(logs[is_asked]), per_spread(top)])
     calibrating = Calibrating.of(
-        _cross_calibrated(scores, y[rows], units[rows]), y[rows], units[rows]
+        cross_calibrated(scores, y[rows], units[rows]), y[rows], units[rows]
     )
     odd = weights[0] * logs[is_asked] - weights[1] * top
     found = Unknown(
@@ -326,6 +326,50 @@ def of_left_out(
         "left-out train",
     )  # fmt: skip
     return found, Landed(landmarks, y[places], units[places], n_classes)
+
+
+def of_held_out(
+    represent: Representation, head: Head, taught: Floats | None, held: Floats, y: Codes,
+    units: Codes, *, temperature: float | None, which: str, guarantee: str, seed: int = 0,
+) -> Unknown:  # fmt: skip
+    """By images that were held out, or came later.
+
+    Parameters
+    ----------
+    taught : (N, D0) float32 or None
+        Features of images that the classifier has learnt from, the landmarks; without any, the
+        held-out images are, each left out when it is asked itself.
+    held : (n, D0) float32
+    y, units : (n,) int
+        Of `held`.
+    temperature : float or None
+        None where it was fitted to these images; each half then has that of the other.
+    """
+    Z = represent(held)
+    scores = head.scores(Z)
+    if taught is not None:
+        places = landmark_rows(len(taught), most_landmarks(Z.shape[1]), seed)
+        landmarks = Landmarks.of(represent(taught[places]))
+        logs = landmarks.distance.log(Z)
+    else:
+        places = landmark_rows(len(Z), most_landmarks(Z.shape[1]), seed)
+        landmarks = Landmarks.of(Z[places])
+        logs = landmarks.distance.log(Z)
+        logs[np.isin(units, units[places])] = np.nan
+        logs[places] = landmarks.left_out_log(units[places])
+    is_asked = np.isfinite(logs)
+    top = scores[is_asked].max(axis=1).astype(np.float64)
+    weights = np.array([per_spread(logs[is_asked]), per_spread(top)])
+    if temperature is None:
+        proba = cross_calibrated(scores, y, units)
+    else:
+        proba = softmax(scores.astype(np.float64), temperature=temperature)
+    calibrating = Calibrating.of(proba, y, units)
+    odd = weights[0] * logs[is_asked] - weights[1] * top
+    return Unknown(
+        landmarks.distance, weights, calibrating, odd, calibrating.units[is_asked], which,
+        guarantee,
+    )  # fmt: skip
 
 
 def landmark_rows(n: int, most: int, seed: int) -> NDArray[np.intp]:
@@ -350,7 +394,7 @@ def _left_out_logs(
     return found
 
 
-def _cross_calibrated(scores: Floats, y: Codes, units: Codes) -> Floats:
+def cross_calibrated(scores: Floats, y: Codes, units: Codes) -> Floats:
     """Probabilities at a temperature that the other half of the units was fitted to: what fits a
     temperature does not say what it is worth."""
     proba = np.empty(scores.shape)
@@ -363,7 +407,7 @@ def _cross_calibrated(scores: Floats, y: Codes, units: Codes) -> Floats:
     return proba
 
 
-def _per_spread(values: Floats) -> float:
+def per_spread(values: Floats) -> float:
     """One over their standard deviation; 0 where they say nothing."""
     spread = float(values.std()) if len(values) else 0.0
     return 1 / spread if spread > 1e-9 else 0.0
