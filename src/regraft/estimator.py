@@ -237,12 +237,33 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The most probable label of each image, of the kind that was taught."""
         return self._fitted().predict(X)
 
-    def answer(self, X: Images) -> Answers:
-        """Labels and probabilities, and which pictures cannot be read and why.
+    def answer(
+        self,
+        X: Images,
+        *,
+        coverage: float | str | None = None,
+        reject: float | str | None = None,
+        precision: float | str | None = None,
+        per_class: bool = False,
+    ) -> Answers:
+        """Labels and probabilities, which pictures cannot be read and why, and what is asked for
+        beside: sets, "none of these", answers that may stand alone.
 
         See :meth:`regraft.Classifier.answer`.
         """
-        return self._fitted().answer(X)
+        return self._fitted().answer(
+            X, coverage=coverage, reject=reject, precision=precision, per_class=per_class
+        )
+
+    def predict_set(
+        self, X: Images, *, coverage: float | str = 0.95, per_class: bool = False
+    ) -> list[NDArray[Any]]:
+        """The labels that each picture may have; see :meth:`regraft.Classifier.predict_set`."""
+        return self._fitted().predict_set(X, coverage=coverage, per_class=per_class)
+
+    def typical(self, X: Images) -> NDArray[np.float64]:
+        """How like the training images each picture is; see :meth:`regraft.Classifier.typical`."""
+        return self._fitted().typical(X)
 
     def score(self, X: Images, y: Any, sample_weight: Any = None) -> float:
         """The share of right answers. A label that was never taught counts as a wrong answer;

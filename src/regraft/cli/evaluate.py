@@ -15,13 +15,18 @@ from regraft.cli import options
     type=click.Choice(["train", "val", "test", "all"]),
     help="Which split of DATA. Default: test, else val, else all images.",
 )
+@click.option(
+    "--unknown",
+    metavar="FOLDER",
+    help="Pictures of something else: how many of them are turned away as none of the classes.",
+)
 @options.columns
 @options.no_store
 @options.offline
 @options.output
 def command(
-    model: str, data: str, split: str | None, no_store: bool, offline: bool, as_json: bool,
-    quiet: bool, **columns: str | None,
+    model: str, data: str, split: str | None, unknown: str | None, no_store: bool, offline: bool,
+    as_json: bool, quiet: bool, **columns: str | None,
 ) -> None:  # fmt: skip
     """Score MODEL (a run's model folder) on the labelled images of DATA."""
     from regraft.console import progress
@@ -30,7 +35,7 @@ def command(
 
     with progress.listening(quiet=quiet, after="scoring") as listener:
         scored = scoring.evaluate_model(
-            model, data, split=split, columns=columns, uses_store=not no_store, offline=offline,
-            listener=listener,
+            model, data, split=split, unknown=unknown, columns=columns, uses_store=not no_store,
+            offline=offline, listener=listener,
         )  # fmt: skip
     show_scored(scored, as_json=as_json)

@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "score a saved model on labelled images, with intervals",
     "predict": "label new images with a saved model",
     "serve": "answer over HTTP, with a page to drop pictures on",
+    "calibrate": "let a saved model say what it does not know",
     "explain": "where a saved model looks, as pictures and numbers",
     "export": "write a model for another runtime, compared on real images",
     "report": "draw a run's page again, or compare runs",

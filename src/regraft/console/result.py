@@ -14,6 +14,7 @@ from regraft.console.choice import show_choice
 from regraft.console.commands import command_on, quoted, show_next
 from regraft.console.evaluation import show_classes, show_score
 from regraft.console.finding import show_finding
+from regraft.console.promises import show_promises
 from regraft.console.screen import INDENT, hang, print_json, stdout
 from regraft.console.training import show_training
 from regraft.console.verdict import show_cross_validated, show_steps, show_verdict
@@ -60,6 +61,7 @@ def _show_run(
     show_baselines(screen, metrics, config, train_counts)
     _data(screen, metrics["data"], findings, config)
     show_choice(screen, metrics)
+    show_promises(screen, metrics)
     show_training(screen, metrics)
     _time(screen, metrics)
     screen.print(f"[bold]Saved[/]   {literal(metrics['model'])}", soft_wrap=True)

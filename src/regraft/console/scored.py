@@ -6,6 +6,7 @@ from typing import Any
 
 from regraft.console.evaluation import show_classes, show_score
 from regraft.console.left_out import show_left_out, show_not_used, show_other_splits
+from regraft.console.promises import show_promises, show_strangers
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.verdict import show_cross_validated
 from regraft.wording import count
@@ -22,6 +23,8 @@ def show_scored(scored: Any, *, as_json: bool) -> None:
     show_cross_validated(screen, {"left_out": scored.left_out})
     screen.print()
     show_classes(screen, evaluation)
+    show_promises(screen, scored.promises)
+    show_strangers(screen, scored.strangers)
     show_left_out(scored.table.as_shown(scored.table.rejected))
     show_not_used(scored.skipped)
     if scored.other_splits:

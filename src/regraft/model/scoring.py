@@ -21,10 +21,11 @@ from regraft.features.engine import EngineInfo
 from regraft.features.extract import Extraction
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
-from regraft.model import learnt_from
+from regraft.model import learnt_from, promises
 from regraft.model.loading import opened
-from regraft.model.predicting import features_of, unpacked_into
+from regraft.model.predicting import all_images, features_of, unpacked_into
 from regraft.probe.classifier import Classifier
+from regraft.probe.doubts import EVERY
 from regraft.wording import none_can
 
 
@@ -54,6 +55,10 @@ class Scored:
         metrics.json; None for a model that does not know, or a score of what it learnt from.
     engine : EngineInfo or None
         What the network ran on, here.
+    promises : dict
+        What its sets, its "none of these" and its answers that stand alone came to here.
+    strangers : dict or None
+        Of the pictures of something else, where some were given.
     """
 
     model: str
@@ -67,6 +72,8 @@ class Scored:
     skipped: tuple[Skipped, ...] = ()
     left_out: dict[str, Any] | None = None
     engine: EngineInfo | None = None
+    promises: dict[str, Any] = field(default_factory=dict)
+    strangers: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         right = self.evaluation.accuracy
@@ -94,6 +101,8 @@ class Scored:
             },
             "evaluation": self.evaluation.to_dict(),
             "left_out": self.left_out,
+            **self.promises,
+            **({"strangers": self.strangers} if self.strangers is not None else {}),
         }
 
 
@@ -103,6 +112,7 @@ def evaluate_model(
     data: str | os.PathLike[str],
     *,
     split: str | None = None,
+    unknown: str | os.PathLike[str] | None = None,
     columns: Mapping[str, Any] | None = None,
     uses_store: bool = True,
     offline: bool = False,
@@ -117,6 +127,8 @@ def evaluate_model(
         Folder, manifest or archive. Of pictures in memory: `Classifier.evaluate`.
     split : {'train', 'val', 'test', 'all'}, optional
         By default test, else val, else train, else all.
+    unknown : path, optional
+        Pictures that are none of the classes: how many of them are turned away.
     columns : mapping, optional
         Of a manifest: ``path_column``, ``label_column``, ``split_column``, ``group_column``.
     uses_store : bool
@@ -130,6 +142,8 @@ def evaluate_model(
     ------
     TableError
         A class that the model does not know, or nothing labelled.
+    UsageError
+        `unknown` is asked of a model that was saved before there was such a thing.
 
     Examples
     --------
@@ -138,13 +152,19 @@ def evaluate_model(
     ('test', 6, 0)
     """
     classifier = opened(model)
+    if unknown is not None:
+        classifier.require(EVERY)
     with unpacked_into(uses_store) as archives:
         given = read_table(os.fsdecode(data), archive_folder=archives, **(columns or {}))
         given.tell(listener.say)
         features = functools.partial(
             features_of, classifier, uses_store=uses_store, offline=offline, listener=listener
         )
-        return _score(classifier, given, split, features)
+        strange = None
+        if unknown is not None:
+            found = all_images([os.fsdecode(unknown)], archive_folder=archives)
+            strange = (os.fsdecode(unknown), features(found))
+        return _score(classifier, given, split, features, strange)
 
 
 def _score(
@@ -152,6 +172,7 @@ def _score(
     given: ImageTable,
     split: str | None,
     features: Callable[[ImageTable], Extraction],
+    strange: tuple[str, Extraction] | None = None,
 ) -> Scored:
     table, name = _scored_part(given, split)
     is_labelled = np.array([label is not None for label in table.labels], bool)
@@ -162,15 +183,16 @@ def _score(
     extraction = features(labelled)
     if not len(extraction.table):
         raise TableError(none_can(len(labelled), "image", "be read"), place=table.source)
-    known = _learnt_from(classifier, extraction)
+    known = is_learnt_from(classifier, extraction)
     is_wanted = split in ("all", "train") or bool(known.all())
     counts_them = bool(known.any()) and is_wanted
     rows = np.ones(len(known), bool) if counts_them else ~known
     scored = extraction.table.select(rows)
     code = {name_of(label): i for i, label in enumerate(classifier.classes)}
+    X, y = extraction.X[rows], np.array([code[label] for label in scored.labels])
     evaluation = evaluate(
-        np.array([code[label] for label in scored.labels]),
-        classifier.proba_of(extraction.X[rows]),
+        y,
+        classifier.proba_of(X),
         classes=classifier.classes,
         split=name,
         groups=scored.groups,
@@ -187,7 +209,20 @@ def _score(
         given.as_shown(given.skipped),
         None if counts_them else _left_out(classifier, evaluation),
         extraction.info,
+        promises.kept(classifier, X, y, scored.groups),
+        None if strange is None else _strangers(classifier, X, *strange),
     )
+
+
+def _strangers(
+    classifier: Classifier, X: Any, source: str, extraction: Extraction
+) -> dict[str, Any]:
+    """Of the pictures that are none of the classes, beside those that were scored."""
+    if not len(extraction.table):
+        n = len(extraction.table.rejected)
+        raise TableError(none_can(n, "image", "be read"), place=source)
+    found = promises.strangers(classifier, X, extraction.X)
+    return {"source": source, "rejected": len(extraction.table.rejected), **found}
 
 
 def _left_out(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] | None:
@@ -204,7 +239,7 @@ def _left_out(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] 
     return None if found is None else {"by": kept.get("by", ""), **found.to_dict()}
 
 
-def _learnt_from(classifier: Classifier, extraction: Extraction) -> NDArray[np.bool_]:
+def is_learnt_from(classifier: Classifier, extraction: Extraction) -> NDArray[np.bool_]:
     """Which images the model has learnt from, by their content."""
     known = learnt_from.from_text(classifier.card.get("learnt_from"))
     short = [digest[: learnt_from.DIGEST_BYTES] for digest in extraction.digests]

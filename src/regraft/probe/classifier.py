@@ -35,7 +35,7 @@ from regraft.machine import blas
 from regraft.machine.processor import available_cores
 from regraft.probe.answers import Answers, unreadable
 from regraft.probe.base import Floats, Head
-from regraft.probe.doubts import Doubts, Levels, Limits
+from regraft.probe.doubts import EVERY, Doubts, Levels, Limits
 from regraft.probe.judging import Judged
 from regraft.probe.representation import Representation
 from regraft.probe.unknown import Landed, Unknown
@@ -44,8 +44,6 @@ from regraft.probe.unknown import Landed, Unknown
 PICTURES_AT_ONCE = 256
 # Rows of features that are represented at once.
 ROWS_AT_ONCE = 8192
-# Asks how typical a picture is, and turns none away that could be told apart.
-_TYPICAL = Levels(reject=1 - 1e-12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,7 +314,7 @@ class Classifier:
         >>> bool(0 < found[0] <= 1)
         True
         """
-        typical = self._whole(images, _TYPICAL).doubts.typical
+        typical = self._whole(images, EVERY).doubts.typical
         return np.zeros(0) if typical is None else np.asarray(typical, np.float64)
 
     def evaluate(

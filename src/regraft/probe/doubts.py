@@ -74,6 +74,10 @@ class Levels:
         return (self.coverage, self.reject, self.precision) != (None, None, None)
 
 
+# Asks how typical pictures are, whatever the level.
+EVERY = Levels(reject=1 - 1e-12)
+
+
 @dataclass(frozen=True, eq=False)
 class Doubts:
     """What a classifier says of N images beside their probabilities; None of what was not asked.

@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Tested:
     """The score on the reported split, without leaked images too, and what stands beside it:
-    naive ways to answer, and training images that were left out (None if none were)."""
+    naive ways to answer, training images that were left out (None if none were), and what its
+    promises came to."""
 
     evaluation: Evaluation
     without_leaks: Evaluation | None
     n_leaked: int
     baselines: dict[str, Baseline]
     left_out: dict[str, Any] | None
+    promises: dict[str, Any]
 
 
 def metrics(
@@ -88,6 +90,7 @@ def metrics(
             "evaluation_without": tested.without_leaks.to_dict() if tested.without_leaks else None,
         },
         "left_out": tested.left_out,
+        **tested.promises,
         "baselines": {name: baseline.to_dict() for name, baseline in tested.baselines.items()},
         "chosen": {
             "taps": list(classifier.representation.taps),

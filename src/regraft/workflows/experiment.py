@@ -29,7 +29,7 @@ from regraft.record.identity import MadeFrom, Place, place_for
 from regraft.training.methods import METHODS
 from regraft.training.task import Environment
 from regraft.training.trackers import require_tracker
-from regraft.workflows import fitting, testing
+from regraft.workflows import calibrating, fitting, testing
 from regraft.workflows.lesson import Lesson, lesson_of
 from regraft.workflows.preparation import Clock, Prepared, prepare
 
@@ -227,11 +227,13 @@ def complete(
     except ConfigError:
         run_folder.forget(folder)
         raise
+    if not METHODS[config.method].trains:
+        classifier = calibrating.on_val(classifier, prepared, lesson)
     clock.lap("fit")
     with processes.main_first():
-        proba = classifier.proba_of(_reported_features(prepared, classifier, lesson, listener))
-    assert classifier.learnt is not None
-    tested = testing.tested(prepared, lesson, classifier.learnt, proba, config.seed)
+        X = _reported_features(prepared, classifier, lesson, listener)
+        proba = classifier.proba_of(X)
+    tested = testing.tested(prepared, lesson, classifier, X, proba, config.seed)
     clock.lap("evaluate")
     if processes.is_main():
         with run_folder.writing(folder, replaces=resume, say=listener.say) as made:

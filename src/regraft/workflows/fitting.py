@@ -20,6 +20,7 @@ from regraft.probe.probe import LINEAR_HEADS, Probe, network_of
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS
 from regraft.training.task import Environment, Task
+from regraft.workflows import calibrating
 from regraft.workflows.lesson import Lesson, units_of
 from regraft.workflows.preparation import Prepared, compared_of
 
@@ -88,7 +89,7 @@ def fit(task: Task) -> Classifier:
     with extras.needed_for(f"--method {task.method.name}", otherwise=WITHOUT_TORCH):
         from regraft.training import fine_tuning
 
-    return fine_tuning.fit(task)
+    return calibrating.on_held_out(fine_tuning.fit(task), task)
 
 
 @blas.one_thread

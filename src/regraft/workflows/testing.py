@@ -13,7 +13,8 @@ from regraft.evaluation import Evaluation, baseline, evaluate, left_out, nearest
 from regraft.evaluation.baseline import Baseline
 from regraft.evaluation.label_issues import find_label_issues
 from regraft.features.rows import rows_of
-from regraft.probe.classifier import Learnt
+from regraft.model import promises
+from regraft.probe.classifier import Classifier, Learnt
 from regraft.record.configuration import RunConfig
 from regraft.record.results import Tested
 from regraft.workflows.lesson import Lesson, units_of
@@ -21,18 +22,24 @@ from regraft.workflows.preparation import Prepared
 
 
 def tested(
-    prepared: Prepared, lesson: Lesson, learnt: Learnt, proba: NDArray[Any], seed: int
+    prepared: Prepared,
+    lesson: Lesson,
+    classifier: Classifier,
+    X: Any,
+    proba: NDArray[Any],
+    seed: int,
 ) -> Tested:
     """The score on the reported split, without leaked images too, and what stands beside it.
 
     Parameters
     ----------
-    learnt : Learnt
-        For what it says of images that were left out.
-    proba : (R, K)
+    classifier : Classifier
+        With what it learnt of images that were left out.
+    X, proba : (R, D0) and (R, K)
         Of the images of the reported split.
     """
-    rows = lesson.roles.reports
+    assert classifier.learnt is not None
+    groups, rows = prepared.table.groups, lesson.roles.reports
     every = np.ones(int(rows.sum()), bool)
     is_leaked = leaked(prepared.duplicates, prepared.table.splits, lesson.roles.reported)[rows]
     score = _score(prepared, lesson, proba, every, seed)
@@ -44,7 +51,8 @@ def tested(
         clean,
         int(is_leaked.sum()),
         _baselines(prepared, lesson, proba.argmax(1) == lesson.y[rows]),
-        _left_out(prepared, lesson, learnt, score),
+        _left_out(prepared, lesson, classifier.learnt, score),
+        promises.kept(classifier, X, lesson.y[rows], None if groups is None else groups[rows]),
     )
 
 

@@ -1,0 +1,85 @@
+"""What a classifier's promises came to: sets, "none of these", answers that may stand alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from regraft.console.screen import hang
+from regraft.console.wording import interval, literal
+from regraft.wording import count, percent
+
+# The sets that are shown; metrics.json has the others.
+SHOWN = 0.95
+
+
+def show_promises(screen: Console, metrics: Mapping[str, Any]) -> None:
+    """One line each, of what was measured."""
+    lines = [*_sets(metrics), *_alone(metrics), *_unknown(metrics)]
+    for number, line in enumerate(lines):
+        hang(screen, "" if number else "Doubt", line)
+
+
+def show_strangers(screen: Console, found: Mapping[str, Any] | None) -> None:
+    """How many pictures of something else were turned away."""
+    if found is None:
+        return
+    hang(screen, "Unknown", f"{count(found['images'], 'picture')} of {literal(found['source'])}")
+    for level in found["levels"]:
+        caught, alarms = level["caught"], level["false_alarms"]
+        words = (
+            f"--reject {_level(level['asked'])} turns away {percent(caught['value'])} of them "
+            f"({interval(caught)}), and {percent(alarms['value'])} of the tested images"
+        )
+        hang(screen, "", words)
+    auroc = found["auroc"]
+    hang(screen, "", f"told from the tested images with AUROC {auroc['value']:.3f}")
+
+
+def _level(share: float) -> str:
+    return f"{100 * share:.4g} %"
+
+
+def _sets(metrics: Mapping[str, Any]) -> list[str]:
+    sets = metrics.get("sets") or []
+    shown = next(
+        (one for one in sets if one["coverage_asked"] == SHOWN), sets[-1] if sets else None
+    )
+    if shown is None:
+        return []
+    held = shown["coverage"]
+    return [
+        f"sets of {_level(shown['coverage_asked'])} held the right class in "
+        f"{percent(held['value'])} ({interval(held)}), with {shown['mean_size']:.2f} classes on "
+        "average"
+    ]
+
+
+def _alone(metrics: Mapping[str, Any]) -> list[str]:
+    every = metrics.get("alone") or []
+    found = [one for one in every if one["precision"] is not None]
+    if not found:
+        return []
+    shown = found[-1]
+    return [
+        f"for {_level(shown['precision_asked'])} right, {percent(shown['share'])} of the answers "
+        f"may stand alone ({percent(shown['precision']['value'])} of these were right)"
+    ]
+
+
+def _unknown(metrics: Mapping[str, Any]) -> list[str]:
+    found = metrics.get("unknown")
+    if not found:
+        return []
+    alarms, auroc = found["false_alarms"], found["leave_class_out_auroc"]
+    words = (
+        f"none of these, where {_level(found['false_alarms_asked'])} of one's own may be turned "
+        f"away: {percent(alarms['value'])} were ({interval(alarms)})"
+    )
+    if auroc is not None:
+        words += (
+            f"; of a class that it never saw {percent(found['caught'])}, AUROC {auroc['value']:.2f}"
+        )
+    return [words]

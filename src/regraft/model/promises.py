@@ -1,0 +1,205 @@
+"""What a classifier's promises came to on images that had no part in them, and what they cost.
+
+Sets: how often they held the truth. "None of these": false alarms on the reported split, and each
+class of train left out once as the unknown. Answers that stand alone: how many, and how many right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.evaluation import Estimate, conformal
+from regraft.evaluation.intervals import estimate_auroc, estimate_rates, group_codes
+from regraft.evaluation.left_out import combined
+from regraft.evaluation.levels import fewest_all_right, fewest_for
+from regraft.probe.classifier import Classifier
+from regraft.probe.doubts import EVERY
+from regraft.probe.left_out_classes import ClassOut, each_class_out
+from regraft.probe.unknown import Landed, Unknown
+
+# What is shown of each; those that too few images calibrate are left out.
+COVERAGES = (0.8, 0.9, 0.95, 0.99)
+REJECTS = (0.01, 0.02, 0.05, 0.1)
+PRECISIONS = (0.9, 0.95, 0.99)
+# The one that stands for all.
+REJECT = 0.02
+
+
+def kept(
+    classifier: Classifier,
+    X: Any,
+    y: NDArray[np.intp],
+    groups: NDArray[np.object_] | None = None,
+) -> dict[str, Any]:
+    """For metrics.json: ``sets``, ``alone`` and ``unknown`` on these images.
+
+    Parameters
+    ----------
+    X : (N, D0) float32
+        Features of images that had no part in the classifier.
+    y : (N,) codes
+    groups : (N,) names, optional
+    """
+    unknown = classifier.unknown
+    if unknown is None or not len(unknown.odd):
+        return {"sets": [], "alone": [], "unknown": None}
+    codes = group_codes(None if groups is None else groups.tolist(), len(y))
+    proba, doubts = classifier.answers_of(X, EVERY)
+    assert doubts.typical is not None
+    n, n_odd = unknown.calibrating.n_units, len(np.unique(unknown.odd_units))
+    landed = classifier.learnt.landed if classifier.learnt else None
+    return {
+        "sets": [
+            _set_of(unknown, coverage, proba, y, codes, classifier.classes)
+            for coverage in COVERAGES
+            if fewest_for(1 - coverage) <= n
+        ],
+        "alone": [
+            _alone(unknown, precision, proba, y, codes)
+            for precision in PRECISIONS
+            if fewest_all_right(precision) <= n
+        ],
+        "unknown": _unknown(
+            doubts.typical, [r for r in REJECTS if fewest_for(r) <= n_odd], landed, codes,
+            classifier.classes,
+        ),
+    }  # fmt: skip
+
+
+def strangers(classifier: Classifier, X_own: Any, X_other: Any) -> dict[str, Any]:
+    """How many of other pictures are turned away, for metrics: at each level, and their AUROC.
+
+    Parameters
+    ----------
+    X_own : (N, D0) float32
+        Features of images of one's own that had no part in the classifier.
+    X_other : (M, D0) float32
+        Of pictures that are none of the classes.
+
+    Raises
+    ------
+    UsageError
+        The model knows nothing of what it does not know.
+    """
+    classifier.require(EVERY)
+    assert classifier.unknown is not None
+    own, other = (_typical(classifier, X) for X in (X_own, X_other))
+    n = len(np.unique(classifier.unknown.odd_units))
+    both = np.concatenate([own, other])
+    is_other = np.arange(len(both)) >= len(own)
+    auroc = estimate_auroc(is_other.astype(int), np.column_stack([both, -both]))[0]
+    return {
+        "images": len(other),
+        "auroc": auroc.to_dict(),
+        "levels": [
+            {
+                "asked": share,
+                "caught": _share(other <= share, None).to_dict(),
+                "false_alarms": _share(own <= share, None).to_dict(),
+            }
+            for share in REJECTS
+            if fewest_for(share) <= n
+        ],
+    }
+
+
+def _typical(classifier: Classifier, X: Any) -> Any:
+    return classifier.answers_of(X, EVERY)[1].typical
+
+
+def _set_of(
+    unknown: Unknown, coverage: float, proba: Any, y: NDArray[np.intp], groups: Any,
+    classes: tuple[str, ...],
+) -> dict[str, Any]:  # fmt: skip
+    least = unknown.least_probability(coverage, len(classes), per_class=False)
+    sets = conformal.sets(proba, least)
+    holds, size = sets[np.arange(len(y)), y], sets.sum(axis=1)
+    each = estimate_rates(holds, y, len(classes), groups=groups)
+    return {
+        "coverage_asked": coverage,
+        "coverage": _share(holds, groups).to_dict(),
+        "mean_size": float(size.mean()),
+        "empty": int((size == 0).sum()),
+        "of_one": int((size == 1).sum()),
+        "calibrated_on": {
+            "images": len(unknown.calibrating), "units": unknown.calibrating.n_units,
+            "which": unknown.which,
+        },
+        "guarantee": unknown.guarantee,
+        "per_class": [
+            {
+                "label": label, "n": int((y == code).sum()), "coverage": each[code].to_dict(),
+                "mean_size": float(size[y == code].mean()) if (y == code).any() else None,
+            }
+            for code, label in enumerate(classes)
+        ],
+    }  # fmt: skip
+
+
+def _alone(
+    unknown: Unknown, precision: float, proba: Any, y: NDArray[np.intp], groups: Any
+) -> dict[str, Any]:
+    is_alone = proba.max(axis=1) >= unknown.least_confidence(precision)
+    is_right, right = proba.argmax(axis=1) == y, None
+    if is_alone.any():
+        some = None if groups is None else group_codes(groups[is_alone].tolist(), is_alone.sum())
+        right = _share(is_right[is_alone], some).to_dict()
+    return {
+        "precision_asked": precision,
+        "share": float(is_alone.mean()),
+        "for_a_person": int((~is_alone).sum()),
+        "precision": right,
+    }
+
+
+def _unknown(
+    typical: Any, levels: list[float], landed: Landed | None, groups: Any, classes: tuple[str, ...]
+) -> dict[str, Any] | None:
+    if not levels:
+        return None
+    asked = REJECT if REJECT in levels else levels[0]
+    alarms = {level: _share(typical <= level, groups).to_dict() for level in levels}
+    outs = [] if landed is None else each_class_out(landed)
+    auroc = _mean_auroc(outs)
+    return {
+        "leave_class_out_auroc": None if auroc is None else auroc.to_dict(),
+        "false_alarms_asked": asked,
+        "false_alarms": alarms[asked],
+        "caught": _caught(outs, asked),
+        "levels": [
+            {"asked": level, "false_alarms": alarms[level], "caught": _caught(outs, level)}
+            for level in levels
+        ],
+        "classes_left_out": [
+            {
+                "label": classes[out.code], "images": len(out.unknown), "auroc": out.auroc,
+                "caught": out.caught(asked),
+            }
+            for out in outs
+        ],
+    }  # fmt: skip
+
+
+def _caught(outs: list[ClassOut], share: float) -> float | None:
+    return float(np.mean([out.caught(share) for out in outs])) if outs else None
+
+
+def _mean_auroc(outs: list[ClassOut]) -> Estimate | None:
+    """Mean over the classes; their intervals put together as if they were independent."""
+    if not outs:
+        return None
+    each = []
+    for out in outs:
+        odd = np.concatenate([out.known, out.unknown])
+        is_unknown = np.arange(len(odd)) >= len(out.known)
+        each.append(estimate_auroc(is_unknown.astype(int), np.column_stack([-odd, odd]))[0])
+    found = combined(each, [1 / len(each)] * len(each))
+    return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0), found.level)
+
+
+def _share(holds: NDArray[np.bool_], groups: Any) -> Estimate:
+    [found] = estimate_rates(holds, np.zeros(len(holds), np.intp), 1, groups=groups)
+    return found
