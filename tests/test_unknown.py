@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import regraft
+from regraft.cli import outcome
+from regraft.cli.main import cli
 from regraft.errors import DataError, UsageError
 from regraft.features.engine import Tap
 from regraft.probe.choice import Network
 from regraft.probe.classifier import Classifier
 from regraft.probe.distance import STRENGTH, Landmarks
 from regraft.probe.doubts import Levels
+from regraft.probe.left_out_classes import each_class_out
 from regraft.probe.probe import Probe
+from regraft.probe.unknown import Landed
 
-Make = Callable[..., Path]
 NETWORK = Network((Tap("final", 0, 12),), None)
 
 
@@ -142,15 +151,257 @@ def test_every_head_has_it(head: str) -> None:
     assert doubts.is_none[5:].all()
 
 
-# -- At rest --
+# -- A class left out --
+
+
+def test_leaving_a_class_out_is_a_fit_without_it() -> None:
+    """The closed form against fitting anew, image by image."""
+    rng, y = np.random.default_rng(0), np.arange(24) % 3
+    rows = (np.eye(8)[y] + 0.3 * rng.standard_normal((24, 8))).astype(np.float32)
+    units = np.where(np.arange(24) < 6, np.arange(24) // 2, np.arange(24))  # pairs, then singles
+    found = {out.code: out for out in each_class_out(Landed(Landmarks.of(rows), y, units, 3))}
+    for code in range(3):
+        others, inside = np.flatnonzero(y != code), np.flatnonzero(y == code)
+        known = np.array([alone(rows, y, others[units[others] != units[row]], row, others)
+                          for row in others])  # fmt: skip
+        strange = np.array([alone(rows, y, others, row, others) for row in inside])
+        weights = 1 / known.std(axis=0) * [1, -1]
+        assert found[code].known == pytest.approx(known @ weights, rel=1e-3, abs=1e-3)
+        assert found[code].unknown == pytest.approx(strange @ weights, rel=1e-3, abs=1e-3)
+
+
+def alone(
+    rows: np.ndarray, y: np.ndarray, taught: np.ndarray, row: int, all_taught: np.ndarray
+) -> tuple[float, float]:
+    """Log distance and highest score of one row by ridge regression of the taught rows."""
+    B, z = rows[taught].astype(float), rows[row].astype(float)
+    gram = B @ B.T + STRENGTH * np.eye(len(B))
+    across = np.linalg.solve(gram, B @ z)
+    names = np.unique(y[all_taught])
+    labels = (y[taught][:, None] == names) - (y[all_taught][:, None] == names).mean(axis=0)
+    return math.log(z @ z - (B @ z) @ across), float((across @ labels).max())
+
+
+def test_a_class_like_no_other_is_told_apart_and_a_twin_is_not() -> None:
+    X, y = clouds(200, 4, 8, spread=0.2)
+    X[y == 3] = X[y == 2] + 0.01 * np.random.default_rng(0).standard_normal((50, 12))
+    model = Probe(taps=("final",)).fit(X, y, network=NETWORK, classes="abcd")
+    assert model.learnt is not None
+    assert model.learnt.landed is not None
+    found = [out.auroc for out in each_class_out(model.learnt.landed)]
+    assert min(found[:2]) > 0.95
+    assert max(found[2:]) < 0.75
+
+
+# -- At rest, and through every door --
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Make, engine_cache: Path) -> Path:
-    """``photos`` and a ``model`` that learnt from 48 of them."""
-    folder = tmp_path_factory.mktemp("unknown")
-    make_photos(folder / "photos", classes=("discs", "stripes"), splits={"train": 24, "test": 6})
+def trained(tmp_path_factory: pytest.TempPathFactory, train_in: Callable[..., Path]) -> Path:
+    """``photos`` and ``runs/r/model``, which learnt from 60 of them; 12 test it."""
+    return train_in(tmp_path_factory.mktemp("unknown"), splits={"train": 30, "test": 6})
+
+
+@pytest.fixture
+def model(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REGRAFT_CACHE", str(trained / "cache"))
+    return trained / "runs" / "r" / "model"
+
+
+LEVELS = {"coverage": "80%", "reject": "10%", "precision": "80%"}
+OPTIONS = [part for name, level in LEVELS.items() for part in (f"--{name}", level)]
+
+
+def command(*args: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command line, in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        regraft.run("photos", name="first")
-    return folder
+        patch.setattr(sys, "argv", ["regraft", *map(str, args)])
+        code = outcome.of(cli)
+    out, err = capsys.readouterr()
+    return int(code or 0), out, err
+
+
+def test_a_reloaded_model_says_the_same(model: Path, trained: Path, tmp_path: Path) -> None:
+    first = regraft.load(model)
+    copy = regraft.load(regraft.save(first, tmp_path / "copy"))
+    paths = sorted((trained / "photos" / "test").rglob("*.jpg"))
+    a, b = (one.answer(paths, **LEVELS) for one in (first, copy))
+    assert np.array_equal(a.doubts.sets, b.doubts.sets)
+    assert np.array_equal(a.doubts.typical, b.doubts.typical)
+
+
+def test_one_picture_has_one_answer(
+    model: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R2: alone, in a batch, in another order, from a file, in memory, by the command line."""
+    classifier = regraft.load(model)
+    paths = sorted((trained / "photos" / "test").rglob("*.jpg"))
+    whole = classifier.answer(paths, **LEVELS)
+    backwards = classifier.answer(paths[::-1], **LEVELS).doubts
+    alone_ = [classifier.answer(path.read_bytes(), **LEVELS).doubts for path in paths]
+    found = regraft.predict(classifier, [str(path) for path in paths], **LEVELS).doubts
+    code, out, _ = command("predict", model, *paths, *OPTIONS, "--json", capsys=capsys)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    for place, row in enumerate(rows):
+        typical = whole.doubts.typical[place]
+        assert typical == pytest.approx(backwards.typical[-1 - place])
+        assert typical == pytest.approx(alone_[place].typical[0])
+        assert typical == pytest.approx(found.typical[place])
+        assert row["typical"] == pytest.approx(typical, abs=1e-6)
+        names = {classifier.classes[k] for k in np.flatnonzero(whole.doubts.sets[place])}
+        assert set(row["set"]) == names
+        assert row["none_of_these"] == bool(whole.doubts.is_none[place])
+        assert (row["label"] is None) == row["none_of_these"]
+        assert row["alone"] == bool(whole.doubts.is_alone[place])
+
+
+def test_noise_is_none_of_these_in_words_and_in_a_table(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    code, out, err = command("predict", model, tmp_path, *OPTIONS, capsys=capsys)
+    assert code == 0
+    assert "none of these 2 (less like them than " in out
+    assert "1 of 1 image are none of these 2" in err.replace("images", "image")
+    table = tmp_path / "out" / "labels.csv"
+    table.parent.mkdir()
+    assert command("predict", model, tmp_path, *OPTIONS, "--out", table, capsys=capsys)[0] == 0
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert rows[0]["predicted"] == ""
+    assert rows[0]["none_of_these"] == "true"
+    assert isinstance(json.loads(rows[0]["set"]), list)
+    assert rows[1]["error"]
+    assert rows[1]["typical"] == ""
+
+
+def test_in_memory_answers_have_rows_for_what_cannot_be_read(model: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    found = regraft.load(model).answer([b"", noise], **LEVELS)
+    assert found.labels.tolist() == [None, None]
+    assert found.is_read.tolist() == [False, True]
+    assert np.isnan(found.doubts.typical[0])
+    assert found.doubts.is_none.tolist() == [False, True]
+    nobody = regraft.load(model).answer([b"", b""], **LEVELS).doubts
+    assert nobody.sets.shape == (2, 2)
+    assert regraft.load(model).predict_set([], coverage=0.8) == []
+    assert len(regraft.load(model).typical([])) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--coverage", "95"], "--coverage must lie between 0 and 1 (0 % and 100 %), got 95"),
+        (["--reject", "0"], "--reject must lie between 0 and 1"),
+        (["--precision", "high"], "--precision is a share such as 95%, got 'high'"),
+        (["--coverage", "99.9%"], "needs at least 999 images"),
+        (["--per-class"], "--coverage 95% --per-class"),
+    ],
+)
+def test_bad_levels_are_refused_before_any_work(
+    model: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = command("predict", model, "nowhere", *options, capsys=capsys)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_a_run_says_what_its_promises_came_to(trained: Path) -> None:
+    metrics = json.loads((trained / "runs" / "r" / "metrics.json").read_text(encoding="utf-8"))
+    assert [one["coverage_asked"] for one in metrics["sets"]] == [0.8, 0.9, 0.95]
+    first = metrics["sets"][0]
+    assert first["calibrated_on"]["which"] == "left-out train"
+    assert first["guarantee"] in ("1 - 2 alpha", "none")
+    assert first["coverage"]["low"] <= first["coverage"]["value"] <= first["coverage"]["high"]
+    unknown = metrics["unknown"]
+    assert 0 <= unknown["leave_class_out_auroc"]["value"] <= 1
+    assert unknown["false_alarms_asked"] == 0.02
+    assert len(unknown["classes_left_out"]) == 2
+
+
+def test_evaluate_says_how_many_of_something_else_are_turned_away(
+    model: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(
+            tmp_path / f"{number}.png"
+        )
+    asked = ("evaluate", model, trained / "photos", "--unknown", tmp_path)
+    code, out, _ = command(*asked, "--json", capsys=capsys)
+    found = json.loads(out)["strangers"]
+    assert (code, found["images"]) == (0, 5)
+    assert found["levels"][-1]["caught"]["value"] == 1.0
+    assert "--reject 10 % turns away 100" in command(*asked, capsys=capsys)[1]
+
+
+def older_copy(model: Path, folder: Path) -> Path:
+    """As it was saved before there was such a thing."""
+    return regraft.save(replace(regraft.load(model), unknown=None), folder)
+
+
+def test_an_older_model_answers_and_is_calibrated(
+    model: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = older_copy(model, tmp_path / "older")
+    test = trained / "photos" / "test"
+    assert regraft.load(older).unknown is None
+    before = regraft.load(older).predict_proba(sorted(test.rglob("*.jpg")))
+    code, _, err = command("predict", older, test, "--reject", "10%", capsys=capsys)
+    assert code == 2
+    assert f"regraft calibrate {older} DATA" in err
+    code, out, err = command("calibrate", older, trained / "photos", "--json", capsys=capsys)
+    assert code == 0, err
+    said = json.loads(out)
+    assert said["calibrated_on"]["images"] == 12
+    assert said["learnt_from"] == 60
+    assert said["guarantee"] == "1 - alpha"
+    assert np.array_equal(before, regraft.load(older).predict_proba(sorted(test.rglob("*.jpg"))))
+    assert command("predict", older, test, "--reject", "10%", capsys=capsys)[0] == 0
+    alone_, out, _ = command("calibrate", older, test, capsys=capsys)
+    assert (alone_, "calibrated on 12 images" in out) == (0, True)
+
+
+def test_what_taught_a_model_does_not_calibrate_it(
+    model: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = older_copy(model, tmp_path / "older")
+    code, _, err = command("calibrate", older, trained / "photos" / "train", capsys=capsys)
+    assert code == 3
+    assert "0 images of" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("directions", np.zeros((3, 5), np.float16)),
+        ("weights", np.zeros(3)),
+        ("codes", np.full(60, 7, np.int32)),
+        ("p_true", np.zeros(4)),
+        ("odd", np.full(60, np.nan)),
+        ("is_right", np.zeros(60, np.int64)),
+        ("units", None),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(model: Path, name: str, value: Any) -> None:
+    from regraft.probe.unknown import Unknown
+
+    known = regraft.load(model)
+    assert known.unknown is not None
+    tensors = {**known.unknown.to_tensors(), name: value}
+    if value is None:
+        del tensors[name]
+    with pytest.raises((ValueError, KeyError), match=name):
+        Unknown.from_saved(known.unknown.to_config(), tensors, len(known.representation.centre), 2)
+
+
+def test_val_beside_test_calibrates_with_the_plain_guarantee(
+    tmp_path: Path, train_in: Callable[..., Path]
+) -> None:
+    room = train_in(tmp_path, splits={"train": 12, "val": 60, "test": 4})
+    metrics = json.loads((room / "runs" / "r" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["sets"][0]["guarantee"] == "1 - alpha"
+    assert metrics["sets"][0]["calibrated_on"]["which"] == "val"
+    assert metrics["sets"][0]["calibrated_on"]["units"] >= 100

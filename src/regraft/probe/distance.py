@@ -96,7 +96,7 @@ class Landmarks:
         """``(M,)`` logs of each one's squared distance from the landmarks of other units."""
         square = np.empty(len(units))
         for members in by_size(units):
-            square[members] = own(np.linalg.inv(blocks_of(self.inverse, members))) - STRENGTH
+            square[members] = own(inverse_of(blocks_of(self.inverse, members))) - STRENGTH
         return log_of(square)
 
 
@@ -112,6 +112,12 @@ def by_size(units: Codes) -> Iterator[NDArray[np.intp]]:
 def blocks_of(matrix: Floats, members: NDArray[np.intp]) -> Floats:
     """``(n, size, size)``: what the rows of each of n units have with each other."""
     found: Floats = matrix[members[:, :, None], members[:, None, :]]
+    return found
+
+
+def inverse_of(blocks: Floats) -> Floats:
+    """Of each of (n, size, size); most units are single images."""
+    found: Floats = 1 / blocks if blocks.shape[-1] == 1 else np.linalg.inv(blocks)
     return found
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from regraft.evaluation.conformal import p_values, weights_of
 from regraft.probe.base import Floats
-from regraft.probe.distance import STRENGTH, blocks_of, by_size, log_of, own
+from regraft.probe.distance import STRENGTH, blocks_of, by_size, inverse_of, log_of, own
 from regraft.probe.unknown import Landed, per_spread
 
 # Of more classes than this, so many by chance are left out.
@@ -78,35 +78,43 @@ def each_class_out(landed: Landed, *, seed: int = 0) -> list[ClassOut]:
 
 def _class_outs(landed: Landed, codes: NDArray[np.integer]) -> Iterator[ClassOut]:
     A, y = landed.landmarks.inverse, landed.y
-    labels = np.zeros((len(y), landed.n_classes))
-    labels[np.arange(len(y)), y] = 1.0
-    labels = labels[:, np.unique(y)]
+    names, place = np.unique(y, return_inverse=True)
+    labels = np.zeros((len(y), len(names)))
+    labels[np.arange(len(y)), place] = 1.0
+    of_all, total = A @ labels, A.sum(axis=1)
     for code in codes:
-        inside = y == code
+        inside, others = y == code, names != code
         if inside.all():
             continue
-        others = labels[:, labels[inside][0] == 0]
-        centred = others - others[~inside].mean(axis=0)
-        centred[inside] = 0.0
-        yield _class_out(A, centred, landed.units, np.flatnonzero(inside), int(code))
+        mean = labels[~inside][:, others].mean(axis=0)
+        seen = total - A[:, inside].sum(axis=1)
+        alpha = of_all[:, others] - seen[:, None] * mean
+        centred = labels[:, others] - mean
+        yield _class_out(A, alpha, centred, landed.units, np.flatnonzero(inside), int(code))
 
 
 def _class_out(
-    A: Floats, labels: Floats, units: NDArray[np.integer], inside: NDArray[np.intp], code: int
+    A: Floats,
+    alpha: Floats,
+    labels: Floats,
+    units: NDArray[np.integer],
+    inside: NDArray[np.intp],
+    code: int,
 ) -> ClassOut:
-    """`labels` of the class itself are zero."""
+    """`labels` are those of the other classes, centred; `alpha` is A times them, those of rows
+    inside taken as zero."""
     outside = np.setdiff1d(np.arange(len(A)), inside)
     block = np.linalg.inv(A[np.ix_(inside, inside)])
-    alpha, across = A @ labels, A[np.ix_(outside, inside)] @ block
+    across = A[np.ix_(outside, inside)] @ block
     rest = alpha[outside] - across @ alpha[inside]
     square, scores = np.empty(len(outside)), np.empty((len(outside), labels.shape[1]))
     for members in by_size(units[outside]):
         rows = outside[members]
         part = blocks_of(A, rows) - across[members] @ A[inside[None, :, None], rows[:, None, :]]
-        left = np.linalg.inv(part)
+        left = inverse_of(part)
         square[members] = own(left) - STRENGTH
         scores[members] = labels[rows] - left @ rest[members]
-    strange = log_of(own(block[None])[0] - STRENGTH), (-block @ alpha[inside]).max(axis=1)
+    strange = log_of(np.diagonal(block) - STRENGTH), (-block @ alpha[inside]).max(axis=1)
     known = log_of(square), scores.max(axis=1)
     weights = [per_spread(values) for values in known]
     return ClassOut(

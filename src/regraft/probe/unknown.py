@@ -239,6 +239,8 @@ class Unknown:
             Shapes, types or values do not fit.
         """
         for name, kind in _KINDS.items():
+            if kind[0] == "f" and not np.isfinite(tensors[name]).all():
+                raise ValueError(f"unknown.{name} holds numbers that are not finite")
             if tensors[name].dtype != kind:
                 raise ValueError(f"unknown.{name} is {tensors[name].dtype}, expected {kind}")
         directions, codes = tensors["directions"], tensors["codes"]
