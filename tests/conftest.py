@@ -88,6 +88,7 @@ EXAMPLES = (
     "regraft.model.saving",
     "regraft.model.scoring",
     "regraft.probe.classifier",
+    "regraft.workflows.calibrating",
     "regraft.workflows.experiment",
     "regraft.workflows.survey",
 )

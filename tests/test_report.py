@@ -24,8 +24,8 @@ from regraft.workflows import experiment, reporting
 Write = Callable[..., Path]
 
 SECTIONS = (
-    "result", "trust-card", "next", "trust", "mistakes", "classes", "confusion", "sureness", "doubts",
-    "labels", "data", "layers", "map", "run",
+    "result", "trust-card", "next", "trust", "mistakes", "classes", "confusion", "sureness",
+    "doubts", "labels", "data", "layers", "map", "run",
 )  # fmt: skip
 HOSTILE = ("<script>alert(1)<⁄script>", 'b" onload="alert(2)', "<img src=x onerror=alert(3)>")
 

@@ -93,7 +93,9 @@ def test_sets_cover_and_random_labels_only_make_them_large() -> None:
         model = Probe(taps=("final",)).fit(X, labels, network=NETWORK, classes="abcd")
         _, doubts = model.answers_of(fresh, Levels(coverage=0.9))
         assert doubts.sets is not None
-        assert doubts.sets[np.arange(2000), asked].mean() == pytest.approx(0.9, abs=0.035)
+        coverage = doubts.sets[np.arange(2000), asked].mean()
+        # Left out, a label that says nothing is always the rarer one: sets grow, and cover more.
+        assert 0.87 <= coverage <= (0.935 if labels is y else 0.97)
         assert doubts.sets.sum(1).mean() >= least_size
 
 
@@ -114,8 +116,8 @@ def test_copies_do_not_make_it_surer() -> None:
     ("levels", "words"),
     [
         (Levels(coverage=0.9999), "needs at least 9,999 images .* has 400"),
-        (Levels(coverage=0.995, per_class=True), "199 images .* of each class, .* has 100"),
-        (Levels(reject=0.001), "needs at least 999"),
+        (Levels(coverage=0.995, per_class=True), "199 images .* in each class, .* has 100"),
+        (Levels(reject=0.001), "0.1 % needs at least 999 images that"),
         (Levels(precision=0.999), "needs at least 2,995"),
     ],
 )

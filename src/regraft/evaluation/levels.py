@@ -13,8 +13,8 @@ from regraft.wording import count
 
 # How sure `--precision` is that so many are right.
 CONFIDENCE = 0.95
-# Rounding of a level that was written in decimals.
-_SLACK = 1e-9
+# A level that was written in decimals is no exact number: 1 - 0.9999 is 0.0000999...
+_DIGITS = 6
 
 
 def level_of(given: Any, name: str) -> float:
@@ -66,7 +66,7 @@ def fewest_for(share_outside: float) -> int:
     >>> fewest_for(0.05), fewest_for(0.02), fewest_for(0.5)
     (19, 49, 1)
     """
-    return max(1, math.ceil(1 / share_outside - 1 - _SLACK))
+    return max(1, math.ceil(round(1 / share_outside - 1, _DIGITS)))
 
 
 def fewest_all_right(precision: float) -> int:
@@ -77,13 +77,21 @@ def fewest_all_right(precision: float) -> int:
     >>> fewest_all_right(0.99), fewest_all_right(0.95)
     (299, 59)
     """
-    return math.ceil(math.log(1 - CONFIDENCE) / math.log(precision) - _SLACK)
+    return math.ceil(round(math.log(1 - CONFIDENCE) / math.log(precision), _DIGITS))
 
 
-def too_few(name: str, level: float, n: int, wanted: int, what: str) -> UsageError:
-    """The refusal of a level that so many images cannot support."""
+def too_few(name: str, level: float, n: int, wanted: int, *, each: str = "") -> UsageError:
+    """The refusal of a level that so many images cannot support; `each` ends "that did not teach".
+
+    Examples
+    --------
+    >>> print(too_few("--reject", 0.02, 30, 49))
+    --reject 2 % needs at least 49 images that did not teach, and this model has 30
+      cure:  a level that 30 can support, or more images: regraft calibrate MODEL DATA
+    """
     return UsageError(
-        f"{name} {level:.6g} needs at least {count(wanted, what)}, and this model has {n:,}",
+        f"{name} {100 * level:.6g} % needs at least {count(wanted, 'image')} that did not teach"
+        f"{each}, and this model has {n:,}",
         cure=f"a level that {n:,} can support, or more images: regraft calibrate MODEL DATA",
         level=level,
         n=n,

@@ -425,9 +425,7 @@ class Classifier:
         --------
         >>> import regraft
         >>> from regraft.probe.doubts import Levels
-        >>> regraft.load("model").require(Levels(reject=1e-9))
-        Traceback (most recent call last):
-        regraft.errors.UsageError: --reject 1e-09 needs at least 999,999,999 images ...
+        >>> regraft.load("model").require(Levels(reject=0.5))
         """
         if not levels.is_asked:
             return

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,10 +55,15 @@ class Distance:
 
     directions: NDArray[np.float16]
 
+    @cached_property
+    def _columns(self) -> Floats:
+        """Turned to float32 once: that takes longer than a single picture's product."""
+        return self.directions.astype(np.float32).T
+
     def log(self, Z: Floats) -> Floats:
         """``(N, D)`` to ``(N,)`` logs of squared distances, float64; NaN for rows not finite."""
         Z = np.asarray(Z, np.float32)
-        within = Z @ self.directions.astype(np.float32).T
+        within = Z @ self._columns
         square = np.einsum("nd,nd->n", Z, Z, dtype=np.float64)
         square -= np.einsum("nm,nm->n", within, within, dtype=np.float64)
         return log_of(square)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -194,16 +195,22 @@ class Limits:
     @classmethod
     def of(cls, unknown: Unknown, levels: Levels, n_classes: int) -> Limits:
         """UsageError for a level that too few images calibrate."""
-        if levels.reject is not None:
-            unknown.require_reject(levels.reject)
-        probability = confidence = None
-        if levels.coverage is not None:
-            probability = unknown.least_probability(
-                levels.coverage, n_classes, per_class=levels.per_class
-            )
-        if levels.precision is not None:
-            confidence = unknown.least_confidence(levels.precision)
-        return cls(probability, confidence)
+        return _limits(unknown, levels, n_classes)
+
+
+# A server asks for the same levels with every picture.
+@lru_cache(maxsize=16)
+def _limits(unknown: Unknown, levels: Levels, n_classes: int) -> Limits:
+    if levels.reject is not None:
+        unknown.require_reject(levels.reject)
+    probability = confidence = None
+    if levels.coverage is not None:
+        probability = unknown.least_probability(
+            levels.coverage, n_classes, per_class=levels.per_class
+        )
+    if levels.precision is not None:
+        confidence = unknown.least_confidence(levels.precision)
+    return Limits(probability, confidence)
 
 
 def _spread(column: NDArray[Any], is_read: NDArray[np.bool_]) -> NDArray[Any]:

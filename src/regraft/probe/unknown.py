@@ -147,7 +147,7 @@ class Unknown:
         """UsageError unless so many images can tell a share as small as this."""
         n, wanted = len(np.unique(self.odd_units)), fewest_for(share)
         if n < wanted:
-            raise too_few("--reject", share, n, wanted, "image that did not teach")
+            raise too_few("--reject", share, n, wanted)
 
     def least_probability(self, coverage: float, n_classes: int, *, per_class: bool) -> Any:
         """What a class needs to be in a set: one number, or ``(K,)``, one of each class.
@@ -161,13 +161,13 @@ class Unknown:
         if not per_class:
             if self.calibrating.n_units < wanted:
                 n = self.calibrating.n_units
-                raise too_few("--coverage", coverage, n, wanted, "image that did not teach")
+                raise too_few("--coverage", coverage, n, wanted)
             return self.calibrating.threshold(coverage)
         each = [self.calibrating.of_class(code) for code in range(n_classes)]
         fewest = min(one.n_units for one in each)
         if fewest < wanted:
-            what = "image that did not teach of each class"
-            raise too_few("--coverage --per-class", coverage, fewest, wanted, what)
+            each_of = " in each class"
+            raise too_few("--per-class --coverage", coverage, fewest, wanted, each=each_of)
         return np.array([one.threshold(coverage) for one in each])
 
     def least_confidence(self, precision: float) -> float:
@@ -180,7 +180,7 @@ class Unknown:
         """
         n, wanted = self.calibrating.n_units, fewest_all_right(precision)
         if n < wanted:
-            raise too_few("--precision", precision, n, wanted, "image that did not teach")
+            raise too_few("--precision", precision, n, wanted)
         found = self.calibrating.surest(precision)
         return np.inf if found is None else found
 
@@ -404,7 +404,8 @@ def cross_calibrated(scores: Floats, y: Codes, units: Codes) -> Floats:
     if half.all() or not half.any():
         return softmax(scores.astype(np.float64)) if len(y) else proba
     for part in (half, ~half):
-        temperature = fit_temperature(scores[~part], y[~part])
+        # Twice, so that it is as sure as one that was fitted to all of them.
+        temperature = fit_temperature(np.tile(scores[~part], (2, 1)), np.tile(y[~part], 2))
         proba[part] = softmax(scores[part].astype(np.float64), temperature=temperature)
     return proba
 

@@ -73,7 +73,7 @@ def on_held_out(classifier: Classifier, task: Task) -> Classifier:
     if len(rows) < FEWEST or task.settings.refit or learnt.probe_rows is None:
         return replace(classifier, unknown=None)
     taught = np.setdiff1d(learnt.probe_rows, rows)
-    units = compared_of(task.extraction.facts).copies().unit[rows]
+    units = _units(task)[rows]
     found = of_held_out(
         classifier.representation,
         classifier.head,
@@ -87,6 +87,14 @@ def on_held_out(classifier: Classifier, task: Task) -> Classifier:
         seed=task.seed,
     )
     return replace(classifier, unknown=found)
+
+
+def _units(task: Task) -> NDArray[np.intp]:
+    """Of all rows of the extraction: copies, and groups where the task knows them."""
+    units = np.array(compared_of(task.extraction.facts).copies().unit, np.intp)
+    if task.units is not None:
+        units[task.learn] = units.max(initial=0) + 1 + np.asarray(task.units)
+    return units
 
 
 def _features(classifier: Classifier, task: Task, rows: NDArray[np.intp]) -> Any:
@@ -177,9 +185,11 @@ def calibrate(
 
     Examples
     --------
-    >>> calibrate("model", "photos", split="test")
-    Traceback (most recent call last):
-    regraft.errors.DataError: 6 images of 'photos' did not teach this model, at least 8 ...
+    >>> try:
+    ...     calibrate("model", "photos", split="test")
+    ... except DataError as error:
+    ...     print(error.rule.partition(",")[0])
+    6 images of 'photos' did not teach this model
     """
     classifier = opened(path)
     with unpacked_into(uses_store) as archives:
