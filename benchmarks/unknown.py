@@ -207,6 +207,7 @@ def oddness(model: Any, X: np.ndarray, y: np.ndarray, asked: np.ndarray) -> dict
             rest = vectors[:, :-d]
             residual, own = (np.linalg.norm(rows @ rest, axis=1) for rows in (Q, Z))
             alpha = (model.head.scores(Z.astype(np.float32)) / model.temperature).max(1).mean()
+            alpha = alpha or 1.0  # scores of a single class say nothing
             found[f"ViM {d}"] = residual * alpha / own.mean() + energy
     found["Regraft's distance"] = model.unknown.distance.log(Q)
     found["Regraft"] = model.unknown.oddness(Q, scores)

@@ -200,7 +200,7 @@ def test_a_class_like_no_other_is_told_apart_and_a_twin_is_not() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, train_in: Callable[..., Path]) -> Path:
-    """``photos`` and ``runs/r/model``, which learnt from 60 of them; 12 test it."""
+    """``photos`` and ``runs/r/model``, which learnt from 90 of them; 18 test it."""
     return train_in(tmp_path_factory.mktemp("unknown"), splits={"train": 30, "test": 6})
 
 
@@ -266,12 +266,12 @@ def test_noise_is_none_of_these_in_words_and_in_a_table(
     (tmp_path / "bad.jpg").write_bytes(b"")
     code, out, err = command("predict", model, tmp_path, *OPTIONS, capsys=capsys)
     assert code == 0
-    assert "none of these 2 (less like them than " in out
-    assert "1 of 1 image are none of these 2" in err.replace("images", "image")
+    assert "none of these 3 (less like them than " in out
+    assert "1 of 1 image are none of these 3" in err.replace("images", "image")
     table = tmp_path / "out" / "labels.csv"
     table.parent.mkdir()
     assert command("predict", model, tmp_path, *OPTIONS, "--out", table, capsys=capsys)[0] == 0
-    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert rows[0]["predicted"] == ""
     assert rows[0]["none_of_these"] == "true"
     assert isinstance(json.loads(rows[0]["set"]), list)
@@ -287,7 +287,7 @@ def test_in_memory_answers_have_rows_for_what_cannot_be_read(model: Path) -> Non
     assert np.isnan(found.doubts.typical[0])
     assert found.doubts.is_none.tolist() == [False, True]
     nobody = regraft.load(model).answer([b"", b""], **LEVELS).doubts
-    assert nobody.sets.shape == (2, 2)
+    assert nobody.sets.shape == (2, 3)
     assert regraft.load(model).predict_set([], coverage=0.8) == []
     assert len(regraft.load(model).typical([])) == 0
 
@@ -320,7 +320,7 @@ def test_a_run_says_what_its_promises_came_to(trained: Path) -> None:
     unknown = metrics["unknown"]
     assert 0 <= unknown["leave_class_out_auroc"]["value"] <= 1
     assert unknown["false_alarms_asked"] == 0.02
-    assert len(unknown["classes_left_out"]) == 2
+    assert len(unknown["classes_left_out"]) == 3
 
 
 def test_evaluate_says_how_many_of_something_else_are_turned_away(
@@ -357,13 +357,13 @@ def test_an_older_model_answers_and_is_calibrated(
     code, out, err = command("calibrate", older, trained / "photos", "--json", capsys=capsys)
     assert code == 0, err
     said = json.loads(out)
-    assert said["calibrated_on"]["images"] == 12
-    assert said["learnt_from"] == 60
+    assert said["calibrated_on"]["images"] == 18
+    assert said["learnt_from"] == 90
     assert said["guarantee"] == "1 - alpha"
     assert np.array_equal(before, regraft.load(older).predict_proba(sorted(test.rglob("*.jpg"))))
     assert command("predict", older, test, "--reject", "10%", capsys=capsys)[0] == 0
     alone_, out, _ = command("calibrate", older, test, capsys=capsys)
-    assert (alone_, "calibrated on 12 images" in out) == (0, True)
+    assert (alone_, "calibrated on 18 images" in out) == (0, True)
 
 
 def test_what_taught_a_model_does_not_calibrate_it(
@@ -380,10 +380,10 @@ def test_what_taught_a_model_does_not_calibrate_it(
     [
         ("directions", np.zeros((3, 5), np.float16)),
         ("weights", np.zeros(3)),
-        ("codes", np.full(60, 7, np.int32)),
+        ("codes", np.full(90, 7, np.int32)),
         ("p_true", np.zeros(4)),
-        ("odd", np.full(60, np.nan)),
-        ("is_right", np.zeros(60, np.int64)),
+        ("odd", np.full(90, np.nan)),
+        ("is_right", np.zeros(90, np.int64)),
         ("units", None),
     ],
 )
@@ -396,7 +396,7 @@ def test_tensors_that_do_not_fit_are_refused(model: Path, name: str, value: Any)
     if value is None:
         del tensors[name]
     with pytest.raises((ValueError, KeyError), match=name):
-        Unknown.from_saved(known.unknown.to_config(), tensors, len(known.representation.centre), 2)
+        Unknown.from_saved(known.unknown.to_config(), tensors, len(known.representation.centre), 3)
 
 
 def test_val_beside_test_calibrates_with_the_plain_guarantee(

@@ -152,7 +152,7 @@ def surest(confidence: Array, is_right: Array, precision: float) -> float | None
         return None
     # Images of equal confidence stand or fall together.
     sizes = np.flatnonzero(np.append(values[1:] != values[:-1], True)) + 1
-    sizes = sizes[:: len(sizes) // MOST_THRESHOLDS + 1]
+    sizes = sizes[:: -(len(sizes) // MOST_THRESHOLDS + 1)][::-1]  # with that of all
     starts = _starts(len(values), precision)
     best = 0
     for start in starts:
