@@ -90,6 +90,7 @@ EXAMPLES = (
     "regraft.probe.classifier",
     "regraft.workflows.calibrating",
     "regraft.workflows.experiment",
+    "regraft.workflows.exporting",
     "regraft.workflows.survey",
 )
 

@@ -21,6 +21,7 @@ from PIL import Image
 
 import regraft
 from regraft.errors import ArtefactError, TableError, UsageError
+from regraft.evaluation import conformal
 from regraft.images import pictures
 from regraft.images.geometry import Preprocess
 from regraft.model import (
@@ -88,7 +89,11 @@ def test_it_answers_as_the_model_from_tensor_and_from_file(exported: Path, real:
     assert compared["max_difference"] <= 1e-4
     assert compared["from_file"]["grey_levels"] < 0.5
     assert said["input"]["shape"] == ["N", 224, 224, 3]
-    assert [output["name"] for output in said["outputs"]] == ["probabilities", "features"]
+    assert [output["name"] for output in said["outputs"]] == [
+        "probabilities",
+        "features",
+        "oddness",
+    ]
 
 
 def test_beside_it_lies_what_others_need(exported: Path, classifier: Classifier) -> None:
@@ -153,7 +158,7 @@ def test_onnx_by_the_command_line_with_names_in_the_file(
     assert said["compared"]["flips"] == 0
     assert said["compared"]["runtime"].startswith("onnxruntime ")
     assert said["input"] == "uint8 (N, 224, 224, 3)"
-    assert said["outputs"] == ["probabilities", "features"]
+    assert said["outputs"] == ["probabilities", "features", "oddness"]
     assert "model.onnx" in said["files"]
     assert "only 36 images" in done.stderr
     onnx = pytest.importorskip("onnx")
@@ -236,7 +241,9 @@ def staged(classifier: Classifier, real: RealPictures) -> Classifier:
     random = np.random.default_rng(0)
     weight = random.standard_normal((3, len(representation.centre))).astype(np.float32)
     head = replace(classifier.head, weight=weight, bias=np.zeros(3, np.float32))
-    return replace(classifier, representation=representation, head=head, temperature=0.3)
+    return replace(
+        classifier, representation=representation, head=head, temperature=0.3, unknown=None
+    )
 
 
 @pytest.mark.parametrize("fault", IN_THE_GRAPH)
@@ -379,8 +386,8 @@ def seen_with(found: np.ndarray, wanted: np.ndarray, **more: Any) -> export_comp
     given = {"from_file": found, "grey": np.zeros(n), "here": None, "runtime": "", **more}
     return export_comparison.Seen(
         RealPictures(names, names, [None] * n, ""),
-        outputs(wanted, features.astype(np.float32)),
-        outputs(found, features.astype(np.float32)),
+        outputs.of([wanted, features.astype(np.float32)]),
+        outputs.of([found, features.astype(np.float32)]),
         **given,
     )
 
@@ -389,7 +396,7 @@ ROWS = np.array([[0.6, 0.4], [0.50000004, 0.49999996], [0.1, 0.9]])
 
 
 def test_a_tie_is_no_flip_and_a_small_turn_is_one(classifier: Classifier) -> None:
-    two = replace(classifier, classes=("a", "b"))
+    two = replace(classifier, classes=("a", "b"), unknown=None)
     tie = ROWS[:, ::-1][1:2]
     export_comparison.require_same(seen_with(np.r_[ROWS[:1], tie, ROWS[2:]], ROWS), two)
     close = np.array([[0.6, 0.4], [0.50001, 0.49999], [0.1, 0.9]])
@@ -402,7 +409,7 @@ def test_a_tie_is_no_flip_and_a_small_turn_is_one(classifier: Classifier) -> Non
 @pytest.mark.parametrize("wrong", [2e-4, np.nan])
 def test_a_probability_that_is_off_is_told(classifier: Classifier, wrong: float) -> None:
     off = ROWS + np.array([[0, 0], [0, 0], [wrong, -wrong]])
-    two = replace(classifier, classes=("a", "b"))
+    two = replace(classifier, classes=("a", "b"), unknown=None)
     with pytest.raises(ArtefactError, match="differ by up to") as caught:
         export_comparison.require_same(seen_with(off, ROWS), two)
     assert caught.value.image == "2.jpg"
@@ -412,13 +419,13 @@ def test_features_that_are_off_are_told_though_the_answer_is_right(classifier: C
     seen = seen_with(ROWS, ROWS)
     seen.found.features[2, 1] += 0.1
     with pytest.raises(ArtefactError, match="its features are others"):
-        export_comparison.require_same(seen, replace(classifier, classes=("a", "b")))
+        export_comparison.require_same(seen, replace(classifier, classes=("a", "b"), unknown=None))
 
 
 def test_what_integers_cost_is_measured_in_pairs(classifier: Classifier) -> None:
     from regraft.model.export_int8 import Lost, in_words
 
-    two = replace(classifier, classes=("a", "b"))
+    two = replace(classifier, classes=("a", "b"), unknown=None)
     exact, smaller = seen_with(ROWS, ROWS), seen_with(ROWS[[2, 1, 2]], ROWS)
     told = replace(exact.pictures, labels=["a", "b", None])
     lost = Lost.of(replace(exact, pictures=told), smaller, two)
@@ -431,6 +438,28 @@ def test_what_integers_cost_is_measured_in_pairs(classifier: Classifier) -> None
     assert in_words(1.4) == "faster by 1.4x on this processor"
 
 
+def test_what_is_none_of_these_is_so_in_the_exported_file_too(
+    exported: Path, classifier: Classifier, real: RealPictures
+) -> None:
+    from regraft.model.export_outputs import REJECTS, levels_of
+
+    said = json.loads((exported / "model.json").read_text(encoding="utf-8"))
+    unknown = classifier.unknown
+    assert unknown is not None
+    assert said["none_of_these"] == levels_of(unknown) != {}
+    random = np.random.default_rng(0)
+    for share in REJECTS:
+        if (level := levels_of(unknown).get(str(share))) is None:
+            continue
+        odd = np.r_[unknown.odd, random.uniform(unknown.odd.min(), unknown.odd.max() + 1, 200)]
+        weights = conformal.weights_of(unknown.odd_units)
+        wanted = conformal.p_values(odd, unknown.odd, weights) < share
+        np.testing.assert_array_equal(odd > level, wanted)
+    pixels = np.stack([pictures.plain(p, classifier.built().info.preprocess) for p in real.paths])
+    found, wanted = start(exported / "model.xml")(pixels), export_comparison.Reference(classifier)
+    np.testing.assert_allclose(found.oddness, wanted(pixels).oddness, atol=1e-3)
+
+
 # -- Heads, methods, targets --
 
 
@@ -441,7 +470,7 @@ def test_hidden_layers_are_exported(
     width = len(classifier.representation.centre)
     first = random.normal(size=(7, width)).astype(np.float32), np.ones(7, np.float32)
     last = random.normal(size=(3, 7)).astype(np.float32), np.ones(3, np.float32)
-    deep = replace(classifier, head=MLPHead((first, last)))
+    deep = replace(classifier, head=MLPHead((first, last)), unknown=None)
     for to in ("openvino", "onnx"):
         found = exporting.export(deep, tmp_path / to, to=to, real=real)
         assert found.compared["flips"] == 0

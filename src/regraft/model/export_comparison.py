@@ -42,6 +42,8 @@ TIE = 1e-6
 MOST_GREY, MOST_GREY_IN_MIDDLE = 1.0, 0.5
 # Of a picture whose label turns because of such a difference: how far it may have been decided.
 MOST_MARGIN = 0.1
+# Largest difference in oddness, over how much it differs among images that did not teach.
+MOST_ODDNESS = 2e-3
 # Pictures that are in hand at once.
 AT_ONCE = 64
 
@@ -142,7 +144,11 @@ class Reference:
         """``(N, H, W, 3)`` uint8 to what the classifier says of them."""
         X = run_on_cores(self._exact, pixels, batch_size=self.info.batch_size)
         proba = self.classifier.proba_of(X).astype(np.float32)
-        return Outputs(proba, np.asarray(self.classifier.representation(X), np.float32))
+        Z = np.asarray(self.classifier.representation(X), np.float32)
+        if self.classifier.unknown is None:
+            return Outputs.of([proba, Z])
+        odd = self.classifier.unknown.oddness(Z, self.classifier.head.scores(Z))
+        return Outputs(proba, Z, odd.astype(np.float32))
 
     def as_here(self, pixels: Pixels) -> NDArray[np.float64]:
         """The probabilities that predict gives on this machine."""
@@ -187,9 +193,9 @@ def see(
     if not parts:
         raise TableError("none of the images for the comparison can be read", cure="--data DATA")
     joined = [np.concatenate(found) for found in zip(*parts, strict=True)]
-    wanted, found = Outputs(*joined[:2]), Outputs(*joined[2:4])
-    here = None if reference.is_exact_here else joined[6].astype(np.float64)
-    return Seen(real.select(rows), wanted, found, joined[4], joined[5], here, runner.runtime)
+    wanted, found, (from_file, grey, here) = Outputs(*joined[:3]), Outputs(*joined[3:6]), joined[6:]
+    is_exact, known = reference.is_exact_here, real.select(rows)
+    return Seen(known, wanted, found, from_file, grey, None if is_exact else here, runner.runtime)
 
 
 def _both(
@@ -330,6 +336,18 @@ def require_same(seen: Seen, classifier: Classifier) -> None:
     if problem := close.problem():
         row = int(np.abs(seen.found.features - seen.wanted.features).max(axis=1).argmax())
         raise _refusal(f"its features are others: {problem}", seen, row, found, classifier)
+    if classifier.unknown is not None:
+        _require_same_oddness(seen, classifier, float(classifier.unknown.odd.std()))
+
+
+def _require_same_oddness(seen: Seen, classifier: Classifier, spread: float) -> None:
+    off = np.abs(seen.found.oddness - seen.wanted.oddness)
+    most = MOST_ODDNESS * max(spread, MOST_DIFFERENCE)
+    if not (off <= most).all():
+        row = int(np.where(np.isnan(off), np.inf, off).argmax())
+        found = seen.found.probabilities
+        what = f"its oddness is off by {off[row]:.2g} (at most {most:.2g})"
+        raise _refusal(what, seen, row, found, classifier)
 
 
 def require_same_from_file(seen: Seen, classifier: Classifier) -> None:

@@ -19,7 +19,7 @@ import regraft
 from regraft.backbones.catalog import file_digest as digest_of_file
 from regraft.features.engine import EngineInfo
 from regraft.model import export_preprocess
-from regraft.model.export_outputs import MEANINGS, OUTPUTS, PIXELS
+from regraft.model.export_outputs import MEANINGS, PIXELS, levels_of, outputs_of
 from regraft.model.export_runtimes import Outputs, Runner
 from regraft.probe.classifier import Classifier
 
@@ -47,7 +47,11 @@ def facts_of(
     height, width = info.preprocess.input_px
     n = "N" if takes_many else 1
     card = classifier.card
-    widths = {"probabilities": len(classifier.classes), "features": len(_centre(classifier))}
+    shapes = {
+        "probabilities": [n, len(classifier.classes)],
+        "features": [n, len(classifier.representation.centre)],
+        "oddness": [n],
+    }
     return {
         "schema": 1,
         "made_by": f"regraft {regraft.__version__}",
@@ -60,9 +64,11 @@ def facts_of(
             "colours": "RGB, 0 to 255; the graph normalises",
         },
         "outputs": [
-            {"name": name, "type": "float32", "shape": [n, widths[name]], "is": MEANINGS[name]}
-            for name in OUTPUTS
+            {"name": name, "type": "float32", "shape": shapes[name], "is": MEANINGS[name]}
+            for name in outputs_of(classifier)
         ],
+        # From a share of false alarms to the oddness above which it is none of these.
+        "none_of_these": levels_of(classifier.unknown) if classifier.unknown else None,
         "geometry": info.preprocess.to_dict(),
         "model": {
             "digest": identity_of(classifier),
@@ -153,10 +159,6 @@ def _add_answers(rows: list[dict[str, Any]], outputs: Outputs, classes: tuple[st
     for place, row in enumerate(rows):
         row["label"] = classes[int(outputs.probabilities[place].argmax())]
         row["probabilities"] = [float(f"{v:.7g}") for v in outputs.probabilities[place]]
-
-
-def _centre(classifier: Classifier) -> NDArray[Any]:
-    return np.asarray(classifier.representation.centre)
 
 
 def _json(content: Any) -> str:

@@ -11,7 +11,7 @@ import torch
 import regraft
 from regraft.machine import quiet
 from regraft.model.export_network import WholeNetwork
-from regraft.model.export_outputs import OUTPUTS, PIXELS
+from regraft.model.export_outputs import PIXELS
 from regraft.probe.classifier import Classifier
 
 FILE = "model.onnx"
@@ -40,7 +40,7 @@ def write(
     """
     n = 2 if takes_many else 1
     example = torch.zeros(n, *size, 3, dtype=torch.uint8)
-    named = {name: {0: "N"} for name in (PIXELS, *OUTPUTS)} if takes_many else None
+    named = {name: {0: "N"} for name in (PIXELS, *module.outputs)} if takes_many else None
     path = folder / FILE
     with torch.no_grad(), quiet.no_warnings():  # of branches on shapes, and of the older exporter
         torch.onnx.export(
@@ -49,7 +49,7 @@ def write(
             str(path),
             dynamo=False,  # 1.3 s; by way of torch.export it takes 9
             input_names=[PIXELS],
-            output_names=list(OUTPUTS),
+            output_names=list(module.outputs),
             dynamic_axes=named,
             opset_version=OPSET,
         )

@@ -12,17 +12,25 @@ from numpy.typing import NDArray
 
 from regraft.features.openvino_runtime import graph_work, import_openvino
 from regraft.machine.processor import available_cores
-from regraft.model.export_outputs import OUTPUTS, PIXELS
+from regraft.model.export_outputs import PIXELS
 
 # Pictures at once, where the file takes many.
 AT_ONCE = 8
 
 
 class Outputs(NamedTuple):
-    """``(N, K)`` probabilities and ``(N, D)`` features."""
+    """``(N, K)`` probabilities, ``(N, D)`` features, ``(N,)`` oddness: NaN where none is known."""
 
     probabilities: NDArray[np.float32]
     features: NDArray[np.float32]
+    oddness: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, found: list[NDArray[np.float32]]) -> Outputs:
+        """What a file gives: two outputs, or three."""
+        if len(found) == 2:
+            found = [*found, np.full(len(found[0]), np.nan, np.float32)]
+        return cls(*found)
 
 
 Answer = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
@@ -47,8 +55,7 @@ class Runner:
         step = AT_ONCE if self.takes_many else 1
         starts = range(0, len(pixels), step)
         parts = [self._answer(np.ascontiguousarray(pixels[s : s + step])) for s in starts]
-        found = [np.concatenate([part[i] for part in parts]) for i in range(len(OUTPUTS))]
-        return Outputs(*found)
+        return Outputs.of([np.concatenate(found) for found in zip(*parts, strict=True)])
 
 
 def start(path: Path, *, n_threads: int | None = None) -> Runner:
@@ -65,7 +72,7 @@ def _in_onnxruntime(path: Path, n_threads: int) -> Runner:
     takes_many = not isinstance(session.get_inputs()[0].shape[0], int)
 
     def answer(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        found: list[NDArray[np.float32]] = session.run(list(OUTPUTS), {PIXELS: pixels})
+        found: list[NDArray[np.float32]] = session.run(None, {PIXELS: pixels})
         return found
 
     return Runner(answer, f"onnxruntime {onnxruntime.__version__}", takes_many)
@@ -85,7 +92,7 @@ def _in_openvino(path: Path, n_threads: int) -> Runner:
 
     def answer(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         found = request.infer({PIXELS: pixels})
-        return [np.array(found[name], np.float32) for name in OUTPUTS]
+        return [np.array(found[output], np.float32) for output in compiled.outputs]
 
     version = openvino.__version__.split("-")[0]
     return Runner(answer, f"openvino {version} fp32", takes_many)

@@ -89,7 +89,7 @@ def export_model(
     >>> exported.compared["flips"], exported.compared["max_difference"] <= 1e-4
     (0, True)
     >>> exported.input, exported.outputs
-    ('uint8 (N, 224, 224, 3)', ['probabilities', 'features'])
+    ('uint8 (N, 224, 224, 3)', ['probabilities', 'features', 'oddness'])
     """
     classifier = opened(model)
     if to == "docker":
