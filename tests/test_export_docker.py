@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,17 @@ def test_it_holds_what_the_dockerfile_copies_and_says_who_serves(folder: Path) -
     assert "${REGRAFT_TOKEN:?" in compose
     assert "read_only: true" in compose
     regraft.load(folder / "model")
+
+
+def test_the_wheel_asks_for_no_pytorch_and_knows_the_extra(folder: Path) -> None:
+    (path,) = (folder / "wheels").glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        name = next(name for name in wheel.namelist() if name.endswith("METADATA"))
+        lines = wheel.read(name).decode().splitlines()
+    assert "Provides-Extra: serve" in lines
+    core = [line for line in lines if line.startswith("Requires-Dist") and "extra ==" not in line]
+    assert any("openvino" in line for line in core)
+    assert not any("torch>" in line for line in core)
 
 
 @pytest.mark.slow  # a virtual environment, and an engine built in it

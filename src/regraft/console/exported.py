@@ -24,7 +24,11 @@ def show_exported(exported: Any, *, as_json: bool) -> None:
     hang(screen, "in:", escape(f"{exported.input}, RGB; decode and resize by preprocess.py"))
     hang(screen, "out:", ", ".join(exported.outputs))
     images = count(compared["images"], "real image")
-    hang(screen, "same:", f"{_apart(compared)} on {images} in {compared['runtime']}")
+    hang(
+        screen,
+        "apart:" if "int8" in compared else "same:",
+        f"{_apart(compared)} on {images} in {compared['runtime']}",
+    )
     if compared["from_file"]["images"]:
         grey = compared["from_file"]["grey_levels"]
         hang(screen, "files:", f"{_apart(compared['from_file'])} with preprocess.py, "

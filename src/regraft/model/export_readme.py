@@ -20,7 +20,7 @@ def write(
     folder: Path, facts: Mapping[str, Any], compared: Mapping[str, Any], classifier: Classifier
 ) -> None:
     """Write it into the folder of an export."""
-    height, width = facts["input"]["shape"][1:3]
+    n, height, width, _ = facts["input"]["shape"]
     text = Template(_template(f"readme_{facts['target']}.md.txt")).substitute(
         title=f"A classifier of {count(len(classifier.classes), 'class', 'classes')}",
         classes=_classes(classifier.classes),
@@ -31,9 +31,9 @@ def write(
         compared=_compared(compared),
         from_file=_from_file(compared["from_file"]),
         int8=_int8(compared.get("int8")),
+        n=n,
         height=height,
         width=width,
-        one=f"(1, {height}, {width}, 3)",
         n_bytes=height * width * 3,
         made_by=facts["made_by"],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -46,6 +47,38 @@ def _code() -> Iterator[tuple[str, bytes]]:
 
 
 def _facts(version: str) -> Iterator[tuple[str, bytes]]:
+    source = Path(regraft.__file__).parents[2] / "pyproject.toml"
+    described, entries = _of_source(source, version) if source.is_file() else _of_installed(version)
+    tags = (
+        "Wheel-Version: 1.0",
+        "Generator: regraft",
+        "Root-Is-Purelib: true",
+        "Tag: py3-none-any",
+    )
+    yield "METADATA", described.encode()
+    yield "WHEEL", "".join(f"{tag}\n" for tag in tags).encode()
+    yield "entry_points.txt", entries.encode()
+
+
+def _of_source(pyproject: Path, version: str) -> tuple[str, str]:
+    """Of code that is edited in place: what was written down when it was installed may be old."""
+    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    lines = ["Metadata-Version: 2.1", f"Name: {_NAME}", f"Version: {version}"]
+    lines += [f"Requires-Python: {project['requires-python']}"]
+    lines += [f"Requires-Dist: {needed}" for needed in project["dependencies"]]
+    for extra, needs in project["optional-dependencies"].items():
+        lines += [f"Provides-Extra: {extra}", *(_of_extra(needed, extra) for needed in needs)]
+    scripts = [f"{name} = {place}" for name, place in project["scripts"].items()]
+    return "\n".join(lines) + "\n", "\n".join(["[console_scripts]", *scripts]) + "\n"
+
+
+def _of_extra(needed: str, extra: str) -> str:
+    name, _, condition = needed.partition(";")
+    also = f"({condition.strip()}) and " if condition else ""
+    return f"Requires-Dist: {name.strip()}; {also}extra == '{extra}'"
+
+
+def _of_installed(version: str) -> tuple[str, str]:
     try:
         installed = metadata.distribution(_NAME)
     except metadata.PackageNotFoundError as error:
@@ -53,18 +86,12 @@ def _facts(version: str) -> Iterator[tuple[str, bytes]]:
             "the image gets the Regraft that is installed here, and none is",
             cure="pip install regraft",
         ) from error
-    described = installed.read_text("METADATA") or ""
     if installed.version != version:
         raise UsageError(
             f"Regraft {version} runs here, {installed.version} is installed",
             cure="pip install --upgrade regraft",
         )
-    yield "METADATA", described.encode()
-    yield (
-        "WHEEL",
-        b"Wheel-Version: 1.0\nGenerator: regraft\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    )
-    yield "entry_points.txt", (installed.read_text("entry_points.txt") or "").encode()
+    return installed.read_text("METADATA") or "", installed.read_text("entry_points.txt") or ""
 
 
 def _add(wheel: zipfile.ZipFile, name: str, data: bytes) -> None:
