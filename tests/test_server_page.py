@@ -175,6 +175,26 @@ def test_options_are_asked_for_again(page: Any, room: Path) -> None:
     assert page.locator("#cards figure.alone").count() == 2
 
 
+def test_sets_and_none_of_these_are_said_in_words(page: Any, room: Path) -> None:
+    page.uncheck("#heat")
+    page.set_input_files("#files", files(room, 3))
+    answered(page, 3)
+    page.select_option("#coverage", "0.9")
+    page.locator(".words", has_text="The set").nth(2).wait_for()
+    page.route(
+        "**/predict*",
+        lambda route: route.fulfill(
+            json={"predictions": [{
+                "path": "a", "label": None, "probability": 0.5, "top": [["discs", 0.5]],
+                "typical": 0.004, "none_of_these": True,
+            }]}
+        ),
+    )  # fmt: skip
+    page.select_option("#coverage", "")
+    page.locator("li.unknown h3", has_text="None of these").nth(2).wait_for()
+    assert "only 0.4 % of those images" in page.locator("li.unknown .words").first.inner_text()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_serious_fault_of_access(

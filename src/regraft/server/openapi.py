@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import regraft
+from regraft.server import protocol_v2
 from regraft.server.limits import Limits, in_mib
 from regraft.server.options import MOST_TOP
 
@@ -108,7 +109,7 @@ def _levels() -> list[Schema]:
         "reject": "Up to so many of one's own images may be called none of these: 0.02, 2%",
         "precision": "Answers that stand alone are those of which so many are right: 0.99, 99%",
     }
-    each = [_query(name, text, {"type": "string"}) for name, text in described.items()]
+    each = [_query(name, text, _LEVEL) for name, text in described.items()]
     per_class = {"type": "string", "enum": ["0", "1"], "default": "0"}
     return [*each, _query("per_class", "Whether coverage is to hold in every class", per_class)]
 
@@ -232,6 +233,22 @@ _TOP: Schema = _list({"type": "array", "prefixItems": [_TEXT, _SHARE], "maxItems
 _HEATMAP = _object({"label": _TEXT, "method": _TEXT, "png": {**_TEXT, "format": "byte"}})
 _TENSOR = {"name": _TEXT, "datatype": _TEXT, "shape": _list(_WHOLE)}
 _DATA: Schema = {"type": "array"}
+_LEVEL: Schema = {"type": "string", "pattern": r"^(0?\.[0-9]*[1-9]|[1-9][0-9]?(\.[0-9]+)?%)$"}
+# Of a tensor of files; that as many come as its shape says is more than a schema can.
+_V2_IMAGE = _object(
+    {
+        "name": {"const": protocol_v2.INPUT},
+        "datatype": {"const": "BYTES"},
+        "shape": {**_list({"type": "integer", "minimum": 1}), "minItems": 1, "maxItems": 1},
+    },
+    {
+        "data": _list({"type": "string", "contentEncoding": "base64"}),
+        "parameters": {"type": "object"},
+    },
+)
+_V2_WANTED = _object(
+    {"name": {"enum": list(protocol_v2.OUTPUTS)}}, {"parameters": {"type": "object"}}
+)
 _SCHEMAS: Schema = {
     "refusal": _object({"error": _TEXT, "request_id": _TEXT}, {"cure": _TEXT}),
     "answer": _object(
@@ -276,12 +293,8 @@ _SCHEMAS: Schema = {
         }
     ),
     "v2_request": _object(
-        {"inputs": _list(_object(_TENSOR, {"data": _DATA, "parameters": {"type": "object"}}))},
-        {
-            "id": _TEXT,
-            "outputs": _list(_object({"name": _TEXT}, {"parameters": {"type": "object"}})),
-            "parameters": {"type": "object"},
-        },
+        {"inputs": {**_list(_V2_IMAGE), "minItems": 1, "maxItems": 1}},
+        {"id": _TEXT, "outputs": _list(_V2_WANTED), "parameters": {"type": "object"}},
     ),
     "v2_answer": _object(
         {
