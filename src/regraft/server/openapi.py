@@ -7,7 +7,7 @@ from typing import Any
 import regraft
 from regraft.server import protocol_v2
 from regraft.server.limits import Limits, in_mib
-from regraft.server.options import MOST_TOP
+from regraft.server.options import MOST_TOP, NO, YES
 
 Schema = dict[str, Any]
 
@@ -89,7 +89,7 @@ def _predict(limits: Limits) -> Schema:
             ),
             _query(
                 "heatmap", "Where the model looked, as a PNG",
-                {"type": "string", "enum": ["0", "1"], "default": "0"},
+                _YES_OR_NO,
             ),
             *_levels(),
         ],
@@ -110,7 +110,7 @@ def _levels() -> list[Schema]:
         "precision": "Answers that stand alone are those of which so many are right: 0.99, 99%",
     }
     each = [_query(name, text, _LEVEL) for name, text in described.items()]
-    per_class = {"type": "string", "enum": ["0", "1"], "default": "0"}
+    per_class = _YES_OR_NO
     return [*each, _query("per_class", "Whether coverage is to hold in every class", per_class)]
 
 
@@ -233,6 +233,7 @@ _TOP: Schema = _list({"type": "array", "prefixItems": [_TEXT, _SHARE], "maxItems
 _HEATMAP = _object({"label": _TEXT, "method": _TEXT, "png": {**_TEXT, "format": "byte"}})
 _TENSOR = {"name": _TEXT, "datatype": _TEXT, "shape": _list(_WHOLE)}
 _DATA: Schema = {"type": "array"}
+_YES_OR_NO: Schema = {"type": "string", "enum": [*YES, *NO], "default": "0"}
 _LEVEL: Schema = {"type": "string", "pattern": r"^(0?\.[0-9]*[1-9]|[1-9][0-9]?(\.[0-9]+)?%)$"}
 # Of a tensor of files; that as many come as its shape says is more than a schema can.
 _V2_IMAGE = _object(

@@ -16,7 +16,7 @@ from regraft.server.refusals import Refusal
 from regraft.wording import near_names
 
 T = TypeVar("T")
-_YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
+YES, NO = ("1", "true", "yes"), ("0", "false", "no")
 MOST_TOP = 10_000
 # What may be asked beside a label; see `Classifier.answer`.
 LEVELS = ("coverage", "reject", "precision", "per_class")
@@ -112,6 +112,6 @@ def _whole_number(text: str) -> int:
 
 
 def _yes_or_no(text: str) -> Any:
-    if text.lower() not in _YES + _NO:
+    if text not in YES + NO:
         raise ValueError("1 or 0")
-    return text.lower() in _YES
+    return text in YES
