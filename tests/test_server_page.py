@@ -149,9 +149,11 @@ def test_names_are_inert(page: Any, room: Path) -> None:
 
 
 def test_it_is_used_without_a_mouse(page: Any, room: Path) -> None:
+    page.locator("#about", has_text="tells apart").wait_for()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "choose"
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(files(room, 3))
