@@ -453,7 +453,7 @@ def test_the_screen_speaks_the_standard_words(
 
     config = RunConfig("photos")
     metrics = json.loads(Path("runs/one/metrics.json").read_text(encoding="utf-8"))
-    show_finished(SimpleNamespace(metrics=metrics, findings=[]), as_json=False, config=config)
+    show_finished(SimpleNamespace(metrics=metrics, findings=[]), config=config)
     said = capsys.readouterr().out
     for words in (
         "baselines: majority class", "1-nearest neighbour", "true \\ predicted", "regularisation",

@@ -29,5 +29,5 @@ def command(folder: str) -> None:
     config = configuration.RunConfig(str(data))
     with progress.listening(quiet=False) as listener:
         result = experiment.run(config, out=f"{folder}/runs", listener=listener)
-    show_result(result, as_json=False, config=config)
+    show_result(result, config=config)
     draw_report(result)

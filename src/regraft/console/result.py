@@ -15,7 +15,7 @@ from regraft.console.commands import command_on, quoted, show_next
 from regraft.console.evaluation import show_classes, show_score
 from regraft.console.finding import show_finding
 from regraft.console.promises import show_promises
-from regraft.console.screen import INDENT, hang, print_json, stdout
+from regraft.console.screen import INDENT, hang, stdout
 from regraft.console.training import show_training
 from regraft.console.verdict import show_cross_validated, show_steps, show_verdict
 from regraft.console.wording import literal, whole_percent
@@ -25,22 +25,16 @@ from regraft.wording import count
 MOST_FINDINGS = 4
 
 
-def show_result(result: Any, *, as_json: bool, config: RunConfig | None = None) -> None:
+def show_result(result: Any, *, config: RunConfig | None = None) -> None:
     """Of a run that has just finished."""
-    if as_json:
-        print_json(result.metrics)
-        return
     findings = [finding.to_dict() for finding in result.prepared.findings]
     table = result.prepared.table
     counts = Counter(str(label) for label in table.labels[table.splits == "train"])
     _show_run(stdout(), result.metrics, findings, config, counts)
 
 
-def show_finished(run: Any, *, as_json: bool, config: RunConfig | None = None) -> None:
+def show_finished(run: Any, *, config: RunConfig | None = None) -> None:
     """Of a run that was finished earlier."""
-    if as_json:
-        print_json(run.metrics)
-        return
     screen = stdout()
     screen.print("[dim]this run is finished already:[/]")
     _show_run(screen, run.metrics, run.findings, config, {})

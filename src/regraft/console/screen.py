@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from regraft.console.json_line import print_json as print_json
 from regraft.console.lines import breaks, width_of, wrapped
 
 # Lines under a heading begin here.
@@ -22,11 +21,6 @@ WIDE = 100
 def stdout() -> Console:
     """Where outcomes go: as wide as the terminal, or 100 columns where there is none."""
     return Console(highlight=False, soft_wrap=False, width=width_of(sys.stdout) or WIDE)
-
-
-def print_json(content: Any) -> None:
-    """One object or list, on one line of stdout."""
-    print(json.dumps(content, allow_nan=False))
 
 
 def say_aside(text: str) -> None:

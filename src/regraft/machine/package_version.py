@@ -12,16 +12,23 @@ from pathlib import Path
 
 
 @functools.cache
-def version_of(package: str) -> str:
+def version_of(package: str, module: str = "") -> str:
     """As packages know it, without a build's hash; 'none' if it is not installed.
+
+    Parameters
+    ----------
+    package : str
+        As it is installed.
+    module : str
+        As it is imported, where that is another name.
 
     Examples
     --------
     >>> from importlib.metadata import version
-    >>> version_of("openvino") == version("openvino"), version_of("no_such_package")
+    >>> version_of("pillow", "PIL") == version("pillow"), version_of("no_such_package")
     (True, 'none')
     """
-    spec = importlib.util.find_spec(package)
+    spec = importlib.util.find_spec(module or package)
     if spec is None:
         return "none"
     folders = [Path(place).parent for place in spec.submodule_search_locations or ()]

@@ -23,6 +23,7 @@ from regraft import __version__
 from regraft.errors import UsageError
 from regraft.machine import atomic
 from regraft.machine.name_length import require_short_names
+from regraft.machine.package_version import version_of
 from regraft.model.place import LOG, UNFINISHED, run_of
 from regraft.record.configuration import RunConfig
 
@@ -178,9 +179,12 @@ def _says_the_same(earlier: Path, now: Path) -> bool:
 
 def environment() -> dict[str, Any]:
     """Versions and machine, without importing what is not loaded anyway."""
-    from importlib.metadata import version
-
-    names = ("numpy", "openvino", "pillow", "simplejpeg")
+    modules = {
+        "numpy": "numpy",
+        "openvino": "openvino",
+        "pillow": "PIL",
+        "simplejpeg": "simplejpeg",
+    }
     return {
         "regraft": __version__,
         "date": time.strftime("%Y-%m-%d %H:%M"),
@@ -189,7 +193,7 @@ def environment() -> dict[str, Any]:
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "command": sys.argv[1:],
-        **{name: version(name) for name in names},
+        **{name: version_of(name, module) for name, module in modules.items()},
     }
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from regraft.report.pictures import data_uri
 from regraft.training.methods import METHODS
 
 TEMPLATES = Path(__file__).parent / "templates"
+PAGE = "report.html.j2"
 MOST_PAIRS_CALLED = 12
 # Accuracies at which a person may want to leave images to the model.
 DEMANDED = (0.99, 0.95)
@@ -50,7 +51,7 @@ def write(folder: str | os.PathLike[str], file: str | os.PathLike[str] | None = 
         The folder holds no finished run, or no evidence to draw from.
     """
     run = FinishedRun(Path(folder))
-    html = render("report.html.j2", run=run, **shared())
+    html = render(PAGE, run=run, **shared())
     return publish(html, Path(file) if file is not None else run.folder / REPORT)
 
 
@@ -87,6 +88,16 @@ def publish(html: str, file: Path) -> Path:
 
 def render(template: str, **context: Any) -> str:
     """A template of this room, filled; everything that is not Markup is escaped."""
+    return _environment().get_template(template).render(**context)
+
+
+def prepare() -> None:
+    """Compile the page's template, which takes 0.1 s, aside while its pictures are read."""
+    _environment().get_template(PAGE)
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -102,7 +113,7 @@ def render(template: str, **context: Any) -> str:
         points=points,
         count=wording.count,
     )
-    return environment.get_template(template).render(**context)
+    return environment
 
 
 def shared() -> dict[str, Any]:

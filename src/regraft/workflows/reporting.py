@@ -9,6 +9,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ def report_on(result: Result, *, listener: Listener = SILENT) -> Path:
     sources = _sources(
         result.prepared, result.lesson, probe, taught, result.proba, classifier, listener
     )
-    evidence.gather(sources).save(result.folder)
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(page.prepare)
+        evidence.gather(sources).save(result.folder)
     return page.write(result.folder)
 
 
