@@ -447,6 +447,7 @@ def test_hiding_the_only_place_that_counts_costs_the_class() -> None:
 
     info = SimpleNamespace(preprocess=SimpleNamespace(mean=(128 / 255,) * 3), batch_size=4)
     built = SimpleNamespace(info=info, engine=lambda: SimpleNamespace(run=run))
+    built.networks = (built,)
     head = LinearHead(np.array([[0], [2]], np.float32), np.zeros(2, np.float32))
     known: Any = SimpleNamespace(
         built=lambda: built, representation=lambda X: X, head=head, temperature=0.5

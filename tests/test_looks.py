@@ -21,6 +21,7 @@ from conftest import ONE_ANSWER, PROBABILITY, draw_photo
 from regraft.backbones import catalog
 from regraft.backbones.side_by_side import digest_of, resolve
 from regraft.data.sources import read_table
+from regraft.data.table import ImageTable
 from regraft.errors import ArtefactError, BackboneError, ConfigError, UsageError
 from regraft.estimator import ImageClassifier
 from regraft.explain.base import against_others, stacked
@@ -538,3 +539,51 @@ def test_a_mirror_map_worked_by_hand() -> None:
     np.testing.assert_allclose(heat.maps[0, 0], [4 / 6, 2 / 6], atol=1e-6)
     scores = head.scores(representation(pooled))
     np.testing.assert_allclose(heat.maps.sum(), scores[0, 0] - scores[0, 1], atol=1e-6)
+
+
+# -- Other doors --
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_cannot_be_exported_is_refused_before_any_work(
+    house: House, way: str, tmp_path: Path
+) -> None:
+    from regraft.model.exporting import require_possible
+
+    with pytest.raises(UsageError, match="only what one network says of a picture is exported"):
+        require_possible(load(house.model(way)), "onnx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_server_shows_where_it_looks(warm: House) -> None:
+    from regraft.server.heat import HeatMaps
+
+    model = load(warm.model("beside flip"))
+    png, how = HeatMaps(model).png(Path(warm.val[0]).read_bytes(), 0)
+    assert (Image.open(io.BytesIO(png)).size, how) == ((224, 224), "cam")
+
+
+def test_a_worker_sees_what_the_threads_see(warm: House) -> None:
+    """Ways to look at one picture with one network must not be taken for each other."""
+    from regraft.features.runners.work import Job
+
+    paths = warm.val[:2]
+    for way in WAYS:
+        built = side_by_side.locate(warm.results[way].prepared.built.source)
+        with Store.nowhere() as store:
+            wanted = extract.run(ImageTable.from_paths(paths), built, store).X
+        np.testing.assert_array_equal(Job(built, 1).do(paths).X, wanted)
+
+
+def test_parts_of_several_networks_are_whole_rows(cold: House, tmp_path: Path) -> None:
+    from regraft.features.elsewhere import Elsewhere
+    from regraft.features.shard import Shard
+    from regraft.workflows import sharding
+
+    config = RunConfig(str(cold.room / "photos"), backbone=BOTH, look="flip")
+    sharding.make_part(config, Shard(1, 1), tmp_path / "parts")
+    found = experiment.run(
+        config, out=str(tmp_path / "runs"), elsewhere=Elsewhere(parts=str(tmp_path / "parts"))
+    )
+    np.testing.assert_allclose(found.proba, cold.proba("beside flip"), atol=ONE_ANSWER)
+    assert found.metrics["features"]["computed"] == 0

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from regraft.errors import UsageError
 from regraft.probe.representation import Block, Representation
-from regraft.probe.source_classifier import SourceClassifier, SourceClassifiers
 
 # Below this a row has no direction; as in `Representation`.
 LEAST_LENGTH = 1e-12
@@ -38,13 +37,6 @@ def layers_of(head: Any) -> Sequence[tuple[NDArray[Any], NDArray[Any]]]:
     layers: Sequence[tuple[NDArray[Any], NDArray[Any]]]
     layers = head.layers if head.kind == "mlp" else [(head.weight, head.bias)]
     return layers
-
-
-def source_of(representation: Representation) -> SourceClassifier | None:
-    """The source classifier of its one network, if it sees source classes."""
-    source = representation.source
-    assert not isinstance(source, SourceClassifiers)  # `exporting.require_one_network`
-    return source
 
 
 def blocks_in_order(representation: Representation) -> list[tuple[Block, int]]:
