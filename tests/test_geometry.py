@@ -165,6 +165,18 @@ def test_results_belong_to_the_caller_and_threads_do_not_meet(by: str) -> None:
     alone[0][:] = 0
 
 
+def test_the_processor_changes_no_pixel() -> None:
+    package = pytest.importorskip("cykooz_resizer")
+    own, pixels = resize._of_this_thread(), picture(190, 260)
+    box, found = Box(7.25, 3.5, 183.75, 251.0), []
+    used = own.resizer.cpu_extensions
+    for kind in {used, package.CpuExtensions.none}:
+        own.resizer.cpu_extensions = kind
+        found.append([resized(pixels, box, (60, 91), name) for name in resize._FAST_FILTERS])
+    own.resizer.cpu_extensions = used
+    assert all(np.array_equal(a, b) for a, b in zip(found[0], found[-1], strict=True))
+
+
 def test_without_the_package_pillow_resizes_and_features_are_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
