@@ -18,13 +18,15 @@ from regraft.errors import ArtefactError
 from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine
 from regraft.model.export_layers import LEAST_LENGTH, blocks_in_order, layers_of
+from regraft.model.export_outputs import outputs_of
 from regraft.probe.classifier import Classifier
+from regraft.probe.distance import LEAST
 from regraft.probe.representation import Block
 from regraft.probe.source_classifier import FINAL, SOURCE, SourceClassifier
 
 
 class WholeNetwork(nn.Module):  # type: ignore[misc]
-    """``(N, H, W, 3)`` uint8 to ``(N, K)`` probabilities and ``(N, D)`` features.
+    """``(N, H, W, 3)`` uint8 to ``(N, K)`` probabilities, ``(N, D)`` features, ``(N,)`` oddness.
 
     Normalisation, stages, pooling, representation, head and temperature are all in it; stages that
     the head does not see are not computed.
@@ -41,15 +43,16 @@ class WholeNetwork(nn.Module):  # type: ignore[misc]
         self.stages = [name for name in self.names if name in stages]
         self.sees_final = bool({FINAL, SOURCE} & set(representation.taps))
         self.answer = Answer(classifier)
+        self.outputs = outputs_of(classifier)
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         last = self.network.forward_features(self.normalised(pixels))
         pooled = {name: tuple(self.taps.take(name)) for name in self.stages}
         if self.sees_final:
             final = self.network.forward_head(last, pre_logits=True).flatten(1).float()
             pooled[FINAL] = (final,)
-        probabilities, features = self.answer(pooled)
-        return probabilities, features
+        found: tuple[torch.Tensor, ...] = self.answer(pooled)
+        return found
 
 
 class Answer(nn.Module):  # type: ignore[misc]
@@ -65,14 +68,27 @@ class Answer(nn.Module):  # type: ignore[misc]
         self.register_buffer("scale", _float(representation.scale))
         self.layers = nn.ModuleList(_affine(w, b) for w, b in layers_of(classifier.head))
         self.temperature = float(classifier.temperature)
+        unknown = classifier.unknown
+        self.register_buffer("directions", unknown and _float(unknown.distance.directions))
+        self.by_distance, self.by_score = map(float, unknown.weights if unknown else (0, 0))
 
-    def forward(self, pooled: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, pooled: dict[str, Any]) -> tuple[torch.Tensor, ...]:
         parts = [self._block(pooled, block, part) for block, part in self.blocks]
         features = (torch.cat(parts, dim=1) - self.centre) * self.scale
         scores = features
         for place, layer in enumerate(self.layers):
             scores = layer(torch.relu(scores) if place else scores)
-        return torch.softmax(scores / self.temperature, dim=1), features
+        probabilities = torch.softmax(scores / self.temperature, dim=1)
+        if self.directions is None:
+            return probabilities, features
+        return probabilities, features, self._oddness(features, scores)
+
+    def _oddness(self, features: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """As `Unknown.oddness`."""
+        within = features @ self.directions.T
+        square = features.square().sum(dim=1) - within.square().sum(dim=1)
+        log = square.clamp(min=LEAST).log()
+        return self.by_distance * log - self.by_score * scores.amax(dim=1)
 
     def _block(self, pooled: dict[str, Any], block: Block, part: int) -> torch.Tensor:
         if block.tap == SOURCE:

@@ -16,10 +16,12 @@ from regraft.errors import UsageError
 from regraft.features.engines import BuiltEngine
 from regraft.features.openvino_runtime import graph_work, import_openvino
 from regraft.model.export_layers import LEAST_LENGTH, layers_of
-from regraft.model.export_outputs import OUTPUTS, PIXELS
+from regraft.model.export_outputs import PIXELS, outputs_of
 from regraft.probe.classifier import Classifier
+from regraft.probe.distance import LEAST
 from regraft.probe.representation import Block, Representation
 from regraft.probe.source_classifier import SOURCE
+from regraft.probe.unknown import Unknown
 
 FILE = "model.xml"
 
@@ -45,16 +47,35 @@ def write(
         read = openvino.Core().read_model(str(built.folder / "graph.xml"))
         outputs = _answer(read.get_results()[0].input_value(0), classifier)
         results = []
-        for name, output in zip(OUTPUTS, outputs, strict=True):
+        for name, output in zip(outputs_of(classifier), outputs, strict=True):
             output.get_tensor().set_names({name})
             results.append(_ops().result(output))
         read.input(0).get_tensor().set_names({PIXELS})
         model = openvino.Model(results, read.get_parameters(), "regraft")
-        n, (height, width) = -1 if takes_many else 1, built.info.preprocess.input_px
-        model.reshape({model.input(0): openvino.PartialShape([n, height, width, 3])})
+        if takes_many:
+            _free(model, built.info.preprocess.input_px)
         model.set_rt_info(json.dumps(classifier.classes), ["model_info", "labels"])
         openvino.save_model(model, folder / FILE, compress_to_fp16=False)
     return folder / FILE
+
+
+def _free(model: Any, size: tuple[int, int]) -> None:
+    """Any number of pictures: where a shape says that there is one, it says "as many as came"."""
+    openvino, ops = import_openvino(), _ops()
+    for node in model.get_ops():
+        if node.get_type_name() != "Reshape" or not _is_for_one(node):
+            continue
+        came, shape = node.input_value(0), node.input_value(1).get_node().get_data()
+        freed = ops.reshape(came, np.array([0, *shape[1:]], np.int64), special_zero=True)
+        node.output(0).replace(freed.output(0))
+    model.reshape({model.input(0): openvino.PartialShape([-1, *size, 3])})
+
+
+def _is_for_one(reshape: Any) -> bool:
+    came, shape = reshape.input_value(0), reshape.input_value(1).get_node()
+    if shape.get_type_name() != "Constant" or came.get_partial_shape().rank.is_dynamic:
+        return False
+    return bool(shape.get_data()[0] == 1) and str(came.get_partial_shape()[0]) == "1"
 
 
 def of_onnx(path: Path, folder: Path, classifier: Classifier) -> Path:
@@ -74,7 +95,7 @@ def _ops() -> Any:
     return opset13
 
 
-def _answer(columns: Any, classifier: Classifier) -> tuple[Any, Any]:
+def _answer(columns: Any, classifier: Classifier) -> list[Any]:
     """Probabilities and features of the engine's columns."""
     ops, representation = _ops(), classifier.representation
     parts = [_block(columns, block, representation) for block in representation.blocks]
@@ -84,8 +105,26 @@ def _answer(columns: Any, classifier: Classifier) -> tuple[Any, Any]:
     scores = features
     for place, (weight, bias) in enumerate(layers_of(classifier.head)):
         scores = _affine(ops.relu(scores) if place else scores, weight, bias)
-    scores = ops.divide(scores, np.float32(classifier.temperature))
-    return ops.softmax(scores, 1).output(0), features.output(0)
+    softened = ops.divide(scores, np.float32(classifier.temperature))
+    found = [ops.softmax(softened, 1), features]
+    if classifier.unknown is not None:
+        found.append(_oddness(features, scores, classifier.unknown))
+    return [node.output(0) for node in found]
+
+
+def _oddness(features: Any, scores: Any, unknown: Unknown) -> Any:
+    """As `Unknown.oddness`."""
+    ops, axis = _ops(), np.array([1])
+    directions = np.asarray(unknown.distance.directions, np.float32)
+    within = ops.matmul(features, directions, False, True)
+    square = ops.subtract(
+        ops.reduce_sum(ops.multiply(features, features), axis),
+        ops.reduce_sum(ops.multiply(within, within), axis),
+    )
+    log = ops.log(ops.maximum(square, np.float32(LEAST)))
+    by_distance, by_score = (np.float32(weight) for weight in unknown.weights)
+    top = ops.reduce_max(scores, axis)
+    return ops.subtract(ops.multiply(log, by_distance), ops.multiply(top, by_score))
 
 
 def _block(columns: Any, block: Block, representation: Representation) -> Any:
