@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from regraft.backbones import catalog
 from regraft.data.table import ImageTable
-from regraft.errors import ArtefactError, UsageError
-from regraft.features import engines, extract, part
+from regraft.errors import ArtefactError, ConfigError, UsageError
+from regraft.features import engines, extract, part_file
 from regraft.features.part import Part
 from regraft.features.parts import Parts
 from regraft.features.recipe import Recipe
 from regraft.features.shard import Shard
 from regraft.features.store import Store
 from regraft.record.configuration import RunConfig
-from regraft.workflows import sharding
+from regraft.workflows import fitting, sharding
 from regraft.workflows.preparation import read
 
 pytestmark = pytest.mark.numerics
@@ -187,7 +187,7 @@ def test_a_part_of_another_recipe_is_refused_with_both(
     made = make(room, tmp_path, "1/1")
     made.path.unlink()
     other = dataclasses.replace(made.part.recipe, **{name: CHANGES[name]})
-    path = part.write(dataclasses.replace(made.part, recipe=other), tmp_path)
+    path = part_file.write(dataclasses.replace(made.part, recipe=other), tmp_path)
     with pytest.raises(ArtefactError) as refused:
         merged(room, tmp_path)
     here = getattr(made.part.recipe, name)
@@ -206,7 +206,7 @@ def test_every_flipped_byte_and_every_cut_is_found(room: Path, tmp_path: Path) -
         changed[at] ^= 1 << int(random.integers(8))
         made.path.write_bytes(changed)
         try:
-            found = part.read(made.path)
+            found = part_file.read(made.path)
         except ArtefactError as error:
             assert error.rule.startswith("the part cannot be used")  # noqa: PT017
             n_found += 1
@@ -217,10 +217,10 @@ def test_every_flipped_byte_and_every_cut_is_found(room: Path, tmp_path: Path) -
     for length in [0, 4, 100, len(data) // 2, len(data) - 1]:
         made.path.write_bytes(data[:length])
         with pytest.raises(ArtefactError, match="the part cannot be used") as refused:
-            part.read(made.path)
+            part_file.read(made.path)
         assert f"--shard 1/4 --out {tmp_path}" in refused.value.cure
     made.path.write_bytes(data)
-    assert len(part.read(made.path)) == 5
+    assert len(part_file.read(made.path)) == 5
 
 
 def test_a_part_is_whole_or_not_there(
@@ -230,10 +230,26 @@ def test_a_part_is_whole_or_not_there(
         path.write_bytes(b"half of it")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(part.tensor_file, "write", dies)
+    monkeypatch.setattr(part_file.tensor_file, "write", dies)
     with pytest.raises(KeyboardInterrupt):
         make(room, tmp_path, "1/2")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("head", ["ridge", "ncm", "logistic", "svm", "knn"])
+def test_heads_that_cannot_go_over_rows_in_parts_are_refused_where_these_fill_the_memory(
+    room: Path, head: str
+) -> None:
+    built = engines.locate(catalog.resolve(BACKBONE), device="auto", offline=True)
+    of = RunConfig(str(room / "photos"), backbone=BACKBONE, head=head)
+    X = np.zeros((1000, built.info.n_features), np.float32)
+    fitting.require_room_for_head(of, X, built.info, memory=2**30)
+    if head in ("ridge", "ncm"):
+        fitting.require_room_for_head(of, X, built.info, memory=2**20)
+        return
+    with pytest.raises(ConfigError, match=f"head '{head}' holds the features of all 1,000") as no:
+        fitting.require_room_for_head(of, X, built.info, memory=2**20)
+    assert "--head ridge" in no.value.cure
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/4", "1/4/2", ""])
@@ -304,4 +320,4 @@ def test_names_that_are_no_text_come_back(tmp_path: Path) -> None:
     bad = {n: extract.rejected_facts(0, bytes(32), ArtefactError("no")) for n in range(4)}  # type: ignore[arg-type]
     empty = np.zeros((0, 3), np.float32)
     made = Part(recipe, names, np.zeros((4, 2), np.int64), extract.FactsTable(0), empty, bad)
-    assert part.read(part.write(made, tmp_path)).names == names
+    assert part_file.read(part_file.write(made, tmp_path)).names == names

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regraft.checks.standardised import Standardised
+from regraft.machine import arrays
 
 # N images, M pairs of rows, P pixels of a thumbnail (256), F final features.
 Bytes = npt.NDArray[np.uint8]
@@ -446,7 +447,7 @@ def _waves(thumbs: Bytes) -> tuple[Mask, Floats]:
     slope = np.tile(x - (THUMB_PX - 1) / 2, THUMB_PX).astype(np.float32)
 
     is_turned = np.empty(len(thumbs), np.bool_)
-    waves = np.empty((len(thumbs), basis.shape[1]), np.float32)
+    waves = arrays.zeros((len(thumbs), basis.shape[1]), np.float32)
     for part in _chunks(len(thumbs)):
         unit = _unit_length(thumbs[part])
         is_turned[part] = unit @ slope < 0

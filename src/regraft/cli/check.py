@@ -16,9 +16,17 @@ from regraft.record import configuration
 @options.columns
 @options.scale
 @options.seed
+@options.keep
+@options.runner
 @options.output
 def command(
-    data: str, quick: bool, offline: bool, as_json: bool, quiet: bool, **settings: object
+    data: str,
+    quick: bool,
+    offline: bool,
+    as_json: bool,
+    quiet: bool,
+    runner: str,
+    **settings: object,
 ) -> int:
     """Say what is in DATA, what is wrong with it, and what to do about it.
 
@@ -30,7 +38,10 @@ def command(
 
     config = configuration.RunConfig.from_dict({"data": data, **settings})
     options.require_usable(config)
+    elsewhere = options.elsewhere_of(runner)
     with progress.listening(quiet=quiet, after="looking for problems") as listener:
-        checked = survey.check(config, quick=quick, offline=offline, listener=listener)
+        checked = survey.check(
+            config, quick=quick, offline=offline, listener=listener, elsewhere=elsewhere
+        )
     show_check(checked, as_json=as_json, config=config)
     return 3 if checked.has_errors else 0

@@ -22,20 +22,23 @@ from regraft.cli import options
 )
 @options.columns
 @options.no_store
+@options.keep
+@options.runner
 @options.offline
 @options.output
 def command(
     model: str, data: str, split: str | None, unknown: str | None, no_store: bool, offline: bool,
-    as_json: bool, quiet: bool, **columns: str | None,
+    as_json: bool, quiet: bool, runner: str, **columns: str | None,
 ) -> None:  # fmt: skip
     """Score MODEL (a run's model folder) on the labelled images of DATA."""
     from regraft.console import progress
     from regraft.console.scored import show_scored
     from regraft.model import scoring
 
+    elsewhere = options.elsewhere_of(runner)
     with progress.listening(quiet=quiet, after="scoring") as listener:
         scored = scoring.evaluate_model(
             model, data, split=split, unknown=unknown, columns=columns, uses_store=not no_store,
-            offline=offline, listener=listener,
+            offline=offline, listener=listener, elsewhere=elsewhere,
         )  # fmt: skip
     show_scored(scored, as_json=as_json)

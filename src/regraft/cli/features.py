@@ -23,6 +23,7 @@ from regraft.record import configuration
 @options.columns
 @options.scale
 @options.runner
+@options.keep
 @options.no_store
 @options.output
 def command(

@@ -14,7 +14,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "method", "backbone", "look", "image_size", "taps", "head", "class_weight", "weights",
         "mean", "std",
     ),
-    "Where it runs": ("device", "offline", "runner", "features"),
+    "Where it runs": ("device", "offline", "runner", "features", "keep_files"),
     "Output": ("name", "out", "resume", "config", "no_report", "as_json", "quiet"),
     "Learning by gradients: what learns, and for how long": (
         "recipe", "split_point", "epochs", "patience", "unfreeze", "batchnorm", "init_head",

@@ -159,6 +159,25 @@ head = _together(
     ),
 )
 
+
+def _keep(ctx: click.Context, parameter: click.Parameter, folder: str | None) -> None:
+    """Said to the reader of addresses, here and in processes that work for this one."""
+    if folder is not None:
+        try:
+            require_room(folder)
+        except UsageError as error:
+            raise UsageError(error.rule, cure="choose another with --keep-files") from error
+        os.environ["REGRAFT_KEEP"] = os.path.abspath(folder)
+
+
+keep = click.option(
+    "--keep-files",  # of train, --keep says which epoch is kept
+    metavar="DIR",
+    expose_value=False,
+    callback=_keep,
+    help="Keep what is fetched from addresses (s3://, https://) in DIR; by default nothing is.",
+)
+
 runner = click.option(
     "--runner",
     default="threads",

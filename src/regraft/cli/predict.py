@@ -21,13 +21,15 @@ from regraft.cli import options
 @options.promises
 @options.path_column
 @options.no_store
+@options.keep
+@options.runner
 @options.offline
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
     model: str, images: tuple[str, ...], out: str | None, top: int | None,
     path_column: str | None, no_store: bool, offline: bool, as_json: bool, quiet: bool,
-    **levels: Any,
+    runner: str, **levels: Any,
 ) -> int:  # fmt: skip
     """Label IMAGES (files, folders, manifests or archives) with MODEL, a run's model folder.
 
@@ -45,6 +47,7 @@ def command(
     if out is not None:
         options.require_folder_of(out)
         options.require_own_table(out)
+    elsewhere = options.elsewhere_of(runner)
     listener = progress.counting(quiet=quiet)
     predicted = predicting.predict(
         model,
@@ -54,6 +57,7 @@ def command(
         uses_store=not no_store,
         offline=offline,
         listener=listener,
+        elsewhere=elsewhere,
     )
     show_predictions(predicted, out=out, as_json=as_json, top=top)
     return 0 if predicted.paths else 3

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Options that say where a run goes or how it is shown, not what it does.
 NOT_SETTINGS = frozenset(
     ("name", "out", "config", "resume", "offline", "as_json", "quiet", "no_report", "runner",
-     "features")
+     "features", "keep_files")
 )  # fmt: skip
 
 
@@ -55,6 +55,7 @@ NOT_SETTINGS = frozenset(
 )
 @training_options.training
 @options.runner
+@options.keep
 @click.option(
     "--features",
     metavar="PARTS",

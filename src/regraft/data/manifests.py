@@ -22,6 +22,7 @@ from regraft.data.dialects import LISTS, TextTable, lists_images, opened
 from regraft.data.image_files import why_not_a_file
 from regraft.data.located import Finder, located
 from regraft.data.one_hot import OneHot
+from regraft.data.remote import is_address, require_plain
 from regraft.data.several_labels import refuse_several
 from regraft.data.source_forms import MANIFEST_SUFFIXES, refuse_source
 from regraft.data.split_names import split_name
@@ -38,6 +39,7 @@ def read_manifest(
     split_column: str | None = None,
     group_column: str | None = None,
     check_files: bool = True,
+    address: str = "",
 ) -> ImageTable:
     """The images that a CSV, TSV, JSON-lines or Parquet file or a text list holds, one per row.
 
@@ -55,7 +57,9 @@ def read_manifest(
     path_column, label_column, split_column, group_column : str, optional
     check_files : bool
         Look each file up on disk; those that are missing go to ``table.rejected``. Without it they
-        show only when they are read.
+        show only when they are read. Those at addresses show then anyway.
+    address : str
+        Where the manifest really lies, if it was fetched; its paths are relative to that.
 
     Raises
     ------
@@ -79,7 +83,8 @@ def read_manifest(
         "path": path_column, "label": label_column, "split": split_column, "group": group_column,
     }  # fmt: skip
     source = os.fsdecode(manifest)
-    table = _table_of(source, read_rows(source, columns), check_files=check_files)
+    rows = read_rows(source, columns)
+    table = _table_of(address or source, rows, check_files=check_files)
     return without_missing(table) if check_files else table
 
 
@@ -95,7 +100,9 @@ def is_manifest(source: str) -> bool:
     return name.endswith(MANIFEST_SUFFIXES) and (not name.endswith(LISTS) or lists_images(source))
 
 
-def read_paths(manifest: str | os.PathLike[str], *, path_column: str | None = None) -> ImageTable:
+def read_paths(
+    manifest: str | os.PathLike[str], *, path_column: str | None = None, address: str = ""
+) -> ImageTable:
     """The images that a manifest lists, whatever its other columns say: no labels and no splits.
 
     Raises
@@ -104,7 +111,8 @@ def read_paths(manifest: str | os.PathLike[str], *, path_column: str | None = No
         As :func:`read_manifest`, but for what is wrong with labels, splits and groups.
     """
     source = os.fsdecode(manifest)
-    return without_missing(_table_of(source, read_rows(source, {"path": path_column})))
+    rows = read_rows(source, {"path": path_column})
+    return without_missing(_table_of(address or source, rows))
 
 
 @dataclass
@@ -160,9 +168,10 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
         check_text({value for value in rows[role] if value is not None}, role, source)
     refuse_several(rows["label"], source)
     paths, readings = _full_paths(source, rows), [*rows.known.readings, *rows.readings]
+    require_plain(paths, source)
     readings += _splits_unsaid(source, rows)
     readings += boxes_in_columns(rows.known.names, source) if "label" in rows.columns else []
-    if check_files:
+    if check_files and not any(map(is_address, paths)):
         paths, found = located(source, [str(path) for path in rows["path"]], paths)
         readings += found
     table = ImageTable(
@@ -370,6 +379,10 @@ def _full_paths(source: str, rows: Rows) -> list[str]:
 def _on_disk(folder: str, path: str) -> str:
     """A path as it is written; without the blanks around it, unless there is a file with them."""
     bare = path.strip()
+    if is_address(bare):
+        return bare
+    if is_address(folder):
+        return f"{folder}/{bare.removeprefix('./')}"
     written = os.path.join(folder, path.removeprefix("./"))
     is_as_written = len(bare) == len(path) or os.path.lexists(written)
     return written if is_as_written else os.path.join(folder, bare.removeprefix("./"))

@@ -23,7 +23,8 @@ ARCHIVE_SUFFIXES = (
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _FORMS = (
     "give a folder of images, a manifest (.csv, .tsv, .parquet, .jsonl, or a .txt of lines "
-    "'path label'), an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) or an image file"
+    "'path label'), an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz), tar shards "
+    "('{0000..0063}.tar') or an image file"
 )
 # What people give instead of a manifest, and the way to one.
 _WAYS = {
@@ -81,8 +82,8 @@ def _refuse_what_is_no_path(source: str) -> None:
     elif source.startswith("file://"):
         kind, cure = "is an address, not a path", f"give {source.removeprefix('file://')!r}"
     elif _ADDRESS.match(source):
-        kind = "is an address, and no data are downloaded"
-        cure = "download it yourself, then give the folder or the archive"
+        kind = "is an address of a kind that is not read"
+        cure = "addresses are s3://, gs://, az:// and https://; or download it, and give the folder"
     elif source.startswith("~"):
         kind = "begins with ~, which the shell replaces only without quotes"
         cure = f"give {os.path.expanduser(source)!r}"

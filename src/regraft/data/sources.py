@@ -6,18 +6,21 @@ Whatever it is, it becomes the same table (see ``table``), and what is none of t
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from regraft.data import remote
 from regraft.data.folders import every_image, table_of_folder
 from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
 from regraft.data.labels_in_names import labelled_by_name
 from regraft.data.manifests import is_manifest, read_manifest, read_paths
-from regraft.data.source_forms import ARCHIVE_SUFFIXES, refuse_source
+from regraft.data.remote import is_address, require_plain
+from regraft.data.source_forms import ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import ImageTable, NoLabels, Reading, first_few
-from regraft.errors import ArchiveError, TableError, UsageError
+from regraft.errors import ArchiveError, DecodeError, TableError, UsageError
 
 
 def read_table(
@@ -125,6 +128,8 @@ def _read(
 ) -> ImageTable:
     """By the reader that fits what the source is."""
     is_folder = os.path.isdir(source)
+    if is_address(source):
+        return _of_address(source, of_manifest, columns)
     if not is_folder and is_manifest(source):
         return of_manifest(source, **columns)
     if any(columns.values()):
@@ -135,6 +140,8 @@ def _read(
         )
     if is_folder:
         return of_folder(source, source=source)
+    if (found := _of_shards(source, of_manifest)) is not None:
+        return found
     if problem := why_not_a_file(source):
         refuse_source(source, problem[0])
     if source.lower().endswith(ARCHIVE_SUFFIXES):
@@ -142,6 +149,51 @@ def _read(
     if not _is_image_file(source):
         refuse_source(source, "is neither a folder, a manifest, an archive nor an image")
     return replace(ImageTable.from_paths([source]), source=source)
+
+
+def _of_address(
+    source: str, of_manifest: Callable[..., ImageTable], columns: Mapping[str, str | None]
+) -> ImageTable:
+    """A manifest, tar shards or one picture elsewhere; folders there are not listed."""
+    require_plain([source], "what was typed")
+    if source.lower().endswith(MANIFEST_SUFFIXES):
+        with tempfile.TemporaryDirectory(prefix="regraft-") as folder:
+            file = os.path.join(folder, source.rpartition("/")[2])
+            with open(file, "wb") as stream:
+                stream.write(_manifest_at(source))
+            return of_manifest(file, **columns, address=source)
+    if any(columns.values()):
+        raise UsageError("columns can be named for a manifest only", place=source)
+    if (found := _of_shards(source, of_manifest)) is not None:
+        return found
+    if has_image_name(source):
+        return replace(ImageTable.from_paths([source]), source=source)
+    raise TableError(
+        f"{source!r} is neither a manifest, a tar shard nor a picture, and folders elsewhere are "
+        "not listed",
+        cure="write a manifest (.csv, .jsonl, .parquet) with the columns path,label, whose paths "
+        "may be addresses; or give tar shards: s3://bucket/shards/{0000..0063}.tar",
+    )
+
+
+def _of_shards(source: str, of_manifest: Callable[..., ImageTable]) -> ImageTable | None:
+    """The pictures of tar shards, if the source is of these."""
+    if not source.lower().endswith(".tar"):
+        return None
+    from regraft.data.shards import is_shards, read_shards
+
+    if not is_shards(source):
+        return None
+    return read_shards(source, wants_labels=of_manifest is read_manifest)
+
+
+def _manifest_at(address: str) -> bytes:
+    try:
+        return remote.read(address)
+    except DecodeError as error:
+        raise TableError(
+            f"the manifest cannot be read: {error.rule}", place=address, cure=error.cure
+        ) from error
 
 
 def _give_manifest(folder: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from regraft.data.image_files import why_not_a_file
+from regraft.data.remote import is_address
 from regraft.data.table import ImageTable, ObjectArray, Rejected, Skipped, first_few
 from regraft.errors import TableError
 from regraft.wording import none_can
@@ -109,7 +110,7 @@ def without_missing(table: ImageTable) -> ImageTable:
     Traceback (most recent call last):
     regraft.errors.TableError: the only file cannot be opened; tried ...
     """
-    problems = [why_not_a_file(path) for path in table.paths]
+    problems = [None if is_address(path) else why_not_a_file(path) for path in table.paths]
     rejected = tuple(
         Rejected(path, *problem, label)
         for path, problem, label in zip(table.paths, problems, table.labels, strict=True)

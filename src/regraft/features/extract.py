@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.backbones.catalog import FLIP
+from regraft.data.stored import Ahead, is_far
 from regraft.data.table import ImageTable, Rejected
 from regraft.errors import DecodeError
 from regraft.features.engine import POOLING, EngineInfo
@@ -378,6 +379,7 @@ class _Pass:
         self.preprocesses = [one.info.preprocess for one in built.networks]
         self.store_may_know = store.counts().get("facts", 0) > 0
         self._row_of: dict[bytes, int] = {}
+        self.ahead: Ahead | None = None
         self.waiting: list[_Done] = []
         self.decode_s = self.model_s = 0.0
         self.n_run = 0
@@ -391,6 +393,8 @@ class _Pass:
             for one in self.built.networks:
                 one.engine()  # its start is no part of the pass
         start = time.perf_counter()
+        if any(is_far(self.paths[row]) for row in rows):
+            self.ahead = Ahead(path for row in rows if is_far(path := self.paths[row]))
         batches = jobs(rows, n_threads, max(1, self.built.info.batch_size))
         threads = [
             threading.Thread(target=self._work, args=(batches,), daemon=True)
@@ -402,6 +406,8 @@ class _Pass:
             self._collect(len(rows))
         finally:
             self._stop.set()
+            if self.ahead is not None:
+                self.ahead.close()
             self._write()
             for thread in threads:
                 thread.join()
@@ -491,7 +497,7 @@ class _Pass:
         path = self.paths[row]
         try:
             stat = stat_of(path)
-            content = content_of(path)
+            content = content_of(self.ahead.take(path) if self.ahead and is_far(path) else path)
         except DecodeError as error:
             return _Done(row, refused=error)
         digest = content.digest

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from regraft.data.table import ImageTable, first_few
 from regraft.errors import ArtefactError, UsageError
-from regraft.features import part as parts_on_disk
 from regraft.features.part import SUFFIX, UNKNOWN, Part, stamp_of, stat_of
 from regraft.features.recipe import Recipe
 from regraft.features.shard import Shard
@@ -96,6 +95,8 @@ class Parts:
         ArtefactError
             One is damaged, or was made by another recipe; or shards are missing.
         """
+        from regraft.features import part_file  # with the readers of its format
+
         place = Path(folder)
         files = sorted(place.glob(f"part-*{SUFFIX}"))
         if not files:
@@ -105,7 +106,7 @@ class Parts:
             )
         found = []
         for n_done, file in enumerate(files, 1):
-            found.append(parts_on_disk.read(file))
+            found.append(part_file.read(file))
             found[-1].require_recipe(recipe, place=str(file))
             progress(n_done, len(files))
         _require_all([part.shard for part in found], place)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from regraft.data.members import file_of
 from regraft.features.database import Database, Row, bytes_in_use, number, select_in
 from regraft.features.recipe import STORE_DTYPES, Recipe
 from regraft.images.facts import FileFacts
@@ -536,7 +537,7 @@ def _stamp(stat: os.stat_result) -> bytes:
 
 def _stamp_of(path: str) -> bytes | None:
     try:
-        return _stamp(os.stat(path))
+        return _stamp(os.stat(file_of(path)))
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return None
 

@@ -1,22 +1,24 @@
-"""A file's bytes, whole, from what is a regular file and nothing else."""
+"""A picture's bytes, whole: of a regular file, of a shard's member, of an object elsewhere."""
 
 from __future__ import annotations
 
 import os
 import stat
 
+from regraft.data.stored import is_stored, read_stored
 from regraft.errors import DecodeError
 
 MAX_BYTES = 2**30  # of a file: it is held whole in memory
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Content of a regular file; never waits on a pipe or a device.
+    """Content of a regular file, a shard's member or an address; waits on no pipe or device.
 
     Raises
     ------
     DecodeError
-        If the path is not a readable regular file of at most 1 GiB (``MAX_BYTES``).
+        If the path is not a readable regular file of at most 1 GiB (``MAX_BYTES``), or what lies
+        elsewhere cannot be read.
 
     Examples
     --------
@@ -26,6 +28,8 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     regraft.errors.DecodeError: not a regular file: a device
       cure:  leave it out
     """
+    if is_stored(path):
+        return read_stored(os.fspath(path))
     try:
         _refuse_special(os.stat(path))
         with open(path, "rb", opener=_open_without_waiting) as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import Any
 
@@ -11,6 +12,14 @@ from numpy.typing import DTypeLike, NDArray
 # An array above this is kept in a file without a name and mapped, so that memory stays bounded
 # (R13).
 MAX_BYTES_IN_MEMORY = 2**26
+
+
+def physical_bytes() -> int:
+    """Memory of this machine; 2**62 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**62
 
 
 def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from regraft.data.sources import read_images
 from regraft.data.table import ImageTable, Rejected, Skipped
 from regraft.errors import ArchiveError, TableError, UsageError
 from regraft.features import extract
+from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.images import pictures, several
 from regraft.images.pictures import InMemory
 from regraft.listener import SILENT, Listener
@@ -99,6 +100,7 @@ def predict(
     uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
+    elsewhere: Elsewhere = HERE,
 ) -> Predictions:
     """Labels and probabilities of files and folders: what `regraft predict` does.
 
@@ -122,6 +124,8 @@ def predict(
         Do not access the internet.
     listener : Listener
         Told what is done; says nothing by default.
+    elsewhere : Elsewhere
+        Who else does the pass over the images.
 
     Raises
     ------
@@ -148,8 +152,9 @@ def predict(
     with unpacked_into(uses_store) as archives:
         table = all_images(paths_of(images), path_column=path_column, archive_folder=archives)
         extraction = features_of(
-            classifier, table, uses_store=uses_store, offline=offline, listener=listener
-        )
+            classifier, table, uses_store=uses_store, offline=offline, listener=listener,
+            elsewhere=elsewhere,
+        )  # fmt: skip
     proba, doubts = classifier.answers_of(extraction.X, levels)
     return Predictions(
         [table.shown(path) for path in extraction.table.paths],
@@ -186,10 +191,17 @@ def features_of(
     uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
+    elsewhere: Elsewhere = HERE,
 ) -> extract.Extraction:
     """Features of a table's images for a classifier, through the store if it is used."""
     built = classifier.built(sample=pictures.sample(table.paths), offline=offline, say=listener.say)
-    return extract.through_store(table, built, uses_store=uses_store, listener=listener)
+    return extract.through_store(
+        table,
+        built,
+        uses_store=uses_store,
+        listener=listener,
+        runner=elsewhere.runner_for(listener),
+    )
 
 
 @contextlib.contextmanager

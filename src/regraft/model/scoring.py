@@ -17,6 +17,7 @@ from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, Skipped, check_known_classes, no_labels_error
 from regraft.errors import TableError, UsageError
 from regraft.evaluation import Evaluation, evaluate, left_out
+from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.features.engine import EngineInfo
 from regraft.features.extract import Extraction
 from regraft.listener import SILENT, Listener
@@ -117,6 +118,7 @@ def evaluate_model(
     uses_store: bool = True,
     offline: bool = False,
     listener: Listener = SILENT,
+    elsewhere: Elsewhere = HERE,
 ) -> Scored:
     """Score of a model on a split of labelled images: what `regraft evaluate` does.
 
@@ -137,6 +139,8 @@ def evaluate_model(
         Do not access the internet.
     listener : Listener
         Told what is done; says nothing by default.
+    elsewhere : Elsewhere
+        Who else does the pass over the images.
 
     Raises
     ------
@@ -158,8 +162,9 @@ def evaluate_model(
         given = read_table(os.fsdecode(data), archive_folder=archives, **(columns or {}))
         given.tell(listener.say)
         features = functools.partial(
-            features_of, classifier, uses_store=uses_store, offline=offline, listener=listener
-        )
+            features_of, classifier, uses_store=uses_store, offline=offline, listener=listener,
+            elsewhere=elsewhere,
+        )  # fmt: skip
         strange = None
         if unknown is not None:
             found = all_images([os.fsdecode(unknown)], archive_folder=archives)

@@ -13,7 +13,8 @@ from regraft.errors import ConfigError
 from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine
 from regraft.features.extract import Extraction
-from regraft.machine import blas, extras
+from regraft.machine import blas, cache, extras
+from regraft.machine.arrays import physical_bytes
 from regraft.probe import probe
 from regraft.probe.classifier import Classifier
 from regraft.probe.probe import LINEAR_HEADS, Probe, network_of
@@ -25,6 +26,8 @@ from regraft.workflows.lesson import Lesson, units_of
 from regraft.workflows.preparation import Prepared, compared_of
 
 WITHOUT_TORCH = "--method probe, which needs it not"
+# Heads that need all rows at once; the others go over them in parts.
+HOLDING_ALL = ("logistic", "svm", "knn")
 
 
 def task_of(
@@ -38,6 +41,7 @@ def task_of(
         The method cannot go on from this head.
     """
     require_linear_head(config)
+    require_room_for_head(config, prepared.X, prepared.built.info)
     return Task(
         METHODS[config.method], probe_of(config, prepared.built.info), config.settings,
         prepared.built, prepared.extraction, lesson.y, tuple(lesson.classes),
@@ -134,6 +138,28 @@ def require_linear_head(config: RunConfig) -> None:
         raise ConfigError(
             f"method {config.method!r} goes on from a linear head, {config.head!r} is none",
             cure=f"--head {' or '.join(LINEAR_HEADS)}; --hidden 256 for hidden layers",
+        )
+
+
+def require_room_for_head(
+    config: RunConfig, X: NDArray[np.float32], info: EngineInfo, *, memory: int | None = None
+) -> None:
+    """Refuse a head that holds all rows where they would fill half of the memory.
+
+    Raises
+    ------
+    ConfigError
+        With the head that adds up sums over the rows instead.
+    """
+    if config.head not in HOLDING_ALL:
+        return
+    n_bytes = 8 * len(X) * (info.taps[-1].stop - info.taps[-1].start)
+    memory = physical_bytes() if memory is None else memory
+    if n_bytes > memory / 2:
+        raise ConfigError(
+            f"head {config.head!r} holds the features of all {len(X):,} images: "
+            f"{cache.in_words(n_bytes)} or more, of {cache.in_words(memory)} of memory",
+            cure="--head ridge, which goes over them in parts",
         )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from regraft.data.table import ImageTable
 from regraft.errors import ArtefactError, TableError, UsageError
-from regraft.features import engines, extract, part, side_by_side
+from regraft.features import engines, extract, part_file, side_by_side
 from regraft.features.elsewhere import HERE, Elsewhere
-from regraft.features.part import Part, stamp_of, stat_of
+from regraft.features.part import SUFFIX, Part, stamp_of, stat_of
 from regraft.features.parts import name_in
 from regraft.features.recipe import Recipe
 from regraft.features.shard import Shard
@@ -125,7 +125,7 @@ def make_part(
     finished = Part(
         recipe, names, stamps, made.facts.select(is_good), made.X[is_good], made.rejected, shard
     )
-    path = part.write(finished, Path(out))
+    path = part_file.write(finished, Path(out))
     _forget_older(path, shard, recipe)
     return Made(finished, path, config.data)
 
@@ -155,9 +155,9 @@ def _made_before(
     folder: Path, shard: Shard, recipe: Recipe, names: list[str], mine: ImageTable, stamps: Any
 ) -> tuple[Part, Path] | None:
     """The part of these very files, by this recipe; a damaged one is made again."""
-    for path in sorted(folder.glob(f"{shard.stem}-*{part.SUFFIX}")):
+    for path in sorted(folder.glob(f"{shard.stem}-*{SUFFIX}")):
         try:
-            found = part.read(path)
+            found = part_file.read(path)
         except ArtefactError:
             path.unlink(missing_ok=True)
             continue
@@ -175,11 +175,11 @@ def _is_racy(table: ImageTable, stamps: Any) -> bool:
 
 def _forget_older(path: Path, shard: Shard, recipe: Recipe) -> None:
     """Parts of this shard that were made of files that are others now, by the same recipe."""
-    for other in path.parent.glob(f"{shard.stem}-*{part.SUFFIX}"):
+    for other in path.parent.glob(f"{shard.stem}-*{SUFFIX}"):
         if other == path:
             continue
         try:
-            is_older = part.read(other).recipe == recipe
+            is_older = part_file.read(other).recipe == recipe
         except ArtefactError:
             is_older = True
         if is_older:

@@ -12,6 +12,7 @@ from regraft.checks.findings import find_problems_by_name
 from regraft.choosing import layer_curve as layer_curve_reading
 from regraft.data.table import ImageTable
 from regraft.errors import ConfigError, DataError
+from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.record import results
@@ -69,6 +70,7 @@ def check(
     quick: bool = False,
     offline: bool = False,
     listener: Listener = SILENT,
+    elsewhere: Elsewhere = HERE,
 ) -> Checked:
     """What is in the data and what is wrong with it: what `regraft check` does.
 
@@ -82,6 +84,8 @@ def check(
         Do not access the internet, even if the backbone is not on this disk.
     listener : Listener
         Told what is done; says nothing by default.
+    elsewhere : Elsewhere
+        Who else does the pass over the images.
 
     Raises
     ------
@@ -101,7 +105,9 @@ def check(
         table = read(config)
         found = find_problems_by_name(table)
     else:
-        prepared = prepare(config, offline=offline, listener=listener, needs_splits=False)
+        prepared = prepare(
+            config, offline=offline, listener=listener, needs_splits=False, elsewhere=elsewhere
+        )
         table, found = prepared.table, prepared.findings
     return Checked(table, in_order([*found, *_refusals(table, found)]))
 

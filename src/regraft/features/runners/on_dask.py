@@ -51,7 +51,7 @@ class Task:
         try:
             # pure=False: the same images after a death are another task, not the dead one.
             self._under_way = self._client.submit(
-                _do, self._job, list(paths), pure=False, retries=0, allow_other_workers=True
+                _do, self._job, list(paths), pure=False, retries=0
             )
             part: Part = self._under_way.result()
             return part

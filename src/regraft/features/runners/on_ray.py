@@ -102,7 +102,9 @@ def _running(address: str) -> Iterator[Any]:
         }  # fmt: skip
     try:
         ray.init(address=address or "local", **options)
-    except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises bare Exceptions where it does not start
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(
             f"Ray at {address or 'this machine'} cannot be reached: {_first_line(error)}",
             cure="ray status says whether it runs; --runner ray starts one on this machine; "

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from regraft.data.table import ImageTable
-from regraft.features import extract, side_by_side
+from regraft.features import engines, extract, side_by_side
 from regraft.features.engines import BuiltEngine
 from regraft.features.part import Part, stamp_of, stat_of
 from regraft.features.store import Store
@@ -70,8 +70,20 @@ def _engine_of(built: BuiltEngine) -> BuiltEngine:
     """The engine on this machine, one for all shards that this worker does."""
     key = f"{built.folder} {extract.recipe_for(built.info).digest} {built.device}"
     if key not in _RUNNING:
-        _RUNNING[key] = built if built.is_here else _located(built)
+        _RUNNING[key] = built if _is_of_this_machine(built) else _located(built)
     return _RUNNING[key]
+
+
+def _is_of_this_machine(built: BuiltEngine) -> bool:
+    """Whether the driver's engine is here, and is one for this processor: on a shared disk it may
+    be there and be for another."""
+    return built.is_here and all(map(_is_mine, built.networks))
+
+
+def _is_mine(one: BuiltEngine) -> bool:
+    info = one.info
+    mine = engines.folder_for(info.weights_digest, one.device, info.variant)
+    return one.folder.name == mine.name
 
 
 def _located(built: BuiltEngine) -> BuiltEngine:

@@ -1,0 +1,297 @@
+"""Parts and runners: memory and time at many rows, and images a second by each way.
+
+    python benchmarks/shards.py merge [--rows 1000000]   # made-up parts of images that do not exist
+    python benchmarks/shards.py runners DATA [--rounds 3] [--ray]
+    python benchmarks/shards.py killed DATA              # a worker is killed every 10 s
+    python benchmarks/shards.py store DATA               # 20 ms away, against this disk
+
+`merge` writes a manifest of addresses and 64 parts with features around class means, for a tenth of
+the rows and for all of them, and trains on them; nothing is read from the addresses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from measure import PYTHON, fresh, last_json
+from memory import N_CLASSES, SMALL, train
+
+N_PARTS = 64
+
+
+def merge(n_rows: int) -> None:
+    for rows in (n_rows // 10, n_rows):
+        room = fresh()
+        env = dict(os.environ, REGRAFT_CACHE=str(room / "cache"))
+        subprocess.run(
+            [PYTHON, __file__, "write-parts", str(room), "--rows", str(rows)], check=True, env=env
+        )
+        run = train(
+            room / "list.csv", room / "cache", "--backbone", SMALL, "--features",
+            str(room / "parts"),
+        )  # fmt: skip
+        metrics = run["metrics"]
+        assert metrics["features"]["from_parts"] == rows
+        print(
+            f"{rows:,} rows of {N_PARTS} parts: {run['seconds']:.0f} s, anonymous memory at most "
+            f"{run['mib']:.0f} MiB; accuracy {metrics['evaluation']['accuracy']['value']:.3f}; "
+            f"seconds {metrics['seconds']}",
+            flush=True,
+        )
+
+
+def write_parts(room: Path, n_rows: int) -> None:
+    from regraft.backbones import catalog
+    from regraft.features import engines, extract, part_file
+    from regraft.features.part import Part
+    from regraft.features.shard import Shard
+    from regraft.images.facts import FileFacts
+    from regraft.images.facts_table import FactsTable
+
+    built = engines.locate(catalog.resolve(SMALL), device="cpu", offline=True)
+    recipe, n_features = extract.recipe_for(built.info), built.info.n_features
+    random = np.random.default_rng(0)
+    means = random.standard_normal((N_CLASSES, n_features)).astype(np.float32)
+    names = [f"s3://bucket/{row:08}.jpg" for row in range(n_rows)]
+    with (room / "list.csv").open("w") as file:
+        file.write("path,label\n")
+        file.writelines(f"{name},class{row % N_CLASSES}\n" for row, name in enumerate(names))
+    for number in range(1, N_PARTS + 1):
+        rows = Shard(number, N_PARTS).rows(n_rows)
+        facts = FactsTable(len(rows))
+        thumbs = random.integers(0, 256, (len(rows), 256)).astype(np.uint8)
+        for place in range(len(rows)):
+            facts[place] = FileFacts(
+                random.bytes(32), 900, "JPEG", "RGB", 64, 64, 1, 1, 128.0, 40.0,
+                thumbs[place].tobytes(),
+            )  # fmt: skip
+        codes = np.arange(rows.start, rows.stop) % N_CLASSES
+        noise = random.standard_normal((len(rows), n_features)).astype(np.float32)
+        X = np.abs(0.3 * means[codes] + noise)
+        stamps = np.full((len(rows), 2), -1, np.int64)
+        one = Part(
+            recipe, names[rows.start : rows.stop], stamps, facts, X, {}, Shard(number, N_PARTS)
+        )
+        part_file.write(one, room / "parts")
+
+
+# ---- runners --------------------------------------------------------------------------------
+
+
+def passed(data: str, runner: str = "threads", say=lambda text: None):
+    """One pass without a store; images a second without the start of engine and workers."""
+    from regraft.backbones import catalog
+    from regraft.data.sources import read_table
+    from regraft.features import engines, extract
+    from regraft.features.runners.named import runner_named
+    from regraft.features.store import Store
+
+    built = engines.locate(catalog.resolve("default"), device="cpu", offline=True)
+    by = None if runner == "threads" else runner_named(runner, say=say)
+    start = time.perf_counter()
+    with Store.nowhere() as nothing:
+        done = extract.run(read_table(data), built, nothing, runner=by)
+    return done, time.perf_counter() - start
+
+
+def runners(data: str, rounds: int, with_ray: bool) -> None:
+    names = ["threads", "processes:2", *(["ray", "ray-data"] if with_ray else [])]
+    rates = {name: [] for name in names}
+    bits = set()
+    for _ in range(rounds):
+        for name in names:
+            done = subprocess.run(
+                [PYTHON, __file__, "one", data, "--runner", name], capture_output=True, text=True,
+                check=True,
+            )  # fmt: skip
+            told = last_json(done.stdout)
+            rates[name].append(told["rate"])
+            bits.add(told["bits"])
+            print(name, told, flush=True)
+    for name in names:
+        median = statistics.median(rates[name])
+        ratio = median / statistics.median(rates["threads"])
+        print(f"{name}: {median:.0f} images/s ({min(rates[name]):.0f} to {max(rates[name]):.0f}), "
+              f"{ratio:.3f} of the threads'")  # fmt: skip
+    print("features:", "the same bits" if len(bits) == 1 else "DIFFERENT")
+
+
+def one(data: str, runner: str) -> None:
+    """A pass in this fresh process; the rate counts from the first part that came to the last."""
+    import hashlib
+    import json
+
+    if runner == "ray-data":
+        X, rate, seconds = by_ray_data(data)
+    else:
+        ticks = []
+        from regraft.features import extract
+
+        take = extract._Pass._take
+
+        def ticking(self, rows, part):
+            ticks.append((time.perf_counter(), len(rows)))
+            take(self, rows, part)
+
+        extract._Pass._take = ticking
+        done, seconds = passed(data, runner)
+        X, rate = done.X, done.report.images_per_second
+        if ticks:  # the workers' start is no part of the rate, nor are the images until then
+            n = sum(count for _, count in ticks[1:])
+            rate = n / (ticks[-1][0] - ticks[0][0])
+    bits = hashlib.sha256(np.ascontiguousarray(X)).hexdigest()[:12]
+    print(json.dumps({"rate": round(rate, 1), "seconds": round(seconds, 2), "bits": bits}))
+
+
+def by_ray_data(data: str):
+    """Ray Data's own reader and map_batches, with the same decoder's successor and engine."""
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from regraft.backbones import catalog
+    from regraft.data.sources import read_table
+    from regraft.features import engines
+    from regraft.images.pictures import content_of, decoded_for
+
+    built = engines.locate(catalog.resolve("default"), device="cpu", offline=True)
+    paths = [str(path) for path in read_table(data).paths]
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+
+    class Engine:
+        def __init__(self):
+            self.engine = built.engine(n_threads=1)
+
+        def __call__(self, batch):
+            preprocess = built.info.preprocess
+            pictures = [
+                preprocess(decoded_for(content_of(data), preprocess).pixels)
+                for data in batch["bytes"]
+            ]
+            return {"path": batch["path"], "X": self.engine.run(np.stack(pictures))}
+
+    start = time.perf_counter()
+    found = ray.data.read_binary_files(paths, include_paths=True).map_batches(
+        Engine, batch_size=64, compute=ray.data.ActorPoolStrategy(size=2), num_cpus=1
+    )
+    rows, ticks = {}, []
+    for batch in found.iter_batches(batch_size=64):
+        ticks.append((time.perf_counter(), len(batch["path"])))
+        rows.update(zip(batch["path"], batch["X"], strict=True))
+    seconds = time.perf_counter() - start
+    rate = sum(n for _, n in ticks[1:]) / (ticks[-1][0] - ticks[0][0])
+    ray.shutdown()
+    return np.stack([rows[path] for path in paths]), rate, seconds
+
+
+def killed(data: str, every_s: float) -> None:
+    said: list[str] = []
+    plain, alone_s = passed(data)
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(every_s):
+            workers = [
+                int(entry.name)
+                for entry in Path("/proc").glob("[0-9]*")
+                if b"runners.worker" in _command(entry) and _parent(entry) == os.getpid()
+            ]
+            if workers:
+                os.kill(workers[0], signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    found, seconds = passed(data, "processes:2", said.append)
+    over.set()
+    same = np.array_equal(plain.X, found.X)
+    print(f"{len(said)} workers killed, one every {every_s:g} s: "
+          f"{'the same bits' if same else 'DIFFERENT'}; {seconds:.1f} s (threads {alone_s:.1f} s); "
+          f"{found.report.n_images} images computed of {len(found.table)}")  # fmt: skip
+    for text in said:
+        print(" ", text)
+
+
+def _command(entry: Path) -> bytes:
+    try:
+        return (entry / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _parent(entry: Path) -> int:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return -1
+
+
+def store(data: str, latency_s: float) -> None:
+    """The same pictures over HTTP, as objects of S3, with some latency a request."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    from object_server import serving
+    from regraft.data.sources import read_table
+
+    table = read_table(data)
+    room, root = fresh(), Path(os.path.abspath(data))
+    names = [os.path.relpath(path, root) for path in table.paths]
+    lines = [
+        f"s3://{root.name}/{name},{label}" for name, label in zip(names, table.labels, strict=True)
+    ]
+    (room / "list.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    server = subprocess.Popen(
+        [PYTHON, serving.__code__.co_filename, str(root.parent), str(latency_s)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        os.environ |= {
+            "AWS_ENDPOINT_URL": server.stdout.readline().strip(), "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1",
+        }  # fmt: skip
+        rates = {"this disk": [], "object store": []}
+        for _ in range(3):
+            for name, source in (("this disk", data), ("object store", str(room / "list.csv"))):
+                done, _ = passed(source)
+                rates[name].append(done.report.images_per_second)
+        for name, found in rates.items():
+            spread = f"{min(found):.0f} to {max(found):.0f}"
+            print(f"{name}: {statistics.median(found):.0f} images/s ({spread})")
+        ratio = statistics.median(rates["object store"]) / statistics.median(rates["this disk"])
+        print(f"{1000 * latency_s:.0f} ms away: {ratio:.2f} of the disk's")
+    finally:
+        server.kill()
+        server.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "what", choices=["merge", "runners", "killed", "store", "one", "write-parts"]
+    )
+    parser.add_argument("data", nargs="?", default="")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runner", default="threads")
+    parser.add_argument("--ray", action="store_true")
+    parser.add_argument("--every", type=float, default=10.0)
+    parser.add_argument("--latency", type=float, default=0.02)
+    args = parser.parse_args()
+    if args.what == "merge":
+        merge(args.rows)
+    elif args.what == "write-parts":
+        write_parts(Path(args.data), args.rows)
+    elif args.what == "runners":
+        runners(args.data, args.rounds, args.ray)
+    elif args.what == "one":
+        one(args.data, args.runner)
+    elif args.what == "killed":
+        killed(args.data, args.every)
+    else:
+        store(args.data, args.latency)

@@ -1,0 +1,335 @@
+"""Objects of a store or the web: ``s3://``, ``gs://``, ``az://``, ``https://``, by obstore.
+
+Credentials are those that each cloud's own environment has (AWS_..., GOOGLE_..., AZURE_...). None
+goes into an address here: one that carries a password or a signature is refused before it could
+get into a table, a log or a file. What fails for a moment is tried again, a bounded number of
+times; a host at which nothing works any more is not asked again and again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from regraft.errors import DecodeError, TableError, UsageError
+from regraft.machine import atomic
+
+SCHEMES = ("s3", "gs", "az", "https", "http")
+_ADDRESS = re.compile(rf"(?:{'|'.join(SCHEMES)})://")
+# Folder in which what was fetched is kept, `--keep-files DIR`; nothing is kept if it is not set.
+KEEP = "REGRAFT_KEEP"
+# Requests under way at one host.
+MOST_AT_ONCE = 24
+# Times that a body is asked for that ends early; refused connections, 429 and 5xx the client tries
+# again by itself, with backoff.
+TRIES = 4
+_FIRST_WAIT_S = 0.25
+_CLIENT = {"timeout": "60s", "connect_timeout": "10s"}
+_RETRY = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
+# Reads of one host that fail one after another until it is given up.
+MOST_FAILURES = 40
+MAX_BYTES = 2**30
+_CHUNK_BYTES = 8 * 2**20
+_CUT = "the connection ended before all of it came"
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public "
+    "bucket, AWS_ENDPOINT_URL for another store)",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS (GOOGLE_SKIP_SIGNATURE=true for a public bucket)",
+    "az": "AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_KEY",
+}
+
+
+def is_address(path: str) -> bool:
+    """Whether a path is that of an object elsewhere.
+
+    Examples
+    --------
+    >>> is_address("s3://bucket/1.jpg"), is_address("photos/1.jpg")
+    (True, False)
+    """
+    return _ADDRESS.match(path) is not None
+
+
+def require_plain(addresses: Iterable[str], place: str) -> None:
+    """Refuse addresses that carry a password or a signature; the value is not repeated.
+
+    Examples
+    --------
+    >>> require_plain(["https://me:secret@host/1.jpg"], "list.csv")
+    Traceback (most recent call last):
+    regraft.errors.TableError: an address carries a password or a query, which would be written ...
+      where: list.csv, https://host/1.jpg
+      cure:  give s3://, gs:// or az:// addresses; credentials come from the environment, as each...
+    """
+    for address in addresses:
+        if not is_address(address) or not ("@" in address or "?" in address or "#" in address):
+            continue
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(address)
+        if parts.username is not None or (parts.query and parts.scheme not in ("s3", "gs")):
+            host = parts.hostname or ""
+            raise TableError(
+                "an address carries a password or a query, which would be written into tables "
+                "and reports",
+                place=f"{place}, {parts.scheme}://{host}{parts.path}",
+                cure="give s3://, gs:// or az:// addresses; credentials come from the "
+                "environment, as each cloud has them",
+            )
+
+
+def require_client() -> None:
+    """Refuse addresses where obstore is not installed."""
+    import importlib.util
+
+    if importlib.util.find_spec("obstore") is None:
+        raise UsageError(
+            "addresses (s3://, gs://, az://, https://) need the package obstore, which is not "
+            "installed",
+            cure="pip install 'regraft[cloud]'",
+        )
+
+
+def read(address: str, start: int = 0, n_bytes: int | None = None) -> bytes:
+    """The content of an object, or a part of it.
+
+    Raises
+    ------
+    DecodeError
+        It is not there, may not be read, or could not be read whole, and how often it was tried.
+    """
+    if (kept := _kept_at(address)) is not None:
+        with suppress(OSError), kept.open("rb") as file:
+            file.seek(start)
+            return file.read(-1 if n_bytes is None else n_bytes)
+    host = _host_of(address)
+    with host.turn():
+        data = _tried(host, address, start, n_bytes)
+    if kept is not None and n_bytes is None and not start:
+        with suppress(OSError), atomic.file(kept, shared=True) as part:
+            part.write_bytes(data)
+    return data
+
+
+def chunks(address: str) -> Iterator[bytes]:
+    """An object from its beginning to its end, some megabytes at a time, each tried again.
+
+    Raises
+    ------
+    DecodeError
+        As :func:`read`.
+    """
+    start, size = 0, size_of(address)
+    while start < size:
+        data = read(address, start, min(_CHUNK_BYTES, size - start))
+        yield data
+        start += len(data)
+
+
+def size_of(address: str) -> int:
+    """Bytes of an object; DecodeError as :func:`read`."""
+    if (kept := _kept_at(address)) is not None:
+        with suppress(OSError):
+            return kept.stat().st_size
+    host = _host_of(address)
+
+    def ask(store: Any, path: str) -> int:
+        import obstore
+
+        return int(obstore.head(store, path)["size"])
+
+    with host.turn():
+        return int(host.tried(address, ask))
+
+
+def fetched(address: str) -> str:
+    """A whole object as a file in the folder of `--keep-files`; the address itself without one."""
+    kept = _kept_at(address)
+    if kept is None:
+        return address
+    if not kept.is_file():
+        with atomic.file(kept, shared=True) as part, part.open("wb") as file:
+            for data in chunks(address):
+                file.write(data)
+    return str(kept)
+
+
+class _Host:
+    """A bucket, container or web server: its client, and how it behaves."""
+
+    def __init__(self, scheme: str, root: str) -> None:
+        self.scheme, self.root = scheme, root
+        self._turns = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._lock = threading.Lock()
+        self._store: Any = None
+        self._n_failed = 0
+        self._last = ""
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Not more at once than a host should be asked."""
+        with self._turns:
+            yield
+
+    def tried(self, address: str, ask: Any) -> Any:
+        """What `ask(store, path)` gives, tried again where it may help."""
+        if self._n_failed >= MOST_FAILURES:
+            raise DecodeError(
+                f"not tried: {self._n_failed} reads of {self.root} failed one after another, "
+                f"the last: {self._last}",
+                cure=self._cure(),
+            )
+        path = _path_in(address, self.root)
+        for n_tried in range(1, TRIES + 1):
+            try:
+                found = ask(self._client(), path)
+            except DecodeError:
+                raise
+            except Exception as error:  # obstore's errors have no base in common with OSError
+                reason = in_words(error)
+                if reason == _CUT and n_tried < TRIES:
+                    time.sleep(_FIRST_WAIT_S * 2**n_tried * random.uniform(0.5, 1))
+                    continue
+                raise self._failed(reason, n_tried) from None  # its own text may be long and deep
+            with self._lock:
+                self._n_failed = 0
+            return found
+        raise AssertionError("the last try returns or raises")
+
+    def _failed(self, reason: str, n_tried: int) -> DecodeError:
+        is_missing = reason.startswith("there is no such object")
+        with self._lock:
+            self._n_failed = 0 if is_missing else self._n_failed + 1
+            self._last = reason
+        times = f" (tried {n_tried} times)" if n_tried > 1 else ""
+        return DecodeError(
+            f"the object cannot be read: {reason}{times}",
+            cure="correct the address, or leave it out" if is_missing else self._cure(),
+        )
+
+    def _cure(self) -> str:
+        name = _CREDENTIALS.get(self.scheme)
+        return "the same command tries again" + (f"; credentials: {name}" if name else "")
+
+    def _client(self) -> Any:
+        with self._lock:
+            if self._store is None:
+                require_client()
+                from obstore.store import HTTPStore, from_url
+
+                options: Any = {**_CLIENT, "allow_http": self._allows_http()}
+                is_web = self.scheme in ("http", "https")
+                make: Any = HTTPStore.from_url if is_web else from_url
+                self._store = make(self.root, client_options=options, retry_config=_RETRY)
+            return self._store
+
+    def _allows_http(self) -> bool:
+        named = " ".join(value for key, value in os.environ.items() if "ENDPOINT" in key)
+        return self.scheme == "http" or "http://" in named
+
+
+_HOSTS: dict[str, _Host] = {}
+_hosts_lock = threading.Lock()
+
+
+def _host_of(address: str) -> _Host:
+    scheme, _, rest = address.partition("://")
+    name = "/".join(rest.split("/")[: 2 if scheme == "az" else 1])
+    root = f"{scheme}://{name}"
+    with _hosts_lock:
+        if root not in _HOSTS:
+            _HOSTS[root] = _Host(scheme, root)
+        return _HOSTS[root]
+
+
+def forget_hosts() -> None:
+    """Clients are made anew, with the credentials of the environment as it is then."""
+    with _hosts_lock:
+        _HOSTS.clear()
+
+
+def _path_in(address: str, root: str) -> str:
+    from urllib.parse import unquote
+
+    path = address[len(root) :].lstrip("/")
+    return unquote(path) if root.startswith("http") else path
+
+
+def _tried(host: _Host, address: str, start: int, n_bytes: int | None) -> bytes:
+    def ask(store: Any, path: str) -> bytes:
+        import obstore
+
+        if n_bytes is not None:
+            data = bytes(obstore.get_range(store, path, start=start, length=n_bytes))
+            if len(data) != n_bytes:
+                raise ValueError(f"incomplete: {len(data):,} of {n_bytes:,} bytes came")
+            return data
+        answer = obstore.get(store, path)
+        size = int(answer.meta["size"])
+        if size > MAX_BYTES:
+            raise DecodeError(
+                f"the object has {size:,} bytes; at most {MAX_BYTES:,} are read",
+                cure="make the picture smaller",
+            )
+        data = bytes(answer.bytes())
+        if len(data) != size:
+            raise ValueError(f"incomplete: {len(data):,} of {size:,} bytes came")
+        return data
+
+    return bytes(host.tried(address, ask))
+
+
+def in_words(error: Exception) -> str:
+    """An error of the client in one line, without what it knows of the request.
+
+    Examples
+    --------
+    >>> in_words(FileNotFoundError("Object at location a.jpg not found: ..."))
+    'there is no such object'
+    >>> in_words(ValueError("Generic S3 error: Error performing GET http://h/b/a in 3ms - "
+    ...                     "Server returned non-2xx status code: 403 Forbidden: <Key>"))
+    'permission denied (403)'
+    """
+    text = str(error).partition("\n")[0]
+    if isinstance(error, FileNotFoundError) or "404" in text:
+        return "there is no such object"
+    if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
+        return "permission denied (403)" if "403" in text else "permission denied"
+    if found := re.search(r"status code: (\d{3})", text):
+        code = found[1]
+        return "permission denied (403)" if code in ("401", "403") else f"the server said {code}"
+    short = re.sub(r"https?://\S+", "...", text.rpartition(" - ")[2] or text)
+    known = {
+        "redirect": "too many redirects",
+        "credential": "no credentials were found",
+        "timed out": "it timed out",
+        "error sending request": "no connection, or it was reset",
+        "response body": _CUT,
+        "incomplete": _CUT,
+        "got": _CUT,
+    }
+    for word, said in known.items():
+        if word in text.lower():
+            return said
+    return short[:160] or type(error).__name__
+
+
+def _kept_at(address: str) -> Path | None:
+    """Where an object is kept, by its address; None if nothing is."""
+    folder = os.environ.get(KEEP, "")
+    if not folder:
+        return None
+    scheme, _, rest = address.partition("://")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", rest.rpartition("/")[2])[-80:]
+    digest = hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    bucket = re.sub(r"[^A-Za-z0-9._-]+", "_", rest.partition("/")[0])[:80]
+    return Path(folder) / f"{scheme}-{bucket}" / digest[:2] / f"{digest}-{name}"

@@ -1,0 +1,283 @@
+"""Pictures elsewhere: read as files are, tried again a bounded number of times, no secret kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from object_server import serving
+from regraft.data import remote
+from regraft.data.sources import read_images, read_table
+from regraft.errors import DecodeError, RegraftError, TableError, UsageError
+
+pytest.importorskip("obstore", reason="the extra cloud is not installed")
+
+SECRET, KEY_ID = "s3cr3t-never-on-disk", "AKIANEVERONDISK"
+BACKBONE = "random:test_efficientnet"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Waits are short, and each test has clients of its own."""
+    from datetime import timedelta
+
+    backoff = {"init_backoff": timedelta(milliseconds=5), "max_backoff": timedelta(milliseconds=20)}
+    monkeypatch.setattr(remote, "_RETRY", {**remote._RETRY, "max_retries": 6, "backoff": backoff})
+    monkeypatch.setattr(remote, "_FIRST_WAIT_S", 0.01)
+    remote.forget_hosts()
+    yield
+    remote.forget_hosts()
+
+
+def as_s3(address: str, monkeypatch: pytest.MonkeyPatch | None = None) -> dict[str, str]:
+    """The environment in which s3:// means this server."""
+    env = {
+        "AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": KEY_ID, "AWS_REGION": "us-east-1",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+    }  # fmt: skip
+    for name, value in env.items():
+        if monkeypatch is not None:
+            monkeypatch.setenv(name, value)
+    return env
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Path:
+    folder = tmp_path / "served" / "bucket"
+    folder.mkdir(parents=True)
+    for n in range(4):
+        (folder / f"{n}.jpg").write_bytes(bytes([n]) * 1000)
+    return folder
+
+
+# ---- one object -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "with blank.jpg", "käfer.jpg", "a+b=c.jpg", "a%20b.jpg"])
+def test_an_object_is_read_whole_and_in_parts(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    data = bytes(range(256)) * 10
+    (bucket / name).write_bytes(data)
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        one = f"s3://bucket/{name}"
+        assert remote.read(one) == data
+        assert remote.read(one, 100, 50) == data[100:150]
+        assert remote.size_of(one) == len(data)
+        assert b"".join(remote.chunks(one)) == data
+
+
+FAULTS = {
+    "403": "permission denied (403)", "404": "there is no such object",
+    "500": "the server said 500", "503": "the server said 503",
+    "reset": "no connection, or it was reset",
+    "redirect": "too many redirects", "cut": "the connection ended before all of it came",
+    "long": "the connection ended before all of it came",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scheme", "fault"), [*(("s3", fault) for fault in FAULTS), ("http", "404"), ("http", "cut")]
+)
+def test_what_fails_for_good_is_named_soon(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch, fault: str, scheme: str
+) -> None:
+    with serving(bucket.parent, lambda path, n: fault) as address:
+        as_s3(address, monkeypatch)
+        start = time.monotonic()
+        with pytest.raises(DecodeError) as failed:
+            remote.read(f"{'s3:/' if scheme == 's3' else address}/bucket/1.jpg")
+        assert time.monotonic() - start < 20
+    assert FAULTS[fault] in failed.value.rule
+    assert SECRET not in str(failed.value)
+    assert KEY_ID not in str(failed.value)
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "reset", "cut", "long"])
+def test_what_fails_for_a_moment_is_tried_again(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    with serving(bucket.parent, lambda path, n: fault if n <= 4 else "") as address:
+        as_s3(address, monkeypatch)
+        assert remote.read("s3://bucket/3.jpg") == bytes([3]) * 1000
+        assert remote.read("s3://bucket/2.jpg", 10, 20) == bytes([2]) * 20
+
+
+def test_a_host_at_which_nothing_works_is_given_up(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fault(path: str, n: int) -> str:
+        asked.append(path)
+        return "403"
+
+    with serving(bucket.parent, fault) as address:
+        as_s3(address, monkeypatch)
+        for n in range(remote.MOST_FAILURES + 30):
+            with pytest.raises(DecodeError):
+                remote.read(f"s3://bucket/{n}.jpg")
+        assert len(asked) <= remote.MOST_FAILURES * remote.TRIES
+        with pytest.raises(DecodeError, match=r"not tried: 40 reads of s3://bucket failed"):
+            remote.read("s3://bucket/0.jpg")
+
+
+def test_what_is_missing_does_not_give_a_host_up(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        for n in range(100, 100 + remote.MOST_FAILURES + 5):
+            with pytest.raises(DecodeError, match="no such object"):
+                remote.read(f"s3://bucket/{n}.jpg")
+        assert len(remote.read("s3://bucket/0.jpg")) == 1000
+
+
+def test_kept_objects_are_not_fetched_again(
+    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fault(path: str, n: int) -> str:
+        asked.append(path)
+        return ""
+
+    with serving(bucket.parent, fault) as address:
+        as_s3(address, monkeypatch)
+        remote.read("s3://bucket/1.jpg")
+        assert not list(tmp_path.glob("kept/**/*")), "nothing is kept unless it is asked for"
+        monkeypatch.setenv(remote.KEEP, str(tmp_path / "kept"))
+        for _ in range(3):
+            assert remote.read("s3://bucket/1.jpg") == bytes([1]) * 1000
+        assert remote.read("s3://bucket/1.jpg", 5, 7) == bytes([1]) * 7
+    assert len(asked) == 2
+    kept = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    assert len(kept) == 1
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="need the package obstore") as refused:
+        remote.require_client()
+    assert "pip install 'regraft[cloud]'" in refused.value.cure
+
+
+# ---- tables ---------------------------------------------------------------------------------
+
+
+def test_manifests_may_lie_elsewhere_and_so_may_their_pictures(
+    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bucket / "list.csv").write_text("path,label\n1.jpg,a\nsub/2.jpg,b\ns3://other/3.jpg,a\n")
+    (tmp_path / "local.csv").write_text("path,label\ns3://bucket/1.jpg,a\ns3://bucket/2.jpg,b\n")
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        table = read_table("s3://bucket/list.csv")
+        assert table.paths.tolist() == [
+            "s3://bucket/1.jpg", "s3://bucket/sub/2.jpg", "s3://other/3.jpg"
+        ]  # fmt: skip
+        assert table.labels.tolist() == ["a", "b", "a"]
+        assert table.source == "s3://bucket/list.csv"
+        assert len(read_images("s3://bucket/list.csv")) == 3
+    assert read_table(tmp_path / "local.csv").paths.tolist() == [
+        "s3://bucket/1.jpg", "s3://bucket/2.jpg"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("s3://bucket/folder", "folders elsewhere are not listed"),
+        (
+            "s3://bucket/none.csv",
+            "the manifest cannot be read: the object cannot be read: there is",
+        ),
+        ("ftp://host/list.csv", "is an address of a kind that is not read"),
+        ("https://me:geheim@host/list.csv", "carries a password"),
+        ("https://host/list.csv?X-Amz-Signature=geheim", "carries a password"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        with pytest.raises(RegraftError, match=words) as refused:
+            read_table(source)
+    assert "geheim" not in str(refused.value).replace(repr(source), "")
+
+
+def test_addresses_with_secrets_in_a_manifest_are_refused_without_repeating_them(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "list.csv").write_text(f"path,label\nhttps://h/1.jpg?sig={SECRET},a\n")
+    with pytest.raises(TableError, match="carries a password or a query") as refused:
+        read_table(tmp_path / "list.csv")
+    assert SECRET not in str(refused.value)
+
+
+# ---- through everything ---------------------------------------------------------------------
+
+
+@pytest.mark.slow  # whole commands
+def test_every_command_takes_addresses_and_no_secret_is_left(
+    tmp_path: Path, make_photos: Callable[..., Path]
+) -> None:
+    import subprocess
+    import sys
+
+    served = tmp_path / "served"
+    make_photos(served / "bucket", splits={"train": 6, "test": 3}, size_px=48)
+    paths = sorted((served / "bucket").rglob("*.jpg"))
+    rows = [(str(path.relative_to(served / "bucket")), *path.parts[-3:-1]) for path in paths]
+    lines = [f"{name},{label},{split}" for name, split, label in rows]
+    lines += ["train/discs/gone.jpg,discs,train", "train/discs/closed.jpg,discs,train"]
+    (served / "bucket" / "list.csv").write_text("path,label,split\n" + "\n".join(lines) + "\n")
+
+    def fault(path: str, n: int) -> str:
+        if path.endswith("closed.jpg"):
+            return "403"
+        return "503" if n == 1 and "stripes" in path else ""
+
+    home = tmp_path / "home"
+    home.mkdir()
+    with serving(served, fault) as address:
+        env = {
+            **os.environ, **as_s3(address), "NO_COLOR": "1", "HOME": str(home),
+            "REGRAFT_CACHE": str(home / "cache"),
+        }  # fmt: skip
+
+        def run(*command: str) -> str:
+            done = subprocess.run(
+                [sys.executable, "-m", "regraft", *command, "--json"], env=env, cwd=home,
+                capture_output=True, text=True, check=False, timeout=200,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            (home / f"{command[0]}.out").write_text(done.stdout + done.stderr)
+            return done.stdout
+
+        data = "s3://bucket/list.csv"
+        metrics = json.loads(run("train", data, "--backbone", BACKBONE, "--keep-files", "kept"))
+        assert metrics["data"]["splits"] == {"train": 18, "test": 9}
+        assert metrics["data"]["rejected"] == 2
+        checked = json.loads(run("check", data))
+        reasons = {bad["path"].rpartition("/")[2]: bad["reason"] for bad in checked["rejected"]}
+        assert "there is no such object" in reasons["gone.jpg"]
+        assert "permission denied" in reasons["closed.jpg"]
+        run("evaluate", metrics["model"], data)
+        run("predict", metrics["model"], "s3://bucket/test/discs/discs_test_000.jpg")
+        run("features", data, "--backbone", BACKBONE, "--shard", "1/2", "--out", "parts")
+    assert len(list((home / "kept").rglob("*.jpg"))) == 27
+    shutil.rmtree(home / "cache" / "engines")
+    for path in home.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert SECRET.encode() not in data, path
+            assert KEY_ID.encode() not in data, path
