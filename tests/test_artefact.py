@@ -917,7 +917,9 @@ def test_nothing_slow_or_unsafe_is_imported(run_python: Any) -> None:
         nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {alias.name for node in nodes for alias in node.names}
         names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
-        assert not names & {"pickle", "marshal", "shelve", "joblib", "torch"}
+        # Exporting may take PyTorch; saving and loading never.
+        unsafe = {"pickle", "marshal", "shelve", "joblib"}
+        assert not names & (unsafe if file.name.startswith("export_") else unsafe | {"torch"})
         assert not {"eval(", "exec(", "np.load("} & set(file.read_text().split())
 
 
