@@ -16,7 +16,7 @@ import timm
 import torch
 from torch import nn
 
-from regraft.backbones import catalog, hub, weights
+from regraft.backbones import catalog, hub, side_by_side, weights
 from regraft.backbones.stages import find_stages
 from regraft.backbones.taps import Normalised, StageTaps
 from regraft.errors import BackboneError, RegraftError, WeightsError
@@ -279,13 +279,12 @@ def _load_artefact(source: catalog.Source, offline: bool) -> nn.Module:
     assert source.path is not None
     config = json.loads((source.path / "config.json").read_text(encoding="utf-8"))
     state = weights.read_tensors(source.path / "model.safetensors")
+    ours = side_by_side.network_in(config, source.prefix)
     if source.prefix:
-        ours = _of_several(config, source.prefix)
-        state = _under(source.prefix, state)
+        state = side_by_side.under(source.prefix, state)
     else:
-        ours = {**config["regraft"], "pretrained_cfg": config["pretrained_cfg"]}
         learnt = weights.read_tensors(source.path / "regraft.safetensors")
-        state |= _under("network.", learnt)
+        state |= side_by_side.under("network.", learnt)
     found = weights.digest_of_tensors(state)
     if found != source.weights_digest:  # it would be kept as the engine of the named weights
         raise WeightsError(
@@ -299,18 +298,6 @@ def _load_artefact(source: catalog.Source, offline: bool) -> nn.Module:
     network = rebuild_from(state, source.architecture, pretrained, place=str(source.path))
     network.pretrained_cfg = {**pretrained, "architecture": source.architecture}
     return network
-
-
-def _of_several(config: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """What a model of several networks says of the one whose tensors have this prefix."""
-    number = int(prefix.strip(".").rpartition(".")[2])
-    ours: dict[str, Any] = config["regraft"]["networks"][number]
-    return ours
-
-
-def _under(prefix: str, state: weights.State) -> weights.State:
-    """The tensors whose names begin so, without it."""
-    return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
 
 
 def _load_random(source: catalog.Source, offline: bool) -> nn.Module:

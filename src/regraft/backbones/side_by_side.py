@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from regraft.backbones import catalog
 from regraft.backbones.catalog import PINNED, Source
 from regraft.errors import BackboneError
 
 SEVERAL = "several"
+
+T = TypeVar("T")
 
 
 def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = None) -> Source:
@@ -86,6 +89,34 @@ def digest_of(digests: Iterable[str]) -> str:
 def one_or_all(words: Iterable[str]) -> str:
     """What all say, once; else each in turn."""
     return " + ".join(dict.fromkeys(words))
+
+
+def network_in(config: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
+    """What a saved model's config says of the network whose tensors have a prefix; '' for its only
+    one.
+
+    Examples
+    --------
+    >>> config = {"regraft": {"networks": [{"widths": 1}, {"widths": 2}]}, "pretrained_cfg": {}}
+    >>> network_in(config, "networks.1.")["widths"]
+    2
+    """
+    ours = config["regraft"]
+    if not prefix:
+        return {**ours, "pretrained_cfg": config["pretrained_cfg"]}
+    found: Mapping[str, Any] = ours["networks"][int(prefix.split(".")[1])]
+    return found
+
+
+def under(prefix: str, tensors: Mapping[str, T]) -> dict[str, T]:
+    """The tensors whose names begin so, without it.
+
+    Examples
+    --------
+    >>> under("networks.1.", {"networks.0.w": 3, "networks.1.w": 4})
+    {'w': 4}
+    """
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _each(names: Sequence[str], place: str) -> list[Source]:

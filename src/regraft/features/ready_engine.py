@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.backbones import catalog, tensor_file, torch_file
+from regraft.backbones import catalog, side_by_side, tensor_file, torch_file
 from regraft.backbones.tensor_file import Stored, TensorFileError, digest_of
 from regraft.backbones.topology import Topology, find
 from regraft.errors import WeightsError
@@ -78,7 +78,7 @@ def _tensors_and_config(
     else:
         assert source.path is not None
         path = source.path
-        given, config = _of_model(path)
+        given, config = _of_model(path, source.prefix)
     tensors = topology.under_timms_names(given, place=str(path))
     found = digest_of(tensors)
     if found != source.weights_digest:  # it would be kept as the engine of the named weights
@@ -90,15 +90,15 @@ def _tensors_and_config(
     return tensors, config
 
 
-def _of_model(folder: Path) -> tuple[dict[str, Stored], dict[str, Any]]:
-    """The network inside a saved model: the learnt classifier gives way to its own."""
+def _of_model(folder: Path, prefix: str) -> tuple[dict[str, Stored], dict[str, Any]]:
+    """The network inside a saved model, one of several by its prefix: the learnt classifier gives
+    way to its own."""
     known = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    ours = side_by_side.network_in(known, prefix)
+    config = {**ours["pretrained_cfg"], "num_classes": ours["backbone"]["num_classes"]}
+    network = side_by_side.under(prefix, _read(tensor_file.read, folder / "model.safetensors"))
     learnt = _read(tensor_file.read, folder / "regraft.safetensors")
-    prefix = "network."
-    own = {n.removeprefix(prefix): t for n, t in learnt.items() if n.startswith(prefix)}
-    n_classes = known["regraft"]["backbone"]["num_classes"]
-    config = {**known["pretrained_cfg"], "num_classes": n_classes}
-    return {**_read(tensor_file.read, folder / "model.safetensors"), **own}, config
+    return {**network, **side_by_side.under("network.", learnt)}, config
 
 
 def _read(read: Any, path: Path) -> Mapping[str, Stored]:
