@@ -171,10 +171,9 @@ def _only_input(inputs: list[_Input]) -> _Input:
 def _uploads(given: _Input, tail: memoryview, limits: Limits) -> list[Upload]:
     n, size = math.prod(given.shape), given.parameters and given.parameters.binary_data_size
     if n > limits.items:
-        raise Refusal(
-            413,
+        raise _bad(
             f"{n} pictures in one request; at most {limits.items} are taken",
-            cure="send the others in a request of their own",
+            "send the others in a request of their own",
         )
     if size is not None:
         if size != len(tail):
