@@ -73,19 +73,23 @@ class HeatMaps:
 
     def _found(self) -> Explainer:
         model = self._classifier
-        if isinstance(model.head, LinearHead) and self._has_graph():
+        if isinstance(model.head, LinearHead) and self._has_graphs():
             sizes = [one.preprocess.input_px for one in model.built().info.networks]
-            blank = [np.zeros((1, *size, 3), np.uint8) for size in sizes]
+            grey = [np.zeros((1, *size, 3), np.uint8) for size in sizes]
             with contextlib.suppress(UsageError):  # its final features are no pooled map
-                return ClassActivation(model, example=blank)
+                return ClassActivation(model, example=grey)
         return Occlusion(model)
 
-    def _has_graph(self) -> bool:
-        networks = self._classifier.built().networks
-        if all(subgraphs.find(one, MAPS) is not None for one in networks):
+    def _has_graphs(self) -> bool:
+        """Whether each network's graph is there, or could be built in a process of its own."""
+        if self._are_built():
             return True
         if self._classifier.folder:
             command = [sys.executable, "-c", _BUILD, self._classifier.folder]
             with contextlib.suppress(subprocess.TimeoutExpired):
                 subprocess.run(command, capture_output=True, timeout=BUILD_S, check=False)
+        return self._are_built()
+
+    def _are_built(self) -> bool:
+        networks = self._classifier.built().networks
         return all(subgraphs.find(one, MAPS) is not None for one in networks)
