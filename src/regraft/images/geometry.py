@@ -139,13 +139,15 @@ class Preprocess:
         height, width = self.input_px
         return math.floor(height * ratio), math.floor(width * ratio)
 
-    def __call__(self, pixels: Pixels) -> Pixels:
+    def __call__(self, pixels: Pixels, *, always_pillow: bool = False) -> Pixels:
         """Resize and crop one upright picture.
 
         Parameters
         ----------
         pixels : uint8 array of shape (H, W, 3)
             RGB, at least 1 x 1.
+        always_pillow : bool
+            Resize by Pillow, whoever does it here (`regraft.images.resize`).
 
         Returns
         -------
@@ -154,7 +156,8 @@ class Preprocess:
         """
         rows, columns = self._spans(*pixels.shape[:2])
         box = Box(rows.start, columns.start, rows.stop, columns.stop)
-        crop = resized(pixels, box, (rows.n_out, columns.n_out), self.interpolation)
+        size = rows.n_out, columns.n_out
+        crop = resized(pixels, box, size, self.interpolation, always_pillow=always_pillow)
         if crop.shape[:2] == self.input_px:
             return crop
 

@@ -60,7 +60,9 @@ def resizer() -> str:
     return FAST if _package() is not None else PILLOW
 
 
-def resized(pixels: Pixels, box: Box, size: Size, interpolation: str) -> Pixels:
+def resized(
+    pixels: Pixels, box: Box, size: Size, interpolation: str, *, always_pillow: bool = False
+) -> Pixels:
     """What `box` shows of a picture, at another size, with antialiasing.
 
     Parameters
@@ -72,6 +74,8 @@ def resized(pixels: Pixels, box: Box, size: Size, interpolation: str) -> Pixels:
         Of the result.
     interpolation : str
         A key of `FILTERS`.
+    always_pillow : bool
+        By Pillow, whoever resizes here: what other programs are compared with.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def resized(pixels: Pixels, box: Box, size: Size, interpolation: str) -> Pixels:
     y0, y1 = _reached(box.top, box.bottom, pixels.shape[0], size[0], interpolation)
     x0, x1 = _reached(box.left, box.right, pixels.shape[1], size[1], interpolation)
     within = Box(box.top - y0, box.left - x0, box.bottom - y0, box.right - x0)
-    is_fast = resizer() == FAST and interpolation in _FAST_FILTERS
+    is_fast = not always_pillow and resizer() == FAST and interpolation in _FAST_FILTERS
     by: Callable[..., Pixels] = _by_rust if is_fast else _by_pillow
     return by(pixels, (y0, y1, x0, x1), within, size, interpolation)
 

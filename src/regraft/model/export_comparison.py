@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,10 @@ from regraft.wording import count, percent, printable
 MOST_DIFFERENCE = 1e-4
 # Two labels whose probabilities differ by less are one answer: no sum in fp32 tells them apart.
 TIE = 1e-6
-# Largest difference in grey levels (of 255) between preprocess.py and our own decoder and resize,
-# on average over a picture, and over all of them. Measured on five sets: 0.28 and 0.04 where the
-# geometry is the same, 1.3 and more where filter or crop are not (docs/experiments.md).
+# Largest difference in grey levels (of 255) between preprocess.py and our own decoder and geometry
+# with Pillow's resize, on average over a picture, and over all. Measured on five sets: 0.28 and
+# 0.04 where the geometry is the same, 1.3 and more where filter or crop are not
+# (docs/experiments.md).
 MOST_GREY, MOST_GREY_IN_MIDDLE = 1.0, 0.5
 # Of a picture whose label turns because of such a difference: how far it may have been decided.
 MOST_MARGIN = 0.1
@@ -92,6 +93,8 @@ class Seen:
     grey : (N,) float
         Mean difference of these pixels from ours, in levels of 255; NaN where preprocess.py
         refuses the picture.
+    grey_by_pillow : (N,) float
+        The same, where Pillow resizes for us too: what is left is decoding and geometry.
     here : (N, K) or None
         By the classifier as it computes on this machine, where that is not in fp32.
     """
@@ -101,6 +104,7 @@ class Seen:
     found: Outputs
     from_file: NDArray[np.float32]
     grey: NDArray[np.float64]
+    grey_by_pillow: NDArray[np.float64]
     here: NDArray[np.float64] | None
     runtime: str
 
@@ -180,59 +184,65 @@ def see(
     """
     preprocess = reference.info.preprocess
     theirs = _of_size(export_folder.preprocess_in(folder), preprocess.input_px)
-    parts, rows, done = [], list[int](), 0
+    parts, rows = [], list[int]()
     for start in range(0, len(real), AT_ONCE):
-        places = range(start, min(start + AT_ONCE, len(real)))
-        both = zip(places, _both(real.paths, places, preprocess, theirs), strict=True)
-        read = [(place, *pair) for place, pair in both if pair is not None]
-        done = places.stop
-        listener.progress("images compared", done, len(real))
+        some = list(_read(real.paths[start : start + AT_ONCE], preprocess, theirs))
+        read = [picture for picture in some if picture is not None]
+        rows += [start + place for place, picture in enumerate(some) if picture is not None]
+        listener.progress("images compared", start + len(some), len(real))
         if read:
-            rows += [place for place, *_ in read]
             parts.append(_shown(read, runner, reference))
     if not parts:
         raise TableError("none of the images for the comparison can be read", cure="--data DATA")
     joined = [np.concatenate(found) for found in zip(*parts, strict=True)]
-    wanted, found, (from_file, grey, here) = Outputs(*joined[:3]), Outputs(*joined[3:6]), joined[6:]
-    is_exact, known = reference.is_exact_here, real.select(rows)
-    return Seen(known, wanted, found, from_file, grey, None if is_exact else here, runner.runtime)
+    wanted, found, rest = Outputs(*joined[:3]), Outputs(*joined[3:6]), joined[6:]
+    from_file, grey, by_pillow, here = rest
+    return Seen(
+        real.select(rows), wanted, found, from_file, grey, by_pillow,
+        None if reference.is_exact_here else here, runner.runtime,
+    )  # fmt: skip
 
 
-def _both(
-    paths: list[str],
-    places: range,
-    preprocess: Preprocess,
-    theirs: Callable[[str], Pixels],
-) -> Iterator[tuple[Pixels, Pixels | None] | None]:
-    """Our pixels and those of preprocess.py; None for a picture that we do not read."""
+class _Picture(NamedTuple):
+    """A picture's pixels: ours, ours with Pillow's resize, and those of preprocess.py, if any."""
 
-    def read(place: int) -> tuple[Pixels, Pixels | None] | None:
+    own: Pixels
+    by_pillow: Pixels
+    theirs: Pixels | None
+
+
+def _read(
+    paths: list[str], preprocess: Preprocess, theirs: Callable[[str], Pixels]
+) -> Iterator[_Picture | None]:
+    """Pictures in all three ways; None for one that we do not read."""
+
+    def read(path: str) -> _Picture | None:
         try:
-            own = pictures.plain(paths[place], preprocess)
+            pixels = pictures.decoded_for(pictures.content_of(path), preprocess).pixels
         except DecodeError:
             return None
+        own, by_pillow = preprocess(pixels), preprocess(pixels, always_pillow=True)
         try:
-            other = np.asarray(theirs(paths[place]))
+            return _Picture(own, by_pillow, theirs(path))
         except ValueError:
-            return own, None
-        return own, other
+            return _Picture(own, by_pillow, None)
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        yield from pool.map(read, places)
+        yield from pool.map(read, paths)
 
 
-def _shown(read: list[Any], runner: Runner, reference: Reference) -> tuple[NDArray[Any], ...]:
-    """Rows for each of the pictures: wanted, found, from the file, grey levels, here."""
-    own = np.stack([pixels for _, pixels, _ in read])
-    other = [theirs for *_, theirs in read]
-    grey = np.array([_grey_levels(*pair) for pair in zip(other, own, strict=True)])
+def _shown(read: list[_Picture], runner: Runner, reference: Reference) -> tuple[Any, ...]:
+    """Of each picture: wanted, found, from the file, both grey levels, here."""
+    own = np.stack([picture.own for picture in read])
+    grey = np.array([_grey_levels(picture.theirs, picture.own) for picture in read])
+    by_pillow = np.array([_grey_levels(picture.theirs, picture.by_pillow) for picture in read])
     wanted, found = reference(own), runner(own)
     from_file = found.probabilities.copy()
-    differing = {i: pixels for i, pixels in enumerate(other) if pixels is not None and grey[i] > 0}
-    if differing:
-        from_file[list(differing)] = runner(np.stack(list(differing.values()))).probabilities
+    theirs = {row: p.theirs for row, p in enumerate(read) if p.theirs is not None and grey[row] > 0}
+    if theirs:
+        from_file[list(theirs)] = runner(np.stack(list(theirs.values()))).probabilities
     here = wanted.probabilities if reference.is_exact_here else reference.as_here(own)
-    return *wanted, *found, from_file, grey, here
+    return *wanted, *found, from_file, grey, by_pillow, here
 
 
 def _of_size(theirs: Callable[[str], Pixels], size: tuple[int, int]) -> Callable[[str], Pixels]:
@@ -361,7 +371,7 @@ def require_same_from_file(seen: Seen, classifier: Classifier) -> None:
     read = np.flatnonzero(~np.isnan(seen.grey))
     if not len(read):
         return
-    grey, name = seen.grey[read], export_folder.PREPROCESS
+    grey, name = seen.grey_by_pillow[read], export_folder.PREPROCESS
     worst, middle = int(read[grey.argmax()]), float(grey.mean())
     if grey.max() > MOST_GREY or middle > MOST_GREY_IN_MIDDLE:
         raise _refusal(
