@@ -68,7 +68,7 @@ def one_probe(n_rows: int, n_features: int, n_classes: int) -> None:
     import resource
 
     from regraft.features.engine import Tap
-    from regraft.probe.choice import Network
+    from regraft.probe.network import Network
     from regraft.probe.probe import Probe
 
     file = Path(fresh()) / "features"

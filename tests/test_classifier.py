@@ -24,7 +24,7 @@ from regraft.features.engine import Tap
 from regraft.images import pictures
 from regraft.model import predicting
 from regraft.probe import classifier as module
-from regraft.probe.choice import Network
+from regraft.probe.network import Network
 from regraft.probe.probe import Probe
 from regraft.record.configuration import RunConfig
 from regraft.workflows import experiment

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from regraft.evaluation.calibration import softmax
 from regraft.evaluation.label_issues import find_label_issues
 from regraft.features.engine import Tap
-from regraft.probe.choice import Network
+from regraft.probe.network import Network
 from regraft.probe.probe import Probe
 
 TAPS = (Tap("final", 0, 24),)

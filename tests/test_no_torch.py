@@ -194,7 +194,7 @@ def test_the_other_heads_need_no_torch_either(run_python: Any, head: str) -> Non
     program = (
         "import sys, numpy as np\n"
         "from regraft.features.engine import Tap\n"
-        "from regraft.probe.choice import Network\n"
+        "from regraft.probe.network import Network\n"
         "from regraft.probe.probe import Probe\n"
         "rng = np.random.default_rng(0); y = np.arange(30) % 3\n"
         "X = (rng.standard_normal((30, 8)) + 3 * np.eye(3)[y] @ np.ones((3, 8))).astype('f4')\n"

@@ -14,10 +14,10 @@ import pytest
 from regraft.errors import ConfigError, DataError
 from regraft.features.engine import Tap
 from regraft.probe import choice, probe, ridge
-from regraft.probe.choice import Candidate, Network, candidate_taps, compare
+from regraft.probe.choice import Candidate, Entry, candidate_taps, compare
 from regraft.probe.classifier import Classifier
+from regraft.probe.network import Network
 from regraft.probe.probe import HEADS, Probe, class_weights
-from regraft.probe.ridge import LeftOut
 from regraft.probe.source_classifier import SourceClassifier
 
 TAPS = (Tap("early", 0, 12), Tap("late", 12, 28), Tap("final", 28, 40))
@@ -115,10 +115,14 @@ def test_one_class_is_refused(name: str, head: str) -> None:
 @pytest.mark.parametrize("taps", [("final",), ("late", "final"), ("source",), ("early",)])
 def test_given_taps_are_used_and_nothing_is_measured(taps: tuple[str, ...]) -> None:
     X, y = features()
-    fitted = fit(X, y, n_classes=3, taps=taps, source=SOURCE)
+    fitted = fit(X, y, n_classes=3, taps=taps, head="ridge", source=SOURCE)
     assert fitted.representation.taps == taps
     assert fitted.learnt.candidates == []
     assert fitted.learnt.chosen_by == "given"
+    of_heads = fit(X, y, n_classes=3, taps=taps, source=SOURCE)
+    assert of_heads.representation.taps == taps
+    assert {found.taps for found in of_heads.learnt.candidates} == {taps}
+    assert {found.head for found in of_heads.learnt.candidates} == {"lda", "ridge", "pool"}
 
 
 @pytest.mark.parametrize(
@@ -146,20 +150,20 @@ def test_an_unknown_head_and_weight_are_refused_with_those_that_there_are() -> N
 def test_candidates_go_from_simple_to_rich_and_each_once() -> None:
     with_source = candidate_taps(TAPS, True)
     assert with_source[0] == ("final",)
-    assert with_source[1] == ("early", "late", "final")
-    assert ("final", "source") in with_source
+    assert with_source[1] == ("final", "source")
+    assert with_source[2:4] == [("early", "late", "final"), ("early", "late", "final", "source")]
     assert with_source[-2:] == [("early",), ("late",)]
     assert len(set(with_source)) == len(with_source)
     assert not any("source" in taps for taps in candidate_taps(TAPS, False))
     long = (*tuple(Tap(f"s{i}", i, i + 1) for i in range(6)), Tap("final", 6, 7))
     assert ("s3", "s4", "s5", "final") in candidate_taps(long, False)
+    assert ("s3", "s4", "s5", "final", "source") in candidate_taps(long, True)
     assert candidate_taps((Tap("final", 0, 3),), False) == [("final",)]
 
 
-def left_out(errors: Array) -> LeftOut:
-    scores = np.zeros((len(errors), 2))
-    curve = [{"strength": 1.0, "loss": float(errors.mean()), "accuracy": 0.5}]
-    return LeftOut(np.arange(len(errors)), scores, errors, 1.0, curve)
+def entry(name: str, losses: Array) -> Entry:
+    found = Candidate((name,), "lda", float(losses.mean()), 0.5, 0.5, 1.0, len(losses))
+    return Entry((name,), "lda", (), losses, found)
 
 
 def test_the_paired_difference_decides_what_is_a_tie() -> None:
@@ -167,9 +171,12 @@ def test_the_paired_difference_decides_what_is_a_tie() -> None:
     best = rng.uniform(0, 1, 100)  # large spread between images, small between candidates
     noise = rng.normal(0, 0.1, 100)
     noise -= noise.mean()
-    close, far = best + noise + 0.005, best + noise + 0.05
-    results = {("far",): left_out(far), ("close",): left_out(close), ("best",): left_out(best)}
-    found = {c.taps[0]: c for c in compare(results, np.zeros(100, int))}
+    entries = [
+        entry("far", best + noise + 0.05),
+        entry("close", best + noise + 0.005),
+        entry("best", best),
+    ]
+    found = {c.taps[0]: c for c in compare(entries, np.ones(100))}
     error = noise.std(ddof=1) / 10
     assert found["close"].standard_error == pytest.approx(error)
     assert found["close"].worse_by == pytest.approx(0.005)
@@ -182,22 +189,15 @@ def test_the_paired_difference_decides_what_is_a_tie() -> None:
     assert np.sqrt(2) * best.std(ddof=1) / 10 * 2 > 0.05
 
 
-def test_the_first_tie_in_the_order_given_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_tie_in_the_order_given_is_chosen() -> None:
     X, y = features()
-    rng = np.random.default_rng(1)
-    base = rng.uniform(0, 1, 60)
-    wiggle = rng.normal(0, 0.1, 60)
-    gaps = {("final",): 0.5, ("early", "late", "final"): 0.001, ("late",): 0.0}
-
-    def fake(taps: tuple[str, ...], *args: object) -> LeftOut:
-        gap = gaps.get(taps, 0.9)
-        return left_out(base + gap + (0 if gap == 0 else 1) * (wiggle - wiggle.mean()))
-
-    monkeypatch.setattr(choice, "_left_out", fake)
     fitted = fit(X, y, n_classes=3, source=SOURCE)
-    assert fitted.representation.taps == ("early", "late", "final")
+    found = fitted.learnt.candidates
+    assert [c.taps for c in found if c.head == "lda"] == candidate_taps(TAPS, True)
+    first = next(c for c in found if c.worse_by <= c.standard_error)
+    assert (first.taps, first.head) == (fitted.representation.taps, fitted.learnt.head)
     assert "simplest" in fitted.learnt.chosen_by
-    assert [c.taps for c in fitted.learnt.candidates] == candidate_taps(TAPS, True)
+    assert min(c.worse_by for c in found) == 0
 
 
 def test_the_choice_finds_the_stage_that_carries_the_classes() -> None:
@@ -207,18 +207,25 @@ def test_the_choice_finds_the_stage_that_carries_the_classes() -> None:
     X[:, :12] += 4 * np.random.default_rng(7).standard_normal((3, 12))[y].astype(np.float32)
     fitted = fit(X, y, n_classes=3)
     assert "early" in fitted.representation.taps
-    alone = {c.taps[0]: c.accuracy for c in fitted.learnt.candidates if len(c.taps) == 1}
+    alone = {
+        c.taps[0]: c.accuracy
+        for c in fitted.learnt.candidates
+        if len(c.taps) == 1 and c.head == "lda"
+    }
     assert alone["early"] > 0.9 > 0.6 > alone["final"]
 
 
 def test_candidates_are_scored_on_images_their_fit_has_not_seen() -> None:
     X, y = features(gap=0.4)
     fitted = fit(X, y, n_classes=3, source=SOURCE)
-    final = next(c for c in fitted.learnt.candidates if c.taps == ("final",))
-    alone = fit(X, y, n_classes=3, taps=("final",))
+    final = next(c for c in fitted.learnt.candidates if c.taps == ("final",) and c.head == "ridge")
+    alone = fit(X, y, n_classes=3, taps=("final",), head="ridge")
     assert final.accuracy == (alone.learnt.oof_proba.argmax(1) == y).mean()
     assert final.strength == alone.learnt.strength
-    assert set(final.to_dict()) >= {"taps", "left_out_accuracy", "worse_by", "standard_error", "n"}
+    assert set(final.to_dict()) >= {
+        "taps", "head", "strength", "left_out_log_loss", "left_out_accuracy",
+        "left_out_balanced_accuracy", "worse_by", "standard_error", "n",
+    }  # fmt: skip
 
 
 def test_copies_are_left_out_together() -> None:
@@ -235,7 +242,7 @@ def test_copies_are_left_out_together() -> None:
     assert apart.learnt.chosen_by.startswith("leave-one-out")
 
 
-@pytest.mark.parametrize("head", ["ridge", "logistic", "svm"])
+@pytest.mark.parametrize("head", ["auto", "lda", "ridge", "logistic", "svm"])
 def test_balanced_weights_are_each_class_equally_often(head: str) -> None:
     X, y = features(150, 2, gap=0.25)
     keep = (y == 0) | (np.cumsum(y == 1) <= 10)
@@ -295,12 +302,12 @@ def test_probabilities_are_calibrated_on_left_out_scores() -> None:
     assert 0.3 < seconds["choose"] / max(sum(seconds.values()), 1e-9) <= 1
 
 
-def test_a_candidate_is_a_tie_up_to_two_standard_errors() -> None:
+def test_a_candidate_is_a_tie_up_to_one_standard_error() -> None:
     make: Callable[[float], Candidate] = lambda worse: Candidate(  # noqa: E731
-        ("a",), 1.0, 0.5, 1.0, 10, worse, 0.1
+        ("a",), "lda", 1.0, 0.5, 0.5, 1.0, 10, worse, 0.1
     )
-    assert make(0.2).is_tie
-    assert not make(0.2000001).is_tie
+    assert make(0.1).is_tie
+    assert not make(0.1000001).is_tie
 
 
 def test_so_many_images_that_parts_are_many_are_compared_on_one_of_them() -> None:

@@ -17,7 +17,7 @@ import pytest
 from scipy.stats import binom
 
 from regraft.features.engine import Tap
-from regraft.probe.choice import Network
+from regraft.probe.network import Network
 from regraft.probe.probe import Probe
 from regraft.probe.source_classifier import SourceClassifier
 from regraft.record.configuration import RunConfig

@@ -14,8 +14,9 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from regraft.errors import TrainingError
-from regraft.probe import ridge
-from regraft.probe.ridge import FittedRidge, RidgeSystem, finish, rows_in_chunks
+from regraft.probe import closed_form, ridge
+from regraft.probe.out_of_fold import ChosenHead
+from regraft.probe.ridge import RidgeSystem, rows_in_chunks
 
 Array = np.ndarray
 WIDE, TALL = (24, 40), (90, 12)  # N < D goes by the Gram matrix, N > D by the covariance
@@ -58,8 +59,8 @@ def single(n: int) -> Array:
     return np.arange(n)
 
 
-def fit_ridge(Z: Array, y: Array, **more: Any) -> FittedRidge:
-    return finish(RidgeSystem.build(lambda: rows_in_chunks(Z), y, **more))
+def fit_ridge(Z: Array, y: Array, **more: Any) -> ChosenHead:
+    return closed_form.finish(RidgeSystem.build(lambda: rows_in_chunks(Z), y, **more), "ridge")
 
 
 def units_of_two_to_five(n: int) -> Array:
@@ -83,15 +84,12 @@ def test_left_out_scores_are_those_of_a_fit_without_the_fold(
     folds = folds_of(len(y))
     weight = np.random.default_rng(2).uniform(0.2, 3, len(y)) if weighted else np.ones(len(y))
     system = system_of(Z, y, folds=folds, sample_weight=weight)
-    found = system.left_out(np.array([strength]))
+    found = system.left_out_scores(strength)
     wanted = refitted(Z, y, folds, weight, strength, 3)
-    np.testing.assert_allclose(found.scores, wanted, atol=2e-4)
-    squared = ((wanted - np.eye(3)[y]) ** 2).sum(1)
-    np.testing.assert_allclose(found.squared_error, squared, atol=1e-3)
-    assert found.loss == pytest.approx(np.average(squared, weights=weight), abs=1e-3)
+    np.testing.assert_allclose(found, wanted, atol=2e-4)
     # They are not the scores of the fit that saw the rows: that the test can tell the two apart.
     W, b = solve(Z, y, weight, strength, 3)
-    assert np.abs(found.scores - (Z @ W + b)).max() > 5e-4
+    assert np.abs(found - (Z @ W + b)).max() > 5e-4
 
 
 @pytest.mark.parametrize("shape", [WIDE, TALL], ids=["gram", "covariance"])
@@ -114,7 +112,7 @@ def test_gram_and_covariance_are_one_solution(
         monkeypatch.setattr(ridge, "_by_gram", route)
         monkeypatch.setattr(ridge, "_by_covariance", route)
         system = system_of(Z, y, folds=units_of_two_to_five(len(y)))
-        found.append((system.left_out(np.array([0.05])).scores, system.head(0.05).scores(Z)))
+        found.append((system.left_out_scores(0.05), system.head(0.05).scores(Z)))
     (left_a, scores_a), (left_b, scores_b) = found
     np.testing.assert_allclose(left_a, left_b, atol=1e-4)
     np.testing.assert_allclose(scores_a, scores_b, atol=1e-4)
@@ -146,10 +144,8 @@ def test_a_weight_of_two_is_the_row_twice(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(
         weighted.head(0.3).weight, doubled.head(0.3).weight, rtol=1e-3, atol=1e-5
     )
-    a, b = weighted.left_out(), doubled.left_out()
-    np.testing.assert_allclose(a.scores, b.scores[: len(y)], atol=1e-3)
-    assert [p["loss"] for p in a.curve] == pytest.approx([p["loss"] for p in b.curve], abs=1e-3)
-    assert a.strength == b.strength
+    a, b = weighted.left_out_scores(0.3), doubled.left_out_scores(0.3)
+    np.testing.assert_allclose(a, b[: len(y)], atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [WIDE, TALL], ids=["gram", "covariance"])
@@ -164,7 +160,7 @@ def test_chunks_are_the_whole(shape: tuple[int, int], n_rows: int) -> None:
 
     parts = RidgeSystem.build(chunks, y, n_classes=3)
     np.testing.assert_allclose(parts.head(0.1).weight, whole.head(0.1).weight, atol=1e-5)
-    np.testing.assert_allclose(parts.left_out().scores, whole.left_out().scores, atol=1e-4)
+    np.testing.assert_allclose(parts.left_out_scores(0.1), whole.left_out_scores(0.1), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [WIDE, TALL], ids=["gram", "covariance"])
@@ -187,7 +183,7 @@ def test_renamed_classes_give_renamed_columns(shape: tuple[int, int]) -> None:
     swap = np.array([2, 0, 1])
     a, b = system_of(Z, y), system_of(Z, swap[y])
     np.testing.assert_allclose(a.head(0.1).weight, b.head(0.1).weight[swap], atol=1e-6)
-    np.testing.assert_allclose(a.left_out().scores, b.left_out().scores[:, swap], atol=1e-6)
+    np.testing.assert_allclose(a.left_out_scores(0.1), b.left_out_scores(0.1)[:, swap], atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [WIDE, TALL], ids=["gram", "covariance"])
@@ -195,10 +191,11 @@ def test_a_class_with_one_image_is_left_out_like_the_others(shape: tuple[int, in
     Z, y = problem(shape)
     y = np.where(y == 2, 0, y)
     y[5] = 2
-    found = system_of(Z, y).left_out(np.array([0.5]))
+    system = system_of(Z, y)
+    found, rows = system.left_out_scores(0.5), system.judged_rows
     wanted = refitted(Z, y, np.arange(len(y)), np.ones(len(y)), 0.5, 3)
-    assert np.array_equal(found.rows, np.delete(np.arange(len(y)), 5))
-    np.testing.assert_allclose(found.scores, wanted[found.rows], atol=2e-4)
+    assert np.array_equal(rows, np.delete(np.arange(len(y)), 5))
+    np.testing.assert_allclose(found, wanted[rows], atol=2e-4)
     assert abs(wanted[5, 2]) < 1e-6, "a fit without its only image cannot know the class"
 
 
@@ -207,10 +204,11 @@ def test_a_whole_class_in_one_unit_judges_nothing(shape: tuple[int, int]) -> Non
     Z, y = problem(shape)
     folds = np.where(y == 1, 10_000, np.arange(len(y)))
     folds[np.flatnonzero(y == 0)[:3]] = 10_000  # others of that unit judge
-    found = system_of(Z, y, folds=folds).left_out(np.array([0.5]))
+    system = system_of(Z, y, folds=folds)
+    found, rows = system.left_out_scores(0.5), system.judged_rows
     wanted = refitted(Z, y, folds, np.ones(len(y)), 0.5, 3)
-    assert np.array_equal(found.rows, np.flatnonzero(y != 1))
-    np.testing.assert_allclose(found.scores, wanted[found.rows], atol=5e-4)
+    assert np.array_equal(rows, np.flatnonzero(y != 1))
+    np.testing.assert_allclose(found, wanted[rows], atol=5e-4)
 
 
 @pytest.mark.parametrize("shape", [WIDE, TALL], ids=["gram", "covariance"])
@@ -219,7 +217,7 @@ def test_where_nothing_can_be_left_out_the_usual_strength_is_taken(shape: tuple[
     for folds in (np.zeros(len(y), int), y):
         system = system_of(Z, y, folds=folds)
         assert not system.can_choose
-        fitted = finish(system)
+        fitted = closed_form.finish(system, "ridge")
         assert (fitted.strength, fitted.curve, len(fitted.oof_rows)) == (
             ridge.USUAL_STRENGTH,
             [],
@@ -231,12 +229,12 @@ def test_where_nothing_can_be_left_out_the_usual_strength_is_taken(shape: tuple[
 @pytest.mark.parametrize("n_classes", [2, 200])
 def test_few_and_many_classes(n_classes: int) -> None:
     Z, y = problem((420, 30), n_classes)
-    found = system_of(Z, y, n_classes).left_out(np.array([0.1]))
-    assert found.scores.shape == (420, n_classes)
+    found = system_of(Z, y, n_classes).left_out_scores(0.1)
+    assert found.shape == (420, n_classes)
     some = np.arange(0, 420, 60)
     for row in some:
         W, b = solve(np.delete(Z, row, 0), np.delete(y, row), np.ones(419), 0.1, n_classes)
-        np.testing.assert_allclose(found.scores[row], Z[row] @ W + b, atol=2e-4)
+        np.testing.assert_allclose(found[row], Z[row] @ W + b, atol=2e-4)
 
 
 def test_classes_that_no_image_has_get_no_score() -> None:
@@ -283,19 +281,15 @@ def test_features_that_are_not_finite_are_a_training_error(
 def test_large_data_leave_out_a_sample_of_whole_units(monkeypatch: pytest.MonkeyPatch) -> None:
     Z, y = problem((300, 10))
     folds = units_of_two_to_five(300)
-    everything = system_of(Z, y, folds=folds).left_out()
+    everything = system_of(Z, y, folds=folds).left_out_scores(0.3)
     monkeypatch.setattr(ridge, "MAX_LEFT_OUT_NUMBERS", 1000)  # 100 rows of rank 10
-    some = system_of(Z, y, folds=folds, seed=1).left_out()
+    some = system_of(Z, y, folds=folds, seed=1)
     assert 40 < len(some.rows) < 160
     assert (np.diff(some.rows) > 0).all()
     inside = np.isin(np.arange(300), some.rows)
     assert all(inside[folds == fold].all() or not inside[folds == fold].any() for fold in folds)
-    at_one = system_of(Z, y, folds=folds, seed=1).left_out(np.array([everything.strength]))
-    np.testing.assert_allclose(at_one.scores, everything.scores[some.rows], atol=1e-6)
-    assert at_one.accuracy(y) == pytest.approx(
-        (at_one.scores.argmax(1) == y[some.rows]).mean(), abs=1e-12
-    )
-    again = system_of(Z, y, folds=folds, seed=1).left_out()
+    np.testing.assert_allclose(some.left_out_scores(0.3), everything[some.rows], atol=1e-6)
+    again = system_of(Z, y, folds=folds, seed=1)
     assert np.array_equal(again.rows, some.rows), "the same seed draws the same rows"
 
 
@@ -304,12 +298,20 @@ def test_the_sample_is_never_empty() -> None:
     assert np.array_equal(rows, np.arange(50))
 
 
-def test_the_strength_is_the_best_of_the_curve() -> None:
+@pytest.mark.parametrize("kind", closed_form.CLOSED_FORM)
+def test_the_strength_is_the_best_of_the_curve(kind: str) -> None:
     Z, y = problem(TALL)
-    fitted = fit_ridge(Z, y, n_classes=3, folds=np.arange(90), sample_weight=np.ones(90))
+    system = system_of(Z, y, folds=np.arange(90))
+    fitted = closed_form.finish(system, kind)
     best = min(fitted.curve, key=lambda point: point["loss"])
     assert fitted.strength == best["strength"]
-    assert len(fitted.curve) == len(ridge.STRENGTHS)
-    wanted = refitted(Z, y, np.arange(90), np.ones(90), best["strength"], 3)
-    assert best["loss"] == pytest.approx(((wanted - np.eye(3)[y]) ** 2).sum(1).mean(), abs=1e-4)
-    assert best["accuracy"] == pytest.approx((wanted.argmax(1) == y).mean())
+    assert best["accuracy"] == pytest.approx((fitted.oof_scores.argmax(1) == y).mean())
+    every = [closed_form._at(system, kind, float(s)).loss for s in closed_form.STRENGTHS]
+    assert best["loss"] == pytest.approx(min(every), rel=1e-6), "downhill ends at the bottom"
+
+
+def test_the_ridge_chosen_is_that_of_normal_equations() -> None:
+    Z, y = problem(TALL)
+    fitted = fit_ridge(Z, y, n_classes=3, folds=np.arange(90), sample_weight=np.ones(90))
+    wanted = refitted(Z, y, np.arange(90), np.ones(90), float(fitted.strength or 0), 3)
+    np.testing.assert_allclose(fitted.oof_scores, wanted, atol=1e-4)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from regraft.features.engine import Tap
 from regraft.probe import choice, ridge
-from regraft.probe.choice import Network
 from regraft.probe.classifier import Classifier
 from regraft.probe.judging import FEWEST_TO_JUDGE, Judged, can_tell, rows_that_judge
+from regraft.probe.network import Network
 from regraft.probe.probe import HEADS, USUAL_TEMPERATURES, Probe
 from regraft.probe.source_classifier import SourceClassifier
 from regraft.training.plan import held_out
@@ -81,7 +81,7 @@ def test_no_division_makes_a_head_worse_than_the_usual_one(
     for code in set(y_judged):
         assert len(set(units[y == code])) > 1
     if not len(y_judged):
-        assert chosen.temperature == USUAL_TEMPERATURES[head]
+        assert chosen.temperature == USUAL_TEMPERATURES[learnt.head]
         assert learnt.curve == []
         assert "nothing was measured" in learnt.judged.in_words(chosen.classes)
     assert np.isfinite(chosen.proba_of(X)).all()
@@ -112,7 +112,7 @@ def test_where_too_few_can_judge_the_usual_is_taken_and_said(
     assert not learnt.judged.is_enough
     assert (learnt.candidates, len(learnt.oof_rows), len(learnt.oof_proba)) == ([], 0, 0)
     assert fitted.representation.taps == ("final", "source")
-    assert fitted.temperature == USUAL_TEMPERATURES[head]
+    assert fitted.temperature == USUAL_TEMPERATURES[learnt.head]
     said = learnt.judged.to_dict(fitted.classes)
     assert (said["is_measured"], said["images"], said["of"]) == (False, 0, n)
     assert said["words"].startswith("nothing was measured: ")

@@ -58,7 +58,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Weights file for the backbone's architecture.
     taps : list of str, optional
         Stages whose features are used; measured and chosen if not given.
-    head : {'ridge', 'logistic', 'svm', 'ncm', 'knn'}
+    head : {'auto', 'lda', 'ridge', 'logistic', 'svm', 'ncm', 'knn'}
     class_weight : {'balanced'}, optional
     scale : str
         Which value is white in pictures of more than 8 bits: 'file' (as each file says), '8bit',
@@ -108,7 +108,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         look: str = "plain",
         weights: str | None = None,
         taps: list[str] | None = None,
-        head: str = "ridge",
+        head: str = "auto",
         class_weight: str | None = None,
         scale: str = "file",
         split_point: str | None = None,

@@ -145,10 +145,10 @@ head = _together(
     ),
     click.option(
         "--head",
-        type=click.Choice(["ridge", "logistic", "svm", "ncm", "knn"]),
-        default="ridge",
+        type=click.Choice(["auto", "lda", "ridge", "logistic", "svm", "ncm", "knn"]),
+        default="auto",
         show_default=True,
-        help="What learns on the features.",
+        help="What learns on the features; auto: lda, ridge or both as one, measured on train.",
     ),
     click.option(
         "--class-weight",

@@ -80,7 +80,8 @@ def _head_in_words(metrics: Mapping[str, Any]) -> str:
     strength = (
         f", regularisation {chosen['strength']:.3g}" if chosen["strength"] is not None else ""
     )
-    return f"{chosen['head']} head{strength}"
+    names = {"pool": "several heads as one"}
+    return f"{names.get(chosen['head'], chosen['head'] + ' head')}{strength}"
 
 
 def _by_in_words(chosen: Mapping[str, Any]) -> str:
@@ -93,6 +94,6 @@ def _by_in_words(chosen: Mapping[str, Any]) -> str:
         return f"by {by}"
     return (
         f"model selection: the simplest of {count(len(candidates), 'choice')} that is as good as "
-        f"the best; each cross-validated on {count(candidates[0]['n'], 'train image')}, every one "
+        f"the best; cross-validated on {count(candidates[-1]['n'], 'train image')}, every one "
         f"left out in turn{how}"
     )

@@ -1,17 +1,20 @@
-"""Which taps the head sees: measured on train, every unit left out, the simplest of the best.
+"""What the head sees and which head it is: measured on train, every unit left out in turn.
 
-Every candidate's exact left-out squared error, and the simplest candidate that is not worse than
-the best by more than two standard errors of the paired difference (after Breiman et al. 1984). No
-single stage, nor all of them, wins everywhere (docs/experiments.md), so nothing is taken for
-granted. What chose is never what reports. Where too few images can judge (`judging`), the final
-features are taken, with the source classes where the network tells some apart.
+Candidates are sets of taps, each with the heads that one decomposition gives at any strength
+(`closed_form`), and the pool of the best of them (`pool`), which is one linear head again. All are
+judged alike: by the log loss of left-out scores after each one's own temperature, which is fitted
+without the fold that it is judged on. Of those that are no worse than the best by more than one
+standard error of the paired difference the simplest is taken (after Breiman et al. 1984). No one
+wins everywhere (docs/experiments.md), so nothing is taken for granted. What chose is never what
+reports. Where too few images can judge (`judging`), usual settings are taken.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,45 +24,61 @@ from regraft.data.splits import carve
 from regraft.features.engine import Tap
 from regraft.machine import blas
 from regraft.machine.processor import available_cores
-from regraft.probe import ridge
 from regraft.probe.base import Codes, Floats
+from regraft.probe.closed_form import CLOSED_FORM, STRIDES, Solved, solve
+from regraft.probe.ground import Ground
 from regraft.probe.judging import rows_that_judge
 from regraft.probe.network import Network
-from regraft.probe.representation import Block, Representation, blocks_of
+from regraft.probe.pool import fit_weights, nested_losses
 from regraft.probe.sets_of_taps import of_each
-from regraft.probe.source_classifier import SOURCE
+from regraft.probe.source_classifier import FINAL, SOURCE
 from regraft.wording import count
 
-# Taps are compared on at most this many train images: the comparison needs no more, and its cost
-# grows with the cube. Strength, head and temperature always see all of train.
+# Candidates are compared on at most this many train images: the comparison needs no more, and its
+# cost grows with the cube. Strength, weights and temperature always see all of train.
 MAX_ROWS_TO_CHOOSE = 1_280
 # Of these, no unit gives more than a tenth: the rest of a large one says little that is new.
 MAX_ROWS_OF_UNIT = MAX_ROWS_TO_CHOOSE // 10
-
+# All sets of taps are compared on at most this many; where there are more, the best on more.
+MAX_ROWS_TO_SCREEN = 512
+# They must show nearly all classes.
+SHARE_OF_CLASSES = 0.9
+FINALISTS = 2
+# Standard errors of the paired difference within which two candidates are level.
+LEVEL = 1.0
+# Up to this many images a pool is solved for all of them; of more, one head is.
+MAX_ROWS_TO_POOL = 6_000
+POOL = "pool"
 
 # How taps were chosen where nothing could be measured.
 USUAL = "usual ones, not measured"
+USUAL_HEAD = "ridge"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A set of taps and its left-out result on train.
+    """Taps and a head, and what was left out of train says of them.
 
     Attributes
     ----------
     taps : tuple of str
-    loss, accuracy : float
-        Left out, at the best strength.
+    head : {'lda', 'ridge', 'pool'}
+    loss, accuracy, balanced_accuracy : float
+        Log loss after its own temperature, and shares of right answers, left out.
+    strength : float or None
+        The best one; None for a pool.
     worse_by, standard_error : float
-        Paired difference of the squared error to the best candidate's.
+        Paired difference of the log loss to the best candidate's on the same images.
     is_right : (n,) bool
-        Of the images that judged, in one order for all candidates.
+        Of the images that judged, in one order for all candidates of as many images.
     """
 
     taps: tuple[str, ...]
+    head: str
     loss: float
     accuracy: float
-    strength: float
+    balanced_accuracy: float
+    strength: float | None
     n_images: int
     worse_by: float = 0.0
     standard_error: float = 0.0
@@ -69,15 +88,17 @@ class Candidate:
 
     @property
     def is_tie(self) -> bool:
-        """Not worse than the best by more than two standard errors."""
-        return self.worse_by <= 2 * self.standard_error
+        """Level with the best."""
+        return self.worse_by <= LEVEL * self.standard_error
 
     def to_dict(self) -> dict[str, Any]:
         """For metrics.json."""
         return {
             "taps": list(self.taps),
-            "left_out_loss": round(self.loss, 6),
+            "head": self.head,
+            "left_out_log_loss": round(self.loss, 6),
             "left_out_accuracy": round(self.accuracy, 6),
+            "left_out_balanced_accuracy": round(self.balanced_accuracy, 6),
             "strength": self.strength,
             "n": self.n_images,
             "worse_by": round(self.worse_by, 6),
@@ -86,28 +107,68 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
+class Member:
+    """One head of a choice: its taps, and how it was solved on the images that chose."""
+
+    taps: tuple[str, ...]
+    solved: Solved
+    curve: list[dict[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A candidate at work: its heads, and the log losses of left-out images.
+
+    Attributes
+    ----------
+    members : tuple of Member
+        One, or those of a pool.
+    losses : (n,) float
+        After a temperature, or weights, fitted without the image's fold.
+    """
+
+    taps: tuple[str, ...]
+    head: str
+    members: tuple[Member, ...]
+    losses: Floats
+    candidate: Candidate
+
+
+@dataclass(frozen=True, eq=False)
 class Choice:
-    """The taps that were chosen.
+    """What was chosen.
 
     Attributes
     ----------
     taps : tuple of str
+    head : str
+        A head's name, or 'pool'.
     candidates : list of Candidate
         What was compared; empty if nothing was.
     by : str
         How.
+    members : tuple of Member
+        The head, or those of the pool; empty if nothing was compared.
+    ground : Ground or None
+        The images that chose, where they are all of train.
     """
 
     taps: tuple[str, ...]
+    head: str
     candidates: list[Candidate]
     by: str
+    members: tuple[Member, ...] = ()
+    ground: Ground | None = None
 
 
-def choose_taps(
+def choose(
     X: Floats,
     y: Codes,
     network: Network,
     *,
+    taps: tuple[str, ...] | None = None,
+    heads: Sequence[str] = CLOSED_FORM,
+    pools: bool = True,
     n_classes: int,
     units: Codes,
     weight: Floats,
@@ -121,39 +182,140 @@ def choose_taps(
         As the pass leaves them; may be memory-mapped.
     y : (N,) codes
     network : Network
+    taps : tuple of str, optional
+        Given ones, of which only the heads are compared.
+    heads : sequence of {'lda', 'ridge'}
+    pools : bool
+        Whether several heads may be taken as one.
     units : (N,) int
         Rows of one unit are left out together.
     weight : (N,) float
     """
-    rows = rows_to_compare(y, units, seed)
+    rows, few = rows_to_compare(y, units, seed), rows_to_screen(y, units, seed)
     if not len(rows_that_judge(y[rows], units[rows])):
-        return Choice(usual_taps(network), [], USUAL)
-    X, y, units, weight = X[rows], y[rows], units[rows], weight[rows]
-    candidates = of_each(network, candidate_taps)
-
-    def standardised(block: Block) -> Floats:
-        alone = Representation.of_blocks(
-            X, (block.tap,), (block,), source=network.source, sample_weight=weight
+        return Choice(
+            taps or usual_taps(network), USUAL_HEAD if USUAL_HEAD in heads else heads[0], [], USUAL
         )
-        return alone(X)
-
-    def measure(taps: tuple[str, ...]) -> ridge.LeftOut:
-        blocks = blocks_of(taps, network.taps, network.source)
-        return _left_out(taps, [parts[b] for b in blocks], y, n_classes, units, weight)
-
+    sets = [taps] if taps else of_each(network, candidate_taps)
+    search = Search(heads)
+    screened: list[Entry] = []
     # One thread a candidate and one core a thread: matrices this small are not worth sharing.
-    with blas.threads(1), ThreadPoolExecutor(available_cores()) as pool:
-        known = (blocks_of(taps, network.taps, network.source) for taps in candidates)
-        distinct = list(dict.fromkeys(itertools.chain.from_iterable(known)))
-        parts = dict(zip(distinct, pool.map(standardised, distinct), strict=True))
-        results = dict(zip(candidates, pool.map(measure, candidates), strict=True))
-    compared = compare(results, y)
-    how = "leave-one-out" if len(np.unique(units)) == len(units) else "leave-one-unit-out"
-    by = (
-        f"{how} squared error of ridge on {compared[0].n_images} train images: the simplest of "
-        f"{count(len(results), 'set')} of taps within two standard errors of the best"
+    with blas.threads(1), ThreadPoolExecutor(available_cores()) as threads:
+
+        def tried(rows: NDArray[np.intp]) -> tuple[Ground, list[Entry]]:
+            part = (X[rows], y[rows], units[rows], weight[rows])
+            ground = Ground.of(
+                *part, n_classes=n_classes, network=network, sets=sets, threads=threads
+            )
+            found = threads.map(lambda taps: _entries(ground, taps, search), sets)
+            return ground, list(itertools.chain.from_iterable(found))
+
+        if len(few) < len(rows) and len(sets) > FINALISTS:
+            search = replace(search, strides=(2,))
+            screened = tried(few)[1]
+            sets = _best_sets(screened, sets)
+            search = Search(heads, (1,), {(e.taps, e.head): e.candidate.strength for e in screened})
+        ground, entries = tried(rows)
+        if pools and len(entries) > 1 and len(y) <= MAX_ROWS_TO_POOL:
+            entries += _pooled(ground, _best_sets(entries, sets), entries)
+    compared = compare(entries, ground.judging_weight)
+    taken = entries[next(i for i, found in enumerate(compared) if found.is_tie)]
+    before = compare(screened, np.ones(1)) if screened else []
+    return Choice(
+        taken.taps, taken.head, before + compared, _by(ground, compared, before), taken.members,
+        ground if len(rows) == len(y) else None,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Search:
+    """How strengths are looked for: strides on their scale, and where a search begins."""
+
+    heads: Sequence[str]
+    strides: Sequence[int] = STRIDES
+    near: Mapping[tuple[tuple[str, ...], str], float | None] = field(default_factory=dict)
+
+    def heads_on(self, taps: tuple[str, ...]) -> Sequence[str]:
+        """One on a stage alone, which is there for the layer curve."""
+        return self.heads[:1] if len(taps) == 1 and taps != (FINAL,) else self.heads
+
+
+def _entries(ground: Ground, taps: tuple[str, ...], search: Search) -> list[Entry]:
+    """Each head on these taps, the better one first."""
+    system = ground.system(taps)
+    members = [
+        Member(
+            taps, *solve(system, kind, near=search.near.get((taps, kind)), strides=search.strides)
+        )
+        for kind in search.heads_on(taps)
+    ]
+    entries = [_entry(ground, taps, member.solved.kind, (member,)) for member in members]
+    return sorted(entries, key=lambda entry: entry.candidate.loss)
+
+
+def _pooled(ground: Ground, sets: list[tuple[str, ...]], entries: list[Entry]) -> list[Entry]:
+    """Of the heads on the best sets of taps those with a weight, if they are several."""
+    members = [entry.members[0] for entry in entries if entry.taps in sets]
+    weights = fit_weights(np.stack([m.solved.scores for m in members]), ground.judged_y)
+    kept = tuple(m for m, weight in zip(members, weights, strict=True) if weight > 0)
+    if len(kept) < 2:
+        return []
+    taps = dict.fromkeys(itertools.chain.from_iterable(member.taps for member in kept))
+    ordered = tuple(name for name in ground.network.names if name in taps)
+    return [_entry(ground, ordered, POOL, kept)]
+
+
+def _entry(ground: Ground, taps: tuple[str, ...], head: str, members: tuple[Member, ...]) -> Entry:
+    y = ground.judged_y
+    stack = np.stack([member.solved.scores for member in members])
+    losses = nested_losses(stack, y, ground.folds)
+    scores = stack[0]
+    if len(members) > 1:
+        scores = np.tensordot(fit_weights(stack, y), stack, 1)
+    is_right = scores.argmax(1) == y
+    recalls = np.bincount(y, is_right)[np.unique(y)] / np.bincount(y)[np.unique(y)]
+    candidate = Candidate(
+        taps, head, float(np.average(losses, weights=ground.judging_weight)),
+        float(is_right.mean()), float(recalls.mean()),
+        members[0].solved.strength if len(members) == 1 else None, len(y), is_right=is_right,
+    )  # fmt: skip
+    return Entry(taps, head, members, losses, candidate)
+
+
+def _best_sets(entries: list[Entry], sets: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The few with the least loss, in their order."""
+    ranked = sorted(entries, key=lambda entry: entry.candidate.loss)
+    best = list(dict.fromkeys(entry.taps for entry in ranked))[:FINALISTS]
+    return [taps for taps in sets if taps in best]
+
+
+def compare(entries: list[Entry], weight: Floats) -> list[Candidate]:
+    """Candidates in the order given, each with its paired difference to the best."""
+    best = min(entries, key=lambda entry: entry.candidate.loss)
+    compared = []
+    for entry in entries:
+        difference = weight / weight.mean() * (entry.losses - best.losses)
+        error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
+        compared.append(
+            replace(entry.candidate, worse_by=float(difference.mean()), standard_error=error)
+        )
+    return compared
+
+
+def _by(ground: Ground, compared: list[Candidate], screened: list[Candidate]) -> str:
+    alone = len(np.unique(ground.units)) == len(ground.units)
+    how = "leave-one-out" if alone else "leave-one-unit-out"
+    before = (
+        f", those on the best {FINALISTS} of {count(len({c.taps for c in screened}), 'set')} of "
+        f"taps by {screened[0].n_images} of these images"
+        if screened
+        else ""
     )
-    return Choice(next(c for c in compared if c.is_tie).taps, compared, by)
+    return (
+        f"{how} log loss after a temperature on {compared[0].n_images} train images: the simplest "
+        f"of {count(len(compared), 'candidate')} (taps and head) within one standard error of the "
+        f"best{before}"
+    )
 
 
 def usual_taps(network: Network) -> tuple[str, ...]:
@@ -162,55 +324,44 @@ def usual_taps(network: Network) -> tuple[str, ...]:
 
 
 def candidate_taps(available: tuple[Tap, ...], has_source: bool) -> list[tuple[str, ...]]:
-    """Sets of taps to compare, the simplest first: final, all, the later half, final and all with
-    the source classes, each stage alone."""
+    """Sets of taps to compare, the simplest first: final, the later half and all, each without and
+    with the source classes; then each stage alone."""
     names = tuple(tap.stage for tap in available)
     stages = names[:-1]
-    candidates: list[tuple[str, ...]] = [("final",), names]
-    if len(stages) > 3:
-        candidates.append((*stages[len(stages) // 2 :], "final"))
-    if has_source:
-        candidates += [("final", SOURCE), (*names, SOURCE)]
+    late = (*stages[len(stages) // 2 :], "final")
+    candidates: list[tuple[str, ...]] = [("final",)]
+    candidates += [("final", SOURCE)] if has_source else []
+    candidates += [late] if len(stages) > 3 else []
+    candidates += [(*late, SOURCE)] if len(stages) > 3 and has_source else []
+    candidates += [names]
+    candidates += [(*names, SOURCE)] if has_source else []
     candidates += [(name,) for name in stages]
     return list(dict.fromkeys(candidates))
 
 
-def compare(results: dict[tuple[str, ...], ridge.LeftOut], y: Codes) -> list[Candidate]:
-    """Candidates in the order given, each with its paired difference to the best."""
-    best = min(results.values(), key=lambda result: result.loss)
-    compared = []
-    for taps, result in results.items():
-        difference = result.squared_error - best.squared_error
-        error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
-        compared.append(
-            Candidate(
-                taps,
-                result.loss,
-                result.accuracy(y),
-                result.strength,
-                len(difference),
-                float(difference.mean()),
-                error,
-                result.scores.argmax(1) == y[result.rows],
-            )
-        )
-    return compared
-
-
-def rows_to_compare(y: Codes, units: Codes, seed: int) -> Any:
+def rows_to_compare(y: Codes, units: Codes, seed: int, at_most: int | None = None) -> Any:
     """All rows, or a stratified part of whole units (of a part of large ones), of at most
     MAX_ROWS_TO_CHOOSE."""
-    if len(y) <= MAX_ROWS_TO_CHOOSE:
+    at_most = at_most or MAX_ROWS_TO_CHOOSE
+    if len(y) <= at_most:
         return np.arange(len(y))
     rows = _without_most_of_large_units(units, seed)
     y, units = y[rows], units[rows]
-    if len(rows) <= MAX_ROWS_TO_CHOOSE:
+    if len(rows) <= at_most:
         return rows
     # In parts of about a tenth of what is wanted, so that nearly all of it is used.
-    n_parts = min(-(-10 * len(y) // MAX_ROWS_TO_CHOOSE), len(np.unique(units)))
+    n_parts = min(-(-10 * len(y) // at_most), len(np.unique(units)))
     part = carve(y, n_parts, units=units, seed=seed)
-    fits = np.cumsum(np.bincount(part, minlength=n_parts)) <= MAX_ROWS_TO_CHOOSE
+    fits = np.cumsum(np.bincount(part, minlength=n_parts)) <= at_most
     return rows[fits[part]]
+
+
+def rows_to_screen(y: Codes, units: Codes, seed: int) -> Any:
+    """Fewer, on which all sets of taps are compared; all that choose if fewer could not judge."""
+    few = rows_to_compare(y, units, seed, MAX_ROWS_TO_SCREEN)
+    judging = rows_that_judge(y[few], units[few])
+    is_enough = len(np.unique(y[few][judging])) >= SHARE_OF_CLASSES * len(np.unique(y))
+    return few if is_enough else rows_to_compare(y, units, seed)
 
 
 def _without_most_of_large_units(units: Codes, seed: int) -> Any:
@@ -220,19 +371,3 @@ def _without_most_of_large_units(units: Codes, seed: int) -> Any:
     _, starts, sizes = np.unique(units[order], return_index=True, return_counts=True)
     place = np.arange(len(units)) - np.repeat(starts, sizes)
     return np.sort(order[place < MAX_ROWS_OF_UNIT])
-
-
-def _left_out(
-    taps: tuple[str, ...],
-    parts: list[Floats],
-    y: Codes,
-    n_classes: int,
-    units: Codes,
-    weight: Floats,
-) -> ridge.LeftOut:
-    """Of the representation by `taps`, whose standardised blocks are `parts`."""
-    Z = np.concatenate(parts, axis=1)
-    Z *= np.float32(1 / np.sqrt(len(parts)))
-    return ridge.RidgeSystem.build(
-        lambda: iter([Z]), y, n_classes=n_classes, folds=units, sample_weight=weight
-    ).left_out()

@@ -53,12 +53,14 @@ class Learnt:
     Attributes
     ----------
     candidates : list of Candidate
-        The measured choice of taps; empty if they were given.
+        The measured choice of taps and head; empty if they were given.
+    head : str
+        Which head; 'pool' for several as one.
     strength : float or None
     curve : list of dict
         Left-out loss and accuracy for every strength.
     chosen_by : str
-        How the taps were chosen.
+        How the taps and the head were chosen.
     oof_rows, oof_proba : (n,) int, (n, K)
         Which of the images it learnt from were left out, and the probabilities that a fit without
         them gave them.
@@ -76,6 +78,7 @@ class Learnt:
     """
 
     candidates: list[Any] = field(default_factory=list)
+    head: str = ""
     strength: float | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
     chosen_by: str = "given"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.features.engines import BuiltEngine
 from regraft.machine import blas
 from regraft.machine.processor import available_cores
-from regraft.probe import ridge
 from regraft.probe.base import Codes, FittedHead, Floats
-from regraft.probe.choice import Choice, choose_taps
+from regraft.probe.choice import POOL, Choice, choose
+from regraft.probe.chosen_head import SMALL_ROWS, Train, fit_chosen
 from regraft.probe.classifier import Classifier, Learnt
+from regraft.probe.closed_form import CLOSED_FORM
 from regraft.probe.judging import Judged
 from regraft.probe.network import Network
 from regraft.probe.representation import Representation
@@ -24,15 +25,17 @@ from regraft.probe.source_classifier import source_classifiers
 from regraft.probe.unknown import of_left_out
 from regraft.wording import near_names
 
-HEADS = ("ridge", "logistic", "svm", "ncm", "knn")
+# Measured on train: the better of what has a closed form, or their pool.
+AUTO = "auto"
+HEADS = (AUTO, "lda", "ridge", "logistic", "svm", "ncm", "knn")
 # Heads that are one matrix, from which training by gradients can go on.
-LINEAR_HEADS = ("ridge", "logistic", "svm")
+LINEAR_HEADS = (AUTO, "lda", "ridge", "logistic", "svm")
 # What scores are divided by where no temperature can be fitted; their scale is the head's own
 # (docs/experiments.md, "Units that swallow classes").
-USUAL_TEMPERATURES = {"ridge": 0.1, "logistic": 1.0, "svm": 0.2, "ncm": 0.1, "knn": 1.0}
-# Up to this many rows one core is faster than several that wait for each other.
-SMALL_ROWS = 512
-# Above this many numbers the represented features are never held at once (ridge only).
+USUAL_TEMPERATURES = {
+    "lda": 10.0, "ridge": 0.1, "logistic": 1.0, "svm": 0.2, "ncm": 0.1, "knn": 1.0
+}  # fmt: skip
+# Above this many numbers the represented features are never held at once (closed forms stream).
 MAX_NUMBERS_IN_MEMORY = 250_000_000
 
 
@@ -45,14 +48,15 @@ class Probe:
     ----------
     taps : tuple of str, or None
         Stages, 'final' and 'source' to use; None measures and chooses.
-    head : {'ridge', 'logistic', 'svm', 'ncm', 'knn'}
+    head : {'auto', 'lda', 'ridge', 'logistic', 'svm', 'ncm', 'knn'}
+        'auto' measures and chooses among 'lda', 'ridge' and their pool.
     class_weight : {'balanced'} or None
         'balanced' gives every class the same total weight.
     random_state : int
     """
 
     taps: tuple[str, ...] | None = None
-    head: str = "ridge"
+    head: str = AUTO
     class_weight: str | None = None
     random_state: int = 0
 
@@ -88,23 +92,23 @@ class Probe:
         require_two_classes(y)
         start, weight = time.perf_counter(), class_weights(y, self.class_weight)
         known = network_of(network)
-        choice = self._choose(X, y, known, len(classes), units, weight)
+        require_head(self.head)
+        train = Train(X, y, units, weight, len(classes), known, self.random_state)
+        choice = self._choose(train)
         chosen = time.perf_counter()
-        representation = Representation.fit(
-            X, choice.taps, known.taps, source=known.source, sample_weight=weight
-        )
+        representation, fitted = self._fitted(train, choice)
         with blas.threads(1 if len(y) <= SMALL_ROWS else available_cores()):
-            fitted = self._fit_head(representation, X, y, len(classes), units, weight)
             unknown, landed = of_left_out(
                 representation, X, y, units, fitted.oof_rows, fitted.oof_scores,
                 n_classes=len(classes), seed=self.random_state,
             )  # fmt: skip
         rows = fitted.oof_rows
-        temperature = USUAL_TEMPERATURES[self.head]
+        temperature = USUAL_TEMPERATURES.get(choice.head, 1.0)
         if len(rows):
             temperature = fit_temperature(fitted.oof_scores, y[rows])
         learnt = Learnt(
             candidates=choice.candidates,
+            head=choice.head,
             strength=fitted.strength,
             curve=fitted.curve,
             chosen_by=choice.by,
@@ -120,51 +124,44 @@ class Probe:
         )  # fmt: skip
         return classifier.on(network) if isinstance(network, BuiltEngine) else classifier
 
-    def _choose(
-        self, X: Floats, y: Codes, network: Network, n_classes: int, units: Codes, weight: Floats
-    ) -> Choice:
+    def _choose(self, train: Train) -> Choice:
         if self.taps is not None:
-            require_taps(self.taps, network)
-            return Choice(network.meant(self.taps), [], "given")
-        return choose_taps(
-            X, y, network, n_classes=n_classes, units=units, weight=weight, seed=self.random_state
-        )
+            require_taps(self.taps, train.network)
+            if self.head != AUTO:
+                return Choice(train.network.meant(self.taps), self.head, [], "given")
+        given = None if self.taps is None else train.network.meant(self.taps)
+        choice = choose(
+            train.X, train.y, train.network, taps=given,
+            heads=(self.head,) if self.head in CLOSED_FORM else CLOSED_FORM,
+            pools=self.head == AUTO, n_classes=train.n_classes, units=train.units,
+            weight=train.weight, seed=self.random_state,
+        )  # fmt: skip
+        if self.head in (AUTO, *CLOSED_FORM):
+            return choice
+        return replace(choice, head=self.head, members=(), ground=None)
 
-    def _fit_head(
-        self,
-        represent: Representation,
-        X: Floats,
-        y: Codes,
-        n_classes: int,
-        units: Codes,
-        weight: Floats,
-    ) -> FittedHead:
-        if self.head == "ridge":
-            # What fits in one chunk is represented once, not anew for each of the three readings.
-            whole = [represent(X)] if len(X) <= ridge.CHUNK_ROWS else None
-
-            def chunks() -> Iterator[Floats]:
-                return iter(whole or (represent(rows) for rows in ridge.rows_in_chunks(X)))
-
-            return ridge.finish(
-                ridge.RidgeSystem.build(
-                    chunks,
-                    y,
-                    n_classes=n_classes,
-                    folds=units,
-                    sample_weight=weight,
-                    seed=self.random_state,
-                )
-            )
-        numbers = len(X) * len(represent.centre)
+    def _fitted(self, train: Train, choice: Choice) -> tuple[Representation, FittedHead]:
+        if choice.head in (POOL, *CLOSED_FORM):
+            return fit_chosen(train, choice)
+        represent = train.representation(choice.taps, train.blocks(choice.taps))
+        numbers = len(train.X) * len(represent.centre)
         if numbers > MAX_NUMBERS_IN_MEMORY:
             raise ConfigError(
                 f"head {self.head!r} needs all features in memory: {numbers * 4 / 2**30:.1f} GiB",
-                cure="--head ridge, which streams",
+                cure="--head auto, lda or ridge, which stream",
             )
-        return _fit_function(self.head)(
-            represent(X), y, n_classes=n_classes, folds=units, sample_weight=weight
-        )
+        with blas.threads(1 if len(train.y) <= SMALL_ROWS else available_cores()):
+            fitted = _fit_function(choice.head)(
+                represent(train.X), train.y, n_classes=train.n_classes, folds=train.units,
+                sample_weight=train.weight,
+            )  # fmt: skip
+        return represent, fitted
+
+
+def require_head(head: str) -> None:
+    """ConfigError unless there is such a head."""
+    if head not in HEADS:
+        raise ConfigError(f"no head is called {head!r}", cure=f"heads: {', '.join(HEADS)}")
 
 
 def network_of(network: BuiltEngine | Network) -> Network:
@@ -222,8 +219,6 @@ def _fit_function(head: str) -> Callable[..., FittedHead]:
         from regraft.probe.neighbours import fit_nearest_mean
 
         return fit_nearest_mean
-    if head == "knn":
-        from regraft.probe.neighbours import fit_knn
+    from regraft.probe.neighbours import fit_knn
 
-        return fit_knn
-    raise ConfigError(f"no head is called {head!r}", cure=f"heads: {', '.join(HEADS)}")
+    return fit_knn

@@ -107,6 +107,13 @@ class Representation:
         """Whether a linear head on this is linear in the final features."""
         return self.taps == ("final",)
 
+    def width(self, block: Block) -> int:
+        """Columns of a block."""
+        if is_source(block.tap):
+            assert self.source is not None
+            return len(self.source.of(block.tap).bias)
+        return block.stop - block.start
+
     def unscaled(self, X: Floats) -> Floats:
         """``(N, D0)`` to ``(N, D)``, blocks normalised but neither centred nor scaled."""
         return np.concatenate([self._block(X, b) for b in self.blocks], axis=1)

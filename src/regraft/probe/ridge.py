@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,6 @@ from regraft.probe.base import Codes, Floats
 from regraft.probe.judging import rows_that_judge
 from regraft.probe.linear_head import LinearHead
 
-# 28 strengths over 9 decades. Z has unit mean square norm, so 1 means: as strong as one image.
-STRENGTHS = np.logspace(-5, 4, 28)
 # Where nothing can be measured (docs/experiments.md, "Units that swallow classes").
 USUAL_STRENGTH = 0.1
 # Above this many rows the Gram matrix is not formed even if D is larger still.
@@ -34,49 +33,6 @@ MAX_GRAM_ROWS = 6_000
 # Rows of which the left-out errors are computed, as numbers held (rows x rank).
 MAX_LEFT_OUT_NUMBERS = 20_000_000
 CHUNK_ROWS = 8_192
-
-
-@dataclass(frozen=True, eq=False)
-class LeftOut:
-    """Scores of images by fits that did not see their fold, at the best strength.
-
-    Attributes
-    ----------
-    rows : (n,) int
-        Which images: all that can judge, or for large data those of a sample of whole folds.
-    scores : (n, K) float
-    squared_error : (n,) float
-        Of each image's scores against its one-hot label.
-    strength : float
-    curve : list of dict
-        ``{"strength", "loss", "accuracy"}`` for every strength; loss is the mean squared error.
-    """
-
-    rows: NDArray[np.intp]
-    scores: Floats
-    squared_error: Floats
-    strength: float
-    curve: list[dict[str, float]]
-
-    @property
-    def loss(self) -> float:
-        """Mean squared error at the best strength."""
-        return min(point["loss"] for point in self.curve)
-
-    def accuracy(self, y: Codes) -> float:
-        """Share of the left-out images whose highest score is at their own class."""
-        return float((self.scores.argmax(1) == y[self.rows]).mean())
-
-
-@dataclass(frozen=True, eq=False)
-class FittedRidge:
-    """A :class:`FittedHead`: the head on all of train, and the evidence for its strength."""
-
-    head: LinearHead
-    strength: float | None
-    curve: list[dict[str, float]]
-    oof_scores: Floats
-    oof_rows: NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,40 +106,93 @@ class RidgeSystem:
             mean_label=mean_label,
         )
 
+    @classmethod
+    def of_centred(
+        cls,
+        rows: Floats | None,
+        gram: Floats | None,
+        transposed: Callable[[Floats], Floats],
+        y: Codes,
+        *,
+        n_features: int,
+        n_classes: int,
+        folds: Codes,
+        sample_weight: Floats,
+    ) -> RidgeSystem:
+        """Decompose rows that are centred already: their weighted mean is zero.
+
+        Parameters
+        ----------
+        rows : (N, D) float, or None
+            Of fewer columns than rows.
+        gram : (N, N) float, or None
+            Their inner products.
+        transposed : callable
+            (N, K) to (D, K): the product with the transposed rows.
+        """
+        weight = np.asarray(sample_weight, np.float64)
+        mean_label = np.bincount(y, weight, minlength=n_classes) / weight.sum()
+        judges = np.zeros(len(y), bool)
+        judges[rows_that_judge(y, folds)] = True
+        left_out = np.flatnonzero(np.isin(folds, folds[judges]))
+        root = np.sqrt(weight)[:, None]
+        if rows is not None:
+            scaled: Floats = root * rows
+            values, V = _significant(*_decomposed(scaled.T @ scaled))
+            U = scaled @ V / np.sqrt(values)
+        else:
+            assert gram is not None
+            values, U = _significant(*_decomposed(gram * root * root.T))
+
+        def to_weights(coefficients: Floats) -> Floats:
+            return transposed(root * (U @ (coefficients / np.sqrt(values)[:, None])))
+
+        return cls(
+            eigenvalues=values,
+            projected=U.T @ (root * (_one_hot(y, n_classes) - mean_label)),
+            to_weights=to_weights,
+            U=U if len(left_out) == len(U) else U[left_out],
+            rows=left_out, y=y[left_out], weight=weight[left_out], folds=folds[left_out],
+            judges=judges[left_out],
+            total_weight=float(weight.sum()), mean_label=mean_label,
+            mean_feature=np.zeros(n_features),
+        )  # fmt: skip
+
     @property
     def can_choose(self) -> bool:
         """Whether there are rows to judge a strength by."""
         return bool(self.judges.any())
 
-    def left_out(self, strengths: Floats = STRENGTHS) -> LeftOut:
-        """Left-out scores at the strength with the least mean squared error, of rows that judge."""
+    @property
+    def judged_rows(self) -> NDArray[np.intp]:
+        """Of all N rows those that judge, (n,)."""
+        return self.rows[self.judges]
+
+    @property
+    def n_classes(self) -> int:
+        """K, also those without images."""
+        return len(self.mean_label)
+
+    @cached_property
+    def _solve(self) -> Callable[[Floats, Floats, Floats, Floats], Floats]:
+        return _fold_solver(self.folds)
+
+    def left_out_scores(self, strength: float) -> Floats:
+        """``(n, K)`` scores of the rows that judge, each by a fit without its fold."""
         root = np.sqrt(self.weight)[:, None]
-        target = root * (_one_hot(self.y, len(self.mean_label)) - self.mean_label)
-        solve = _fold_solver(self.folds)
-        judges, y, weight = self.judges, self.y[self.judges], self.weight[self.judges]
-        curve: list[dict[str, float]] = []
-        best: tuple[float, Floats, Floats] | None = None
-        for strength in strengths:
-            shrink = self.eigenvalues / (self.eigenvalues + strength)
-            residual = target - self.U @ (shrink[:, None] * self.projected)
-            missed = solve(self.U, shrink, root[:, 0] / np.sqrt(self.total_weight), residual) / root
-            missed = missed[judges]
-            squared = np.einsum("nk,nk->n", missed, missed)
-            loss = float(weight @ squared / weight.sum())
-            scores = _one_hot(y, len(self.mean_label)) - missed
-            right = scores.argmax(1) == y
-            curve.append(
-                {"strength": float(strength), "loss": loss, "accuracy": float(right.mean())}
-            )
-            if np.isfinite(loss) and (best is None or loss < best[0]):
-                best = (loss, scores, squared)
-        if best is None:
+        hot = _one_hot(self.y, self.n_classes)
+        target = root * (hot - self.mean_label)
+        shrink = self.eigenvalues / (self.eigenvalues + strength)
+        residual = target - self.U @ (shrink[:, None] * self.projected)
+        share = root[:, 0] / np.sqrt(self.total_weight)
+        missed = self._solve(self.U, shrink, share, residual) / root
+        scores: Floats = (hot - missed)[self.judges]
+        if not np.isfinite(scores).all():
             raise TrainingError(
-                "no strength gives a finite left-out error",
+                "no left-out score is finite",
                 cure="the features are not finite; regraft cache verify",
             )
-        chosen = min(curve, key=lambda point: point["loss"])["strength"]
-        return LeftOut(self.rows[judges], best[1], best[2], chosen, curve)
+        return scores
 
     def head(self, strength: float) -> LinearHead:
         """The solution on all rows."""
@@ -195,22 +204,6 @@ class RidgeSystem:
             raise TrainingError("the ridge solution is not finite", cure="regraft cache verify")
         weight = np.ascontiguousarray(weights_DK.T, np.float32)
         return LinearHead(weight, bias.astype(np.float32))
-
-
-def finish(system: RidgeSystem) -> FittedRidge:
-    """Choose the strength and solve; at the usual one where nothing can be measured."""
-    if not system.can_choose:
-        nobody = np.zeros(0, np.intp)
-        scores = np.zeros((0, len(system.mean_label)))
-        return FittedRidge(system.head(USUAL_STRENGTH), USUAL_STRENGTH, [], scores, nobody)
-    left_out = system.left_out()
-    return FittedRidge(
-        head=system.head(left_out.strength),
-        strength=left_out.strength,
-        curve=left_out.curve,
-        oof_scores=left_out.scores,
-        oof_rows=left_out.rows,
-    )
 
 
 def rows_in_chunks(Z: Floats) -> Iterator[Floats]:

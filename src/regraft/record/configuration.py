@@ -47,7 +47,7 @@ class RunConfig:
         A weights file for the backbone's architecture.
     taps : list of str or None
         None: measured and chosen.
-    head : {'ridge', 'logistic', 'svm', 'ncm', 'knn'}
+    head : {'auto', 'lda', 'ridge', 'logistic', 'svm', 'ncm', 'knn'}
     class_weight : {'balanced'} or None
     path_column, label_column, split_column, group_column : str or None
         Of a manifest.
@@ -79,7 +79,7 @@ class RunConfig:
     Traceback (most recent call last):
         ...
     regraft.errors.ConfigError: no head is called 'forest'
-      cure:  heads: ridge, logistic, svm, ncm, knn
+      cure:  heads: auto, lda, ridge, logistic, svm, ncm, knn
     """
 
     data: str
@@ -88,7 +88,7 @@ class RunConfig:
     look: str = catalog.PLAIN
     weights: str | None = None
     taps: list[str] | None = None
-    head: str = "ridge"
+    head: str = "auto"
     class_weight: str | None = None
     path_column: str | None = None
     label_column: str | None = None

@@ -94,7 +94,7 @@ def metrics(
         "baselines": {name: baseline.to_dict() for name, baseline in tested.baselines.items()},
         "chosen": {
             "taps": list(classifier.representation.taps),
-            "head": config.head,
+            "head": learnt.head or config.head,
             "strength": learnt.strength,
             "temperature": classifier.temperature,
             "temperature_fitted": len(learnt.oof_rows) > 0,
@@ -135,7 +135,10 @@ def layer_curve(learnt: Learnt) -> list[dict[str, Any]]:
     With its 95 % interval, and how far it is below the best one: both judged the same images, so
     the standard error is that of the paired difference.
     """
-    alone = {c.taps[0]: c for c in learnt.candidates if len(c.taps) == 1}
+    # The first of a stage is its better head; all of them judged by the same images.
+    ones = [found for found in learnt.candidates if len(found.taps) == 1]
+    alone = {found.taps[0]: found for found in reversed(ones)}
+    alone = {tap: alone[tap] for tap in dict.fromkeys(found.taps[0] for found in ones)}
     # Stages were compared in their order; the final features come last, network by network.
     in_order = sorted(alone, key=lambda tap: stage_of(tap) == FINAL)
     networks = dict.fromkeys(map(network_of, in_order))

@@ -37,6 +37,8 @@ LPFT = (
 )
 WISE = "Wortsman M et al. (2022) Robust fine-tuning of zero-shot models. CVPR."
 HEADS = {
+    "pool": "a weighted sum of linear discriminants and ridge classifiers",
+    "lda": "linear discriminant analysis with shrinkage",
     "ridge": "a ridge classifier",
     "logistic": "multinomial logistic regression",
     "svm": "a linear support vector machine",
@@ -113,9 +115,9 @@ def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
     by = ""
     if chosen["candidates"]:
         by = (
-            f" Stages and regularisation were chosen inside the training split by leave-one-out "
-            f"cross-validation {cite(LOO)}: the simplest set of stages within two standard errors "
-            f"of the best, after the rule of one standard error {cite(ONE_ERROR)}."
+            f" Stages, head and regularisation were chosen inside the training split by the log "
+            f"loss of leave-one-out cross-validation {cite(LOO)}, after one temperature: the "
+            f"simplest within one standard error of the best {cite(ONE_ERROR)}."
         )
     elif not measured.is_measured(chosen):
         by = " Stages and strength are defaults: no images could be left out to measure them."

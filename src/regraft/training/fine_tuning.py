@@ -80,6 +80,7 @@ def _classifier(plan: Plan, outcome: Outcome) -> Classifier:
         candidates=probe.candidates,
         curve=probe.curve,
         chosen_by=probe.chosen_by,
+        head=probe.head,
         oof_rows=plan.rows.of_extraction[plan.rows.choose],
         oof_proba=outcome.held_out_proba,
         judged=probe.judged,

@@ -28,11 +28,12 @@ from regraft.images import pictures
 from regraft.images.facts_table import FactsTable
 from regraft.listener import Listener
 from regraft.probe.base import Codes, Floats
+from regraft.probe.choice import Candidate
 from regraft.probe.classifier import Classifier
 from regraft.probe.judging import FEWEST_TO_JUDGE, can_tell, rows_that_judge
 from regraft.probe.probe import class_weights
 from regraft.probe.representation import Block, Representation
-from regraft.probe.source_classifier import SOURCE, source_classifier
+from regraft.probe.source_classifier import FINAL, SOURCE, source_classifier
 from regraft.training import defaults
 from regraft.training.settings import TrainingSettings
 from regraft.training.task import Task
@@ -264,21 +265,28 @@ def _augmentation(task: Task, rows: Rows, look: Look, settings: TrainingSettings
 
 def _gain_of_stages(probe: Classifier) -> float:
     """Left-out accuracy of the best taps less that of the final features; 0 if taps were given."""
-    assert probe.learnt is not None
-    by_taps = {candidate.taps: candidate for candidate in probe.learnt.candidates}
-    if ("final",) not in by_taps:
+    own = [found for found in _compared(probe) if SOURCE not in found.taps]
+    final = [found for found in own if found.taps == (FINAL,)]
+    if not final:
         return 0.0
-    own = [found for found in by_taps.values() if SOURCE not in found.taps]
-    best = min(own, key=lambda candidate: candidate.loss)
-    return float(best.accuracy - by_taps["final",].accuracy)
+    return _best(own).accuracy - _best(final).accuracy
 
 
 def _error(probe: Classifier) -> float:
-    """Left-out share of wrong answers on the best taps; 0 if taps were given."""
+    """Left-out share of wrong answers of the best candidate; 0 if nothing was compared."""
+    found = _compared(probe)
+    return 1 - _best(found).accuracy if found else 0.0
+
+
+def _compared(probe: Classifier) -> list[Candidate]:
+    """The candidates that all sets of taps were compared by: of those on as many images."""
     assert probe.learnt is not None
-    if not probe.learnt.candidates:
-        return 0.0
-    return float(1 - min(probe.learnt.candidates, key=lambda found: found.loss).accuracy)
+    found: list[Candidate] = probe.learnt.candidates
+    return [candidate for candidate in found if candidate.n_images == found[0].n_images]
+
+
+def _best(found: list[Candidate]) -> Candidate:
+    return min(found, key=lambda candidate: candidate.loss)
 
 
 # -- Input -----------------------------------------------------------------------------------

@@ -1,0 +1,132 @@
+"""Heads that one decomposition serves at every strength, and the strength that suits them best.
+
+A strength is judged by the log loss of left-out scores after one temperature: what orders well is
+not held back by how it is scaled, as it is where squared errors of one-hot labels judge.
+
+N images, K classes, n images that judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from regraft.probe.base import Floats
+from regraft.probe.discriminant import Discriminant
+from regraft.probe.linear_head import LinearHead
+from regraft.probe.out_of_fold import ChosenHead, curve_point, log_losses
+from regraft.probe.pool import fit_weights
+from regraft.probe.ridge import USUAL_STRENGTH, RidgeSystem
+
+CLOSED_FORM = ("lda", "ridge")
+# 15 strengths over 7 decades; Z has unit mean square norm, so 1 means: as strong as one image.
+STRENGTHS = np.logspace(-4, 3, 15)
+# Where the search begins, and its strides.
+FIRST, STRIDES = 8, (2, 1)
+# Of scores of unit mean square.
+LEAST_WEIGHT = 0.05
+USUAL_STRENGTHS = {"lda": 1.0, "ridge": USUAL_STRENGTH}
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A head at one strength, and what it says of images that it did not see.
+
+    Attributes
+    ----------
+    kind : {'lda', 'ridge'}
+    strength : float
+    scores : (n, K) float
+        Left out, of the rows that judge.
+    weight : float
+        The inverse temperature of the scores.
+    loss : float
+        Their mean log loss at it.
+    head : callable
+        The solution on all rows.
+    """
+
+    kind: str
+    strength: float
+    scores: Floats
+    weight: float
+    loss: float
+    head: Callable[[], LinearHead] = field(repr=False)
+
+
+def solve(
+    system: RidgeSystem, kind: str, *, near: float | None = None, strides: Sequence[int] = STRIDES
+) -> tuple[Solved, list[dict[str, float]]]:
+    """At the best strength, looked for from `near` on, and the curve of those that were tried."""
+    y, row_weight = system.y[system.judges], system.weight[system.judges]
+    tried: dict[int, Solved] = {}
+    points: dict[int, dict[str, float]] = {}
+
+    def loss(place: int) -> float:
+        if place not in tried:
+            found = _at(system, kind, float(STRENGTHS[place]))
+            losses = log_losses(found.weight * found.scores, y)
+            tried[place] = found
+            points[place] = curve_point(found.strength, losses, found.scores, y, row_weight)
+        return points[place]["loss"]
+
+    first = FIRST if near is None else int(np.abs(np.log(STRENGTHS / near)).argmin())
+    best = tried[_least(loss, first, len(STRENGTHS), strides)]
+    return best, [points[place] for place in sorted(points)]
+
+
+def finish(system: RidgeSystem, kind: str) -> ChosenHead:
+    """The head at the best strength; at the usual one where nothing can be measured."""
+    if not system.can_choose:
+        strength = USUAL_STRENGTHS[kind]
+        head = Discriminant.of(system, strength).head(1.0) if kind == "lda" else None
+        return ChosenHead.unmeasured(head or system.head(strength), strength, system.n_classes)
+    best, curve = solve(system, kind)
+    rows = system.judged_rows
+    return ChosenHead(best.head(), best.strength, curve, rows, best.scores.astype(np.float32))
+
+
+def _at(system: RidgeSystem, kind: str, strength: float) -> Solved:
+    y = system.y[system.judges]
+    if kind == "ridge":
+        scores = system.left_out_scores(strength).astype(np.float32)
+        weight = float(fit_weights(scores[None], y)[0])
+        return _solved(system, kind, strength, scores, weight, lambda: system.head(strength))
+    fitted = Discriminant.of(system, strength)
+    scores = fitted.left_out().astype(np.float32)
+    weight = float(fit_weights(scores[None], y)[0])
+    # What the classes' sizes say, on the scale of the scores; those of noise would have none.
+    spread = float(np.sqrt(np.square(scores - scores.mean(axis=1, keepdims=True)).mean()))
+    prior = 1 / max(weight, LEAST_WEIGHT / max(spread, 1e-12))
+    if np.ptp(fitted.log_shares) > 0:
+        scores[:, fitted.present] += (prior * fitted.left_out_log_shares).astype(np.float32)
+        weight = float(fit_weights(scores[None], y, start=np.array([weight]))[0])
+    return _solved(system, kind, strength, scores, weight, lambda: fitted.head(prior))
+
+
+def _solved(
+    system: RidgeSystem,
+    kind: str,
+    strength: float,
+    scores: Floats,
+    weight: float,
+    head: Callable[[], LinearHead],
+) -> Solved:
+    y, row_weight = system.y[system.judges], system.weight[system.judges]
+    loss = float(np.average(log_losses(weight * scores, y), weights=row_weight))
+    return Solved(kind, strength, scores, weight, loss, head)
+
+
+def _least(loss: Callable[[int], float], first: int, n: int, strides: Sequence[int]) -> int:
+    """Downhill, in large strides, then small ones."""
+    place = first
+    for stride in strides:
+        while True:
+            near = [p for p in (place - stride, place + stride) if 0 <= p < n]
+            following = min(near, key=loss, default=place)
+            if not loss(following) < loss(place):
+                break
+            place = following
+    return place

@@ -1,0 +1,163 @@
+"""Several heads as one: a weighted sum of their scores, the weights by left-out log loss.
+
+Summing log odds multiplies probabilities (a logarithmic pool), and of linear heads leaves one
+linear head. The weights are not negative (Breiman 1996: otherwise they undo each other); most end
+at zero. Of a single head the weight is its inverse temperature, so that what judges one head
+judges many.
+
+Sources: Breiman (1996), Machine Learning 24 (stacking, not negative); Caruana et al. (2004), ICML
+(an ensemble chosen from what was tried anyway); Genest, Zidek (1986), Statistical Science 1(1)
+(logarithmic pools).
+
+J heads, N images, K classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from regraft.probe.base import Codes, Floats
+from regraft.probe.out_of_fold import log_losses
+
+MAX_STEPS = 50
+# Of scores of unit mean square, about what fits.
+START = 2.0
+# Of the log loss a step must gain, to go on.
+LEAST_GAIN = 1e-6
+SWEEPS = 100
+
+
+def fit_weights(scores: Floats, y: Codes, *, start: Floats | None = None) -> Floats:
+    """Weights, not negative, of the sum of scores whose softmax has the least log loss.
+
+    As for a temperature the target is not 1 but ``1 - 1 / (N + 2)`` (Platt 1999), so that N images
+    that are all right ask for no more confidence than N images can give.
+
+    Parameters
+    ----------
+    scores : (J, N, K) float, finite
+        Left out.
+    y : (N,) codes
+    start : (J,) float, optional
+        Where to begin: weights of much the same scores.
+
+    Returns
+    -------
+    (J,) float
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 3, 200)
+    >>> good, noise = rng.normal(size=(2, 200, 3))
+    >>> good[np.arange(200), y] += 2
+    >>> good_weight, noise_weight = fit_weights(np.stack([good, noise]), y)
+    >>> bool(good_weight > 1), bool(noise_weight < 0.2)
+    (True, True)
+    """
+    scores, scale = _standardised(scores)
+    weights = np.full(len(scores), START / len(scores)) if start is None else start * scale
+    target = _targets(scores, y)
+    loss, slope, bend = _expansion(scores, target, weights)
+    for _ in range(MAX_STEPS):
+        step = _least_parabola(slope, bend, weights) - weights
+        size, promised = 1.0, float(slope @ step)
+        while True:
+            moved = weights + size * step
+            following = _expansion(scores, target, moved)
+            if following[0] <= loss + 1e-4 * size * promised or size < 1e-4:
+                break
+            size /= 2
+        gain = loss - following[0]
+        if gain <= 0:
+            break
+        weights, (loss, slope, bend) = moved, following
+        if gain < LEAST_GAIN * max(loss, 1e-3):
+            break
+    found: Floats = weights / scale
+    return found
+
+
+def nested_losses(scores: Floats, y: Codes, fold: Codes) -> Floats:
+    """``(N,)`` log losses of the pooled scores, each image's weights fitted without its fold.
+
+    From the weights of all images one Newton step leads to those of four fifths of them: what a
+    fold adds to slope and curvature is taken off again, so that all folds cost one pass.
+
+    Parameters
+    ----------
+    scores : (J, N, K) float
+    y : (N,) codes
+    fold : (N,) int
+        From 0 on; a few large ones.
+    """
+    scores, _ = _standardised(scores)
+    whole = fit_weights(scores, y)
+    parts = [fold == k for k in range(int(fold.max()) + 1)]
+    losses = np.empty(len(y))
+    pieces = [
+        _expansion(scores[:, out], _targets(scores[:, out], y[out], len(y)), whole) for out in parts
+    ]
+    sizes = [int(out.sum()) for out in parts]
+    slope, bend = (
+        sum(size * piece[i] for size, piece in zip(sizes, pieces, strict=True)) for i in (1, 2)
+    )
+    for out, size, piece in zip(parts, sizes, pieces, strict=True):
+        rest = len(y) - size
+        weights = whole
+        if rest:
+            slope_of_rest = (slope - size * piece[1]) / rest
+            bend_of_rest = (bend - size * piece[2]) / rest
+            weights = _least_parabola(slope_of_rest, bend_of_rest, whole)
+        pooled = np.tensordot(weights.astype(scores.dtype), scores[:, out], 1)
+        losses[out] = log_losses(pooled, y[out])
+    return losses
+
+
+def _standardised(scores: Floats) -> tuple[Floats, Floats]:
+    """Scores centred within rows, of unit mean square, and what they were divided by."""
+    scores = scores - scores.mean(axis=2, keepdims=True)
+    scale = np.sqrt(np.einsum("jnk,jnk->j", scores, scores) / scores[0].size)
+    scale = np.where(scale > 0, scale, 1.0)
+    scores /= scale[:, None, None]
+    return scores, scale
+
+
+def _targets(scores: Floats, y: Codes, n_images: int | None = None) -> Floats:
+    """``(J,)`` mean score of the truth, smoothed for so many images; rows are centred."""
+    n, n_classes = scores.shape[1:]
+    smoothing = 1 / ((n_images or n) + 2)
+    true = scores[:, np.arange(n), y].mean(axis=1, dtype=np.float64)
+    target: Floats = true * (1 - smoothing - smoothing / (n_classes - 1))
+    return target
+
+
+def _expansion(scores: Floats, target: Floats, weights: Floats) -> tuple[float, Floats, Floats]:
+    """Loss, slope and curvature of the mean log loss."""
+    n = scores.shape[1]
+    shares = np.tensordot(weights.astype(scores.dtype), scores, 1)
+    top = shares.max(axis=1, keepdims=True)
+    shares -= top
+    np.exp(shares, out=shares)
+    total = shares.sum(axis=1, keepdims=True)
+    shares /= total
+    loss = float((np.log(total) + top).mean(dtype=np.float64) - weights @ target)
+    weighted = scores * shares
+    means = weighted.sum(axis=2)
+    slope = means.mean(axis=1, dtype=np.float64) - target
+    flat = (len(scores), -1)
+    bend = (weighted.reshape(flat) @ scores.reshape(flat).T - means @ means.T) / n
+    return loss, slope, bend.astype(np.float64) + 1e-9 * np.eye(len(scores))
+
+
+def _least_parabola(slope: Floats, bend: Floats, weights: Floats) -> Floats:
+    """Where the parabola is least among weights that are not negative, by coordinates."""
+    found = weights.copy()
+    linear = slope - bend @ weights
+    for _ in range(SWEEPS):
+        before = found.copy()
+        for j in range(len(found)):
+            found[j] = max(0.0, found[j] - (bend[j] @ found + linear[j]) / bend[j, j])
+        if np.abs(found - before).max() <= 1e-9 * np.abs(found).max():
+            break
+    return found

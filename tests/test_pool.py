@@ -1,0 +1,87 @@
+"""Weights of several heads: scipy's optimum, one temperature as a special case, no flattery."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from regraft.evaluation.calibration import fit_temperature
+from regraft.probe.out_of_fold import log_losses
+from regraft.probe.pool import fit_weights, nested_losses
+
+Array = np.ndarray
+
+
+def heads(seed: int = 0, n: int = 200, n_classes: int = 4) -> tuple[Array, Array]:
+    """Three heads: good, less good and noise; and the truth."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    scores = rng.standard_normal((3, n, n_classes))
+    for head, skill in enumerate((2.0, 1.0, 0.0)):
+        scores[head, np.arange(n), y] += skill
+    return scores, y
+
+
+def smoothed(weights: Array, scores: Array, y: Array) -> float:
+    """What is made least, written down plainly."""
+    pooled = np.tensordot(weights, scores, 1)
+    log_p = pooled - np.log(np.exp(pooled).sum(1, keepdims=True))
+    n, n_classes = pooled.shape
+    share = 1 / (n + 2)
+    target = np.full((n, n_classes), share / (n_classes - 1))
+    target[np.arange(n), y] = 1 - share
+    return float(-(target * log_p).sum(1).mean())
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), n_classes=st.integers(2, 6))
+def test_weights_are_those_of_a_general_optimiser(seed: int, n_classes: int) -> None:
+    scores, y = heads(seed, 80, n_classes)
+    found = fit_weights(scores, y)
+    other = minimize(
+        smoothed, np.full(3, 0.3), args=(scores, y), bounds=[(0, None)] * 3, method="L-BFGS-B"
+    )
+    assert (found >= 0).all()
+    assert smoothed(found, scores, y) <= other.fun + 1e-5
+
+
+def test_one_head_gets_its_temperature() -> None:
+    scores, y = heads()
+    weight = fit_weights(scores[:1], y)
+    assert weight[0] == pytest.approx(1 / fit_temperature(scores[0], y), rel=1e-2)
+
+
+def test_scale_of_a_head_does_not_matter() -> None:
+    scores, y = heads()
+    plain = fit_weights(scores, y)
+    scaled = fit_weights(scores * np.array([1e4, 1e-3, 1])[:, None, None], y)
+    np.testing.assert_allclose(scaled * [1e4, 1e-3, 1], plain, rtol=1e-2, atol=1e-3)
+
+
+def test_heads_that_are_all_right_ask_for_no_infinite_confidence() -> None:
+    y = np.arange(12) % 3
+    weight = fit_weights(10 * np.eye(3)[y][None], y)
+    p = np.exp(weight[0] * 10) / (np.exp(weight[0] * 10) + 2)
+    assert p == pytest.approx(1 - 1 / 14, abs=1e-3)
+
+
+def test_equal_scores_are_no_error() -> None:
+    y = np.arange(10) % 2
+    assert np.isfinite(fit_weights(np.zeros((2, 10, 2)), y)).all()
+
+
+def test_nested_losses_do_not_flatter() -> None:
+    """Noise is weighted by what it happens to say; nested, that is found out."""
+    rng = np.random.default_rng(1)
+    nested, fitted = [], []
+    for _ in range(30):
+        y = rng.integers(0, 2, 40)
+        scores = rng.standard_normal((6, 40, 2))
+        nested.append(nested_losses(scores, y, np.arange(40) % 5).mean())
+        pooled = np.tensordot(fit_weights(scores, y), scores, 1)
+        fitted.append(log_losses(pooled, y).mean())
+    assert np.mean(fitted) < np.log(2) - 0.02
+    assert np.mean(nested) >= np.log(2)
