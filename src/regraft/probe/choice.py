@@ -196,8 +196,8 @@ def choose(
         return Choice(
             taps or usual_taps(network), USUAL_HEAD if USUAL_HEAD in heads else heads[0], [], USUAL
         )
-    sets = [taps] if taps else of_each(network, candidate_taps)
-    search = Search(heads)
+    sets = [taps] if taps else candidate_taps(network.taps, network.source is not None)
+    search = Search(heads, are_given=taps is not None)
     screened: list[Entry] = []
     # One thread a candidate and one core a thread: matrices this small are not worth sharing.
     with blas.threads(1), ThreadPoolExecutor(available_cores()) as threads:
@@ -214,7 +214,8 @@ def choose(
             search = replace(search, strides=(2,))
             screened = tried(few)[1]
             sets = _best_sets(screened, sets)
-            search = Search(heads, (1,), {(e.taps, e.head): e.candidate.strength for e in screened})
+            near = {(entry.taps, entry.head): entry.candidate.strength for entry in screened}
+            search = replace(search, strides=(1,), near=near)
         ground, entries = tried(rows)
         if pools and len(entries) > 1 and len(y) <= MAX_ROWS_TO_POOL:
             entries += _pooled(ground, _best_sets(entries, sets), entries)
@@ -229,15 +230,18 @@ def choose(
 
 @dataclass(frozen=True)
 class Search:
-    """How strengths are looked for: strides on their scale, and where a search begins."""
+    """What is solved on a set of taps, and how strengths are looked for: strides on their scale,
+    and where a search begins."""
 
     heads: Sequence[str]
     strides: Sequence[int] = STRIDES
     near: Mapping[tuple[tuple[str, ...], str], float | None] = field(default_factory=dict)
+    are_given: bool = False
 
     def heads_on(self, taps: tuple[str, ...]) -> Sequence[str]:
-        """One on a stage alone, which is there for the layer curve."""
-        return self.heads[:1] if len(taps) == 1 and taps != (FINAL,) else self.heads
+        """One on a stage alone, which is there for the layer curve unless it was asked for."""
+        is_of_curve = len(taps) == 1 and taps != (FINAL,) and not self.are_given
+        return self.heads[:1] if is_of_curve else self.heads
 
 
 def _entries(ground: Ground, taps: tuple[str, ...], search: Search) -> list[Entry]:

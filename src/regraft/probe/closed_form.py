@@ -21,8 +21,9 @@ from regraft.probe.pool import fit_weights
 from regraft.probe.ridge import USUAL_STRENGTH, RidgeSystem
 
 CLOSED_FORM = ("lda", "ridge")
-# 15 strengths over 7 decades; Z has unit mean square norm, so 1 means: as strong as one image.
-STRENGTHS = np.logspace(-4, 3, 15)
+# 17 strengths over 8 decades; Z has unit mean square norm, so 1 means: as strong as one image. At
+# the strong end discriminants are the nearest mean.
+STRENGTHS = np.logspace(-4, 4, 17)
 # Where the search begins, and its strides.
 FIRST, STRIDES = 8, (2, 1)
 # Of scores of unit mean square.
@@ -81,8 +82,9 @@ def finish(system: RidgeSystem, kind: str) -> ChosenHead:
     """The head at the best strength; at the usual one where nothing can be measured."""
     if not system.can_choose:
         strength = USUAL_STRENGTHS[kind]
-        head = Discriminant.of(system, strength).head(1.0) if kind == "lda" else None
-        return ChosenHead.unmeasured(head or system.head(strength), strength, system.n_classes)
+        ridge = system.head(strength)
+        head = Discriminant.of(system, strength).usual_head() if kind == "lda" else ridge
+        return ChosenHead.unmeasured(head, strength, system.n_classes)
     best, curve = solve(system, kind)
     rows = system.judged_rows
     return ChosenHead(best.head(), best.strength, curve, rows, best.scores.astype(np.float32))

@@ -92,6 +92,11 @@ class Discriminant:
         bias += prior_weight * self.log_shares
         return LinearHead(*self._with_absent(weight, bias))
 
+    def usual_head(self) -> LinearHead:
+        """Where nothing can be measured: distances not divided by a spread that may be none."""
+        head, share = self.head(), np.float32(1 / self.freedom)
+        return LinearHead(head.weight * share, head.bias * share)
+
     @property
     def log_shares(self) -> Floats:
         """Of the classes that are there."""

@@ -33,7 +33,7 @@ LINEAR_HEADS = (AUTO, "lda", "ridge", "logistic", "svm")
 # What scores are divided by where no temperature can be fitted; their scale is the head's own
 # (docs/experiments.md, "Units that swallow classes").
 USUAL_TEMPERATURES = {
-    "lda": 10.0, "ridge": 0.1, "logistic": 1.0, "svm": 0.2, "ncm": 0.1, "knn": 1.0
+    "lda": 0.1, "ridge": 0.1, "logistic": 1.0, "svm": 0.2, "ncm": 0.1, "knn": 1.0
 }  # fmt: skip
 # Above this many numbers the represented features are never held at once (closed forms stream).
 MAX_NUMBERS_IN_MEMORY = 250_000_000
