@@ -90,7 +90,8 @@ class Discriminant:
         outward = np.diag(self.between) - self.scatter / self.counts
         bias = -self.freedom / 2 * outward - weight @ self.system.mean_feature
         bias += prior_weight * self.log_shares
-        return LinearHead(*self._with_absent(weight, bias))
+        # From their mean over classes: what is common to all classes says nothing of any.
+        return LinearHead(*self._with_absent(weight - weight.mean(0), bias - bias.mean()))
 
     def usual_head(self) -> LinearHead:
         """Where nothing can be measured: distances not divided by a spread that may be none."""
@@ -112,12 +113,17 @@ class Discriminant:
         return shares
 
     def left_out(self) -> Floats:
-        """``(n, K)`` scores of the rows that judge, each by a fit without its fold; no prior."""
+        """``(n, K)`` scores of the rows that judge, each by a fit without its fold; no prior.
+
+        From their mean over classes, as the head's.
+        """
         distances, rest = self._left_out_distances
         kept = (distances - self.scatter / rest)[self.system.judges]
         scores = np.full((len(kept), len(self.present)), -np.inf)
         scores[:, self.present] = -self.freedom / 2 * kept
-        return np.where(np.isfinite(scores), scores, _lowest(scores))
+        scores = np.where(np.isfinite(scores), scores, _lowest(scores))
+        centred: Floats = scores - scores[:, self.present].mean(axis=1, keepdims=True)
+        return centred
 
     @property
     def scatter(self) -> float:
