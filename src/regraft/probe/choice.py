@@ -213,7 +213,7 @@ def choose(
         if len(few) < len(rows) and len(sets) > FINALISTS:
             search = replace(search, strides=(2,))
             screened = tried(few)[1]
-            sets = _best_sets(screened, sets)
+            sets = _survivors(screened, sets)
             near = {(entry.taps, entry.head): entry.candidate.strength for entry in screened}
             search = replace(search, strides=(1,), near=near)
         ground, entries = tried(rows)
@@ -293,6 +293,14 @@ def _best_sets(entries: list[Entry], sets: list[tuple[str, ...]]) -> list[tuple[
     return [taps for taps in sets if taps in best]
 
 
+def _survivors(screened: list[Entry], sets: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The best few, and the simplest that is level with the best: more images may take it."""
+    compared = compare(screened, np.ones(1))
+    simplest = next(found.taps for found in compared if found.is_tie)
+    best = _best_sets(screened, sets)
+    return [taps for taps in sets if taps in best or taps == simplest]
+
+
 def compare(entries: list[Entry], weight: Floats) -> list[Candidate]:
     """Candidates in the order given, each with its paired difference to the best."""
     best = min(entries, key=lambda entry: entry.candidate.loss)
@@ -310,7 +318,7 @@ def _by(ground: Ground, compared: list[Candidate], screened: list[Candidate]) ->
     alone = len(np.unique(ground.units)) == len(ground.units)
     how = "leave-one-out" if alone else "leave-one-unit-out"
     before = (
-        f", those on the best {FINALISTS} of {count(len({c.taps for c in screened}), 'set')} of "
+        f", on the best of {count(len({c.taps for c in screened}), 'set')} of "
         f"taps by {screened[0].n_images} of these images"
         if screened
         else ""
