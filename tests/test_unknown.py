@@ -20,7 +20,7 @@ from regraft.cli import outcome
 from regraft.cli.main import cli
 from regraft.errors import DataError, UsageError
 from regraft.features.engine import Tap
-from regraft.probe.choice import Network
+from regraft.probe.network import Network
 from regraft.probe.classifier import Classifier
 from regraft.probe.distance import STRENGTH, Landmarks
 from regraft.probe.doubts import Levels

@@ -137,9 +137,9 @@ class RidgeSystem:
         left_out = np.flatnonzero(np.isin(folds, folds[judges]))
         root = np.sqrt(weight)[:, None]
         if rows is not None:
-            scaled: Floats = root * rows
+            scaled = root * rows
             values, V = _significant(*_decomposed(scaled.T @ scaled))
-            U = scaled @ V / np.sqrt(values)
+            U: Floats = scaled @ V / np.sqrt(values)
         else:
             assert gram is not None
             values, U = _significant(*_decomposed(gram * root * root.T))
