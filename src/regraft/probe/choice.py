@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.splits import carve
-from regraft.features.engine import Tap
+from regraft.features.engine import Tap, stage_of
 from regraft.machine import blas
 from regraft.machine.processor import available_cores
 from regraft.probe.base import Codes, Floats
@@ -196,7 +196,7 @@ def choose(
         return Choice(
             taps or usual_taps(network), USUAL_HEAD if USUAL_HEAD in heads else heads[0], [], USUAL
         )
-    sets = [taps] if taps else candidate_taps(network.taps, network.source is not None)
+    sets = [taps] if taps else of_each(network, candidate_taps)
     search = Search(heads, are_given=taps is not None)
     screened: list[Entry] = []
     # One thread a candidate and one core a thread: matrices this small are not worth sharing.
@@ -240,7 +240,7 @@ class Search:
 
     def heads_on(self, taps: tuple[str, ...]) -> Sequence[str]:
         """One on a stage alone, which is there for the layer curve unless it was asked for."""
-        is_of_curve = len(taps) == 1 and taps != (FINAL,) and not self.are_given
+        is_of_curve = len(taps) == 1 and stage_of(taps[0]) != FINAL and not self.are_given
         return self.heads[:1] if is_of_curve else self.heads
 
 
