@@ -20,11 +20,11 @@ from regraft.cli import outcome
 from regraft.cli.main import cli
 from regraft.errors import DataError, UsageError
 from regraft.features.engine import Tap
-from regraft.probe.network import Network
 from regraft.probe.classifier import Classifier
 from regraft.probe.distance import STRENGTH, Landmarks
 from regraft.probe.doubts import Levels
 from regraft.probe.left_out_classes import each_class_out
+from regraft.probe.network import Network
 from regraft.probe.probe import Probe
 from regraft.probe.unknown import Landed
 
