@@ -30,6 +30,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     backoff = {"init_backoff": timedelta(milliseconds=5), "max_backoff": timedelta(milliseconds=20)}
     monkeypatch.setattr(remote, "_RETRY", {**remote._RETRY, "max_retries": 6, "backoff": backoff})
     monkeypatch.setattr(remote, "_FIRST_WAIT_S", 0.01)
+    for name in (remote.KEEP, remote.OFFLINE):
+        monkeypatch.delenv(name, raising=False)
     remote.forget_hosts()
     yield
     remote.forget_hosts()
@@ -75,7 +77,7 @@ def test_an_object_is_read_whole_and_in_parts(
 
 
 FAULTS = {
-    "403": "permission denied (403)", "404": "there is no such object",
+    "403": "permission denied", "404": "there is no such object",
     "500": "the server said 500", "503": "the server said 503",
     "reset": "no connection, or it was reset",
     "redirect": "too many redirects", "cut": "the connection ended before all of it came",
@@ -138,6 +140,16 @@ def test_what_is_missing_does_not_give_a_host_up(
             with pytest.raises(DecodeError, match="no such object"):
                 remote.read(f"s3://bucket/{n}.jpg")
         assert len(remote.read("s3://bucket/0.jpg")) == 1000
+
+
+def test_offline_fetches_nothing(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    with serving(bucket.parent, lambda path, n: asked.append(path) or "") as address:
+        as_s3(address, monkeypatch)
+        monkeypatch.setenv(remote.OFFLINE, "1")
+        with pytest.raises(DecodeError, match="not fetched: --offline was given"):
+            remote.read("s3://bucket/1.jpg")
+    assert asked == []
 
 
 def test_kept_objects_are_not_fetched_again(

@@ -326,18 +326,22 @@ def test_a_driver_that_is_stopped_leaves_no_worker_and_goes_on(
         [*command, "--out", "first"], env={**env, "REGRAFT_CACHE": str(room / "cache")},
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    process = subprocess.Popen(
-        command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while workers_of(process.pid) == [] and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(0.2)  # they start, or have begun
-    workers = workers_of(process.pid)
-    process.send_signal(how)
-    process.communicate(timeout=60)
+    for _ in range(4):  # on a busy machine it may be done before it is stopped
+        process = subprocess.Popen(
+            command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while workers_of(process.pid) == [] and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.1)  # they start, or have begun
+        workers = workers_of(process.pid)
+        process.send_signal(how)
+        process.communicate(timeout=60)
+        if process.returncode != 0:
+            break
+        shutil.rmtree(tmp_path / "cache" / "features")
     assert process.returncode == (130 if how == signal.SIGINT else -how)
     deadline = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in workers):

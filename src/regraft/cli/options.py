@@ -36,7 +36,16 @@ def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-offline = click.option("--offline", is_flag=True, help="Do not access the internet.")
+def _offline(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    """Said to the reader of addresses too, here and in processes that work for this one."""
+    if value:
+        os.environ["REGRAFT_OFFLINE"] = "1"
+    return value
+
+
+offline = click.option(
+    "--offline", is_flag=True, callback=_offline, help="Do not access the internet."
+)
 
 backbone = _together(
     click.option(

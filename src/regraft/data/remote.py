@@ -27,6 +27,8 @@ SCHEMES = ("s3", "gs", "az", "https", "http")
 _ADDRESS = re.compile(rf"(?:{'|'.join(SCHEMES)})://")
 # Folder in which what was fetched is kept, `--keep-files DIR`; nothing is kept if it is not set.
 KEEP = "REGRAFT_KEEP"
+# Set by `--offline`: then nothing is fetched.
+OFFLINE = "REGRAFT_OFFLINE"
 # Requests under way at one host.
 MOST_AT_ONCE = 24
 # Times that a body is asked for that ends early; refused connections, 429 and 5xx the client tries
@@ -182,6 +184,8 @@ class _Host:
 
     def tried(self, address: str, ask: Any) -> Any:
         """What `ask(store, path)` gives, tried again where it may help."""
+        if os.environ.get(OFFLINE):
+            raise DecodeError("not fetched: --offline was given", cure="leave out --offline")
         if self._n_failed >= MOST_FAILURES:
             raise DecodeError(
                 f"not tried: {self._n_failed} reads of {self.root} failed one after another, "
@@ -300,13 +304,15 @@ def in_words(error: Exception) -> str:
     'permission denied (403)'
     """
     text = str(error).partition("\n")[0]
-    if isinstance(error, FileNotFoundError) or "404" in text:
+    found = re.search(r"status code: (\d{3})", text)
+    code = found[1] if found else ""
+    if isinstance(error, FileNotFoundError) or code == "404":
         return "there is no such object"
-    if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
-        return "permission denied (403)" if "403" in text else "permission denied"
-    if found := re.search(r"status code: (\d{3})", text):
-        code = found[1]
-        return "permission denied (403)" if code in ("401", "403") else f"the server said {code}"
+    is_refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
+    if is_refused or code in ("401", "403"):
+        return "permission denied" + (f" ({code})" if code else "")
+    if code:
+        return f"the server said {code}"
     short = re.sub(r"https?://\S+", "...", text.rpartition(" - ")[2] or text)
     known = {
         "redirect": "too many redirects",
