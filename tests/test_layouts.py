@@ -335,7 +335,8 @@ MANIFESTS = [
     manifest("boxes in columns", "filename,class,xmin,ymin,xmax,ymax\n"
              "p/1.jpg,ants,1,2,3,4\np/2.jpg,ants,1,2,3,4\np/3.jpg,bees,1,2,3,4\n", counts=ALL,
              told="'xmin', 'ymin', 'xmax', 'ymax' say where"),
-    manifest("addresses on the internet", lined(",", folder="https://example.org/p/"),
+    manifest("addresses on the internet", lined(",", folder="https://example.org/p/"), counts=ALL),
+    manifest("addresses of a kind that is not read", lined(",", folder="ftp://example.org/p/"),
              refused="3 paths of 3 are addresses", cure="download the images"),
     manifest("two label columns", "path,label,class\np/1.jpg,a,b\n",
              refused="could all be the label",
