@@ -337,7 +337,7 @@ MANIFESTS = [
              told="'xmin', 'ymin', 'xmax', 'ymax' say where"),
     manifest("addresses on the internet", lined(",", folder="https://example.org/p/"), counts=ALL),
     manifest("addresses of a kind that is not read", lined(",", folder="ftp://example.org/p/"),
-             refused="3 paths of 3 are addresses", cure="download the images"),
+             refused="3 paths of 3 are addresses", cure="or download the images"),
     manifest("two label columns", "path,label,class\np/1.jpg,a,b\n",
              refused="could all be the label",
              cure="--label-column label or --label-column class"),

@@ -8,6 +8,7 @@ other file fits as well. What was found otherwise than written is told.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 from regraft.data.cells import composed
@@ -19,6 +20,7 @@ from regraft.errors import TableError
 from regraft.wording import count
 
 _SAMPLE = 50
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class Finder:
@@ -162,14 +164,15 @@ def located(
 
 
 def _refuse_addresses(source: str, listed: Sequence[str]) -> None:
-    """Addresses on the internet are no files."""
-    found = [path for path in listed if path.lstrip().lower().startswith(("http://", "https://"))]
+    """Addresses that `remote` does not know are no files either."""
+    found = [path for path in listed if _ADDRESS.match(path.lstrip())]
     if found:
         raise TableError(
-            f"{count(len(found), 'path')} of {len(listed):,} are addresses on the internet, such "
-            f"as {found[0]!r}; Regraft reads files and downloads nothing",
+            f"{count(len(found), 'path')} of {len(listed):,} are addresses of a kind that is not "
+            f"read, such as {found[0]!r}",
             place=source,
-            cure="download the images first, and list the files",
+            cure="addresses are s3://, gs://, az:// and https://; or download the images, and "
+            "list the files",
         )
 
 
