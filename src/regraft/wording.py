@@ -108,3 +108,22 @@ def near_names(name: str, known: Iterable[str], *, n: int = 3, cutoff: float = 0
         by_folded.setdefault(candidate.casefold(), []).append(candidate)
     close = difflib.get_close_matches(name.casefold(), by_folded, n=n, cutoff=cutoff)
     return [candidate for folded in close for candidate in by_folded[folded]][:n]
+
+
+def duration(seconds: float) -> str:
+    """A time for people, as exactly as it is of use.
+
+    Examples
+    --------
+    >>> duration(0.84), duration(37.2), duration(125), duration(7500)
+    ('0.8 s', '37 s', '2 min 5 s', '2 h 5 min')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"

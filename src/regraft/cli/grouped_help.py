@@ -15,7 +15,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "mean", "std",
     ),
     "Where it runs": ("device", "offline", "runner", "features", "keep_files"),
-    "Output": ("name", "out", "resume", "config", "no_report", "as_json", "quiet"),
+    "Output": (
+        "name", "out", "resume", "config", "dry_run", "no_report", "as_json", "quiet",
+    ),
     "Learning by gradients: what learns, and for how long": (
         "recipe", "split_point", "epochs", "patience", "unfreeze", "batchnorm", "init_head",
         "hidden", "dropout",

@@ -12,6 +12,9 @@ from regraft import __version__
 
 COMMANDS = {
     "train": "train a classifier on a folder of photographs and test it",
+    "auto": "the best way that a budget of time allows, found by measuring",
+    "advise": "which way to take, by what is measured in seconds, and what each would cost",
+    "compare": "several ways on the same data, side by side: accuracy against time",
     "check": "what is in a folder of photographs, and what is wrong with it",
     "features": "the pass over a folder, or a part of it, kept for a later train",
     "evaluate": "score a saved model on labelled images, with intervals",

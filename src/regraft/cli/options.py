@@ -47,6 +47,22 @@ offline = click.option(
     "--offline", is_flag=True, callback=_offline, help="Do not access the internet."
 )
 
+device = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where the network runs; auto takes an NVIDIA GPU if there is one.",
+)
+
+class_weight = click.option(
+    "--class-weight",
+    type=click.Choice(["none", "balanced"]),
+    default="none",
+    show_default=True,
+    help="balanced: every class counts the same, however many images it has.",
+)
+
 backbone = _together(
     click.option(
         "--backbone",
@@ -62,13 +78,7 @@ backbone = _together(
         help="Weights for the backbone's architecture (.safetensors, or a .pth of tensors).",
     ),
     offline,
-    click.option(
-        "--device",
-        type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-        default="auto",
-        show_default=True,
-        help="Where the network runs; auto takes an NVIDIA GPU if there is one.",
-    ),
+    device,
 )
 
 look = click.option(
@@ -159,13 +169,7 @@ head = _together(
         show_default=True,
         help="What learns on the features; auto: lda, ridge or both as one, measured on train.",
     ),
-    click.option(
-        "--class-weight",
-        type=click.Choice(["none", "balanced"]),
-        default="none",
-        show_default=True,
-        help="balanced: every class counts the same, however many images it has.",
-    ),
+    class_weight,
 )
 
 

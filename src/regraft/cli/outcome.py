@@ -28,6 +28,9 @@ FAILED, INTERRUPTED, TERMINATED = 4, 130, 143
 # Commands that read images, or learn, and keep what they know of them on the way.
 KEEPING = {
     "train",
+    "auto",
+    "advise",
+    "compare",
     "demo",
     "lr-find",
     "check",

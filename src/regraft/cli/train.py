@@ -16,13 +16,15 @@ from regraft.record import configuration
 from regraft.training.methods import METHODS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from regraft.record import run_folder
     from regraft.workflows import experiment
 
 # Options that say where a run goes or how it is shown, not what it does.
 NOT_SETTINGS = frozenset(
     ("name", "out", "config", "resume", "offline", "as_json", "quiet", "no_report", "runner",
-     "features", "keep_files")
+     "features", "keep_files", "dry_run")
 )  # fmt: skip
 
 
@@ -62,12 +64,15 @@ NOT_SETTINGS = frozenset(
     help="Folder of parts that `regraft features` made of DATA; their images are not read again.",
 )
 @click.option("--no-report", is_flag=True, help="Draw no report.html.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the bill alone: seconds, memory, disk. Learn nothing."
+)
 @options.output
 @click.pass_context
 def command(
     ctx: click.Context, /, data: str | None, name: str | None, out: str, config: str | None,
-    resume: bool, no_report: bool, offline: bool, as_json: bool, quiet: bool, taps: str | None,
-    class_weight: str, runner: str, features: str | None, **settings: object,
+    resume: bool, no_report: bool, dry_run: bool, offline: bool, as_json: bool, quiet: bool,
+    taps: str | None, class_weight: str, runner: str, features: str | None, **settings: object,
 ) -> None:  # fmt: skip
     """Train a classifier on DATA and test it.
 
@@ -81,6 +86,7 @@ def command(
       regraft train photos/
       regraft train photos/ --backbone lite1 --run first-try
       regraft train leaves.csv --group-column plant
+      regraft train photos/ --method full --dry-run
       regraft train photos/ --method partial --split-point blocks.5
       regraft train photos/ --method full --epochs 8 --augment upright
       torchrun --nproc-per-node 2 -m -- regraft train photos/ --method full
@@ -102,7 +108,10 @@ def command(
     options.require_usable(resolved)
     if not METHODS[resolved.method].trains and not processes.is_main():
         return  # there is nothing to divide: the first process does it
-    run_folder.folder_for(resolved, out=out, name=name, resume=resume)  # its refusals come first
+    folder = run_folder.folder_for(resolved, out=out, name=name, resume=resume)  # may refuse
+    if dry_run:
+        show_bill_before(resolved, folder, offline=offline, as_json=as_json, is_quiet=quiet)
+        return
     options.require_room(out)
     elsewhere = options.elsewhere_of(runner, features)
     is_quiet = quiet or not processes.is_main()
@@ -143,6 +152,19 @@ def _show(
         show_finished(result, config=config)
     else:
         show_result(result, config=config)
+
+
+def show_bill_before(
+    config: configuration.RunConfig, folder: Path, *, offline: bool, as_json: bool, is_quiet: bool
+) -> None:
+    """What the run would take."""
+    from regraft.console import progress
+    from regraft.console.bill import show_bill
+    from regraft.workflows import billing
+
+    with progress.listening(quiet=is_quiet, after="") as listener:
+        found = billing.bill_before(config, folder=folder, offline=offline, listener=listener)
+    show_bill(found, billing.way_of(config), as_json=as_json)
 
 
 def draw_report(

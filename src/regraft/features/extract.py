@@ -30,7 +30,7 @@ from regraft.features.part import Part, stamp_of, stat_of
 from regraft.features.parts import NO_PARTS, Parts
 from regraft.features.recipe import Recipe
 from regraft.features.store import Store
-from regraft.images import DECODER_VERSION
+from regraft.images import DECODER_VERSION, pictures
 from regraft.images.facts import FileFacts, facts_of, rejected_facts
 from regraft.images.facts_table import FactsTable
 from regraft.images.pictures import Content, InMemory, content_of, decoded_for, wanted_by
@@ -277,6 +277,39 @@ def see(
     if runner is None or parts.may_know(missing):
         return seen, missing, work.run(missing, n_threads)
     return seen, missing, work.run_by(runner, missing)
+
+
+def missing_from_store(table: ImageTable, built: BuiltEngine) -> list[int]:
+    """Rows that a pass would have to read, since the user's store does not know them."""
+    recipe, N = recipe_for(built.info), len(table)
+    seen = Seen(arrays.zeros((N, built.info.n_features), np.float32), FactsTable(N))
+    missing: list[int] = []
+    with Store.open(decoder=rules_for(built.info.preprocess.white)) as store:
+        for start in range(0, N, ROWS_ASKED):
+            missing += _ask(store, table, slice(start, start + ROWS_ASKED), recipe, seen)
+    return missing
+
+
+def timed(paths: Sequence[str], built: BuiltEngine) -> tuple[float, float] | None:
+    """Core-milliseconds that reading a picture takes, and the network on it; None where none of
+    these can be read.
+
+    The first picture is not counted: whatever is started, is started by it.
+    """
+    read_s, run_s, n = 0.0, 0.0, 0
+    engine = built.engine()
+    for path in paths:
+        begun = time.perf_counter()
+        try:
+            pixels = pictures.plain(path, built.info.preprocess)
+        except DecodeError:
+            continue
+        decoded = time.perf_counter()
+        engine.run(pixels[None])
+        if n:
+            read_s, run_s = read_s + decoded - begun, run_s + time.perf_counter() - decoded
+        n += 1
+    return (1000 * read_s / (n - 1), 1000 * run_s / (n - 1)) if n > 1 else None
 
 
 def through_store(

@@ -8,8 +8,10 @@ What moved while the held-out images were held out is then added to the probe of
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,12 +46,22 @@ def fit(task: Task) -> Classifier:
     """
     from regraft.training import learning
 
+    started = time.perf_counter()
     plan, trainable = planned(task)
+    planned_at = time.perf_counter()
     with blas.threads(processes.share(available_cores())):
         outcome = learning.learn(plan, trainable)
         if plan.settings.refit and plan.rows.n_choose and outcome.alpha > 0:
             outcome = _again_on_all(plan, outcome)
+    outcome.record["seconds"] = _seconds(outcome.record, started, planned_at)
     return _classifier(plan, outcome)
+
+
+def _seconds(record: Mapping[str, Any], started: float, planned_at: float) -> dict[str, float]:
+    """Of the parts of a training, for its bill; those epochs that were gone through just now."""
+    steps = sum(epoch["seconds"] for epoch in record["epochs"][record["resumed_at"] :])
+    rest = time.perf_counter() - planned_at - steps
+    return {"plan": planned_at - started, "steps": steps, "rest": max(0.0, rest)}
 
 
 def try_rates(task: Task) -> RangeTest:

@@ -21,7 +21,7 @@ from regraft.data.splits import carve
 from regraft.data.table import ImageTable
 from regraft.errors import ConfigError
 from regraft.features import engines, extract
-from regraft.features.engine import Tap
+from regraft.features.engine import EngineInfo, Tap
 from regraft.features.engines import BuiltEngine
 from regraft.features.rows import rows_of
 from regraft.images import pictures
@@ -231,17 +231,25 @@ def chosen(task: Task, rows: Rows, look: Look, loaded: LoadedNetwork) -> Chosen:
 def _situation(task: Task, rows: Rows, look: Look, loaded: LoadedNetwork) -> defaults.Situation:
     from regraft.backbones import network
 
-    info = task.built.info
-    sides = np.minimum(look.facts.column("width"), look.facts.column("height"))
+    return situation_of(
+        look.probe, task.built.info, look.facts, rows.n_learn, network.takes_any_size(loaded)
+    )
+
+
+def situation_of(
+    probe: Classifier, info: EngineInfo, facts: FactsTable, n_learn: int, takes_any_size: bool
+) -> defaults.Situation:
+    """What the rules of `defaults` look at, by a probe whose taps were measured."""
+    sides = np.minimum(facts.column("width"), facts.column("height"))
     return defaults.Situation(
-        n_images=rows.n_learn,
-        n_classes=len(task.classes),
+        n_images=n_learn,
+        n_classes=len(probe.classes),
         median_side_px=float(np.median(sides)),
         native_px=min(info.preprocess.input_px),
-        takes_any_size=network.takes_any_size(loaded),
-        gain_of_stages=_gain_of_stages(look.probe),
+        takes_any_size=takes_any_size,
+        gain_of_stages=_gain_of_stages(probe),
         stages=tuple(name for name, _ in info.widths[:-1]),
-        probe_error=_error(look.probe),
+        probe_error=_error(probe),
     )
 
 
@@ -421,6 +429,7 @@ class Plan:
 
         rows = divided(task)
         look = looked(task, rows)
+        task.environment.on_look(look.probe)
         info = task.built.info
         loaded = network.rebuild(task.built.weights_path, info.architecture, info.config)
         settled = chosen(task, rows, look, loaded)

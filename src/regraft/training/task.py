@@ -5,6 +5,7 @@ Array letters: N images, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,11 +36,15 @@ class Environment:
         Of the checkpoints; None keeps none.
     listener : Listener
     offline : bool
+    on_look : callable(probe)
+        Hears of the probe at the network's own size, which says what kind of data these are,
+        before anything long begins.
     """
 
     folder: Path | None = None
     listener: Listener = SILENT
     offline: bool = False
+    on_look: Callable[[Classifier], None] = lambda probe: None
 
 
 @dataclass(frozen=True, eq=False)

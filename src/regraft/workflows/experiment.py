@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from regraft.training.methods import METHODS
 from regraft.training.task import Environment
 from regraft.training.trackers import require_tracker
 from regraft.workflows import calibrating, fitting, testing
+from regraft.workflows.billing import Charge
 from regraft.workflows.lesson import Lesson, lesson_of
 from regraft.workflows.preparation import Clock, Prepared, prepare
 
@@ -221,7 +223,8 @@ def complete(
     else:
         listener = SILENT
     clock, lesson = Clock(), lesson_of(prepared)
-    environment = _environment(begun, offline, listener)
+    charge = Charge(config, prepared, lesson, folder, listener)
+    environment = replace(_environment(begun, offline, listener), on_look=charge.told)
     try:
         classifier = fitting.fit(fitting.task_of(config, prepared, lesson, environment))
     except ConfigError:
@@ -230,6 +233,31 @@ def complete(
     if not METHODS[config.method].trains:
         classifier = calibrating.on_val(classifier, prepared, lesson)
     clock.lap("fit")
+    return finished(begun, classifier, lesson, clock, charge=charge, resume=resume,
+                    listener=listener)  # fmt: skip
+
+
+def finished(
+    begun: Begun,
+    classifier: Classifier,
+    lesson: Lesson,
+    clock: Clock,
+    *,
+    charge: Charge | None = None,
+    more: Callable[[], Mapping[str, Any]] = dict,
+    resume: bool = False,
+    listener: Listener = SILENT,
+) -> Result:
+    """Test what was learnt on the reported split, and write the run down.
+
+    Parameters
+    ----------
+    charge : Charge, optional
+        The run's bill, which is settled now.
+    more : callable() -> mapping
+        What else metrics.json is to say, asked when everything but this is done.
+    """
+    config, folder, prepared = begun.config, begun.place.folder, begun.prepared
     with processes.main_first():
         X = _reported_features(prepared, classifier, lesson, listener)
         proba = classifier.proba_of(X)
@@ -242,6 +270,9 @@ def complete(
             model.save(classifier, made / "model")
             clock.lap("save")
             metrics = _metrics(begun, classifier, tested, lesson, clock.laps)
+            if charge is not None:
+                metrics["bill"] = charge.settled(metrics, classifier)
+            metrics |= more()
             results.write(made, config, begun.made_from, metrics, prepared, lesson, proba)
         _draw_training(metrics, folder, listener)
     else:

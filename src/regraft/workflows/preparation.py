@@ -30,9 +30,14 @@ from regraft.images.facts_table import FactsTable
 from regraft.images.scale import MEASURED, name_of, white_of
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
+from regraft.machine.processor import available_cores
 from regraft.record.configuration import RunConfig
-from regraft.wording import count, none_can
+from regraft.wording import count, duration, none_can
 from regraft.workflows.learnable import refuse_unlearnable
+
+# Fewer pictures are read before it could be said how long that takes; so many are timed for it,
+# and what takes longer than this is told.
+MANY, TIMED, LONG_S = 500, 12, 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +130,13 @@ def prepare(
     needs_splits: bool = True,
     before_pass: Callable[[engines.BuiltEngine], None] = lambda built: None,
     elsewhere: Elsewhere = HERE,
+    of_table: ImageTable | None = None,
 ) -> Prepared:
     """Read the table, run the one pass, divide, and look for what is wrong.
 
     `before_pass` may refuse what does not fit the network, before any picture is read;
-    `elsewhere` says who else does the pass, or did.
+    `elsewhere` says who else does the pass, or did; `of_table` is the table where it was read
+    already, or a part of it.
 
     Raises
     ------
@@ -139,7 +146,7 @@ def prepare(
         See :mod:`regraft.backbones`.
     """
     clock = Clock()
-    table = read(config)
+    table = read(config) if of_table is None else of_table
     if needs_splits:
         table.tell(listener.say)
         refuse_unlearnable(table)
@@ -199,6 +206,8 @@ def see(
     for note in built.info.notes:
         listener.say(note)
     clock.lap("engine")
+    if elsewhere is HERE:
+        _tell_of_long_pass(table, built, listener)
     extraction = extract.through_store(
         table,
         built,
@@ -210,6 +219,23 @@ def see(
         raise _nothing_readable(config, table, extraction.table)
     clock.lap("features")
     return Seen(extraction, built)
+
+
+def _tell_of_long_pass(table: ImageTable, built: engines.BuiltEngine, listener: Listener) -> None:
+    """What a pass of more than ten seconds will take, by some pictures that are timed."""
+    if len(table) < MANY:
+        return
+    missing = extract.missing_from_store(table, built)
+    if len(missing) < MANY:
+        return
+    some = np.linspace(0, len(missing) - 1, TIMED).astype(int)
+    ms = extract.timed([table.paths[missing[i]] for i in some], built)
+    seconds = 0.0 if ms is None else len(missing) * sum(ms) / 1000 / available_cores()
+    if seconds >= LONG_S:
+        listener.say(
+            f"the bill: {count(len(missing), 'image')} to be read, about {duration(seconds)} "
+            f"({duration(0.7 * seconds)} to {duration(1.6 * seconds)})"
+        )
 
 
 def white_for(

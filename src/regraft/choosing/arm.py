@@ -1,0 +1,117 @@
+"""An arm of the search for the best way: what it would cost, what came of it, how it was judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.choosing.way import Way
+
+WAITING, RUNNING, TRIED, DROPPED = "waiting", "running", "tried", "dropped"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What an arm gave images that had taught it nothing.
+
+    Attributes
+    ----------
+    rows : (n,) int
+        Of the extraction: the same images have the same numbers in all arms.
+    loss : (n,) float
+        Log loss of each.
+    right : (n,) bool
+    """
+
+    rows: NDArray[np.intp]
+    loss: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.intp], proba: NDArray[Any], y: NDArray[np.intp]) -> Judged:
+        """From the probabilities of these rows and the codes of all images."""
+        own = y[rows]
+        chance = proba[np.arange(len(rows)), own].astype(np.float64)
+        return cls(rows, -np.log(np.maximum(chance, 1e-12)), proba.argmax(1) == own)
+
+    def on(self, rows: NDArray[np.intp]) -> Judged:
+        """Of these rows alone, which must be among its own."""
+        order = np.argsort(self.rows, kind="stable")
+        places = order[np.searchsorted(self.rows, rows, sorter=order)]
+        return Judged(rows, self.loss[places], self.right[places])
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the journal: floats come back to the bit."""
+        return {
+            "rows": self.rows.tolist(),
+            "loss": self.loss.tolist(),
+            "right": self.right.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Judged:
+        """The inverse of :meth:`to_dict`."""
+        return cls(
+            np.array(kept["rows"], np.intp),
+            np.array(kept["loss"], np.float64),
+            np.array(kept["right"], bool),
+        )
+
+
+@dataclass(eq=False)
+class Arm:
+    """One way in the search.
+
+    Attributes
+    ----------
+    way : Way
+    predicted_s : float
+    memory_mib : float
+    state : {'waiting', 'running', 'tried', 'dropped'}
+    seconds : float
+        What it took.
+    judged : Judged or None
+    keeps_probe : bool
+        What it learnt was no better than the probe that it began from.
+    why : str
+        What became of it, in words.
+    """
+
+    way: Way
+    predicted_s: float = 0.0
+    memory_mib: float = 0.0
+    state: str = WAITING
+    seconds: float = 0.0
+    judged: Judged | None = None
+    keeps_probe: bool = False
+    why: str = ""
+    progress: str = field(default="", repr=False)
+
+    def drop(self, why: str) -> None:
+        """It is not tried, or not to its end."""
+        self.state, self.why = DROPPED, why
+
+    @property
+    def left_out(self) -> dict[str, Any] | None:
+        """For JSON: how it did on images that had taught it nothing."""
+        if self.judged is None:
+            return None
+        return {
+            "log_loss": round(float(self.judged.loss.mean()), 6),
+            "accuracy": round(float(self.judged.right.mean()), 6),
+            "n": len(self.judged.rows),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        own = {"image_size": self.way.image_size, "epochs": self.way.epochs, "look": self.way.look}
+        return {
+            "way": self.way.method,
+            "backbone": self.way.backbone,
+            **{name: value for name, value in own.items() if value},
+            "predicted_s": round(self.predicted_s, 2),
+        }

@@ -1,0 +1,198 @@
+"""Would more images help? The probe on a tenth, on a third and on all of train, in closed form.
+
+The error of a probe falls about as a power of the number of images (Hestness et al. 2017,
+arXiv:1712.00409), so two points say where a third may lie. How well that holds here is said too:
+from the smaller parts, all of train is predicted, and held against what was measured.
+
+Array letters: N images, F features of the representation, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.evaluation.intervals import score_interval
+from regraft.probe import ridge
+from regraft.wording import percent
+
+# Shares of train, and how often each is drawn.
+SHARES = {0.1: 6, 0.3: 3}
+# Images of the largest part that is fitted here: the cost grows with the cube.
+MOST_FITTED = 1_000
+FEWEST_FITTED, FEWEST_TESTED = 6, 10
+LEVEL, Z = 0.95, 1.96
+# How far the exponent of the power may be off, beside what the points say; and its bounds.
+EXPONENT_ERROR, EXPONENTS = 0.25, (0.0, 1.2)
+N_DRAWS = 2_000
+# More images help if twice as many would take this share of the errors away, surely.
+HELPS = 0.1
+
+
+@dataclass(frozen=True)
+class Point:
+    """Accuracy of the probe that learnt from n images."""
+
+    n: int
+    accuracy: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {k: round(v, 6) if isinstance(v, float) else v for k, v in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Accuracy against the number of images that taught.
+
+    Attributes
+    ----------
+    points : tuple of Point
+        The last is all of train, every image left out in turn.
+    foretold : Point or None
+        All of train, as the smaller parts foretell it.
+    doubled : Point or None
+        Twice as many images, as the points foretell it.
+    """
+
+    points: tuple[Point, ...]
+    foretold: Point | None = None
+    doubled: Point | None = None
+
+    @property
+    def words(self) -> str:
+        """Whether more images would help."""
+        if self.doubled is None:
+            return "too few images for a learning curve"
+        last, more = self.points[-1], self.doubled
+        kept = (1 - more.accuracy) / max(1e-9, 1 - last.accuracy)
+        foretold = (
+            f"twice as many images: about {percent(more.accuracy)} ({percent(more.low)} to "
+            f"{percent(more.high)}) instead of {percent(last.accuracy)}"
+        )
+        if last.accuracy >= 1 or kept > 1 - HELPS:
+            return f"more images would help little: {foretold}"
+        return f"more images would help: {foretold}"
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """For JSON."""
+        return [point.to_dict() for point in self.points]
+
+
+def measure(
+    Z: NDArray[np.float32], y: NDArray[np.intp], units: NDArray[np.intp],
+    right: NDArray[np.bool_], *, seed: int = 0,
+) -> LearningCurve:  # fmt: skip
+    """The curve of a probe on what its head sees.
+
+    Parameters
+    ----------
+    Z : (N, F) float32
+        The representation of all that teach.
+    y : (N,) codes
+    units : (N,) int
+        Rows of one unit stay together.
+    right : (n,) bool
+        Of the images that were left out of the probe of all of train.
+    """
+    N = len(y)
+    points, errors = [], []
+    for share, draws in SHARES.items():
+        n = min(share * N, share * MOST_FITTED / max(SHARES))
+        found = [_drawn(Z, y, units, n, np.random.default_rng([seed, draw, int(100 * share)]))
+                 for draw in range(draws)]  # fmt: skip
+        known = [one for one in found if one is not None]
+        if known:
+            point, error = _point(known)
+            points.append(point)
+            errors.append(error)
+    if not len(right):
+        return LearningCurve(tuple(points))
+    share = float(right.mean())
+    low, high = score_interval(share, float(len(right)), level=LEVEL)
+    whole = Point(N, share, float(low), float(high))
+    error = math.sqrt(max(share * (1 - share), 0.25 / len(right)) / len(right))
+    foretold = doubled = None
+    if len(points) == len(SHARES) and points[0].n < points[1].n < N:
+        foretold = _foretold(points[0], errors[0], points[1], errors[1], N, error, seed)
+        doubled = _foretold(points[1], errors[1], whole, error, 2 * N, 0.0, seed)
+    return LearningCurve((*points, whole), foretold, doubled)
+
+
+def _drawn(
+    Z: NDArray[np.float32], y: NDArray[np.intp], units: NDArray[np.intp], n: float,
+    rng: np.random.Generator,
+) -> tuple[int, int, float] | None:  # fmt: skip
+    """Images that taught, images that were tested, and the accuracy; of one drawing."""
+    mask = _part(y, units, n / len(y), rng)
+    tested = ~np.isin(units, units[mask])
+    classes = np.unique(y[mask])
+    if mask.sum() < FEWEST_FITTED or tested.sum() < FEWEST_TESTED or len(classes) < 2:
+        return None
+    K = int(y.max()) + 1
+    system = ridge.RidgeSystem.build(
+        lambda: iter([Z[mask]]), y[mask], n_classes=K, folds=units[mask]
+    )
+    head = ridge.finish(system).head
+    right = head.scores(Z[tested]).argmax(1) == y[tested]
+    return int(mask.sum()), int(tested.sum()), float(right.mean())
+
+
+def _part(
+    y: NDArray[np.intp], units: NDArray[np.intp], share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Whole units, about this share of every class, and at least one of each."""
+    mask = np.zeros(len(y), bool)
+    for code in np.unique(y):
+        rows = np.flatnonzero(y == code)
+        order = rng.permutation(np.unique(units[rows]))
+        wanted, taken = max(1.0, share * len(rows)), 0
+        for unit in order:
+            if taken >= wanted:
+                break
+            own = units == unit
+            taken += int((own & ~mask & (y == code)).sum())
+            mask |= own
+    return mask
+
+
+def _point(found: list[tuple[int, int, float]]) -> tuple[Point, float]:
+    """The mean of several drawings, and its standard error."""
+    n = round(float(np.mean([taught for taught, _, _ in found])))
+    shares = np.array([share for _, _, share in found])
+    tested = float(np.mean([count for _, count, _ in found]))
+    mean = float(shares.mean())
+    between = float(shares.var(ddof=1)) / len(shares) if len(shares) > 1 else 0.0
+    error = math.sqrt(between + max(mean * (1 - mean), 0.25 / tested) / tested)
+    return Point(n, mean, max(0.0, mean - Z * error), min(1.0, mean + Z * error)), error
+
+
+def _foretold(
+    first: Point, first_error: float, second: Point, second_error: float, n: int,
+    own_error: float, seed: int,
+) -> Point:  # fmt: skip
+    """At n images, by the power through two points; the interval holds the error of both points,
+    of the power itself, and of what would be measured there."""
+    rng = np.random.default_rng([seed, n])
+    ways = math.log(second.n / first.n), math.log(n / second.n)
+
+    def at(start: Any, end: Any, jitter: Any) -> Any:
+        exponent = np.log(np.maximum(start, 1e-4) / np.maximum(end, 1e-4)) / ways[0]
+        exponent = np.clip(exponent + jitter, *EXPONENTS)
+        return np.maximum(end, 1e-4) * np.exp(-exponent * ways[1])
+
+    middle = float(at(1 - first.accuracy, 1 - second.accuracy, 0.0))
+    drawn = at(
+        1 - first.accuracy + first_error * rng.standard_normal(N_DRAWS),
+        1 - second.accuracy + second_error * rng.standard_normal(N_DRAWS),
+        EXPONENT_ERROR * rng.standard_normal(N_DRAWS),
+    ) + own_error * rng.standard_normal(N_DRAWS)
+    low, high = np.quantile(np.clip(drawn, 0.0, 1.0), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = min(float(low), middle), max(float(high), middle)
+    return Point(n, 1 - middle, 1 - high, 1 - low)

@@ -1,0 +1,141 @@
+"""Which arm stands first, by images that taught it nothing; and how flattered the first one is.
+
+Probes are judged by every image of train, each left out in turn; what learns by gradients, by a
+part of train that it never saw, the same for all. The two are made comparable by the probe that an
+arm began from: its score on that part is taken off, its score on all of train put in its place
+(a control variate, so that luck in the drawing of the part cancels).
+
+The best of many is best by luck too. How much, is measured by the bootstrap: the choice is made
+anew on images drawn with replacement, and scored on those that were not drawn (Tsamardinos et al.
+2018, "Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.choosing.arm import Arm
+
+# A costlier arm takes the place of a cheaper one if it is better by so many standard errors.
+MARGIN = 0.5
+N_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Score:
+    """An arm's log loss and accuracy, as all of train would have judged it."""
+
+    log_loss: float
+    accuracy: float
+
+
+def score(arm: Arm, arms: Sequence[Arm]) -> Score:
+    """Comparable with those of other arms.
+
+    Examples
+    --------
+    >>> from regraft.choosing.way import Way
+    >>> rows = np.arange(4)
+    >>> probe = Arm(Way(), judged=Judged(rows, np.array([0.1, 0.3, 0.2, 0.6]), rows < 3))
+    >>> full = Arm(Way("full"), judged=Judged(rows[2:], np.array([0.1, 0.2]), rows[2:] < 9))
+    >>> round(score(full, [probe, full]).log_loss, 2)  # 0.3 on all, 0.25 less on the part
+    0.05
+    """
+    assert arm.judged is not None
+    own = Score(float(arm.judged.loss.mean()), float(arm.judged.right.mean()))
+    probe = _probe_of(arm, arms)
+    if probe is None or probe is arm:
+        return own
+    assert probe.judged is not None
+    shared = np.intersect1d(arm.judged.rows, probe.judged.rows)
+    if not len(shared):
+        return own
+    mine, its = arm.judged.on(shared), probe.judged.on(shared)
+    whole = score(probe, arms)
+    return Score(
+        max(0.0, whole.log_loss + float((mine.loss - its.loss).mean())),
+        min(1.0, whole.accuracy + float(mine.right.mean() - its.right.mean())),
+    )
+
+
+def first(arms: Sequence[Arm]) -> Arm | None:
+    """The arm that stands first: the cheapest of those that none beats by more than chance."""
+    known = [arm for arm in arms if arm.judged is not None and not arm.keeps_probe]
+    best: Arm | None = None
+    for arm in known:  # in the order in which they were tried
+        if best is None or is_better(arm, best, arms):
+            best = arm
+    return best
+
+
+def is_better(arm: Arm, than: Arm, arms: Sequence[Arm]) -> bool:
+    """By more than half a standard error of the paired difference."""
+    difference = score(arm, arms).log_loss - score(than, arms).log_loss
+    return difference + MARGIN * _error(arm, than) < 0
+
+
+def optimism(arms: Sequence[Arm], seed: int = 0) -> dict[str, Any] | None:
+    """How the choice itself does on images that had no part in it, of all arms on the images that
+    judged every one of them; None where there was no choice."""
+    known = [arm for arm in arms if arm.judged is not None]
+    if len(known) < 2:
+        return None
+    rows = _common(known)
+    if len(rows) < 10:
+        return None
+    judged = [arm.judged.on(rows) for arm in known if arm.judged is not None]
+    loss = np.stack([one.loss for one in judged])
+    right = np.stack([one.right for one in judged])
+    rng, losses, shares = np.random.default_rng(seed), [], []
+    for _ in range(N_DRAWS):
+        drawn = rng.integers(0, len(rows), len(rows))
+        unseen = np.setdiff1d(np.arange(len(rows)), drawn)
+        winner = int(loss[:, drawn].mean(1).argmin())
+        losses.append(float(loss[winner, unseen].mean()))
+        shares.append(float(right[winner, unseen].mean()))
+    winner = int(loss.mean(1).argmin())
+    return {
+        "compared": len(known),
+        "n": len(rows),
+        "log_loss": round(float(np.mean(losses)), 6),
+        "accuracy": round(float(np.mean(shares)), 6),
+        "log_loss_of_winner": round(float(loss[winner].mean()), 6),
+        "accuracy_of_winner": round(float(right[winner].mean()), 6),
+        "by": "the choice made anew on images drawn with replacement, scored on the others",
+    }
+
+
+def _error(arm: Arm, other: Arm) -> float:
+    """Standard error of the difference of two arms, on the images that judged both."""
+    assert arm.judged is not None
+    assert other.judged is not None
+    rows = np.intersect1d(arm.judged.rows, other.judged.rows)
+    if len(rows) < 2:
+        return float("inf")
+    difference = arm.judged.on(rows).loss - other.judged.on(rows).loss
+    return float(difference.std(ddof=1) / np.sqrt(len(rows)))
+
+
+def _probe_of(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
+    wanted = arm.way.probe
+    sized = [one for one in arms if one.way == wanted and one.judged is not None]
+    plain = [
+        one for one in arms
+        if one.judged is not None and not one.way.trains
+        and one.way.backbone == wanted.backbone and one.way.look == wanted.look
+    ]  # fmt: skip
+    return next(iter([*sized, *plain]), None)
+
+
+def _common(arms: Sequence[Arm]) -> NDArray[np.intp]:
+    rows: NDArray[np.intp] | None = None
+    for arm in arms:
+        assert arm.judged is not None
+        rows = arm.judged.rows if rows is None else np.intersect1d(rows, arm.judged.rows)
+    assert rows is not None
+    return np.sort(rows)

@@ -1,0 +1,108 @@
+"""A search for the best way as it goes on, and what came of it: a table of arms, or plain lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.markup import escape
+
+from regraft.console import progress
+from regraft.console.lines import width_of, wrapped
+from regraft.console.screen import bare_table, hang, stdout
+from regraft.listener import Listener
+from regraft.wording import duration, percent
+
+Watch = Callable[[Any], None]
+# A table of more arms would not fit a screen.
+MOST_ROWS = 14
+
+
+@contextmanager
+def watching(*, quiet: bool) -> Iterator[tuple[Listener, Watch]]:
+    """A listener, and who is shown the arms: a live table on a terminal, plain lines without."""
+    if quiet or not sys.stderr.isatty():
+        with progress.listening(quiet=quiet, after="") as listener:
+            yield listener, lambda search: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    screen = Console(stderr=True, highlight=False)
+    with Live(console=screen, transient=True, refresh_per_second=4) as live:
+
+        def say(text: str) -> None:
+            live.console.print(escape(wrapped(text, width_of(sys.stderr))))
+
+        def counted(stage: str, done: int, total: int) -> None:
+            if not rows[0]:
+                live.update(f"{escape(stage)} {done} of {total}")
+
+        def watch(search: Any) -> None:
+            rows[0] = True
+            live.update(_board(search))
+
+        rows = [False]
+        yield Listener(say=say, progress=counted), watch
+
+
+def _board(search: Any) -> Any:
+    """Arms with what became of them, and the budget running down."""
+    left = max(0.0, search.budget.left)
+    table = bare_table()
+    table.title = f"{duration(left)} of {duration(search.budget.seconds)} left"
+    for heading in ("way", "state", "left out", "log loss", "seconds", "bill"):
+        table.add_column(heading, justify="left" if heading in ("way", "state") else "right")
+    for arm in search.arms[:MOST_ROWS]:
+        found = arm.left_out
+        state = arm.progress if arm.state == "running" and arm.progress else arm.state
+        table.add_row(
+            escape(arm.way.name) + (" *" if arm is search.took and found else ""),
+            escape(state if not arm.why else f"{arm.state}: {arm.why[:40]}"),
+            percent(found["accuracy"]) if found else "",
+            f"{found['log_loss']:.3f}" if found else "",
+            f"{arm.seconds:.1f}" if arm.seconds else "",
+            duration(arm.predicted_s) if arm.predicted_s else "",
+        )
+    return table
+
+
+def show_search(auto: Mapping[str, Any]) -> None:
+    """What was tried, what was not and why, and what was taken."""
+    screen = stdout()
+    spent = f"{duration(auto['spent_s'])} of {duration(auto['budget_s'])}"
+    took = auto["took"]
+    hang(screen, "Took", f"[bold]{escape(_named(took))}[/]: {escape(took['why'])} ({spent})")
+    table = bare_table()
+    for heading in ("  tried", "left out", "log loss", "seconds", "bill"):
+        table.add_column(heading, justify="left" if heading == "  tried" else "right")
+    table.add_column("")
+    for arm in auto["tried"]:
+        found = arm.get("comparable") or arm["left_out"]
+        table.add_row(
+            ("* " if arm["took"] else "  ") + escape(_named(arm)),
+            percent(found["accuracy"]) if found else "",
+            f"{found['log_loss']:.3f}" if found else "",
+            f"{arm['seconds']:.1f}",
+            f"{arm['predicted_s']:.1f}",
+            escape(arm["why"]),
+        )
+    screen.print(table)
+    if (compared := auto["compared"]) is not None:
+        hang(
+            screen,
+            "",
+            f"[dim]the best of {compared['compared']} is flattered by luck: a choice made anew "
+            f"scores {percent(compared['accuracy'])}, log loss {compared['log_loss']:.3f}, on "
+            "images that had no part in it[/]",
+        )
+    for arm in auto["not_tried"]:
+        hang(screen, "", f"[dim]not tried: {escape(_named(arm))}: {escape(arm['why'])}[/]")
+    screen.print()
+
+
+def _named(arm: Mapping[str, Any]) -> str:
+    parts = [arm["way"], arm["backbone"], arm.get("look"), arm.get("image_size")]
+    return ", ".join(str(part) for part in parts if part)

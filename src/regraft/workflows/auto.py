@@ -1,0 +1,275 @@
+"""`regraft auto`: the best way that a budget of time allows, found by measuring; told once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from regraft import model
+from regraft.choosing import standing
+from regraft.choosing.arm import DROPPED, TRIED
+from regraft.choosing.past import Past
+from regraft.choosing.way import BACKBONES_TRIED, METHODS_TRIED
+from regraft.errors import UsageError
+from regraft.listener import SILENT, Listener
+from regraft.machine import blas, running_since
+from regraft.machine.name_length import require_short_names
+from regraft.record import run_folder
+from regraft.record.configuration import RunConfig
+from regraft.record.identity import MadeFrom, Place, made_from_in
+from regraft.wording import count, duration
+from regraft.workflows import experiment
+from regraft.workflows.experiment import Begun, Result
+from regraft.workflows.journal import FILE, Journal
+from regraft.workflows.lesson import lesson_of
+from regraft.workflows.preparation import Clock, prepare
+from regraft.workflows.search import ARMS, Budget, Search, Watch
+
+BUDGET_S = 120.0
+# What drawing the report takes, until this machine's own past runs say better.
+REPORT_S, REPORT = 4.0, ("report",)
+
+
+@dataclass(frozen=True, eq=False)
+class AutoResult:
+    """A finished search.
+
+    Attributes
+    ----------
+    result : Result
+        The run of the way that was taken; its metrics have the search under ``auto``.
+    has_time_for_report : bool
+    """
+
+    result: Result
+    has_time_for_report: bool
+
+
+@blas.one_thread
+def auto(
+    config: RunConfig,
+    *,
+    budget_s: float = BUDGET_S,
+    methods: Sequence[str] = METHODS_TRIED,
+    backbones: Sequence[str] = BACKBONES_TRIED,
+    out: str | os.PathLike[str] = "runs",
+    name: str | None = None,
+    offline: bool = False,
+    draws_report: bool = True,
+    began: float | None = None,
+    listener: Listener = SILENT,
+    watch: Watch = lambda search: None,
+) -> AutoResult:
+    """The best way that a budget allows: the probe first, then what may win most a second.
+
+    The probe's model is on disk as soon as it is fitted. What is compared is judged by images of
+    train that taught it nothing; the reported split is looked at once, at the end, by what was
+    taken. A search that was killed goes on, and what it had spent counts.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The data, and what all ways share; its backbone is that of the first probe.
+    budget_s : float
+        Seconds, all in all.
+    methods, backbones : sequences of str
+        What may be tried.
+    draws_report : bool
+        Whether time is kept back for the report.
+    began : float, optional
+        `time.monotonic` when the clock began to run; now, if not given.
+    watch : callable(search)
+        Told whenever something changed.
+
+    Raises
+    ------
+    RegraftError
+        What `train` would refuse too.
+    """
+    began = time.monotonic() if began is None else began
+    clock, started = Clock(), time.perf_counter()
+    require_short_names(os.fsdecode(out), "--out")
+    prepared = prepare(config, offline=offline, listener=listener)
+    lesson, made_from = lesson_of(prepared), MadeFrom.of(prepared)
+    folder, note = _folder(config, made_from, methods, backbones, os.fsdecode(out), name)
+    if note:
+        listener.say(note)
+    identity = _identity(config, made_from, methods, backbones)
+    journal = Journal(folder, identity)
+    run_folder.begin(folder, config, made_from.to_dict())
+    if journal.read():
+        began -= journal.spent_s
+        listener.say(
+            f"going on with a search that was stopped: {duration(journal.spent_s)} of the budget "
+            f"were spent, {count(sum(a.state == TRIED for a in journal.arms), 'way')} tried"
+        )
+    search = Search(
+        config, prepared, lesson, Budget(budget_s, began), methods=list(methods),
+        backbones=list(backbones), journal=journal, offline=offline, listener=listener,
+        last_s=_report_s() if draws_report else 0.0, watch=watch,
+        on_first=lambda classifier: _save_first(classifier, folder, listener),
+    )  # fmt: skip
+    way, classifier, sight = search.run()
+    clock.lap("search")
+    shutil.rmtree(folder / ARMS, ignore_errors=True)  # a full disk has room for the model then
+    own = search.config_of(way)
+    begun = Begun(own, Place(folder), sight, MadeFrom.of(sight), started)
+
+    def more() -> dict[str, Any]:
+        return {"auto": told(search)}
+
+    result = experiment.finished(begun, classifier, lesson, clock, more=more, listener=listener)
+    left = search.budget.left
+    return AutoResult(result, not draws_report or left >= 0.5 * _report_s())
+
+
+def note_report(seconds: float) -> None:
+    """What drawing a report took, for the next budget."""
+    past = Past.read()
+    past.note(REPORT, reckoned=REPORT_S, real=seconds)
+    past.save()
+
+
+def process_began() -> float:
+    """When this process was started, as `time.monotonic` would have said."""
+    return time.monotonic() - running_since.seconds()
+
+
+def told(search: Search) -> dict[str, Any]:
+    """The search for metrics.json and ``--json``."""
+    took = search.took
+    tried = [
+        {
+            **arm.to_dict(),
+            "seconds": round(arm.seconds, 2),
+            "left_out": arm.left_out,
+            "comparable": _comparable(search, arm),
+            "took": arm is took,
+            "why": arm.why,
+        }
+        for arm in search.tried
+    ]
+    begun = [arm for arm in search.arms if arm.state == DROPPED and arm.seconds]
+    tried += [
+        {**arm.to_dict(), "seconds": round(arm.seconds, 2), "left_out": None, "took": False,
+         "why": arm.why}
+        for arm in begun
+    ]  # fmt: skip
+    waiting = [arm for arm in search.arms if arm.state == DROPPED and not arm.seconds]
+    absent = [
+        {"way": None, "backbone": name, "predicted_s": None, "why": why}
+        for name, why in search.absent
+    ]
+    return {
+        "budget_s": search.budget.seconds,
+        "spent_s": round(search.budget.spent, 2),
+        "tried": tried,
+        "not_tried": [{**arm.to_dict(), "why": arm.why} for arm in waiting] + absent,
+        "took": {**took.to_dict(), "why": why_taken(search)},
+        "compared": search.optimism,
+        "stopped": search.stopped_by or None,
+        "chosen_by": standing_in_words(search),
+    }
+
+
+def why_taken(search: Search) -> str:
+    """In a sentence."""
+    took, tried = search.took, [arm for arm in search.tried if arm.judged is not None]
+    if not tried:
+        return "too few images could be left out to judge one way against another"
+    found = standing.score(took, search.tried)
+    words = f"log loss {found.log_loss:.3f} on images that had taught it nothing"
+    if len(tried) == 1:
+        return f"{words}; no other way was judged"
+    return (
+        f"{words}: of the {len(tried)} ways that were judged, the first that none beats by more "
+        "than chance"
+    )
+
+
+def standing_in_words(search: Search) -> str:
+    """What the choice rests on."""
+    first = search.tried[0]
+    n = len(first.judged.rows) if first.judged is not None else 0
+    return (
+        f"probes by {count(n, 'image')} of train, each left out in turn; what learns by gradients "
+        "by a part of train that it never saw, against its own probe on the same images"
+    )
+
+
+def _comparable(search: Search, arm: Any) -> dict[str, float] | None:
+    if arm.judged is None:
+        return None
+    found = standing.score(arm, search.tried)
+    return {"log_loss": round(found.log_loss, 6), "accuracy": round(found.accuracy, 6)}
+
+
+def _report_s() -> float:
+    return REPORT_S * Past.read().factor(REPORT).value
+
+
+def _save_first(classifier: Any, folder: Path, listener: Listener) -> None:
+    """The probe's model, as soon as there is one."""
+    learnt = classifier.learnt
+    right = None
+    if learnt is not None and len(learnt.oof_rows) and learnt.judged is not None:
+        right = "each image of train left out in turn"
+    try:
+        model.save(replace(classifier, card={**classifier.card, "tested_by": right}),
+                   folder / "model")  # fmt: skip
+    except (OSError, UsageError) as error:
+        listener.say(f"the first model could not be saved: {error}")
+
+
+def _folder(
+    config: RunConfig, made_from: MadeFrom, methods: Sequence[str], backbones: Sequence[str],
+    out: str, name: str | None,
+) -> tuple[Path, str]:  # fmt: skip
+    """Where the run goes; a search of other data that is there stays as it is."""
+    if name is not None and (not name.strip() or name in {".", ".."} or set(name) & set("/\\")):
+        raise UsageError(
+            f"--run {name!r} is not a folder's name", cure="--out DIR says where it goes"
+        )
+    require_short_names(name or "", "--run")
+    text = json.dumps([config.digest, list(methods), list(backbones)])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    own = f"{replace(config, method='probe').stem.removesuffix('probe')}auto-{digest}"
+    folder = Path(out) / (name or own)
+    is_foreign = folder.exists() and run_folder.record_in(folder) is None
+    if is_foreign and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"{str(folder)!r} exists and is not a run of Regraft", cure="another --run or --out"
+        )
+    earlier = made_from_in(folder) if folder.exists() else None
+    is_ours = (folder / FILE).exists() or not folder.exists()
+    is_unlike = earlier is not None and earlier.data != made_from.data
+    if is_unlike or (name is not None and not is_ours and not _was_auto(folder)):
+        if name is not None:
+            raise UsageError(
+                f"run {folder.name!r} is another one", place=str(folder),
+                cure="another --run name, or remove that folder",
+            )  # fmt: skip
+        beside = Path(out) / f"{own}-{made_from.name}"
+        return beside, f"run {folder.name!r} is of other data and stays; this is {beside.name!r}"
+    return folder, ""
+
+
+def _was_auto(folder: Path) -> bool:
+    try:
+        return "auto" in json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _identity(
+    config: RunConfig, made_from: MadeFrom, methods: Sequence[str], backbones: Sequence[str]
+) -> str:
+    parts = [config.digest, made_from.data, made_from.weights, list(methods), list(backbones)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,309 @@
+"""The bill of a run, before it begins and against what it took: what there is to do, gathered."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regraft.choosing import bill
+from regraft.choosing.bill import Bill, Workload
+from regraft.choosing.past import Past
+from regraft.choosing.way import Way
+from regraft.data.table import ImageTable
+from regraft.features import engines, extract
+from regraft.features.engines import BuiltEngine
+from regraft.images import pictures
+from regraft.listener import SILENT, Listener
+from regraft.machine import blas, cache
+from regraft.machine.devices import choose_device
+from regraft.machine.processor import available_cores
+from regraft.model.place import LOG
+from regraft.probe.classifier import Classifier
+from regraft.record.configuration import RunConfig
+from regraft.training.methods import METHODS
+from regraft.training.plan import situation_of
+from regraft.wording import duration
+from regraft.workflows import fitting
+from regraft.workflows.learnable import refuse_unlearnable
+from regraft.workflows.lesson import Lesson, lesson_of
+from regraft.workflows.preparation import TIMED, Prepared, prepare, read, white_for
+
+# What takes longer is told beforehand.
+WORTH_TELLING_S = 10.0
+# Pictures that say what kind of data these are, where the store does not know all of them.
+SAMPLED = 240
+# A pass over fewer pictures is over before it could be timed.
+FEW = 60
+
+
+@blas.one_thread
+def bill_before(
+    config: RunConfig, *, folder: Path | None = None, offline: bool = False,
+    listener: Listener = SILENT,
+) -> Bill:  # fmt: skip
+    """The bill of a run, before it begins: what `regraft train --dry-run` prints.
+
+    Nothing is learnt. Where a training's length depends on what kind of data these are, a sample of
+    the pictures is looked at (the store keeps what was computed); if the engine is not built yet,
+    both kinds are reckoned with, and the range is wider.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Of the run, which may have been begun.
+
+    Raises
+    ------
+    RegraftError
+        What the run itself would refuse about its data.
+    """
+    table = read(config)
+    table.tell(listener.say)
+    refuse_unlearnable(table)
+    past = _past(listener)
+    work = _work_before(config, table, folder, offline, listener)
+    return bill.bill_of(way_of(config), config, work, past)
+
+
+def way_of(config: RunConfig) -> Way:
+    """The way that a configuration takes."""
+    settings = config.settings
+    return Way(
+        config.method,
+        config.backbone,
+        settings.image_size,
+        settings.epochs if METHODS[config.method].trains else None,
+        str(getattr(config, "look", "") or ""),
+    )
+
+
+def work_of(
+    config: RunConfig, prepared: Prepared, lesson: Lesson, probe: Classifier | None = None
+) -> Workload:
+    """What is left to do when the data were looked at; `probe` says what kind they are."""
+    info = prepared.built.info
+    situation = None
+    if probe is not None:
+        situation = situation_of(probe, info, prepared.extraction.facts, len(lesson.learn), True)
+    passed = prepared.extraction.report
+    timed = passed.n_images >= FEW
+    return Workload(
+        n_images=len(prepared.table),
+        n_learn=len(lesson.learn),
+        n_reported=int(lesson.roles.reports.sum()),
+        n_classes=len(lesson.classes),
+        n_features=info.n_features,
+        n_missing=prepared.extraction.computed,
+        picture_ms=passed.decode_ms if timed else None,
+        network_ms=passed.model_ms if timed else None,
+        situation=situation,
+        is_made=is_made(config, len(prepared.table)),
+        has_torch="torch" in sys.modules,
+        n_cores=available_cores(),
+    )
+
+
+class Charge:
+    """The bill of a run that has begun: told before what takes long, settled when it is over.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Of the run.
+    """
+
+    def __init__(
+        self, config: RunConfig, prepared: Prepared, lesson: Lesson, folder: Path | None,
+        listener: Listener,
+    ) -> None:  # fmt: skip
+        self.config, self.listener = config, listener
+        self.prepared, self.lesson = prepared, lesson
+        self.past = _past(listener)
+        work = work_of(config, prepared, lesson)
+        self.work = replace(work, n_epochs_done=_epochs_done(folder))
+        self.bill = self._reckoned(self.work)
+
+    def told(self, probe: Classifier) -> None:
+        """Before a training, when the probe has said what kind of data these are."""
+        known = work_of(self.config, self.prepared, self.lesson, probe)
+        self.work = replace(self.work, situation=known.situation)
+        self.bill = self._reckoned(self.work)
+        if self.bill.seconds >= WORTH_TELLING_S:
+            self.listener.say(f"the bill: {self.bill.words}")
+
+    def settled(self, metrics: Mapping[str, Any], classifier: Classifier) -> dict[str, Any]:
+        """What the run took against its bill, for metrics.json; the next bills learn from it."""
+        training = metrics.get("training")
+        real = real_parts(metrics["seconds"], training)
+        past, way, took, peak = Past.read(), way_of(self.config), _took(real), peak_mib()
+        bill.note(way, self.config, self.work, past, real, peak)
+        if training is not None:
+            past.note_made(_name_of(self.config, self.work.n_images))
+        past.save()
+        low, high = duration(self.bill.low), duration(self.bill.high)
+        return {
+            **self.bill.to_dict(),
+            "took_s": round(took, 2),
+            "took_mib": peak,
+            "took": {name: round(seconds, 2) for name, seconds in real.items()},
+            "words": f"took {duration(took)}; the bill said {low} to {high}",
+        }
+
+    def _reckoned(self, work: Workload) -> Bill:
+        """By what past runs say alone: how fast the pass just was, is no part of a prediction."""
+        plain = replace(work, picture_ms=None, network_ms=None)
+        return bill.bill_of(way_of(self.config), self.config, plain, self.past)
+
+
+def _took(real: Mapping[str, float]) -> float:
+    """All that was measured, and the start of the process."""
+    return sum(real.values()) + bill.START_S
+
+
+def real_parts(
+    seconds: Mapping[str, float], training: Mapping[str, Any] | None
+) -> dict[str, float]:
+    """Seconds of a run by the names of the bill's parts."""
+    own = ("engine", "features", "check", "evaluate", "save")
+    found = {name: seconds[name] for name in own if name in seconds}
+    if training is None:
+        return found | ({"fit": seconds["fit"]} if "fit" in seconds else {})
+    inner = training.get("seconds") or {}
+    done = len(training["epochs"]) - int(training["resumed_at"])
+    return found | {n: v for n, v in inner.items() if n != "steps" or done > 0}
+
+
+def peak_mib() -> float | None:
+    """Of this process's resident memory, as far as the system tells."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+    return None
+
+
+def to_be_seen(config: RunConfig, table: ImageTable) -> tuple[int, bool]:
+    """How many images a backbone has not seen yet, and whether its engine is built."""
+    built = _built(config, table, offline=True)
+    return (
+        (len(table), False)
+        if built is None
+        else (len(extract.missing_from_store(table, built)), True)
+    )
+
+
+def is_made(config: RunConfig, n_images: int) -> bool:
+    """Whether what such a run keeps on disk was made, and is still there."""
+    if not METHODS[config.method].trains:
+        return True
+    if _name_of(config, n_images) not in Past.read().made:
+        return False
+    kind = "activations" if METHODS[config.method].has_views else "pixels"
+    return cache.folder_of(kind).is_dir() and any(os.scandir(cache.folder_of(kind)))
+
+
+def _name_of(config: RunConfig, n_images: int) -> str:
+    """Of what a run keeps, whatever its number of epochs."""
+    training = {k: v for k, v in (config.training or {}).items() if k != "epochs"} or None
+    one = replace(config, data=os.path.realpath(config.data), training=training)
+    return f"{one.digest} {n_images}"
+
+
+def _past(listener: Listener) -> Past:
+    past = Past.read()
+    if past.note_of_damage:
+        listener.say(past.note_of_damage)
+    return past
+
+
+def _work_before(
+    config: RunConfig, table: ImageTable, folder: Path | None, offline: bool, listener: Listener
+) -> Workload:
+    built = _built(config, table, offline)
+    missing = list(range(len(table))) if built is None else extract.missing_from_store(table, built)
+    n_learn, n_reported = _parts(config, table)
+    work = Workload(
+        n_images=len(table),
+        n_learn=n_learn,
+        n_reported=n_reported,
+        n_classes=len(table.classes),
+        n_missing=len(missing),
+        is_built=built is not None,
+        is_made=is_made(config, len(table)),
+        n_epochs_done=_epochs_done(folder),
+        n_cores=available_cores(),
+    )
+    if built is None:
+        return work
+    work = replace(work, n_features=built.info.n_features)
+    if len(missing) >= FEW:
+        some = np.linspace(0, len(missing) - 1, TIMED).astype(int)
+        if (ms := extract.timed([table.paths[missing[i]] for i in some], built)) is not None:
+            work = replace(work, picture_ms=ms[0], network_ms=ms[1])
+    if not METHODS[config.method].trains:
+        return work
+    probe, prepared = _probe_of_sample(config, table, bool(missing), offline, listener)
+    facts = prepared.extraction.facts
+    situation = situation_of(probe, prepared.built.info, facts, n_learn, True)
+    n_missing = len(missing) - prepared.extraction.computed
+    return replace(work, situation=situation, n_missing=max(0, n_missing))
+
+
+def _built(config: RunConfig, table: ImageTable, offline: bool) -> BuiltEngine | None:
+    """The engine of the run, if it is built; nothing is built here."""
+    source = replace(config.source, white=white_for(config.scale, table.paths))
+    if engines.find_built(source, choose_device(config.device)) is None:
+        return None
+    sample = pictures.sample(table.paths)
+    return engines.locate(source, sample=sample, device=config.device, offline=offline)
+
+
+def _parts(config: RunConfig, table: ImageTable) -> tuple[int, int]:
+    """How many images teach, and how many are reported."""
+    n = sum(label is not None for label in table.labels)
+    if not table.has_splits:
+        reported = round(config.test_fraction * n)
+        return n - reported, reported
+    counts = {str(name): int((table.splits == name).sum()) for name in ("train", "val", "test")}
+    return counts["train"], counts["test"] or counts["val"]
+
+
+def _probe_of_sample(
+    config: RunConfig, table: ImageTable, is_sampled: bool, offline: bool, listener: Listener
+) -> tuple[Classifier, Prepared]:
+    """The probe on all images if the store has them, else on a sample of every class."""
+    plain = replace(config, method="probe", training=None)
+    prepared = prepare(
+        plain, offline=offline, listener=listener,
+        of_table=_sample(table) if is_sampled and len(table) > SAMPLED else table,
+    )  # fmt: skip
+    lesson = lesson_of(prepared)
+    return fitting.task_of(plain, prepared, lesson).fit_probe(), prepared
+
+
+def _sample(table: ImageTable) -> ImageTable:
+    """About `SAMPLED` images, as many of each label and split as there is a share of them."""
+    keys = [f"{label}\0{split}" for label, split in zip(table.labels, table.splits, strict=True)]
+    order = np.argsort(np.array(keys, object).astype(str), kind="stable")
+    places = np.linspace(0, len(order) - 1, SAMPLED).astype(int)
+    mask = np.zeros(len(table), bool)
+    mask[order[places]] = True
+    return table.select(mask)
+
+
+def _epochs_done(folder: Path | None) -> int:
+    """Of a run that was stopped, or that is made again."""
+    if folder is None or not (folder / "checkpoints" / "last.safetensors").exists():
+        return 0
+    try:
+        return len((folder / LOG).read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError):
+        return 0

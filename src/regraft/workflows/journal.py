@@ -1,0 +1,85 @@
+"""The journal of a search for the best way: what was tried and how it was judged, whole on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from regraft.choosing.arm import RUNNING, WAITING, Arm, Judged
+from regraft.choosing.way import Way
+from regraft.machine import atomic
+from regraft.model.place import LOG
+
+FILE = "auto.json"
+
+
+@dataclass(eq=False)
+class Journal:
+    """Kept in the run's folder while the search goes on, so that a killed one goes on.
+
+    Attributes
+    ----------
+    folder : Path or None
+        None keeps nothing.
+    identity : str
+        Of this very search: another one's journal is not gone on with.
+    spent_s : float
+        By what went on before this process.
+    """
+
+    folder: Path | None
+    identity: str = ""
+    spent_s: float = 0.0
+    arms: list[Arm] = field(default_factory=list)
+
+    def read(self) -> bool:
+        """What an earlier process left of this very search; whether there was anything."""
+        if self.folder is None:
+            return False
+        try:
+            kept = json.loads((self.folder / FILE).read_text(encoding="utf-8"))
+            if kept["identity"] != self.identity:
+                return False
+            self.arms = [_arm(one) for one in kept["arms"]]
+            self.spent_s = float(kept["spent_s"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return True
+
+    def write(self, arms: Sequence[Arm], spent_s: float) -> None:
+        """All that is known now. A disk that cannot be written costs only the going on."""
+        if self.folder is None:
+            return
+        content = {
+            "schema": 1,
+            "identity": self.identity,
+            "spent_s": spent_s,
+            "arms": [_kept(arm) for arm in arms],
+        }
+        with contextlib.suppress(OSError):
+            atomic.write_json(self.folder / FILE, content)
+
+    def log(self, row: dict[str, Any]) -> None:
+        """A line of log.jsonl."""
+        if self.folder is None:
+            return
+        with contextlib.suppress(OSError), open(self.folder / LOG, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def _kept(arm: Arm) -> dict[str, Any]:
+    own = {k: v for k, v in vars(arm).items() if k not in ("way", "judged", "progress")}
+    judged = arm.judged.to_dict() if arm.judged is not None else None
+    return {**own, "way": asdict(arm.way), "judged": judged}
+
+
+def _arm(kept: dict[str, Any]) -> Arm:
+    judged = Judged.from_dict(kept["judged"]) if kept["judged"] else None
+    arm = Arm(**{**kept, "way": Way(**kept["way"]), "judged": judged})
+    if arm.state == RUNNING:
+        arm.state = WAITING  # it was stopped within: its checkpoints go on
+    return arm
