@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft import model
+from regraft.choosing.budget import seconds_of
 from regraft.data.labels import LabelType, check_same_kind, groups_of, labels_of
 from regraft.data.table import ImageTable
 from regraft.errors import ConfigError, DataError
@@ -27,7 +29,8 @@ from regraft.model import learnt_from
 from regraft.probe.answers import Answers, unreadable
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
-from regraft.workflows import fitting
+from regraft.workflows import auto, fitting
+from regraft.workflows.auto import BUDGET_S
 from regraft.workflows.preparation import white_for
 
 with extras.needed_for("ImageClassifier", otherwise="regraft.run and regraft.load without it"):
@@ -38,6 +41,7 @@ with extras.needed_for("ImageClassifier", otherwise="regraft.run and regraft.loa
 Images = Picture | Iterable[Picture]
 # What a model was taught with, in its card.
 PARAMS, CONFIG = "params", "config"
+AUTO = "auto"
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -45,10 +49,13 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    method : {'probe', 'head', 'partial', 'full', 'scratch'}
+    method : {'probe', 'head', 'partial', 'full', 'scratch', 'auto'}
         'probe': the network stays as it is, a head learns on its features in closed form. 'head':
         the same by gradients. 'partial': the layers from `split_point` on learn too. 'full': every
-        layer learns. 'scratch': every layer, from random weights.
+        layer learns. 'scratch': every layer, from random weights. 'auto': what is best within
+        `budget`, found by measuring, as `regraft auto` does; ``search_`` says what was tried.
+    budget : float or str
+        For 'auto': seconds, or a time such as '2m'. Two minutes if not given.
     backbone : str
         'default', 'lite1', 'lite2', a timm name, 'local-dir:FOLDER', 'hf-hub:OWNER/REPO'; several
         with a plus between them, 'default+lite2', stand side by side (method 'probe').
@@ -83,6 +90,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The labels as they were given: text, integers, booleans, ...
     classifier_ : Classifier
         What was learnt; ``classifier_.learnt`` has the measured choices.
+    search_ : dict
+        Of 'auto': what was tried, what was not and why, and what was taken.
     test_score_ : Estimate or None
         Of a loaded model that a run has tested: accuracy and its interval.
 
@@ -117,6 +126,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "auto",
         offline: bool = False,
         random_state: int = 0,
+        budget: float | str | None = None,
     ) -> None:
         self.method = method
         self.backbone = backbone
@@ -132,6 +142,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.offline = offline
         self.random_state = random_state
+        self.budget = budget
 
     def fit(self, X: Iterable[Picture], y: Any, *, groups: Any = None) -> Self:
         """Learn from images; if that fails, what was learnt before stays whole.
@@ -161,7 +172,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         TypeError, ValueError
             X, y or groups are not what is described above.
         """
-        config = self._config()
+        began, budget_s, config = time.monotonic(), self._budget_s(), self._config()
         table = ImageTable.from_paths(_taught(X))
         labels, of_groups = labels_of(y, n_rows=len(table)), groups_of(groups, n_rows=len(table))
         if not len(table):
@@ -180,15 +191,27 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             offline=self.offline,
         )
         extraction = _features(table, built)
-        learnt = fitting.fit_all(
-            config, extraction, built, codes, classes=kept.texts(names), groups=of_groups
-        )
+        if self.method == AUTO:
+            learnt, search = auto.search_all(
+                config, extraction, built, codes, classes=kept.texts(names), groups=of_groups,
+                budget_s=budget_s, began=began, offline=self.offline,
+            )  # fmt: skip
+        else:
+            learnt, search = (
+                fitting.fit_all(
+                    config, extraction, built, codes, classes=kept.texts(names), groups=of_groups
+                ),
+                None,
+            )
         card = {
             PARAMS: _as_json(self.get_params()),
             "learnt_from": learnt_from.to_text(extraction.digests),
         }
         self.classifier_ = replace(learnt, label_type=kept, card={**learnt.card, **card})
         self.classes_ = names
+        vars(self).pop("search_", None)
+        if search is not None:
+            self.search_ = search
         _warn_of_what_was_not_measured(learnt)
         return self
 
@@ -205,7 +228,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         devices.require_device(self.device)
         config = RunConfig(
             data="",
-            method=self.method,
+            method="probe" if self.method == AUTO else self.method,
             backbone=self.backbone,
             look=self.look,
             weights=self.weights,
@@ -219,6 +242,17 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         fitting.require_linear_head(config)
         return config
+
+    def _budget_s(self) -> float:
+        """Seconds that 'auto' may take; a budget that no other method would look at is refused."""
+        if self.method == AUTO:
+            return seconds_of(BUDGET_S if self.budget is None else self.budget, place="budget")
+        if self.budget is not None:
+            raise ConfigError(
+                f"budget is for method 'auto', got method {self.method!r}",
+                cure=f"ImageClassifier(method='auto', budget={self.budget!r}), or leave it out",
+            )
+        return 0.0
 
     def _training(self) -> dict[str, Any] | None:
         """All settings of training, as `RunConfig` has them."""

@@ -70,6 +70,8 @@ class Workload:
         What the frozen part makes of the views, and the decoded pictures, are on disk.
     has_torch : bool
         PyTorch is loaded already.
+    network : NetworkCost or None
+        Of a network that is not a packaged one, by its built engine.
     n_epochs_done : int
         Epochs that a run which was stopped, or is made again, has gone through.
     n_cores : int
@@ -87,6 +89,7 @@ class Workload:
     situation: defaults.Situation | None = None
     is_made: bool = False
     has_torch: bool = False
+    network: NetworkCost | None = None
     n_epochs_done: int = 0
     n_cores: int = 2
 
@@ -131,6 +134,11 @@ class Bill:
     cold_s: float = 0.0
     warm_s: float = 0.0
     n_past: int = 0
+
+    @property
+    def time(self) -> str:
+        """Seconds alone, for people."""
+        return duration(self.seconds)
 
     @property
     def words(self) -> str:
@@ -185,7 +193,7 @@ def reckoned(
     way: Way, settings: TrainingSettings, work: Workload, situation: defaults.Situation
 ) -> dict[str, float]:
     """Seconds of each part on a middling pair of cores."""
-    cost, method = cost_of(way.backbone), METHODS[way.method]
+    cost, method = _cost(way, work), METHODS[way.method]
     side = way.image_size or settings.image_size or cost.input_px
     looks = 2 if way.look else 1
     network_ms = _engine_ms(cost) if work.network_ms is None else work.network_ms
@@ -236,7 +244,7 @@ def note(
     peak_mib : float or None
     """
     situation = work.situations[0]
-    settings = resolved(way, config.settings, situation)
+    settings = resolved(way, config.settings, situation, _cost(way, work))
     known_ms = replace(work, picture_ms=None, network_ms=None)
     for one in (known_ms, work) if work.picture_ms is not None else (known_ms,):
         for part, seconds in reckoned(way, settings, one, situation).items():
@@ -244,17 +252,16 @@ def note(
                 past.note(kinds(part, way, one), reckoned=seconds, real=real[part])
     if peak_mib is not None:
         memory = _memory_mib(way, settings, work)
-        past.note(_memory_kinds(way), reckoned=memory, real=peak_mib)
+        past.note(_memory_kinds(way, work), reckoned=memory, real=peak_mib)
 
 
 def resolved(
-    way: Way, settings: TrainingSettings, situation: defaults.Situation
+    way: Way, settings: TrainingSettings, situation: defaults.Situation, cost: NetworkCost
 ) -> TrainingSettings:
     """The settings of a way with what is left open chosen, as training will choose it."""
     method = METHODS[way.method]
     if not method.trains:
         return settings
-    cost = cost_of(way.backbone)
     stages = tuple(cost.before) or situation.stages
     own = replace(situation, native_px=cost.input_px, stages=("blocks.0", *stages))
     return defaults.resolved(settings, method, own, stages)
@@ -278,7 +285,7 @@ def _bill(way: Way, config: RunConfig, work: Workload, past: Past) -> Bill:
 def _of_situation(
     way: Way, config: RunConfig, work: Workload, past: Past, situation: defaults.Situation
 ) -> Bill:
-    settings = resolved(way, config.settings, situation)
+    settings = resolved(way, config.settings, situation, _cost(way, work))
     parts, below, above, longest, n_past = {}, 0.0, 0.0, 0.0, 0
     for part, seconds in reckoned(way, settings, work, situation).items():
         factor = past.factor(kinds(part, way, work))
@@ -288,7 +295,7 @@ def _of_situation(
         if parts[part] > longest:
             longest, n_past = parts[part], factor.n
     total = sum(parts.values())
-    memory = _memory_mib(way, settings, work) * past.most(_memory_kinds(way)) * MEMORY_MARGIN
+    memory = _memory_mib(way, settings, work) * past.most(_memory_kinds(way, work)) * MEMORY_MARGIN
     return Bill(
         total, max(0.3 * total, total - math.sqrt(below)), total + math.sqrt(above), parts,
         memory, _disk_mib(way, settings, work), n_past=n_past,
@@ -347,6 +354,13 @@ def _test_of_views_s(work: Workload, cost: NetworkCost) -> float:
     return 3 * min(128, 0.34 * work.n_learn) * _engine_ms(cost) / 1000 / work.n_cores
 
 
+def _cost(way: Way, work: Workload) -> NetworkCost:
+    """Of the way's network: a packaged one, or as the work says."""
+    known = cost_of(way.backbone)
+    is_guessed = not known.before and "+" not in way.backbone
+    return work.network if is_guessed and work.network is not None else known
+
+
 def _engine_ms(cost: NetworkCost) -> float:
     return ENGINE_MS * cost.multiply_adds / 1e9
 
@@ -358,12 +372,13 @@ def _area(side: int | None, cost: NetworkCost) -> float:
 # -- Memory and disk -------------------------------------------------------------------------
 
 
-def _memory_kinds(way: Way) -> tuple[str, ...]:
-    return f"memory {way.method} {way.backbone}", f"memory {way.method}"
+def _memory_kinds(way: Way, work: Workload) -> tuple[str, ...]:
+    part = "memory" if work.is_built else "memory with building"
+    return f"{part} {way.method} {way.backbone}", f"{part} {way.method}"
 
 
 def _memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
-    cost, method = cost_of(way.backbone), METHODS[way.method]
+    cost, method = _cost(way, work), METHODS[way.method]
     weights = 4 * cost.n_parameters / MIB
     features = 4 * work.n_images * work.n_features / MIB
     compared = 3 * 8 * min(work.n_learn, MOST_COMPARED) * work.n_features / MIB
@@ -382,7 +397,7 @@ def _memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
 
 
 def _disk_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
-    cost, method = cost_of(way.backbone), METHODS[way.method]
+    cost, method = _cost(way, work), METHODS[way.method]
     weights = 4 * cost.n_parameters / MIB
     found = 1.1 * weights + 4 * work.n_missing * work.n_features / MIB
     if not work.is_built:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regraft.choosing import layer_curve
+from regraft.choosing import layer_curve, recommendation
 from regraft.choosing.trust import Check
+from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS
 
 MOST_STEPS = 4
@@ -88,7 +89,7 @@ def _mending(
     for kind in weighty:
         if kind in MENDS and not (errors and kind in ("findings", "leaks")):
             yield _step_against(kind, data, options)
-    yield from _beyond(metrics, findings, data, options)
+    yield from _beyond(metrics, findings, options)
 
 
 def _step_against(kind: str, data: str, options: str) -> Step:
@@ -132,20 +133,45 @@ MENDS = {
 def _beyond(
     metrics: Mapping[str, Any],
     findings: Sequence[Mapping[str, Any]],
-    data: str,
     options: str,
 ) -> Iterator[Step]:
     """What may make the model better where nothing weighs against it."""
     placeholders = [finding for finding in findings if finding["kind"] == "placeholder"]
     if placeholders:
         yield Step(f"Remove what is no picture: {', '.join(placeholders[0]['paths'][:2])}.")
-    if not METHODS[metrics["method"]].trains and _peaks_early(metrics):
-        text = "These images are unlike the source: let the later layers learn on, and compare."
-        yield Step(text, f"regraft train {data} --method partial{options}")
+    yield from _other_way(metrics, metrics["data"]["source"], options)
     if metrics["evaluation"]["accuracy"]["value"] < 1:
         yield Step(
             "Look at the mistakes, in the report: is the bright part what you would look at?"
         )
+
+
+def _other_way(metrics: Mapping[str, Any], source: str, options: str) -> Iterator[Step]:
+    """The way that `regraft advise` would recommend, unless it is this one."""
+    if "auto" in metrics or METHODS[metrics["method"]].trains:
+        return
+    found = recommendation.of_metrics(metrics, RunConfig(source))
+    if found is None:
+        if _peaks_early(metrics):
+            text = "These images are unlike the source: let the later layers learn on, and compare."
+            command = f"regraft train {shlex.quote(source)} --method partial{options}"
+            yield Step(text, command)
+        return
+    offer, own = found.offer, metrics["backbone"]["name"]
+    if (offer.way.method, offer.way.backbone) == (metrics["method"], own):
+        return
+    if offer.expected.is_worth_it(offer.expected.log_loss + offer.expected.gain):
+        text = f"Another way may do better: {offer.way.name}, in about {offer.bill.time}."
+        yield Step(text, offer.way.command(source, _without_backbone(options)))
+
+
+def _without_backbone(options: str) -> str:
+    """What the data need, without the network that this run had."""
+    words = shlex.split(options)
+    if "--backbone" not in words:
+        return options
+    place = words.index("--backbone")
+    return "".join(f" {shlex.quote(word)}" for word in words[:place] + words[place + 2 :])
 
 
 def _peaks_early(metrics: Mapping[str, Any]) -> bool:

@@ -97,5 +97,5 @@ def command(
         )
         return
     begun = time.monotonic()
-    draw_report(done.result, is_quiet=quiet, as_json=as_json)
+    draw_report(done.result, is_quiet=quiet, as_json=as_json, until=done.report_until)
     auto.note_report(time.monotonic() - begun)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -168,9 +169,13 @@ def show_bill_before(
 
 
 def draw_report(
-    result: experiment.Result, *, is_quiet: bool = False, as_json: bool = False
-) -> None:
-    """After the result is on screen; the run is whole without it."""
+    result: experiment.Result, *, is_quiet: bool = False, as_json: bool = False,
+    until: float = math.inf,
+) -> None:  # fmt: skip
+    """After the result is on screen; the run is whole without it.
+
+    `until` is a moment of `time.monotonic`: heat maps are left out if they would be later.
+    """
     from regraft.console import progress
     from regraft.console.page import show_page
     from regraft.console.screen import say_aside
@@ -179,7 +184,7 @@ def draw_report(
     sys.stdout.flush()
     try:
         with progress.listening(quiet=is_quiet, after="drawing the report") as listener:
-            page = reporting.report_on(result, listener=listener)
+            page = reporting.report_on(result, listener=listener, until=until)
     except Exception as error:  # whatever it is: the model is saved and tested
         again = f"regraft report {result.folder}"
         say_aside(f"the report could not be drawn ({error}); {again} tries again")

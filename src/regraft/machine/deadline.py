@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 import time
@@ -26,6 +27,9 @@ def at(moment: float) -> Iterator[None]:
     >>> with contextlib.suppress(OutOfTimeError), at(time.monotonic() + 0.02):
     ...     time.sleep(5)
     """
+    if moment == math.inf:
+        yield
+        return
     left = moment - time.monotonic()
     if left <= 0:
         raise OutOfTimeError

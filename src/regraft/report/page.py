@@ -38,6 +38,8 @@ from regraft.training.methods import METHODS
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "report.html.j2"
 MOST_PAIRS_CALLED = 12
+# Commands that make a run.
+OURS = (["train"], ["auto"])
 # Accuracies at which a person may want to leave images to the model.
 DEMANDED = (0.99, 0.95)
 
@@ -234,6 +236,12 @@ class FinishedRun:
         return found if found and found["epochs"] else None
 
     @property
+    def search(self) -> dict[str, Any] | None:
+        """Of `regraft auto`: what was tried, and what was taken by what."""
+        found: dict[str, Any] | None = self.metrics.get("auto")
+        return found
+
+    @property
     def n_wrong(self) -> int:
         """Mistakes on the reported split."""
         return int((self.evidence.proba.argmax(1) != self.evidence.y).sum())
@@ -298,7 +306,7 @@ class FinishedRun:
     def commands(self) -> list[str]:
         """That make this run again."""
         typed = self.environment.get("command") or []
-        own = [shlex.join(["regraft", *map(str, typed)])] if typed[:1] == ["train"] else []
+        own = [shlex.join(["regraft", *map(str, typed)])] if typed[:1] in OURS else []
         return [*own, f"regraft train --config {shlex.quote(str(self.folder / RUN_FILE))}"]
 
     @property

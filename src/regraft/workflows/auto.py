@@ -12,15 +12,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regraft import model
 from regraft.choosing import standing
 from regraft.choosing.arm import DROPPED, TRIED
 from regraft.choosing.past import Past
 from regraft.choosing.way import BACKBONES_TRIED, METHODS_TRIED
+from regraft.data.splits import Roles
+from regraft.data.table import column
 from regraft.errors import UsageError
+from regraft.features.engines import BuiltEngine
+from regraft.features.extract import Extraction
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas, running_since
 from regraft.machine.name_length import require_short_names
+from regraft.probe.classifier import Classifier
 from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom, Place, made_from_in
@@ -28,13 +36,13 @@ from regraft.wording import count, duration
 from regraft.workflows import experiment
 from regraft.workflows.experiment import Begun, Result
 from regraft.workflows.journal import FILE, Journal
-from regraft.workflows.lesson import lesson_of
-from regraft.workflows.preparation import Clock, prepare
+from regraft.workflows.lesson import Lesson, lesson_of, units_of
+from regraft.workflows.preparation import Clock, Prepared, compared_of, prepare
 from regraft.workflows.search import ARMS, Budget, Search, Watch
 
 BUDGET_S = 120.0
 # What drawing the report takes, until this machine's own past runs say better.
-REPORT_S, REPORT = 4.0, ("report",)
+REPORT_S, REPORT = 2.5, ("report",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +54,13 @@ class AutoResult:
     result : Result
         The run of the way that was taken; its metrics have the search under ``auto``.
     has_time_for_report : bool
+    report_until : float
+        A moment of `time.monotonic` by which the pictures of a report must be there.
     """
 
     result: Result
     has_time_for_report: bool
+    report_until: float
 
 
 @blas.one_thread
@@ -126,8 +137,48 @@ def auto(
         return {"auto": told(search)}
 
     result = experiment.finished(begun, classifier, lesson, clock, more=more, listener=listener)
-    left = search.budget.left
-    return AutoResult(result, not draws_report or left >= 0.5 * _report_s())
+    left, needs = search.budget.left, _report_s()
+    end = search.budget.began + budget_s
+    return AutoResult(result, left >= 0.5 * needs, end - 0.4 * needs)
+
+
+def search_all(
+    config: RunConfig,
+    extraction: Extraction,
+    built: BuiltEngine,
+    y: NDArray[np.intp],
+    *,
+    classes: Sequence[str],
+    groups: Sequence[str | None] | None = None,
+    budget_s: float = BUDGET_S,
+    began: float | None = None,
+    offline: bool = False,
+) -> tuple[Classifier, dict[str, Any]]:
+    """As :func:`auto`, of all images of an extraction: none is kept apart, nothing is written.
+
+    Returns
+    -------
+    Classifier, and the search as metrics.json would have it.
+    """
+    named = None if groups is None else column(groups)
+    copies = compared_of(extraction.facts).copies()
+    everyone = np.ones(len(y), bool)
+    prepared = Prepared(extraction.table, extraction, built, copies, copies, [], False)
+    lesson = Lesson(
+        Roles(everyone, None, ~everyone, "test"), y, list(classes),
+        units_of(copies.unit, named, everyone),
+    )  # fmt: skip
+    began = time.monotonic() if began is None else began
+    methods, backbones = list(METHODS_TRIED), [config.backbone]
+    backbones += [name for name in BACKBONES_TRIED if name != config.backbone]
+    if config.weights is not None:
+        backbones = backbones[:1]
+    search = Search(
+        config, prepared, lesson, Budget(budget_s, began), methods=methods, backbones=backbones,
+        journal=Journal(None), offline=offline,
+    )  # fmt: skip
+    _, classifier, _ = search.run()
+    return classifier, told(search)
 
 
 def note_report(seconds: float) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from regraft.choosing import bill
 from regraft.choosing.bill import Bill, Workload
+from regraft.choosing.network_cost import NetworkCost, cost_of
 from regraft.choosing.past import Past
 from regraft.choosing.way import Way
 from regraft.data.table import ImageTable
@@ -39,6 +40,8 @@ from regraft.workflows.preparation import TIMED, Prepared, prepare, read, white_
 WORTH_TELLING_S = 10.0
 # Pictures that say what kind of data these are, where the store does not know all of them.
 SAMPLED = 240
+# To find an engine takes less, to build one more.
+BUILDING_S = 2.5
 # A pass over fewer pictures is over before it could be timed.
 FEW = 60
 
@@ -101,11 +104,13 @@ def work_of(
         n_classes=len(lesson.classes),
         n_features=info.n_features,
         n_missing=prepared.extraction.computed,
+        is_built=prepared.seconds.get("engine", 0.0) < BUILDING_S,
         picture_ms=passed.decode_ms if timed else None,
         network_ms=passed.model_ms if timed else None,
         situation=situation,
         is_made=is_made(config, len(prepared.table)),
         has_torch="torch" in sys.modules,
+        network=_network(config, prepared.built),
         n_cores=available_cores(),
     )
 
@@ -243,7 +248,7 @@ def _work_before(
     )
     if built is None:
         return work
-    work = replace(work, n_features=built.info.n_features)
+    work = replace(work, n_features=built.info.n_features, network=_network(config, built))
     if len(missing) >= FEW:
         some = np.linspace(0, len(missing) - 1, TIMED).astype(int)
         if (ms := extract.timed([table.paths[missing[i]] for i in some], built)) is not None:
@@ -264,6 +269,14 @@ def _built(config: RunConfig, table: ImageTable, offline: bool) -> BuiltEngine |
         return None
     sample = pictures.sample(table.paths)
     return engines.locate(source, sample=sample, device=config.device, offline=offline)
+
+
+def _network(config: RunConfig, built: BuiltEngine) -> NetworkCost:
+    """What its network costs, roughly by the size of its weights."""
+    n_bytes = 0
+    with contextlib.suppress(OSError):
+        n_bytes = built.weights_path.stat().st_size
+    return cost_of(config.backbone, built.info, n_bytes // 4)
 
 
 def _parts(config: RunConfig, table: ImageTable) -> tuple[int, int]:

@@ -269,14 +269,13 @@ def finished(
             classifier = replace(classifier, card=card)  # what is in memory knows what is on disk
             model.save(classifier, made / "model")
             clock.lap("save")
-            metrics = _metrics(begun, classifier, tested, lesson, clock.laps)
+            metrics = _metrics(begun, classifier, tested, lesson, clock.laps, more)
             if charge is not None:
                 metrics["bill"] = charge.settled(metrics, classifier)
-            metrics |= more()
             results.write(made, config, begun.made_from, metrics, prepared, lesson, proba)
         _draw_training(metrics, folder, listener)
     else:
-        metrics = _metrics(begun, classifier, tested, lesson, clock.laps)
+        metrics = _metrics(begun, classifier, tested, lesson, clock.laps, more)
     return Result(folder, metrics, tested.evaluation, prepared, classifier, lesson, proba)
 
 
@@ -286,13 +285,14 @@ def _metrics(
     tested: results.Tested,
     lesson: Lesson,
     laps: dict[str, float],
+    more: Callable[[], Mapping[str, Any]] = dict,
 ) -> dict[str, Any]:
     """What was measured, with the verdict on it and the seconds up to now."""
     config, prepared = begun.config, begun.prepared
     spent = {**prepared.seconds, **laps, "total": time.perf_counter() - begun.started}
     folder = begun.place.folder
     found = results.metrics(config, folder, prepared, classifier, tested, lesson, spent)
-    return testing.judged(found, prepared, config)
+    return testing.judged({**found, **more()}, prepared, config)
 
 
 def _together(config: RunConfig, listener: Listener) -> Listener:

@@ -6,6 +6,7 @@ The rooms compute, ``regraft.report`` draws; this file brings a run's parts to b
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ from regraft.explain.explainer import explainer_for
 from regraft.features import extract
 from regraft.images import pictures
 from regraft.listener import SILENT, Listener
-from regraft.machine import blas
+from regraft.machine import blas, deadline
+from regraft.machine.deadline import OutOfTimeError
 from regraft.model import load
 from regraft.model.place import run_of
 from regraft.probe.classifier import Classifier
@@ -41,8 +43,11 @@ Pair = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 
 
 @blas.one_thread
-def report_on(result: Result, *, listener: Listener = SILENT) -> Path:
+def report_on(result: Result, *, listener: Listener = SILENT, until: float = math.inf) -> Path:
     """Gather what the page of a run just finished needs, and draw it into the run's folder.
+
+    `until` is a moment of `time.monotonic`: what takes long (heat maps) is left out if it would be
+    later.
 
     Examples
     --------
@@ -56,7 +61,7 @@ def report_on(result: Result, *, listener: Listener = SILENT) -> Path:
     probe = learnt.probe or classifier
     taught = result.lesson.learn if learnt.probe_rows is None else learnt.probe_rows
     sources = _sources(
-        result.prepared, result.lesson, probe, taught, result.proba, classifier, listener
+        result.prepared, result.lesson, probe, taught, result.proba, classifier, listener, until
     )
     with ThreadPoolExecutor(1) as aside:
         aside.submit(page.prepare)
@@ -156,6 +161,7 @@ def _sources(
     proba: NDArray[Any],
     classifier: Classifier,
     listener: Listener,
+    until: float = math.inf,
 ) -> evidence.Sources:
     learnt = probe.learnt
     assert learnt is not None
@@ -164,7 +170,7 @@ def _sources(
         return probe.representation(prepared.X[rows])
 
     def heat(paths: Sequence[str], codes: NDArray[np.intp]) -> list[Pair | None]:
-        return _heat(classifier, paths, codes, listener)
+        return _heat(classifier, paths, codes, listener, until)
 
     return evidence.Sources(
         table=prepared.table,
@@ -184,8 +190,9 @@ def _sources(
 
 
 def _heat(
-    classifier: Classifier, paths: Sequence[str], codes: NDArray[np.intp], listener: Listener
-) -> list[Pair | None]:
+    classifier: Classifier, paths: Sequence[str], codes: NDArray[np.intp], listener: Listener,
+    until: float,
+) -> list[Pair | None]:  # fmt: skip
     """The pictures as the network sees them, and with what it looked at laid over them; without
     where a few points decide, which shows nothing of what was looked at."""
     wanted = [one.preprocess for one in classifier.built().info.networks]
@@ -197,8 +204,12 @@ def _heat(
         return [None] * len(paths)
     shown = stacked(list(pixels.values()))
     try:
-        explainer = explainer_for(classifier, example=rows_of(shown, slice(4)), say=listener.say)
-        heat = explainer.explain(shown, codes[list(pixels)])
+        with deadline.at(until):
+            explainer = explainer_for(classifier, example=rows_of(shown, slice(4)), say=listener.say)
+            heat = explainer.explain(shown, codes[list(pixels)])
+    except OutOfTimeError:
+        listener.say("the report has no heat maps: the budget has no time for them")
+        return [None] * len(paths)
     except (RegraftError, ImportError) as error:  # PyTorch may be missing once engines are built
         listener.say(f"the report has no heat maps: {error}")
         return [None] * len(paths)

@@ -153,6 +153,11 @@ class Search:
                 self.tried.append(arm)
         self.tried.sort(key=lambda arm: self._order(arm))
         self._tell(probe)
+        if (needs := max(probe.predicted_s, probe.seconds)) > self.budget.seconds:
+            self.listener.say(
+                f"a budget of {duration(self.budget.seconds)} is less than the probe takes: "
+                f"{duration(needs)} is the least here, and the probe is all that is done"
+            )
 
     def _others(self, first: Way) -> list[Arm]:
         """The other arms: as an earlier process left them, or new ones with their bills."""

@@ -1,0 +1,92 @@
+"""`regraft compare`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from regraft.choosing.way import Way, known_backbones, methods_in, names_in, ways_of
+from regraft.cli import options
+from regraft.errors import BackboneError, UsageError
+from regraft.record import configuration
+
+
+@click.command(short_help="several ways on the same data, side by side")
+@click.argument("data")
+@click.option(
+    "--ways",
+    default="probe,partial",
+    show_default=True,
+    metavar="A,B,...",
+    help="Methods: probe, head, partial, full, scratch.",
+)
+@click.option(
+    "--backbones", default="default", show_default=True, metavar="A,B,...", help="Networks."
+)
+@click.option(
+    "--seeds",
+    default="0",
+    show_default=True,
+    metavar="A,B,...",
+    help="Each way is run with each; more seeds tell more.",
+)
+@click.option("--epochs", type=click.IntRange(0), help="Of the ways that learn by gradients.")
+@options.offline
+@options.device
+@options.class_weight
+@options.columns
+@options.scale
+@options.test_fraction
+@click.option("--out", default="runs", show_default=True, metavar="DIR", help="Where runs go.")
+@options.output
+def command(
+    data: str, ways: str, backbones: str, seeds: str, epochs: int | None, out: str,
+    offline: bool, as_json: bool, quiet: bool, class_weight: str, **settings: object,
+) -> None:  # fmt: skip
+    """Run several ways on DATA and say which is best, and which is the cheapest that ties with it.
+
+    Each is kept as a run of its own; what was run before is taken as it is, so that a comparison
+    that was stopped goes on. The page compare.html shows accuracy against time.
+
+    \b
+      regraft compare photos/
+      regraft compare photos/ --ways probe,partial,full --backbones default,lite2
+      regraft compare photos/ --seeds 0,1,2
+    """
+    from regraft.console import progress
+    from regraft.console.compared import show_ranking
+    from regraft.workflows import comparing
+
+    methods, networks = methods_in(ways), names_in(backbones, option="--backbones")
+    found, missing = known_backbones(networks)
+    if not found:
+        name, why = next(iter(missing.items()))
+        raise BackboneError(f"no backbone can be had; {name}: {why}", cure="--backbones default")
+    given = {"class_weight": None if class_weight == "none" else class_weight, **settings}
+    config = configuration.RunConfig.from_dict({"data": data, **given})
+    options.require_usable(config)
+    options.require_room(out)
+    tried = [_with_epochs(way, epochs) for way in ways_of(methods, found)]
+    with progress.listening(quiet=quiet, after="") as listener:
+        for name, why in missing.items():
+            listener.say(f"{name} is left out: {why}")
+        ranking, folder = comparing.compare(
+            config, tried, seeds=_seeds(seeds), out=out, offline=offline, listener=listener,
+            on_row=lambda way, seed, metrics: listener.say(comparing.row_in_words(way, metrics)),
+        )  # fmt: skip
+    show_ranking(ranking, folder / comparing.PAGE, as_json=as_json)
+
+
+def _seeds(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) < 2**32 for part in parts):
+        raise UsageError(
+            f"--seeds must be whole numbers with commas between them, got {text!r}",
+            cure="--seeds 0,1,2",
+        )
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def _with_epochs(way: Way, epochs: int | None) -> Way:
+    return replace(way, epochs=epochs) if way.trains else way

