@@ -209,7 +209,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         self.classifier_ = replace(learnt, label_type=kept, card={**learnt.card, **card})
         self.classes_ = names
-        vars(self).pop("search_", None)
+        if hasattr(self, "search_"):
+            del self.search_
         if search is not None:
             self.search_ = search
         _warn_of_what_was_not_measured(learnt)

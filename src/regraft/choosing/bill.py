@@ -24,10 +24,12 @@ from regraft.wording import duration
 MIB = 2**20
 # Of a middling pair of cores. Where nothing else is known: milliseconds of one core for a picture
 # (reading, decoding, resizing), for 10^9 multiply-adds of an engine, for an augmented view.
-DECODE_MS, ENGINE_MS, VIEW_MS = 3.0, 8.0, 2.5
+DECODE_MS, ENGINE_MS, VIEW_MS = 2.2, 8.0, 2.5
 # Multiply-adds a second of both cores in a training step, and in products of matrices.
 STEP_RATE, MATRIX_RATE = 3.0e10, 1.5e10
-START_S, ENGINE_S, TORCH_S, PREFIX_S, TUNED_ENGINE_S, SAVE_S = 0.7, 9.0, 4.0, 4.0, 7.0, 0.3
+START_S, TORCH_S, PREFIX_S, TUNED_ENGINE_S, SAVE_S = 0.7, 4.0, 4.0, 7.0, 0.3
+# To build an engine: of a packaged network, whose graph comes along; of another one.
+PACKAGED_ENGINE_S, ENGINE_S = 2.0, 9.0
 # Sets of taps that the probe compares, and the largest number of images it does so on.
 N_TAP_SETS, MOST_COMPARED = 13, 1_280
 # Memory in MiB: Python with NumPy and OpenVINO; PyTorch and timm on top; an engine at work.
@@ -201,7 +203,7 @@ def reckoned(
     decode_ms = DECODE_MS if work.picture_ms is None else work.picture_ms
     found = {
         "start": START_S,
-        "engine": 0.05 if work.is_built else ENGINE_S,
+        "engine": 0.05 if work.is_built else _engine_s(way),
         "features": 0.05 + work.n_missing * (decode_ms + shown_ms) / 1000 / work.n_cores,
         "check": 0.05 + 2e-4 * work.n_images,
         "fit": _probe_s(work),
@@ -329,7 +331,7 @@ def _training(
     if area != 1.0 and not method.starts_anew and not work.is_made:
         # Another engine, and another pass, at the size of training.
         passed = work.n_learn * (DECODE_MS + _engine_ms(cost) * area)
-        plan += ENGINE_S + passed / 1000 / work.n_cores
+        plan += _engine_s(way) + passed / 1000 / work.n_cores
     seen = epochs * n
     steps = seen * 3 * learns / STEP_RATE + seen * 2e-4 + epochs * n_chosen * learns / STEP_RATE
     if method.sees_pictures:
@@ -361,6 +363,12 @@ def _cost(way: Way, work: Workload) -> NetworkCost:
     return work.network if is_guessed and work.network is not None else known
 
 
+def _engine_s(way: Way) -> float:
+    """To build the engines of a way's networks."""
+    names = way.backbone.split("+")
+    return sum(PACKAGED_ENGINE_S if cost_of(name).before else ENGINE_S for name in names)
+
+
 def _engine_ms(cost: NetworkCost) -> float:
     return ENGINE_MS * cost.multiply_adds / 1e9
 
@@ -384,7 +392,7 @@ def _memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
     compared = 3 * 8 * min(work.n_learn, MOST_COMPARED) * work.n_features / MIB
     found = BASE_MIB + ENGINE_MIB + 3 * weights + 3 * features + compared
     if not work.is_built:
-        found += TORCH_MIB + 6 * weights
+        found += 4 * weights + (0 if cost.before else TORCH_MIB)
     if not method.trains:
         return found
     found += TORCH_MIB + 12 * weights

@@ -41,7 +41,7 @@ WORTH_TELLING_S = 10.0
 # Pictures that say what kind of data these are, where the store does not know all of them.
 SAMPLED = 240
 # To find an engine takes less, to build one more.
-BUILDING_S = 2.5
+BUILDING_S = 0.6
 # A pass over fewer pictures is over before it could be timed.
 FEW = 60
 
