@@ -109,6 +109,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     True
     """
 
+    search_: dict[str, Any]
+
     def __init__(
         self,
         method: str = "probe",

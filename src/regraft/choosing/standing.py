@@ -39,6 +39,7 @@ def score(arm: Arm, arms: Sequence[Arm]) -> Score:
 
     Examples
     --------
+    >>> from regraft.choosing.arm import Judged
     >>> from regraft.choosing.way import Way
     >>> rows = np.arange(4)
     >>> probe = Arm(Way(), judged=Judged(rows, np.array([0.1, 0.3, 0.2, 0.6]), rows < 3))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from regraft.errors import ConfigError
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS, method_named
+from regraft.training.settings import is_used
 
 # What is tried unless it is said: cheap ones first. `scratch` is for comparison alone.
 METHODS_TRIED = ("probe", "partial", "full")
@@ -61,11 +62,16 @@ class Way:
         """The probe that this way begins from, and is measured against."""
         return replace(self, method="probe", epochs=None)
 
-    def config(self, base: RunConfig) -> RunConfig:
-        """A run of this way, on the data and by the seed of another."""
+    def config(self, base: RunConfig, settings: Mapping[str, Any] | None = None) -> RunConfig:
+        """A run of this way, on the data and by the seed of another.
+
+        `settings` are of training, for those ways that look at them.
+        """
         own = {"image_size": self.image_size, "epochs": self.epochs}
         given = {name: value for name, value in own.items() if value is not None}
-        training = {**(base.training or {}), **given} or None
+        method = METHODS[self.method]
+        shared = {n: v for n, v in (settings or {}).items() if is_used(n, method)}
+        training = {**(base.training or {}), **shared, **given} or None
         changed: dict[str, Any] = {"look": self.look} if self.look else {}
         return replace(
             base, method=self.method, backbone=self.backbone, training=training, **changed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 
 import click
@@ -81,7 +83,7 @@ def command(
         done = auto.auto(
             config, budget_s=budget_s, methods=methods, backbones=networks, out=out, name=name,
             offline=offline, draws_report=not no_report, began=auto.process_began(),
-            listener=listener, watch=watch,
+            command=shlex.join(["regraft", *sys.argv[1:]]), listener=listener, watch=watch,
         )  # fmt: skip
     if not as_json:
         show_search(done.result.metrics["auto"])

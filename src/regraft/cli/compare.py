@@ -10,6 +10,7 @@ from regraft.choosing.way import Way, known_backbones, methods_in, names_in, way
 from regraft.cli import options
 from regraft.errors import BackboneError, UsageError
 from regraft.record import configuration
+from regraft.training.settings import RECIPES
 
 
 @click.command(short_help="several ways on the same data, side by side")
@@ -32,6 +33,13 @@ from regraft.record import configuration
     help="Each way is run with each; more seeds tell more.",
 )
 @click.option("--epochs", type=click.IntRange(0), help="Of the ways that learn by gradients.")
+@click.option(
+    "--recipe",
+    type=click.Choice(RECIPES),
+    default="default",
+    show_default=True,
+    help="Of the ways that learn by gradients; tutorial: as the tutorials do.",
+)
 @options.offline
 @options.device
 @options.class_weight
@@ -41,7 +49,7 @@ from regraft.record import configuration
 @click.option("--out", default="runs", show_default=True, metavar="DIR", help="Where runs go.")
 @options.output
 def command(
-    data: str, ways: str, backbones: str, seeds: str, epochs: int | None, out: str,
+    data: str, ways: str, backbones: str, seeds: str, epochs: int | None, recipe: str, out: str,
     offline: bool, as_json: bool, quiet: bool, class_weight: str, **settings: object,
 ) -> None:  # fmt: skip
     """Run several ways on DATA and say which is best, and which is the cheapest that ties with it.
@@ -53,6 +61,7 @@ def command(
       regraft compare photos/
       regraft compare photos/ --ways probe,partial,full --backbones default,lite2
       regraft compare photos/ --seeds 0,1,2
+      regraft compare photos/ --ways head,full --recipe tutorial --epochs 5
     """
     from regraft.console import progress
     from regraft.console.compared import show_ranking
@@ -67,12 +76,14 @@ def command(
     config = configuration.RunConfig.from_dict({"data": data, **given})
     options.require_usable(config)
     options.require_room(out)
+    given_recipe = {} if recipe == "default" else {"recipe": recipe}
     tried = [_with_epochs(way, epochs) for way in ways_of(methods, found)]
     with progress.listening(quiet=quiet, after="") as listener:
         for name, why in missing.items():
             listener.say(f"{name} is left out: {why}")
         ranking, folder = comparing.compare(
-            config, tried, seeds=_seeds(seeds), out=out, offline=offline, listener=listener,
+            config, tried, seeds=_seeds(seeds), out=out, settings=given_recipe, offline=offline,
+            listener=listener,
             on_row=lambda way, seed, metrics: listener.say(comparing.row_in_words(way, metrics)),
         )  # fmt: skip
     show_ranking(ranking, folder / comparing.PAGE, as_json=as_json)

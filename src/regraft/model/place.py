@@ -56,6 +56,8 @@ def state_of(folder: Path) -> str:
     >>> state_of(folder)
     "is a run that was not finished: method full on 'photos', 0 epochs done"
     """
+    if _record(folder).get("command"):
+        return "is a search for the best way that was not finished; its first model is there"
     config = _config(folder)
     done = count(_n_lines(folder / LOG), "epoch")
     method, data = config.get("method", "probe"), config.get("data", "?")
@@ -64,14 +66,21 @@ def state_of(folder: Path) -> str:
 
 def command_that_goes_on(folder: Path) -> str:
     """As it can be typed, where the run was begun."""
+    if command := _record(folder).get("command"):
+        return str(command)
     options = {"--config": folder / UNFINISHED, "--out": folder.parent, "--run": folder.name}
     return "regraft train " + " ".join(f"{k} {shlex.quote(str(v))}" for k, v in options.items())
 
 
 def _config(folder: Path) -> dict[str, Any]:
+    found = _record(folder).get("config")
+    return found if isinstance(found, dict) else {}
+
+
+def _record(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / UNFINISHED).read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads((folder / UNFINISHED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

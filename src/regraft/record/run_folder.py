@@ -101,9 +101,16 @@ def config_file_of(given: str) -> Path:
     return found[0]
 
 
-def begin(folder: Path, config: RunConfig, made_from: Mapping[str, Any]) -> None:
-    """Make the folder of a run that leaves something behind even when it is stopped."""
+def begin(
+    folder: Path, config: RunConfig, made_from: Mapping[str, Any], *, command: str = ""
+) -> None:
+    """Make the folder of a run that leaves something behind even when it is stopped.
+
+    `command` goes on with it, where that is not `regraft train`.
+    """
     record = {"schema": 1, "config": config.to_dict(), "made_from": dict(made_from)}
+    if command:
+        record["command"] = command
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / RUN_FILE).exists():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +37,7 @@ from regraft.workflows.experiment import Begun, Result
 from regraft.workflows.journal import FILE, Journal
 from regraft.workflows.lesson import Lesson, lesson_of, units_of
 from regraft.workflows.preparation import Clock, Prepared, compared_of, prepare
-from regraft.workflows.search import ARMS, Budget, Search, Watch
+from regraft.workflows.search import Budget, Search, Watch
 
 BUDGET_S = 120.0
 # What drawing the report takes, until this machine's own past runs say better.
@@ -75,6 +74,7 @@ def auto(
     offline: bool = False,
     draws_report: bool = True,
     began: float | None = None,
+    command: str = "",
     listener: Listener = SILENT,
     watch: Watch = lambda search: None,
 ) -> AutoResult:
@@ -96,6 +96,8 @@ def auto(
         Whether time is kept back for the report.
     began : float, optional
         `time.monotonic` when the clock began to run; now, if not given.
+    command : str
+        That goes on with it, if it is stopped.
     watch : callable(search)
         Told whenever something changed.
 
@@ -114,7 +116,7 @@ def auto(
         listener.say(note)
     identity = _identity(config, made_from, methods, backbones)
     journal = Journal(folder, identity)
-    run_folder.begin(folder, config, made_from.to_dict())
+    run_folder.begin(folder, config, made_from.to_dict(), command=command or "regraft auto")
     if journal.read():
         began -= journal.spent_s
         listener.say(
@@ -129,7 +131,6 @@ def auto(
     )  # fmt: skip
     way, classifier, sight = search.run()
     clock.lap("search")
-    shutil.rmtree(folder / ARMS, ignore_errors=True)  # a full disk has room for the model then
     own = search.config_of(way)
     begun = Begun(own, Place(folder), sight, MadeFrom.of(sight), started)
 
@@ -267,7 +268,9 @@ def _report_s() -> float:
 
 
 def _save_first(classifier: Any, folder: Path, listener: Listener) -> None:
-    """The probe's model, as soon as there is one."""
+    """The probe's model, as soon as there is one; a finished run that is there stays whole."""
+    if (folder / run_folder.RUN_FILE).exists():
+        return
     learnt = classifier.learnt
     right = None
     if learnt is not None and len(learnt.oof_rows) and learnt.judged is not None:

@@ -34,6 +34,7 @@ def compare(
     ways: Sequence[Way],
     *,
     seeds: Sequence[int] = (0,),
+    settings: Mapping[str, Any] | None = None,
     out: str | os.PathLike[str] = "runs",
     offline: bool = False,
     listener: Listener = SILENT,
@@ -48,6 +49,8 @@ def compare(
         The data, and what all ways share.
     seeds : sequence of int
         Each way is run with each; images are paired within a seed.
+    settings : mapping, optional
+        Of training, for the ways that look at them.
     on_row : callable(way, seed, metrics)
         Told of every run when it is there.
 
@@ -68,7 +71,7 @@ def compare(
     for number, (way, seed) in enumerate((way, seed) for way in ways for seed in seeds):
         listener.say(f"{number + 1} of {n_runs}: {way.name}, seed {seed}")
         try:
-            own = replace(way.config(config), seed=seed)
+            own = replace(way.config(config, settings), seed=seed)
             done = experiment.resumed(own, out=os.fsdecode(out), offline=offline, listener=listener)
         except DataError:
             raise  # it is so for every way
@@ -88,7 +91,7 @@ def compare(
             cure="other --ways or --backbones",
         )
     ranking = _ranked(whole, lost)
-    folder = Path(out) / _name(config, ways, seeds)
+    folder = Path(out) / _name(config, ways, seeds, settings or {})
     content = {**ranking.to_dict(), "data": config.data, "seeds": list(seeds)}
     atomic.write_json(folder / FILE, content)
     ways_page.write(content, folder / PAGE)
@@ -141,8 +144,10 @@ def _mib(folder: Path) -> float:
     return sum(file.stat().st_size for file in files if file.is_file()) / 2**20
 
 
-def _name(config: RunConfig, ways: Sequence[Way], seeds: Sequence[int]) -> str:
-    text = json.dumps([config.digest, [way.name for way in ways], list(seeds)])
+def _name(
+    config: RunConfig, ways: Sequence[Way], seeds: Sequence[int], settings: Mapping[str, Any]
+) -> str:
+    text = json.dumps([config.digest, [way.name for way in ways], list(seeds), dict(settings)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return f"{replace(config, method='probe').stem.removesuffix('probe')}compare-{digest}"
 

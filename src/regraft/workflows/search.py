@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,7 +139,7 @@ class Search:
         self._settle_probe(probe, classifier, self.prepared)
         self.on_first(classifier)
         if not went_on or not probe.seconds:
-            probe.predicted_s = self._bill(way).seconds
+            probe.predicted_s = self._bill(way, self.prepared.extraction.computed).seconds
             probe.seconds = self.budget.spent
         facts = self.prepared.extraction.facts
         n_learn = len(self.lesson.learn)
@@ -202,7 +203,7 @@ class Search:
         """One arm, to its end or until it is lost; whatever becomes of it, the search goes on."""
         arm.state, began = RUNNING, time.monotonic()
         before = arm.seconds
-        self._show(arm)
+        self._show()
         moment = self.budget.began + self.budget.seconds - self._reserve - BREATH_S
         try:
             with deadline.at(moment):
@@ -216,8 +217,9 @@ class Search:
             arm.drop("out of memory")
         except RegraftError as error:
             arm.drop(error.rule)
-        except (RuntimeError, OSError, ImportError, ValueError) as error:
+        except Exception as error:  # whatever it is: the arm is lost, not the search
             arm.drop(f"{type(error).__name__}: {str(error).strip()[:200]}")
+            self.journal.log({"arm": arm.way.name, "traceback": traceback.format_exc()})
         else:
             arm.state = TRIED
             self.tried.append(arm)
@@ -227,7 +229,7 @@ class Search:
             self._consider(arm, classifier)
         else:
             self._forget_checkpoints(arm)
-        self._show(arm)
+        self._show()
         self._tell(arm)
 
     def _fitted(self, arm: Arm, moment: float) -> Classifier:
@@ -255,8 +257,11 @@ class Search:
             own = classifier.proba_of(sight.X[lesson.choose])
             rows = np.concatenate([rows, lesson.choose])
             proba = np.concatenate([proba, own]) if len(learnt.oof_rows) else own
-        arm.judged = Judged.of(rows, proba, lesson.y) if len(rows) else None
         arm.state = TRIED
+        if len(rows):
+            arm.judged = Judged.of(rows, proba, lesson.y)
+        else:
+            arm.why = "too few images could be left out to judge it"
 
     def _settle_trained(self, arm: Arm, classifier: Classifier) -> None:
         learnt = classifier.learnt
@@ -342,11 +347,11 @@ class Search:
         tested = parts.get("evaluate", 0.3) + parts.get("save", 0.3)
         return GENEROUS * tested * self.slowness + self.last_s
 
-    def _bill(self, way: Way) -> bill.Bill:
+    def _bill(self, way: Way, n_missing: int = 0) -> bill.Bill:
         config = self.config_of(way)
         work = billing.work_of(config, self.prepared, self.lesson)
         if (way.backbone, way.look, way.image_size) in self._sights:
-            work = replace(work, n_missing=0)
+            work = replace(work, n_missing=n_missing)
         else:
             n_missing, is_built = billing.to_be_seen(config, self.prepared.table)
             work = replace(work, n_missing=n_missing, is_built=is_built)
@@ -375,7 +380,7 @@ class Search:
 
         def epoch(done: Any, n_epochs: int) -> None:
             self.journal.log({"arm": arm.way.name, **done.to_dict()})
-            self.journal.write(self.arms, self.budget.spent)
+            self._keep()
 
         return Listener(say=self.listener.say, progress=progress, epoch=epoch)
 
@@ -427,9 +432,13 @@ class Search:
         ways = [one.way for one in self.journal.arms if one.state == TRIED]
         return ways.index(arm.way) if arm.way in ways else -1
 
-    def _show(self, arm: Arm) -> None:
-        self.journal.write([*self.tried, *(a for a in self.arms if a not in self.tried)],
-                           self.budget.spent)  # fmt: skip
+    def _keep(self) -> None:
+        """In the journal, what was tried first and in its order."""
+        rest = [arm for arm in self.arms if arm not in self.tried]
+        self.journal.write([*self.tried, *rest], self.budget.spent)
+
+    def _show(self) -> None:
+        self._keep()
         self.watch(self)
 
     def _tell(self, arm: Arm) -> None:
