@@ -16,7 +16,7 @@ from regraft.choosing import expectation
 from regraft.choosing.standing import first
 from regraft.choosing.way import ways_of
 from regraft.cli.main import cli
-from regraft.machine import deadline
+from regraft.machine import deadline, running_since
 from regraft.machine.deadline import OutOfTimeError
 from regraft.model import load
 from regraft.record.configuration import RunConfig
@@ -34,6 +34,7 @@ def room(
     """Small photographs, and the folder to work in; the engine is built."""
     make_photos(tmp_path / "photos", splits={"train": 12, "test": 6})
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running_since, "seconds", lambda: 0.5)  # not those of all tests before
     return tmp_path
 
 
