@@ -299,5 +299,5 @@ def test_the_clock_rings_wherever_the_main_thread_is() -> None:
 
 
 def test_arms_are_the_product_of_ways_and_networks() -> None:
-    assert len(ways_of(["probe", "partial", "full"], ["default", "lite1", "default+lite2"])) == 9
+    assert len(ways_of(["probe", "partial", "full"], ["default", "lite1", "default+lite2"])) == 7
     assert first([]) is None

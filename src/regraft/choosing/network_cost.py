@@ -86,7 +86,7 @@ def cost_of(backbone: str, info: EngineInfo | None = None, n_parameters: int = 0
     n_parameters : int
         Where it is known.
     """
-    parts = backbone.split("+")
+    parts = catalog.names_in(backbone)
     if len(parts) > 1:
         return _together([cost_of(part) for part in parts])
     name = catalog.ALIASES.get(backbone, backbone)

@@ -14,7 +14,7 @@ from regraft.training.settings import is_used
 
 # What is tried unless it is said: cheap ones first. `scratch` is for comparison alone.
 METHODS_TRIED = ("probe", "partial", "full")
-BACKBONES_TRIED = ("default", "lite1", "lite2")
+BACKBONES_TRIED = ("default", "lite1", "lite2", "default+lite2")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class Way:
 
 
 def ways_of(methods: Sequence[str], backbones: Sequence[str]) -> list[Way]:
-    """Every method on every backbone, the probes first.
+    """Every method on every backbone, the probes first; what learns by gradients moves one
+    network, so several side by side are for probes.
 
     Examples
     --------
@@ -100,7 +101,15 @@ def ways_of(methods: Sequence[str], backbones: Sequence[str]) -> list[Way]:
     """
     order = list(METHODS)
     methods = sorted(dict.fromkeys(methods), key=order.index)
-    return [Way(method, name) for method in methods for name in dict.fromkeys(backbones)]
+    ways = [Way(method, name) for method in methods for name in dict.fromkeys(backbones)]
+    return [way for way in ways if not (way.trains and is_several(way.backbone))]
+
+
+def is_several(backbone: str) -> bool:
+    """Whether a name stands for several networks side by side."""
+    from regraft.backbones import catalog
+
+    return len(catalog.names_in(backbone)) > 1
 
 
 def names_in(text: str, *, option: str) -> list[str]:
@@ -140,7 +149,7 @@ def known_backbones(names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     found, missing = [], {}
     for name in names:
         try:
-            for part in name.split("+"):
+            for part in catalog.names_in(name):
                 source = catalog.resolve(part)
                 if source.kind == "pinned":
                     catalog.weights_file(part if part in catalog.PINNED else "default")

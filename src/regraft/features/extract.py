@@ -281,12 +281,12 @@ def see(
 
 def missing_from_store(table: ImageTable, built: BuiltEngine) -> list[int]:
     """Rows that a pass would have to read, since the user's store does not know them."""
-    recipe, N = recipe_for(built.info), len(table)
+    strips, N = strips_of(built.info), len(table)
     seen = Seen(arrays.zeros((N, built.info.n_features), np.float32), FactsTable(N))
     missing: list[int] = []
     with Store.open(decoder=rules_for(built.info.preprocess.white)) as store:
         for start in range(0, N, ROWS_ASKED):
-            missing += _ask(store, table, slice(start, start + ROWS_ASKED), recipe, seen)
+            missing += _ask(store, table, slice(start, start + ROWS_ASKED), strips, seen)
     return missing
 
 
@@ -297,15 +297,17 @@ def timed(paths: Sequence[str], built: BuiltEngine) -> tuple[float, float] | Non
     The first picture is not counted: whatever is started, is started by it.
     """
     read_s, run_s, n = 0.0, 0.0, 0
-    engine = built.engine()
+    running = [one.engine() for one in built.networks]
+    wanted = [one.info.preprocess for one in built.networks]
     for path in paths:
         begun = time.perf_counter()
         try:
-            pixels = pictures.plain(path, built.info.preprocess)
+            shown = pictures.plain_for_each(path, wanted)
         except DecodeError:
             continue
         decoded = time.perf_counter()
-        engine.run(pixels[None])
+        for engine, pixels in zip(running, shown, strict=True):
+            engine.run(pixels[None])
         if n:
             read_s, run_s = read_s + decoded - begun, run_s + time.perf_counter() - decoded
         n += 1

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from regraft.backbones import catalog
 from regraft.choosing import bill
 from regraft.choosing.bill import Bill, Workload
 from regraft.choosing.network_cost import NetworkCost, cost_of
 from regraft.choosing.past import Past
 from regraft.choosing.way import Way
 from regraft.data.table import ImageTable
-from regraft.features import engines, extract
+from regraft.features import engines, extract, side_by_side
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures
 from regraft.listener import SILENT, Listener
@@ -83,7 +84,7 @@ def way_of(config: RunConfig) -> Way:
         config.backbone,
         settings.image_size,
         settings.epochs if METHODS[config.method].trains else None,
-        str(getattr(config, "look", "") or ""),
+        "" if config.look == catalog.PLAIN else config.look,
     )
 
 
@@ -265,10 +266,11 @@ def _work_before(
 def _built(config: RunConfig, table: ImageTable, offline: bool) -> BuiltEngine | None:
     """The engine of the run, if it is built; nothing is built here."""
     source = replace(config.source, white=white_for(config.scale, table.paths))
-    if engines.find_built(source, choose_device(config.device)) is None:
+    device = choose_device(config.device)
+    if any(engines.find_built(one, device) is None for one in source.parts or (source,)):
         return None
     sample = pictures.sample(table.paths)
-    return engines.locate(source, sample=sample, device=config.device, offline=offline)
+    return side_by_side.locate(source, sample=sample, device=config.device, offline=offline)
 
 
 def _network(config: RunConfig, built: BuiltEngine) -> NetworkCost:

@@ -205,7 +205,9 @@ def _heat(
     shown = stacked(list(pixels.values()))
     try:
         with deadline.at(until):
-            explainer = explainer_for(classifier, example=rows_of(shown, slice(4)), say=listener.say)
+            explainer = explainer_for(
+                classifier, example=rows_of(shown, slice(4)), say=listener.say
+            )
             heat = explainer.explain(shown, codes[list(pixels)])
     except OutOfTimeError:
         listener.say("the report has no heat maps: the budget has no time for them")

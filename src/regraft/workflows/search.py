@@ -47,6 +47,8 @@ SHORT, GENEROUS = 1.15, 1.5
 TELLING_SHARE, OVER = 0.08, 1.1
 # The clock stops an arm this long before what comes last must begin.
 BREATH_S = 0.3
+# Of what is left: a probe that costs no more is tried whatever may be expected of it.
+CHEAP_SHARE = 0.05
 # An arm that costs so much more of the largest gain is put before cheaper ones it would lose to.
 MUCH_MORE = 1.1
 
@@ -187,8 +189,7 @@ class Search:
         if self._loss == 0.0:
             return None
         offers = [(arm, self.expected(arm)) for arm in self._waiting]
-        loss = self._loss
-        worth = [(arm, e) for arm, e in offers if e.is_worth_it(loss) and self.fits(arm)]
+        worth = [(arm, e) for arm, e in offers if self._is_worth_it(arm, e) and self.fits(arm)]
         if not worth:
             return None
         quick = max(worth, key=lambda pair: pair[1].gain / max(0.5, self._cost(pair[0])))
@@ -198,6 +199,12 @@ class Search:
         if large[0] is not quick[0] and is_shut_out and large[1].gain > MUCH_MORE * quick[1].gain:
             return large[0]
         return quick[0]
+
+    def _is_worth_it(self, arm: Arm, offer: Expected) -> bool:
+        """It may win something to speak of; or it is a probe that costs next to nothing, and to
+        measure is better than to expect."""
+        is_cheap = not arm.way.trains and self._cost(arm) <= CHEAP_SHARE * self.budget.left
+        return is_cheap or offer.is_worth_it(self._loss)
 
     def _try(self, arm: Arm) -> None:
         """One arm, to its end or until it is lost; whatever becomes of it, the search goes on."""
@@ -466,7 +473,7 @@ class Search:
                 arm.why = self.stopped_by
             elif loss == 0.0:
                 arm.why = "nothing is left to win: no left-out image is in doubt"
-            elif not (offer := self.expected(arm)).is_worth_it(loss):
+            elif not self._is_worth_it(arm, offer := self.expected(arm)):
                 gain = max(0.0, offer.gain)
                 arm.why = (
                     f"may win next to nothing (log loss {loss:.3f}, by {gain:.3f} less): {offer.by}"
