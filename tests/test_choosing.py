@@ -176,6 +176,8 @@ def test_more_costs_more() -> None:
 @pytest.mark.parametrize("method", ["probe", "head", "partial", "full", "scratch"])
 @pytest.mark.parametrize("backbone", ["default", "lite2", "resnet50", "default+lite2"])
 def test_every_way_has_a_bill(method: str, backbone: str) -> None:
+    if method != "probe" and "+" in backbone:
+        pytest.skip("what learns moves one network")
     found = priced(Way(method, backbone))
     assert 0 < found.low <= found.seconds <= found.high
     assert found.memory_mib > 100

@@ -176,6 +176,6 @@ def _without_backbone(options: str) -> str:
 
 def _peaks_early(metrics: Mapping[str, Any]) -> bool:
     curve, candidates = metrics["layers"], metrics["chosen"]["candidates"]
-    if metrics["backbone"].get("networks"):  # what learns on is one network
+    if metrics.get("backbone", {}).get("networks"):  # what learns on is one network
         return False
     return len(curve) > 1 and layer_curve.read(curve, candidates[0]["n"]).is_before_end

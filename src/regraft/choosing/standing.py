@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.choosing.arm import Arm
+from regraft.choosing.network_cost import cost_of
 
 # A costlier arm takes the place of a cheaper one if it is better by so many standard errors.
 MARGIN = 0.5
@@ -68,7 +69,7 @@ def first(arms: Sequence[Arm]) -> Arm | None:
     """The arm that stands first: the cheapest of those that none beats by more than chance."""
     known = [arm for arm in arms if arm.judged is not None and not arm.keeps_probe]
     best: Arm | None = None
-    for arm in known:  # in the order in which they were tried
+    for arm in sorted(known, key=_price):
         if best is None or is_better(arm, best, arms):
             best = arm
     return best
@@ -109,6 +110,11 @@ def optimism(arms: Sequence[Arm], seed: int = 0) -> dict[str, Any] | None:
         "accuracy_of_winner": round(float(right[winner].mean()), 6),
         "by": "the choice made anew on images drawn with replacement, scored on the others",
     }
+
+
+def _price(arm: Arm) -> tuple[bool, int]:
+    """What answering costs, and whether anything had to learn for it."""
+    return arm.way.trains, cost_of(arm.way.backbone).multiply_adds
 
 
 def _error(arm: Arm, other: Arm) -> float:
