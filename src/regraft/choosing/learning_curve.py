@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.evaluation.intervals import score_interval
-from regraft.probe import ridge
+from regraft.probe import closed_form, ridge
 from regraft.wording import percent
 
 # Shares of train, and how often each is drawn.
@@ -139,7 +139,7 @@ def _drawn(
     system = ridge.RidgeSystem.build(
         lambda: iter([Z[mask]]), y[mask], n_classes=K, folds=units[mask]
     )
-    head = ridge.finish(system).head
+    head = closed_form.finish(system, "lda").head
     right = head.scores(Z[tested]).argmax(1) == y[tested]
     return int(mask.sum()), int(tested.sum()), float(right.mean())
 

@@ -68,9 +68,8 @@ def command(
       regraft auto photos/ --budget 10m
       regraft auto photos/ --budget 30s --ways probe --backbones default,lite1
     """
-    from regraft.cli.train import draw_report
+    from regraft.cli.train import draw_report, show
     from regraft.console.auto import show_search, watching
-    from regraft.console.result import show_result
     from regraft.workflows import auto
 
     budget_s = seconds_of(budget)
@@ -87,7 +86,7 @@ def command(
         )  # fmt: skip
     if not as_json:
         show_search(done.result.metrics["auto"])
-    show_result(done.result, as_json=as_json, config=config)
+    show(done.result, as_json=as_json, config=config)
     if no_report:
         return
     if not done.has_time_for_report:

@@ -129,12 +129,12 @@ def command(
             )  # fmt: skip
     if not processes.is_main():
         return
-    _show(result, as_json=as_json, config=resolved)
+    show(result, as_json=as_json, config=resolved)
     if not no_report and not isinstance(result, run_folder.Finished):
         draw_report(result, is_quiet=is_quiet, as_json=as_json)
 
 
-def _show(
+def show(
     result: experiment.Result | run_folder.Finished,
     *,
     as_json: bool,
