@@ -72,7 +72,16 @@ def test_its_steps_work_in_a_bare_environment(folder: Path, tmp_path: Path) -> N
     wanted = shlex.split(install)[-1]
     assert wanted == f"regraft[serve]=={regraft.__version__}"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-    offline = ["--no-index", "--no-deps", "--find-links", "wheels", "--no-cache-dir", wanted]
+    # Ours is in sight already, as the environment of these tests has it.
+    offline = [
+        "--ignore-installed",
+        "--no-index",
+        "--no-deps",
+        "--find-links",
+        "wheels",
+        "--no-cache-dir",
+        wanted,
+    ]
     run([*pip, *offline], folder, tmp_path)
     where = run([python, "-c", "import regraft; print(regraft.__file__)"], folder, tmp_path)
     assert str(tmp_path / "venv") in where, "the wheel's own code"
