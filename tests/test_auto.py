@@ -77,12 +77,13 @@ def test_auto_says_what_the_contract_says(room: Path) -> None:
 
 def test_the_report_tells_how_it_was_chosen(room: Path) -> None:
     done = CliRunner().invoke(
-        cli, ["auto", "photos", "--backbones", "default,lite9x", "--ways", "probe"]
+        cli, ["auto", "photos", "--backbones", "default,local-dir:nowhere", "--ways", "probe"]
     )
     assert done.exit_code == 0, done.output
     page = next(Path("runs").glob("*/report.html")).read_text(encoding="utf-8")
     assert "How this was chosen" in page
     assert "looked at once" in page
+    assert "local-dir:nowhere: " in page
 
 
 def test_a_network_that_cannot_be_had_is_named_and_left_out(
@@ -301,3 +302,18 @@ def test_the_clock_rings_wherever_the_main_thread_is() -> None:
 def test_arms_are_the_product_of_ways_and_networks() -> None:
     assert len(ways_of(["probe", "partial", "full"], ["default", "lite1", "default+lite2"])) == 7
     assert first([]) is None
+
+
+@pytest.mark.slow  # PyTorch, and a tiny network learns
+def test_where_nothing_fits_whole_fewer_epochs_are_tried(
+    room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = search.Search.fits
+
+    def fits(self: search.Search, arm: Any) -> bool:
+        return given(self, arm) and (not arm.way.trains or (arm.way.epochs or 99) <= 5)
+
+    monkeypatch.setattr(search.Search, "fits", fits)
+    told = tiny().result.metrics["auto"]
+    assert [arm.get("epochs") for arm in told["tried"]] == [None, 5]
+    assert [arm["way"] for arm in told["not_tried"]] == ["partial"]

@@ -310,8 +310,8 @@ def curve_of(n: int, apart: float, seed: int) -> learning_curve.LearningCurve:
 
     X, y = two_clouds(n, apart, seed)
     system = ridge.RidgeSystem.build(lambda: iter([X]), y, n_classes=2)
-    left_out = system.left_out()
-    right = left_out.scores.argmax(1) == y[left_out.rows]
+    strength = learning_curve._strength(system, y)
+    right = system.left_out_scores(strength).argmax(1) == y[system.judged_rows]
     return learning_curve.measure(X, y, np.arange(n), right, seed=seed)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.evaluation.intervals import score_interval
-from regraft.probe import closed_form, ridge
+from regraft.probe import ridge
 from regraft.wording import percent
 
 # Shares of train, and how often each is drawn.
@@ -26,6 +26,7 @@ SHARES = {0.1: 6, 0.3: 3}
 MOST_FITTED = 1_000
 FEWEST_FITTED, FEWEST_TESTED = 6, 10
 LEVEL, Z = 0.95, 1.96
+STRENGTHS, USUAL_STRENGTH = np.logspace(-4, 2, 13), 0.1
 # How far the exponent of the power may be off, beside what the points say; and its bounds.
 EXPONENT_ERROR, EXPONENTS = 0.25, (0.0, 1.2)
 N_DRAWS = 2_000
@@ -139,9 +140,18 @@ def _drawn(
     system = ridge.RidgeSystem.build(
         lambda: iter([Z[mask]]), y[mask], n_classes=K, folds=units[mask]
     )
-    head = closed_form.finish(system, "lda").head
+    head = system.head(_strength(system, y[mask]))
     right = head.scores(Z[tested]).argmax(1) == y[tested]
     return int(mask.sum()), int(tested.sum()), float(right.mean())
+
+
+def _strength(system: ridge.RidgeSystem, y: NDArray[np.intp]) -> float:
+    """With the least squared error of left-out images; a usual one where none can be left out."""
+    if not system.can_choose:
+        return USUAL_STRENGTH
+    hot = np.eye(system.n_classes)[y[system.judged_rows]]
+    losses = [float(((system.left_out_scores(s) - hot) ** 2).mean()) for s in STRENGTHS]
+    return float(STRENGTHS[int(np.argmin(losses))])
 
 
 def _part(

@@ -85,8 +85,8 @@ def of_metrics(metrics: Mapping[str, Any], base: RunConfig) -> Recommendation | 
     candidates, left_out = metrics["chosen"]["candidates"], metrics.get("left_out")
     if METHODS[metrics["method"]].trains or not candidates or not left_out:
         return None
-    if not {"taps", "left_out_accuracy", "left_out_loss"} <= set(candidates[0]):
-        return None
+    if not {"taps", "left_out_accuracy", "left_out_log_loss"} <= set(candidates[0]):
+        return None  # of an older Regraft
     data, K = metrics["data"], len(metrics["data"]["classes"])
     n_learn = int(data["splits"].get("train", left_out["n"]))
     situation = situation_of_candidates(candidates, n_learn, K)
@@ -108,11 +108,13 @@ def situation_of_candidates(
     candidates: Sequence[Mapping[str, Any]], n_learn: int, n_classes: int
 ) -> Situation:
     """What metrics.json says of the kind of data."""
-    best = min(candidates, key=lambda found: float(found["left_out_loss"]))
-    final = next((c for c in candidates if list(c["taps"]) == ["final"]), best)
+    candidates = [c for c in candidates if c["n"] == candidates[0]["n"]]
+    best = min(candidates, key=lambda found: float(found["left_out_log_loss"]))
+    of_final = [c for c in candidates if list(c["taps"]) == ["final"]] or [best]
+    final = min(of_final, key=lambda found: float(found["left_out_log_loss"]))
     own = [c for c in candidates if "source" not in c["taps"]] or [best]
-    of_network = min(own, key=lambda found: float(found["left_out_loss"]))
-    stages = tuple(c["taps"][0] for c in candidates if len(c["taps"]) == 1)
+    of_network = min(own, key=lambda found: float(found["left_out_log_loss"]))
+    stages = tuple(dict.fromkeys(c["taps"][0] for c in candidates if len(c["taps"]) == 1))
     return Situation(
         n_learn, n_classes, 1e4, 224, True,
         float(of_network["left_out_accuracy"]) - float(final["left_out_accuracy"]),

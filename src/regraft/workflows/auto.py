@@ -210,8 +210,8 @@ def told(search: Search) -> dict[str, Any]:
     ]
     begun = [arm for arm in search.arms if arm.state == DROPPED and arm.seconds]
     tried += [
-        {**arm.to_dict(), "seconds": round(arm.seconds, 2), "left_out": None, "took": False,
-         "why": arm.why}
+        {**arm.to_dict(), "seconds": round(arm.seconds, 2), "left_out": None,
+         "comparable": None, "took": False, "why": arm.why}
         for arm in begun
     ]  # fmt: skip
     waiting = [arm for arm in search.arms if arm.state == DROPPED and not arm.seconds]

@@ -20,6 +20,7 @@ import numpy as np
 from regraft.choosing import bill, standing
 from regraft.choosing.arm import DROPPED, RUNNING, TRIED, WAITING, Arm, Judged
 from regraft.choosing.expectation import Expected, expected
+from regraft.choosing.network_cost import cost_of
 from regraft.choosing.past import Past
 from regraft.choosing.way import Way, known_backbones, ways_of
 from regraft.errors import RegraftError
@@ -49,6 +50,8 @@ TELLING_SHARE, OVER = 0.08, 1.1
 BREATH_S = 0.3
 # Of what is left: a probe that costs no more is tried whatever may be expected of it.
 CHEAP_SHARE = 0.05
+# Fewer epochs than that are not tried where a budget is short.
+FEWEST_EPOCHS = 3
 # An arm that costs so much more of the largest gain is put before cheaper ones it would lose to.
 MUCH_MORE = 1.1
 
@@ -178,7 +181,8 @@ class Search:
             if arm.state == DROPPED:
                 arm.state, arm.why = WAITING, ""
             arms.append(arm)
-        return arms
+        known = {first, *(arm.way for arm in arms)}
+        return arms + [arm for arm in self.journal.arms if arm.way not in known]
 
     def _next(self) -> Arm | None:
         """Of the arms that fit into what remains, the one that may win most a second."""
@@ -190,6 +194,7 @@ class Search:
             return None
         offers = [(arm, self.expected(arm)) for arm in self._waiting]
         worth = [(arm, e) for arm, e in offers if self._is_worth_it(arm, e) and self.fits(arm)]
+        worth = worth or self._shortened()
         if not worth:
             return None
         quick = max(worth, key=lambda pair: pair[1].gain / max(0.5, self._cost(pair[0])))
@@ -199,6 +204,30 @@ class Search:
         if large[0] is not quick[0] and is_shut_out and large[1].gain > MUCH_MORE * quick[1].gain:
             return large[0]
         return quick[0]
+
+    def _shortened(self) -> list[tuple[Arm, Expected]]:
+        """Where nothing fits whole: what learns by gradients, for as many epochs as fit, by a
+        schedule of its own; each once."""
+        found = []
+        for arm in self._waiting:
+            of_this = [a for a in self.arms if replace(a.way, epochs=None) == arm.way]
+            if arm.way.trains and of_this == [arm] and self._is_worth_it(arm, self.expected(arm)):
+                found += self._for_fewer_epochs(arm)
+        self.arms += found
+        return [(arm, self.expected(arm)) for arm in found]
+
+    def _for_fewer_epochs(self, arm: Arm) -> list[Arm]:
+        """The arm for as many epochs as fit; none where that would be too few to learn much."""
+        config = self.config_of(arm.way)
+        cost = cost_of(arm.way.backbone)
+        usual = bill.resolved(arm.way, config.settings, self.situation, cost).epochs or 0
+        for epochs in range(usual - 1, max(FEWEST_EPOCHS, round(0.4 * usual)) - 1, -1):
+            short = Arm(replace(arm.way, epochs=epochs))
+            own = self._bill(short.way)
+            short.predicted_s, short.memory_mib = own.seconds - bill.START_S, own.memory_mib
+            if self.fits(short):
+                return [short]
+        return []
 
     def _is_worth_it(self, arm: Arm, offer: Expected) -> bool:
         """It may win something to speak of; or it is a probe that costs next to nothing, and to
