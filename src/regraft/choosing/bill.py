@@ -26,7 +26,7 @@ MIB = 2**20
 # (reading, decoding, resizing), for 10^9 multiply-adds of an engine, for an augmented view.
 DECODE_MS, ENGINE_MS, VIEW_MS = 2.2, 8.0, 2.5
 # Multiply-adds a second of both cores in a training step, and in products of matrices.
-STEP_RATE, MATRIX_RATE = 3.0e10, 1.5e10
+STEP_RATE, MATRIX_RATE = 3.0e10, 5.0e10
 START_S, TORCH_S, PREFIX_S, TUNED_ENGINE_S, SAVE_S = 0.7, 4.0, 4.0, 7.0, 0.3
 # To build an engine: of a packaged network, whose graph comes along; of another one.
 PACKAGED_ENGINE_S, ENGINE_S = 2.0, 9.0
