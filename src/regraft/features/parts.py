@@ -110,7 +110,9 @@ class Parts:
             found[-1].require_recipe(recipe, place=str(file))
             progress(n_done, len(files))
         _require_all([part.shard for part in found], place)
-        return cls(sorted(found, key=lambda part: part.shard), place, say, progress)
+        return cls(
+            sorted(found, key=lambda part: (part.shard.of, part.shard.number)), place, say, progress
+        )
 
     def __bool__(self) -> bool:
         return bool(self.parts)

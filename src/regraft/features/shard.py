@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from regraft.errors import UsageError
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Shard:
     """Shard `number`, from 1, of `of`.
 
