@@ -235,7 +235,7 @@ def _parent(entry: Path) -> int:
 def store(data: str, latency_s: float) -> None:
     """The same pictures over HTTP, as objects of S3, with some latency a request."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-    from object_server import serving
+    import object_server
     from regraft.data.sources import read_table
 
     table = read_table(data)
@@ -246,7 +246,7 @@ def store(data: str, latency_s: float) -> None:
     ]
     (room / "list.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
     server = subprocess.Popen(
-        [PYTHON, serving.__code__.co_filename, str(root.parent), str(latency_s)],
+        [PYTHON, object_server.__file__, str(root.parent), str(latency_s)],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

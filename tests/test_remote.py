@@ -142,6 +142,15 @@ def test_what_is_missing_does_not_give_a_host_up(
         assert len(remote.read("s3://bucket/0.jpg")) == 1000
 
 
+@pytest.mark.parametrize("value", ["", "host:9000"])
+def test_an_endpoint_that_is_no_address_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    as_s3(value, monkeypatch)
+    with pytest.raises(UsageError, match="AWS_ENDPOINT_URL must be an address"):
+        remote.read("s3://bucket/1.jpg")
+
+
 def test_offline_fetches_nothing(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     with serving(bucket.parent, lambda path, n: asked.append(path) or "") as address:

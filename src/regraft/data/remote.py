@@ -20,7 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from regraft.errors import DecodeError, TableError, UsageError
+from regraft.errors import DecodeError, RegraftError, TableError, UsageError
 from regraft.machine import atomic
 
 SCHEMES = ("s3", "gs", "az", "https", "http")
@@ -196,9 +196,11 @@ class _Host:
         for n_tried in range(1, TRIES + 1):
             try:
                 found = ask(self._client(), path)
-            except DecodeError:
+            except RegraftError:
                 raise
-            except Exception as error:  # obstore's errors have no base in common with OSError
+            except BaseException as error:  # a panic of its Rust is no Exception
+                if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                    raise
                 reason = in_words(error)
                 if reason == _CUT and n_tried < TRIES:
                     time.sleep(_FIRST_WAIT_S * 2**n_tried * random.uniform(0.5, 1))
@@ -228,6 +230,7 @@ class _Host:
         with self._lock:
             if self._store is None:
                 require_client()
+                _require_endpoints()
                 from obstore.store import HTTPStore, from_url
 
                 options: Any = {**_CLIENT, "allow_http": self._allows_http()}
@@ -239,6 +242,18 @@ class _Host:
     def _allows_http(self) -> bool:
         named = " ".join(value for key, value in os.environ.items() if "ENDPOINT" in key)
         return self.scheme == "http" or "http://" in named
+
+
+def _require_endpoints() -> None:
+    """Refuse what the client would fall over."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT"):
+        value = os.environ.get(name)
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise UsageError(
+                f"{name} must be an address, got {value!r}",
+                place=f"environment variable {name}",
+                cure=f"{name}=https://host:9000, or leave it unset",
+            )
 
 
 _HOSTS: dict[str, _Host] = {}
@@ -292,7 +307,7 @@ def _tried(host: _Host, address: str, start: int, n_bytes: int | None) -> bytes:
     return bytes(host.tried(address, ask))
 
 
-def in_words(error: Exception) -> str:
+def in_words(error: BaseException) -> str:
     """An error of the client in one line, without what it knows of the request.
 
     Examples
