@@ -50,6 +50,8 @@ TELLING_SHARE, OVER = 0.08, 1.1
 BREATH_S = 0.3
 # Of what is left: a probe that costs no more is tried whatever may be expected of it.
 CHEAP_SHARE = 0.05
+# By how much a slow hour makes bills longer, at most.
+MOST_SLOWNESS = 1.2
 # Fewer epochs than that are not tried where a budget is short.
 FEWEST_EPOCHS = 3
 # An arm that costs so much more of the largest gain is put before cheaper ones it would lose to.
@@ -374,7 +376,9 @@ class Search:
         return float(min(4.0, max(1.0, sum(took for took, _ in pairs) / said)))
 
     def _cost(self, arm: Arm) -> float:
-        return arm.predicted_s * self.slowness
+        """What was said, and a little more on a slow hour. Not all of it: short arms are slowed
+        down by what is over soon, and an arm that will not end in time is ended soon itself."""
+        return arm.predicted_s * min(MOST_SLOWNESS, self.slowness)
 
     @property
     def _reserve(self) -> float:
