@@ -110,6 +110,24 @@ def near_names(name: str, known: Iterable[str], *, n: int = 3, cutoff: float = 0
     return [candidate for folded in close for candidate in by_folded[folded]][:n]
 
 
+def duration_range(low: float, high: float) -> str:
+    """Two times in the unit that suits the longer one.
+
+    Examples
+    --------
+    >>> duration_range(2.94, 6.1), duration_range(38.2, 72), duration_range(96, 228)
+    ('2.9–6.1 s', '38–72 s', '1.6–3.8 min')
+    >>> duration_range(600, 1500), duration_range(3000, 9000)
+    ('10–25 min', '0.8–2.5 h')
+    """
+    unit, size = next(
+        (name, size) for name, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0))
+        if high >= (1.5 if size > 1 else 0) * size
+    )  # fmt: skip
+    digits = 0 if high / size >= 10 else 1
+    return f"{low / size:.{digits}f}–{high / size:.{digits}f} {unit}"
+
+
 def duration(seconds: float) -> str:
     """A time for people, as exactly as it is of use.
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from regraft.console.commands import show_next
 from regraft.console.screen import bare_table, hang, print_json, stdout
-from regraft.wording import duration, percent
+from regraft.wording import duration, duration_range, percent
 
 if TYPE_CHECKING:
     from regraft.workflows.advising import Advice
@@ -26,14 +26,14 @@ def show_advice(found: Advice, *, as_json: bool) -> None:
     hang(screen, "Curve", " → ".join(points) + " images that teach, left-out accuracy")
     hang(screen, "", escape(found.curve.words))
     table = bare_table()
-    for heading in ("  way", "bill", "range", "memory", "log loss, about"):
+    for heading in ("  way", "bill", "range", "memory", "log loss"):
         table.add_column(heading, justify="left" if heading == "  way" else "right")
     for number, offer in enumerate(found.recommendation.offers):
         bill = offer.bill
         table.add_row(
             ("* " if number == best else "  ") + escape(offer.way.name),
             duration(bill.seconds),
-            f"{duration(bill.low)} to {duration(bill.high)}",
+            duration_range(bill.low, bill.high),
             f"{bill.memory_mib:,.0f} MiB",
             f"{offer.expected.log_loss:.3f}",
         )
