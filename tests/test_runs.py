@@ -83,7 +83,7 @@ def test_the_digest_changes_with_every_setting() -> None:
         {"head": "svm"}, {"class_weight": "balanced"}, {"path_column": "p"},
         {"label_column": "l"}, {"split_column": "s"}, {"group_column": "g"},
         {"label_from": "name"}, {"scale": "12bit"}, {"test_fraction": 0.3}, {"seed": 1},
-        {"device": "cpu"},
+        {"device": "cpu"}, {"look": "flip"},
         {"method": "full", "training": {"epochs": 3}},
     ]  # fmt: skip
     assert {key for change in changes for key in change} | {"data"} == set(RunConfig("d").to_dict())

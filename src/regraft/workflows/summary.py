@@ -239,8 +239,8 @@ def parse_input(text: str) -> tuple[int, int, int]:
       cure:  --input 3x1024x1024, or --input 1024 for a square
     """
     cure = "--input 3x1024x1024, or --input 1024 for a square"
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) not in (1, 3) or not all(part.strip().isdecimal() for part in parts):
+    parts = [part.strip() for part in text.lower().replace("×", "x").split("x")]
+    if len(parts) not in (1, 3) or not all(part.isdecimal() for part in parts):
         raise UsageError(
             f"--input {text!r} is neither one number nor channels x height x width", cure=cure
         )
