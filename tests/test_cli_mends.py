@@ -95,13 +95,13 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -
     there: list[str] = []
     monkeypatch.setattr(devices.glob, "glob", lambda pattern: there)
     monkeypatch.setattr(devices.sys, "platform", "linux")
-    monkeypatch.setattr(devices, "version", lambda name: "2.9.0+cpu")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.9.0+cpu")
     with pytest.raises(UsageError, match="no GPU"):
         devices.require_device("cuda")
     there.append("/dev/nvidia3")
     with pytest.raises(UsageError, match=r"2\.9\.0\+cpu"):
         devices.require_device("cuda")
-    monkeypatch.setattr(devices, "version", lambda name: "2.9.0")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.9.0")
     for device in ("cuda", "cpu", "auto"):
         devices.require_device(device)
     with pytest.raises(UsageError, match="no device is called 'gpu'"):

@@ -61,7 +61,7 @@ def test_commands_are_found_also_over_several_lines() -> None:
     assert len(COMMANDS) >= 12
     methods = {c[c.index("--method") + 1] for c in COMMANDS if "--method" in c}
     assert methods == {"head", "partial", "full", "scratch"}
-    assert sum("tutorial" in c for c in COMMANDS) == 5
+    assert sum("tutorial" in c for c in COMMANDS) == 6
 
 
 @each_command
@@ -79,7 +79,7 @@ def test_a_wrong_command_is_not_accepted() -> None:
 
 
 def test_every_option_on_the_page_exists() -> None:
-    programs = [parsed(["regraft", name, "x"]).command for name in ("train", "show", "summary")]
+    programs = [parsed(["regraft", name, "x"]).command for name in ("train", "show", "summary", "compare")]
     params = [param for program in programs for param in program.params]
     known = {flag for p in params for flag in (*p.opts, *p.secondary_opts)}
     assert options(TEXT) - known == set()

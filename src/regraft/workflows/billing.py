@@ -213,7 +213,7 @@ def is_made(config: RunConfig, n_images: int) -> bool:
     if _name_of(config, n_images) not in Past.read().made:
         return False
     kind = "activations" if METHODS[config.method].has_views else "pixels"
-    return cache.folder_of(kind).is_dir() and any(os.scandir(cache.folder_of(kind)))
+    return cache.folder_of(kind).is_dir() and any(cache.folder_of(kind).iterdir())
 
 
 def _name_of(config: RunConfig, n_images: int) -> str:
@@ -277,7 +277,7 @@ def _network(config: RunConfig, built: BuiltEngine) -> NetworkCost:
     """What its network costs, roughly by the size of its weights."""
     n_bytes = 0
     with contextlib.suppress(OSError):
-        n_bytes = built.weights_path.stat().st_size
+        n_bytes = sum(one.weights_path.stat().st_size for one in built.networks)
     return cost_of(config.backbone, built.info, n_bytes // 4)
 
 
