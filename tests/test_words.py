@@ -233,7 +233,7 @@ def test_a_run_is_taken_for_its_model_and_a_model_for_its_run(there: Path) -> No
     assert compared.runs[0].folder == Path("runs/one")
     for given in ("runs/one", "runs/one/model", "runs/one/run.json"):
         found = RunConfig.from_file(run_folder.config_file_of(given))
-        assert found == RunConfig("photos")
+        assert found == RunConfig("photos", head="ridge")
     from regraft.backbones import catalog
 
     assert catalog.resolve("local-dir:runs/one").path == Path("runs/one/model")

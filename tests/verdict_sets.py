@@ -87,7 +87,7 @@ def from_another_source(folder: Path) -> Path:
         edges = ImageOps.invert(drawn.convert("L").filter(ImageFilter.FIND_EDGES))
         size = (drawn.height // 6, drawn.width // 6, 3)
         busy = Image.fromarray(random.integers(0, 255, size, dtype=np.uint8).astype(np.uint8))
-        return Image.blend(edges.convert("RGB"), busy.resize(drawn.size), 0.6)
+        return Image.blend(edges.convert("RGB"), busy.resize(drawn.size), 0.8)
 
     return write(folder, picture)
 

@@ -124,7 +124,7 @@ class Bill:
     cold_s, warm_s : float
         The same where nothing was kept, and where everything is.
     n_past : int
-        Past runs of this machine that the part which takes longest rests on.
+        Past runs of this machine that its parts rest on, at most.
     """
 
     seconds: float
@@ -288,14 +288,13 @@ def _of_situation(
     way: Way, config: RunConfig, work: Workload, past: Past, situation: defaults.Situation
 ) -> Bill:
     settings = resolved(way, config.settings, situation, _cost(way, work))
-    parts, below, above, longest, n_past = {}, 0.0, 0.0, 0.0, 0
+    parts, below, above, n_past = {}, 0.0, 0.0, 0
     for part, seconds in reckoned(way, settings, work, situation).items():
         factor = past.factor(kinds(part, way, work))
         parts[part] = seconds * factor.value
         below += (seconds * (factor.value - factor.low)) ** 2
         above += (seconds * (factor.high - factor.value)) ** 2
-        if parts[part] > longest:
-            longest, n_past = parts[part], factor.n
+        n_past = max(n_past, factor.n)
     total = sum(parts.values())
     memory = _memory_mib(way, settings, work) * past.most(_memory_kinds(way, work)) * MEMORY_MARGIN
     return Bill(
