@@ -16,8 +16,7 @@ from regraft.choosing import expectation
 from regraft.choosing.standing import first
 from regraft.choosing.way import ways_of
 from regraft.cli.main import cli
-from regraft.machine import deadline, running_since
-from regraft.machine.deadline import OutOfTimeError
+from regraft.machine import running_since
 from regraft.model import load
 from regraft.record.configuration import RunConfig
 from regraft.training.loop import Trainer
@@ -285,18 +284,6 @@ def test_the_estimator_searches_within_its_budget(room: Path) -> None:
         ImageClassifier(method="auto", budget="soon").fit(paths, y)
     with pytest.raises(ConfigError, match="budget is for method 'auto'"):
         ImageClassifier(budget=3).fit(paths, y)
-
-
-def test_the_clock_rings_wherever_the_main_thread_is() -> None:
-    begun = time.monotonic()
-    with pytest.raises(OutOfTimeError), deadline.at(begun + 0.05):
-        time.sleep(5)
-    assert time.monotonic() - begun < 1
-    with deadline.at(time.monotonic() + 0.05):
-        pass
-    time.sleep(0.08)  # it does not ring after the block
-    with pytest.raises(OutOfTimeError), deadline.at(begun):
-        raise AssertionError
 
 
 def test_arms_are_the_product_of_ways_and_networks() -> None:

@@ -610,7 +610,9 @@ def test_the_command_draws_and_tells(
         assert row["explained"] == row["label"]
         values = np.array(row["map"]["values"])
         assert values.shape == (row["map"]["height"], row["map"]["width"]) == (7, 7)
-        assert values.sum() + row["without_place"] == pytest.approx(row["evidence"], rel=1e-5, abs=1e-3)
+        assert values.sum() + row["without_place"] == pytest.approx(
+            row["evidence"], rel=1e-5, abs=1e-3
+        )
         assert row["exact_share"] == 1
         assert 0 <= row["in_middle"] <= 1
         similar = [near["similarity"] for near in row["nearest"]]

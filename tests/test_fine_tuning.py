@@ -135,9 +135,14 @@ def test_the_record_says_what_learnt(results: dict[str, Result], name: str) -> N
     assert (results[name].folder / "checkpoints" / "best.safetensors").exists()
 
 
-def test_r8_frozen_is_frozen_and_what_should_move_moved(results: dict[str, Result]) -> None:
+def test_r8_frozen_is_frozen_and_what_should_move_moved(
+    results: dict[str, Result], room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = network_of(results["probe"].folder / "model")
-    partial = results["partial"]
+    # Taken as it is after its last step, be it better than the probe or not.
+    monkeypatch.setenv("REGRAFT_CACHE", str(room / "cache"))
+    monkeypatch.chdir(room)
+    partial = run("partial", run_name="moved", interpolate=False, keep="last", init_head="random")
     after = network_of(partial.folder / "model")
     point = partial.metrics["training"]["settings"]["split_point"]
     n_before = int(point.rpartition(".")[2])
@@ -281,7 +286,9 @@ def test_the_module_gives_the_numbers_of_the_pass(results: dict[str, Result], ro
     with torch.no_grad():
         logits = model(x).numpy()
     wanted = probe.head.scores(probe.representation(prepared.X[:4])) / probe.temperature
-    np.testing.assert_allclose(logits, wanted, atol=2e-3)
+    # The module computes in fp32; of the engine's features the last digits are those of its own.
+    atol = 2e-3 if info.precision == "fp32" else 0.2
+    np.testing.assert_allclose(logits, wanted, atol=atol)
 
 
 # -- what goes wrong --

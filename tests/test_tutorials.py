@@ -79,7 +79,10 @@ def test_a_wrong_command_is_not_accepted() -> None:
 
 
 def test_every_option_on_the_page_exists() -> None:
-    programs = [parsed(["regraft", name, "x"]).command for name in ("train", "show", "summary", "compare")]
+    programs = [
+        parsed(["regraft", name, "x"]).command
+        for name in ("train", "show", "summary", "compare", "auto")
+    ]
     params = [param for program in programs for param in program.params]
     known = {flag for p in params for flag in (*p.opts, *p.secondary_opts)}
     assert options(TEXT) - known == set()
@@ -130,7 +133,7 @@ def made_small(command: list[str]) -> list[str]:
     if command[1] == "summary":
         return command
     words = [*command[:2], "photos", *command[3:]]
-    small = {"--backbone": BACKBONE}
+    small = {"--backbones" if words[1] == "compare" else "--backbone": BACKBONE}
     if "--method" in words:
         small["--epochs"] = "2" if "--unfreeze" in words else "1"  # both stages
     smaller = {"--unfreeze": "1", "--views": "2", "--image-size": "64", "--split-point": "blocks.1"}

@@ -1,57 +1,28 @@
-"""An exception at a given moment, wherever the main thread is then: as Ctrl-C, but by the clock."""
+"""A moment by which work is to end: what goes on asks, and stops by an exception of its own.
+
+Nothing is interrupted from outside. An exception that a timer's signal raises at any place comes in
+the midst of compiled code too, and ended one process of three in a crash there.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from types import FrameType
 
 
 class OutOfTimeError(Exception):
     """The moment has come."""
 
 
-@contextlib.contextmanager
-def at(moment: float) -> Iterator[None]:
-    """Raise `OutOfTimeError` in the block at a moment of `time.monotonic`.
-
-    A call into compiled code (one step, one graph) is let finish first. In another thread than the
-    main one, or where the system has no timer, nothing is raised: :func:`check` is asked then.
+def check(moment: float) -> None:
+    """Raise if a moment of `time.monotonic` has come.
 
     Examples
     --------
-    >>> with contextlib.suppress(OutOfTimeError), at(time.monotonic() + 0.02):
-    ...     time.sleep(5)
+    >>> check(time.monotonic() + 60)
+    >>> check(time.monotonic() - 1)
+    Traceback (most recent call last):
+        ...
+    regraft.machine.deadline.OutOfTimeError: was not done when the budget ended
     """
-    if moment == math.inf:
-        yield
-        return
-    left = moment - time.monotonic()
-    if left <= 0:
-        raise OutOfTimeError
-    if threading.current_thread() is not threading.main_thread() or not hasattr(
-        signal, "setitimer"
-    ):
-        yield
-        return
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise OutOfTimeError
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, left)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def check(moment: float) -> None:
-    """Raise if the moment has come."""
     if time.monotonic() >= moment:
-        raise OutOfTimeError
+        raise OutOfTimeError("was not done when the budget ended")

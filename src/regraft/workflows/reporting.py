@@ -204,11 +204,10 @@ def _heat(
         return [None] * len(paths)
     shown = stacked(list(pixels.values()))
     try:
-        with deadline.at(until):
-            explainer = explainer_for(
-                classifier, example=rows_of(shown, slice(4)), say=listener.say
-            )
-            heat = explainer.explain(shown, codes[list(pixels)])
+        deadline.check(until)
+        explainer = explainer_for(classifier, example=rows_of(shown, slice(4)), say=listener.say)
+        deadline.check(until)
+        heat = explainer.explain(shown, codes[list(pixels)])
     except OutOfTimeError:
         listener.say("the report has no heat maps: the budget has no time for them")
         return [None] * len(paths)

@@ -244,10 +244,10 @@ class Search:
         self._show()
         moment = self.budget.began + self.budget.seconds - self._reserve - BREATH_S
         try:
-            with deadline.at(moment):
-                classifier = self._fitted(arm, moment)
+            deadline.check(moment)
+            classifier = self._fitted(arm, moment)
         except OutOfTimeError as error:
-            arm.drop(str(error) or "was not done when the budget ended")
+            arm.drop(str(error))
         except KeyboardInterrupt:
             arm.drop("stopped by Ctrl-C")
             raise
