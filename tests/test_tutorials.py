@@ -157,7 +157,7 @@ def test_the_command_runs(
     assert code == 0, shown.err[-2000:]
     wanted = {
         "layers": "cross-validated accuracy", "summary": "Mult-adds", "show": "show.png",
-        "train": "val images right",
+        "train": "val images right", "compare": "Take",
     }  # fmt: skip
     assert wanted[command[1]] in shown.out + shown.err
     if "--method" in command:
