@@ -112,9 +112,9 @@ def test_several_processes_learn_what_one_does(
         first, second = (load_file(Path(room, m["model"], file)) for m in (wanted, found))
         assert list(first) == list(second)  # the names are those of the bare network
         for name, tensor in first.items():
-            # What is odd is told in spreads, some units long, of networks that differ by 1e-4.
-            rtol = 1e-3 if name.startswith("unknown.") else 1e-7
-            np.testing.assert_allclose(tensor, second[name], rtol=rtol, atol=1e-4, err_msg=name)
+            # What is odd is told by landmarks in half precision, of networks that differ by 1e-4.
+            atol = 5e-3 if name.startswith("unknown.") else 1e-4
+            np.testing.assert_allclose(tensor, second[name], atol=atol, err_msg=name)
     one, other = (
         Path(room, m["run"], "predictions.csv").read_text().splitlines() for m in (wanted, found)
     )
