@@ -85,3 +85,19 @@ def test_nested_losses_do_not_flatter() -> None:
         fitted.append(log_losses(pooled, y).mean())
     assert np.mean(fitted) < np.log(2) - 0.02
     assert np.mean(nested) >= np.log(2)
+
+
+def test_a_model_whose_heads_see_the_final_features_twice_is_whole() -> None:
+    from regraft.model.loading import _are_of
+    from regraft.probe.representation import Block
+
+    known = (Block("blocks.1", 0, 4, True), Block("blocks.1", 4, 8, True),
+             Block("final", 8, 12, True))  # fmt: skip
+    alone = Block("final", 8, 12, False)
+    assert _are_of(known, known)
+    assert _are_of((alone, *known), known)
+    assert _are_of(known[::-1], known)
+    assert not _are_of((*known, known[0]), known)
+    assert not _are_of(known[1:], known)
+    assert not _are_of((*known, Block("final", 8, 11, True)), known)
+    assert not _are_of((*known, Block("blocks.1", 0, 4, False)), known)

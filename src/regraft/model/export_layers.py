@@ -41,9 +41,7 @@ def layers_of(head: Any) -> Sequence[tuple[NDArray[Any], NDArray[Any]]]:
 
 def blocks_in_order(representation: Representation) -> list[tuple[Block, int]]:
     """Each block with its place among those of its tap: 0 the mean (or final), 1 the maximum."""
-    seen: dict[str, int] = {}
-    found = []
+    starts: dict[str, set[int]] = {}
     for block in representation.blocks:
-        found.append((block, seen.get(block.tap, 0)))
-        seen[block.tap] = seen.get(block.tap, 0) + 1
-    return found
+        starts.setdefault(block.tap, set()).add(block.start)
+    return [(b, sorted(starts[b.tap]).index(b.start)) for b in representation.blocks]

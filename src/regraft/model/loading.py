@@ -20,7 +20,7 @@ from regraft.backbones.side_by_side import joined
 from regraft.backbones.tensor_file import Stored, TensorFileError
 from regraft.data.table import quoted
 from regraft.errors import ArtefactError
-from regraft.features.engine import EngineInfo
+from regraft.features.engine import FINAL, EngineInfo, stage_of
 from regraft.model import config_file
 from regraft.model.place import (
     command_that_goes_on,
@@ -31,7 +31,7 @@ from regraft.model.place import (
 )
 from regraft.probe.base import Head, Tensors
 from regraft.probe.classifier import Classifier
-from regraft.probe.representation import Representation, blocks_of, final_beside
+from regraft.probe.representation import Block, Representation, blocks_of, final_beside
 from regraft.probe.source_classifier import (
     SOURCE,
     SourceClassifier,
@@ -189,7 +189,8 @@ def check_fit(
     unknown |= {t for t in representation.taps if is_source(t) and final_beside(t) not in known}
     if unknown:
         raise ValueError(f"the representation sees {min(unknown)!r}; stages are {sorted(known)}")
-    if representation.blocks != blocks_of(representation.taps, info.taps, representation.source):
+    known_blocks = blocks_of(representation.taps, info.taps, representation.source)
+    if not _are_of(representation.blocks, known_blocks):
         raise ValueError("the representation's blocks are not those of the backbone's stages")
     n_features = sum(_width(representation, block) for block in representation.blocks)
     for name in ("centre", "scale"):
@@ -203,6 +204,20 @@ def check_fit(
         n_scores = head.scores(np.zeros((1, n_features), np.float32)).shape[-1]
     if n_scores != len(classes):
         raise ValueError(f"the head gives {n_scores} scores for {len(classes)} classes")
+
+
+def _are_of(blocks: tuple[Block, ...], known: tuple[Block, ...]) -> bool:
+    """Whether they are these, in any order; a pool of heads may see the final features twice, as
+    they are and as directions."""
+    either = {
+        replace(b, is_normalised=not b.is_normalised) for b in known if stage_of(b.tap) == FINAL
+    }
+    places = {(b.tap, b.start) for b in blocks}
+    return (
+        len(set(blocks)) == len(blocks)
+        and set(blocks) <= set(known) | either
+        and places == {(b.tap, b.start) for b in known}
+    )
 
 
 def head_of(kind: str) -> Any:
