@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,8 @@ from regraft.backbones.catalog import PLAIN
 from regraft.errors import ArtefactError, RegraftError, TableError, UsageError
 from regraft.features.engines import BuiltEngine
 from regraft.listener import SILENT, Listener
-from regraft.machine import atomic
 from regraft.model import export_comparison as comparison
-from regraft.model import export_folder, export_readme, export_targets
+from regraft.model import export_folder, export_readme, export_targets, saving
 from regraft.model.export_comparison import RealPictures, Reference, Seen
 from regraft.model.export_layers import require_head
 from regraft.model.export_targets import Target, Written
@@ -256,15 +255,7 @@ def _is_ours(folder: Path) -> bool:
         return False
 
 
-@contextmanager
-def whole(folder: Path) -> Iterator[Path]:
+def whole(folder: Path) -> AbstractContextManager[Path]:
     """A folder that takes its name when everything in it was compared."""
-    try:
-        with atomic.folder(folder) as made:
-            yield made
-    except OSError as error:
-        raise ArtefactError(
-            f"the export cannot be written: {error.strerror or error}",
-            place=str(folder),
-            cure="make room, or give a folder that can be written with --out",
-        ) from error
+    cure = "make room, or give a folder that can be written with --out"
+    return saving.whole(folder, what="export", cure=cure)

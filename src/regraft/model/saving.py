@@ -110,7 +110,7 @@ def save(
         for part, folded in _folded(classifier).items():
             learnt[f"network.{name}.{part}"] = network[f"{name}.{part}"]
             network[f"{name}.{part}"] = folded
-    with _written(target) as made:
+    with whole(target) as made:
         files = raw["regraft"]["files"]
         files[config_file.NETWORK] = write(made / config_file.NETWORK, network)
         files[config_file.LEARNT] = write(made / config_file.LEARNT, learnt)
@@ -287,14 +287,25 @@ def _is_ours(target: Path) -> bool:
 
 
 @contextmanager
-def _written(target: Path) -> Iterator[Path]:
-    """A folder that takes the target's name when whole."""
+def whole(
+    target: Path,
+    *,
+    what: str = "model",
+    cure: str = "make room, or give a folder that can be written",
+) -> Iterator[Path]:
+    """A folder that takes the target's name when whole.
+
+    Raises
+    ------
+    ArtefactError
+        It cannot be written; `what` names it.
+    """
     try:
         with atomic.folder(target) as made:
             yield made
     except OSError as error:
         raise ArtefactError(
-            f"the model cannot be written: {error.strerror or error}",
+            f"the {what} cannot be written: {error.strerror or error}",
             place=str(target),
-            cure="make room, or give a folder that can be written",
+            cure=cure,
         ) from error

@@ -25,6 +25,7 @@ from regraft.model.place import run_of
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
 from regraft.record.run_folder import PREDICTIONS, config_in
+from regraft.workflows.preparation import table_of
 
 # At least this many real images tell, as far as there are so many.
 FEWEST = 64
@@ -143,14 +144,7 @@ def _of_run(classifier: Classifier, wanted: int) -> Found:
 
 def _table_of(config: RunConfig, run: Path) -> ImageTable:
     try:
-        return read_table(
-            config.data,
-            path_column=config.path_column,
-            label_column=config.label_column,
-            split_column=config.split_column,
-            group_column=config.group_column,
-            label_from=config.label_from,
-        )
+        return table_of(config)
     except RegraftError as error:
         raise TableError(
             f"the images of the run are not where they were: {error.rule}",

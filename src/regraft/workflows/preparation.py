@@ -165,9 +165,9 @@ def prepare(
     )  # fmt: skip
 
 
-def read(config: RunConfig) -> ImageTable:
-    """The table of a run's data, with at least one image."""
-    table = read_table(
+def table_of(config: RunConfig) -> ImageTable:
+    """A run's data, read as its settings say."""
+    return read_table(
         config.data,
         path_column=config.path_column,
         label_column=config.label_column,
@@ -175,6 +175,11 @@ def read(config: RunConfig) -> ImageTable:
         group_column=config.group_column,
         label_from=config.label_from,
     )
+
+
+def read(config: RunConfig) -> ImageTable:
+    """The table of a run's data, with at least one image."""
+    table = table_of(config)
     if not len(table):
         raise TableError(
             f"no images in {config.data!r}" + _what_was_there(table),
