@@ -24,7 +24,6 @@ from regraft.wording import duration
 # A way that takes twice as long has to win this share of the log loss to be worth it; shorter
 # times than this do not matter to anybody.
 SHARE_OF_DOUBLE_TIME, NO_MATTER_S = 0.12, 10.0
-SEVERAL_STAGES = "several stages"
 
 
 @dataclass(frozen=True, eq=False)

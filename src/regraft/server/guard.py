@@ -20,8 +20,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from regraft.server.refusals import Refusal
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-# Where the server is bound, these mean every address of the machine.
-EVERYWHERE = frozenset({"0.0.0.0", "::", ""})
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
