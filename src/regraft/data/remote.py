@@ -270,6 +270,12 @@ def _host_of(address: str) -> _Host:
         return _HOSTS[root]
 
 
+def forget_hosts() -> None:
+    """Clients are made anew, with the credentials of the environment as it is then."""
+    with _hosts_lock:
+        _HOSTS.clear()
+
+
 def _path_in(address: str, root: str) -> str:
     from urllib.parse import unquote
 
