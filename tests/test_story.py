@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,10 @@ import pytest
 import regraft
 from regraft import load
 from regraft.errors import TableError
+from regraft.features import extract
 from regraft.listener import Listener
 from regraft.record.configuration import RunConfig
-from regraft.workflows import experiment
+from regraft.workflows import experiment, preparation
 from regraft.workflows.experiment import Result
 
 pytestmark = pytest.mark.numerics
@@ -228,3 +230,32 @@ def test_groups_of_a_manifest_stay_together(
 def test_public_names_are_the_same_functions() -> None:
     assert regraft.run is experiment.run
     assert regraft.RunConfig is RunConfig
+
+
+def test_the_store_is_asked_once_and_a_long_pass_is_told_before_it(
+    engine_cache: Path, make_photos: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = RunConfig(str(make_photos(tmp_path / "photos", n=4)))
+    for path in (tmp_path / "photos").rglob("*.jpg"):  # so old that it tells by its time
+        os.utime(path, ns=(10**18, 10**18))
+    monkeypatch.setattr(preparation, "MANY", 3)
+    monkeypatch.setattr(preparation, "LONG_S", 0.0)
+    asked: list[slice] = []
+    ask = extract._ask
+
+    def counted(store: Any, table: Any, rows: slice, *rest: Any) -> list[int]:
+        asked.append(rows)
+        return ask(store, table, rows, *rest)
+
+    monkeypatch.setattr(extract, "_ask", counted)
+    heard: list[str] = []
+    listener = Listener(
+        say=heard.append, progress=lambda stage, done, total: heard.append(f"{done} of {total}")
+    )
+    preparation.prepare(config, listener=listener)
+    (bill,) = [said for said in heard if said.startswith("the bill: 12 images to be read")]
+    assert heard.index(bill) < heard.index("1 of 12")
+    heard.clear()
+    preparation.prepare(config, listener=listener)  # all are in the store
+    assert [said for said in heard if said.startswith("the bill")] == []
+    assert len(asked) == 2

@@ -48,6 +48,7 @@ IMAGES_AT_ONCE = 8
 ROWS_PER_WRITE = 512
 
 Progress = Callable[[int, int], None]
+BeforePass = Callable[[list[int]], None]
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ def run(
     n_threads: int | None = None,
     runner: Runner | None = None,
     parts: Parts = NO_PARTS,
+    before: BeforePass = lambda missing: None,
 ) -> Extraction:
     """Facts and features of every image of a table.
 
@@ -233,6 +235,8 @@ def run(
         Who reads and computes what nobody knows; this process's threads if not given.
     parts : Parts, optional
         Made before, elsewhere; where there are some, they are asked and the store is not.
+    before : callable(missing), optional
+        Hears of the rows that nobody knows, if there are any, before they are read.
 
     Returns
     -------
@@ -248,8 +252,9 @@ def run(
         extraction.X.shape
     """
     seen, missing, report = see(
-        table, built, store, progress=progress, n_threads=n_threads, runner=runner, parts=parts
-    )
+        table, built, store, progress=progress, n_threads=n_threads, runner=runner, parts=parts,
+        before=before,
+    )  # fmt: skip
     return _gather(table, seen, built.info, report, missing, has_parts=bool(parts))
 
 
@@ -262,18 +267,18 @@ def see(
     n_threads: int | None = None,
     runner: Runner | None = None,
     parts: Parts = NO_PARTS,
+    before: BeforePass = lambda missing: None,
 ) -> tuple[Seen, list[int], PassReport]:
     """What is known of each image of a table after the pass, and which rows had to be read."""
     strips, N = strips_of(built.info), len(table)
     for strip in strips:
         store.put_recipe(strip.recipe)
     seen = Seen(arrays.zeros((N, built.info.n_features), np.float32), FactsTable(N))
-    missing: list[int] = parts.fill(table, seen) if parts else []
-    for start in range(0, 0 if parts else N, ROWS_ASKED):
-        missing += _ask(store, table, slice(start, start + ROWS_ASKED), strips, seen)
+    missing = parts.fill(table, seen) if parts else _ask_of_all(store, table, strips, seen)
     work = _Pass(table, built, store, strips, seen, progress, parts)
     if not missing:
         return seen, missing, PassReport()
+    before(missing)
     if runner is None or parts.may_know(missing):
         return seen, missing, work.run(missing, n_threads)
     return seen, missing, work.run_by(runner, missing)
@@ -283,11 +288,8 @@ def missing_from_store(table: ImageTable, built: BuiltEngine) -> list[int]:
     """Rows that a pass would have to read, since the user's store does not know them."""
     strips, N = strips_of(built.info), len(table)
     seen = Seen(arrays.zeros((N, built.info.n_features), np.float32), FactsTable(N))
-    missing: list[int] = []
     with Store.open(decoder=rules_for(built.info.preprocess.white)) as store:
-        for start in range(0, N, ROWS_ASKED):
-            missing += _ask(store, table, slice(start, start + ROWS_ASKED), strips, seen)
-    return missing
+        return _ask_of_all(store, table, strips, seen)
 
 
 def timed(paths: Sequence[str], built: BuiltEngine) -> tuple[float, float] | None:
@@ -322,6 +324,7 @@ def through_store(
     listener: Listener = SILENT,
     runner: Runner | None = None,
     parts: Parts = NO_PARTS,
+    before: BeforePass = lambda missing: None,
 ) -> Extraction:
     """`run` with the user's store, opened for it; the listener hears what was wrong with it.
 
@@ -330,7 +333,9 @@ def through_store(
     rules = rules_for(built.info.preprocess.white)
     with Store.open(decoder=rules) if uses_store else Store.nowhere() as store:
         progress = functools.partial(listener.progress, "images")
-        extraction = run(table, built, store, progress=progress, runner=runner, parts=parts)
+        extraction = run(
+            table, built, store, progress=progress, runner=runner, parts=parts, before=before
+        )
     for sentence in store.report():
         listener.say(sentence)
     return extraction
@@ -359,6 +364,14 @@ class Seen:
             self.facts[row] = fact
         else:
             self.rejected[row] = fact
+
+
+def _ask_of_all(store: Store, table: ImageTable, strips: list[Strip], seen: Seen) -> list[int]:
+    """Take over what the store has of a table, some rows at a time; those that it lacks."""
+    missing: list[int] = []
+    for start in range(0, len(table), ROWS_ASKED):
+        missing += _ask(store, table, slice(start, start + ROWS_ASKED), strips, seen)
+    return missing
 
 
 def _ask(

@@ -8,6 +8,7 @@ Everything that answers about data stands on `prepare`: training, `check`, `laye
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -211,14 +212,15 @@ def see(
     for note in built.info.notes:
         listener.say(note)
     clock.lap("engine")
-    if elsewhere is HERE:
-        _tell_of_long_pass(table, built, listener)
     extraction = extract.through_store(
         table,
         built,
         listener=listener,
         runner=elsewhere.runner_for(listener),
         parts=elsewhere.parts_for(built, listener),
+        before=functools.partial(_tell_of_long_pass, table, built, listener)
+        if elsewhere is HERE
+        else lambda missing: None,
     )
     if not len(extraction.table):
         raise _nothing_readable(config, table, extraction.table)
@@ -226,11 +228,10 @@ def see(
     return Seen(extraction, built)
 
 
-def _tell_of_long_pass(table: ImageTable, built: engines.BuiltEngine, listener: Listener) -> None:
+def _tell_of_long_pass(
+    table: ImageTable, built: engines.BuiltEngine, listener: Listener, missing: list[int]
+) -> None:
     """What a pass of more than ten seconds will take, by some pictures that are timed."""
-    if len(table) < MANY:
-        return
-    missing = extract.missing_from_store(table, built)
     if len(missing) < MANY:
         return
     some = np.linspace(0, len(missing) - 1, TIMED).astype(int)
