@@ -21,8 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from regraft.data.table import ImageTable
 from regraft.evaluation import conformal
 from regraft.evaluation.calibration import softmax
+from regraft.features import extract
+from regraft.images import drawn
 from regraft.probe.distance import Landmarks, most_landmarks
 from regraft.probe.doubts import EVERY, Levels
 from regraft.probe.probe import Probe, network_of
@@ -278,29 +281,8 @@ def distances(looked: Looked, others: list[Looked], n_classes: int) -> dict[str,
 
 
 def made(looked: Looked) -> np.ndarray:
-    """Features of noise and textures that a script draws."""
-    rng, size = np.random.default_rng(0), looked.built.info.preprocess.input_px
-    height, width = size if isinstance(size, tuple) else (size, size)
-    rows, columns = np.mgrid[:height, :width]
-    found = []
-    for number in range(24):
-        kind = number % 4
-        if kind == 0:
-            picture = rng.integers(0, 256, (height, width, 3))
-        elif kind == 1:
-            picture = np.broadcast_to(rng.integers(0, 256, 3), (height, width, 3))
-        elif kind == 2:
-            wave = np.sin(columns * rng.uniform(0.05, 1.5) + rows * rng.uniform(0, 1))
-            picture = (127 + 120 * wave)[..., None] * rng.random(3)
-        else:
-            n = rng.integers(4, 40)
-            picture = ((rows // n + columns // n) % 2 * 255)[..., None] * rng.random(3)
-        found.append(np.clip(picture, 0, 255).astype(np.uint8))
-    engine = looked.built.engine()
-    step = looked.built.info.batch_size
-    return np.concatenate(
-        [engine.run(np.stack(found[a : a + step])) for a in range(0, len(found), step)]
-    )
+    """Features of noise, waves, checks and clouds, as `train` has them."""
+    return extract.through_store(ImageTable.from_paths(drawn.pictures()), looked.built).X
 
 
 def main() -> None:

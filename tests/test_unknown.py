@@ -157,16 +157,17 @@ def test_every_head_has_it(head: str) -> None:
 
 
 def test_leaving_a_class_out_is_a_fit_without_it() -> None:
-    """The closed form against fitting anew, image by image."""
+    """The closed form against fitting anew, image by image, centred on what remains."""
     rng, y = np.random.default_rng(0), np.arange(24) % 3
     rows = (np.eye(8)[y] + 0.3 * rng.standard_normal((24, 8))).astype(np.float32)
     units = np.where(np.arange(24) < 6, np.arange(24) // 2, np.arange(24))  # pairs, then singles
     found = {out.code: out for out in each_class_out(Landed(Landmarks.of(rows), y, units, 3))}
     for code in range(3):
         others, inside = np.flatnonzero(y != code), np.flatnonzero(y == code)
-        known = np.array([alone(rows, y, others[units[others] != units[row]], row, others)
+        centred = rows - rows[others].mean(axis=0)
+        known = np.array([alone(centred, y, others[units[others] != units[row]], row, others)
                           for row in others])  # fmt: skip
-        strange = np.array([alone(rows, y, others, row, others) for row in inside])
+        strange = np.array([alone(centred, y, others, row, others) for row in inside])
         weights = 1 / known.std(axis=0) * [1, -1]
         assert found[code].known == pytest.approx(known @ weights, rel=1e-3, abs=1e-3)
         assert found[code].unknown == pytest.approx(strange @ weights, rel=1e-3, abs=1e-3)
@@ -182,6 +183,15 @@ def alone(
     names = np.unique(y[all_taught])
     labels = (y[taught][:, None] == names) - (y[all_taught][:, None] == names).mean(axis=0)
     return math.log(z @ z - (B @ z) @ across), float((across @ labels).max())
+
+
+def test_of_two_classes_the_one_left_out_is_not_seen_from_the_middle_between_both() -> None:
+    """Centred between both, the one left out lies where the other's mean points, mirrored."""
+    X, y = clouds(200, 2, 3, spread=0.3)
+    model = Probe(taps=("final",)).fit(X, y, network=NETWORK, classes="ab")
+    assert model.learnt is not None
+    assert model.learnt.landed is not None
+    assert min(out.auroc for out in each_class_out(model.learnt.landed)) > 0.95
 
 
 def test_a_class_like_no_other_is_told_apart_and_a_twin_is_not() -> None:
@@ -321,6 +331,10 @@ def test_a_run_says_what_its_promises_came_to(trained: Path) -> None:
     assert 0 <= unknown["leave_class_out_auroc"]["value"] <= 1
     assert unknown["false_alarms_asked"] == 0.02
     assert len(unknown["classes_left_out"]) == 3
+    far = unknown["far"]
+    assert far["images"] == 24
+    assert [one["asked"] for one in far["levels"]] == [one["asked"] for one in unknown["levels"]]
+    assert far["levels"][-1]["caught"]["value"] == 1.0
 
 
 def test_evaluate_says_how_many_of_something_else_are_turned_away(

@@ -82,4 +82,14 @@ def _unknown(metrics: Mapping[str, Any]) -> list[str]:
         words += (
             f"; of a class that it never saw {percent(found['caught'])}, AUROC {auroc['value']:.2f}"
         )
+    words += _of_far(found)
     return [words]
+
+
+def _of_far(found: Mapping[str, Any]) -> str:
+    """Of pictures that show nothing; runs of older versions do not have them."""
+    far, asked = found.get("far"), found["false_alarms_asked"]
+    if not far:
+        return ""
+    [caught] = [level["caught"] for level in far["levels"] if level["asked"] == asked]
+    return f"; of {far['images']} drawn patterns {percent(caught['value'])}"

@@ -1,7 +1,8 @@
 """What a classifier's promises came to on images that had no part in them, and what they cost.
 
-Sets: how often they held the truth. "None of these": false alarms on the reported split, and each
-class of train left out once as the unknown. Answers that stand alone: how many, and how many right.
+Sets: how often they held the truth. "None of these": false alarms on the reported split, each class
+of train left out once as the unknown, and drawn pictures that show nothing. Answers that stand
+alone: how many, and how many right.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.table import ImageTable
 from regraft.evaluation import Estimate, conformal
 from regraft.evaluation.intervals import estimate_auroc, estimate_rates, group_codes
 from regraft.evaluation.left_out import combined
 from regraft.evaluation.levels import fewest_all_right, fewest_for
+from regraft.features import extract
+from regraft.images import drawn
 from regraft.probe.classifier import Classifier
 from regraft.probe.doubts import EVERY
 from regraft.probe.left_out_classes import ClassOut, each_class_out
@@ -33,6 +37,8 @@ def kept(
     X: Any,
     y: NDArray[np.intp],
     groups: NDArray[np.object_] | None = None,
+    *,
+    uses_store: bool = True,
 ) -> dict[str, Any]:
     """For metrics.json: ``sets``, ``alone`` and ``unknown`` on these images.
 
@@ -42,6 +48,8 @@ def kept(
         Features of images that had no part in the classifier.
     y : (N,) codes
     groups : (N,) names, optional
+    uses_store : bool
+        Whether features of the drawn pictures are kept for the next time.
     """
     unknown = classifier.unknown
     if unknown is None or not len(unknown.odd):
@@ -51,6 +59,12 @@ def kept(
     assert doubts.typical is not None
     n, n_odd = unknown.calibrating.n_units, len(np.unique(unknown.odd_units))
     landed = classifier.learnt.landed if classifier.learnt else None
+    of_unknown = _unknown(
+        doubts.typical, [r for r in REJECTS if fewest_for(r) <= n_odd], landed, codes,
+        classifier.classes,
+    )  # fmt: skip
+    if of_unknown is not None:
+        of_unknown["far"] = strangers(classifier, X, _far(classifier, uses_store))
     return {
         "sets": [
             _set_of(unknown, coverage, proba, y, codes, classifier.classes)
@@ -62,11 +76,8 @@ def kept(
             for precision in PRECISIONS
             if fewest_all_right(precision) <= n
         ],
-        "unknown": _unknown(
-            doubts.typical, [r for r in REJECTS if fewest_for(r) <= n_odd], landed, codes,
-            classifier.classes,
-        ),
-    }  # fmt: skip
+        "unknown": of_unknown,
+    }
 
 
 def strangers(classifier: Classifier, X_own: Any, X_other: Any) -> dict[str, Any]:
@@ -104,6 +115,12 @@ def strangers(classifier: Classifier, X_own: Any, X_other: Any) -> dict[str, Any
             if fewest_for(share) <= n
         ],
     }
+
+
+def _far(classifier: Classifier, uses_store: bool) -> Any:
+    """Features of drawn pictures: as far from any photograph as a picture can be."""
+    table = ImageTable.from_paths(drawn.pictures())
+    return extract.through_store(table, classifier.built(), uses_store=uses_store).X
 
 
 def _typical(classifier: Classifier, X: Any) -> Any:

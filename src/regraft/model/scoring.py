@@ -169,7 +169,7 @@ def evaluate_model(
         if unknown is not None:
             found = all_images([os.fsdecode(unknown)], archive_folder=archives)
             strange = (os.fsdecode(unknown), features(found))
-        return _score(classifier, given, split, features, strange)
+        return _score(classifier, given, split, features, strange, uses_store=uses_store)
 
 
 def _score(
@@ -178,6 +178,8 @@ def _score(
     split: str | None,
     features: Callable[[ImageTable], Extraction],
     strange: tuple[str, Extraction] | None = None,
+    *,
+    uses_store: bool = True,
 ) -> Scored:
     table, name = _scored_part(given, split)
     is_labelled = np.array([label is not None for label in table.labels], bool)
@@ -214,7 +216,7 @@ def _score(
         given.as_shown(given.skipped),
         None if counts_them else _left_out(classifier, evaluation),
         extraction.info,
-        promises.kept(classifier, X, y, scored.groups),
+        promises.kept(classifier, X, y, scored.groups, uses_store=uses_store),
         None if strange is None else _strangers(classifier, X, *strange),
     )
 

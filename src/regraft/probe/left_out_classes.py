@@ -1,9 +1,10 @@
 """Each class left out once, as if it were unknown: how well such pictures are told from the others.
 
 The head is refitted without the class in the space of the landmarks, in closed form: with
-``A = (BB' + strength)^-1`` and the rows C of the class taken out, every other row i has
-``A_ii - A_iC A_CC^-1 A_Ci``, and its left-out distance and scores follow as with all classes
-(:mod:`regraft.probe.distance`). The network is asked nothing again.
+``A = (BB' + strength)^-1``, whose rows B are centred on the classes that remain, and the rows C of
+the class taken out, every other row i has ``A_ii - A_iC A_CC^-1 A_Ci``, and its left-out distance
+and scores follow as with all classes (:mod:`regraft.probe.distance`). The network is asked nothing
+again.
 
 M landmarks, K classes.
 """
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from regraft.evaluation.conformal import p_values, weights_of
 from regraft.probe.base import Floats
-from regraft.probe.distance import STRENGTH, blocks_of, by_size, inverse_of, log_of, own
+from regraft.probe.distance import STRENGTH, Landmarks, blocks_of, by_size, inverse_of, log_of, own
 from regraft.probe.unknown import Landed, per_spread
 
 # Of more classes than this, so many by chance are left out.
@@ -77,20 +78,42 @@ def each_class_out(landed: Landed, *, seed: int = 0) -> list[ClassOut]:
 
 
 def _class_outs(landed: Landed, codes: NDArray[np.integer]) -> Iterator[ClassOut]:
-    A, y = landed.landmarks.inverse, landed.y
+    y = landed.y
     names, place = np.unique(y, return_inverse=True)
     labels = np.zeros((len(y), len(names)))
     labels[np.arange(len(y)), place] = 1.0
-    of_all, total = A @ labels, A.sum(axis=1)
     for code in codes:
-        inside, others = y == code, names != code
-        if inside.all():
+        is_inside, others = y == code, names != code
+        if is_inside.all():
             continue
-        mean = labels[~inside][:, others].mean(axis=0)
-        seen = total - A[:, inside].sum(axis=1)
-        alpha = of_all[:, others] - seen[:, None] * mean
-        centred = labels[:, others] - mean
-        yield _class_out(A, alpha, centred, landed.units, np.flatnonzero(inside), int(code))
+        A = centred(landed.landmarks, ~is_inside)
+        of_others = labels[:, others] - labels[~is_inside][:, others].mean(axis=0)
+        of_others[is_inside] = 0.0
+        inside = np.flatnonzero(is_inside)
+        yield _class_out(A, A @ of_others, of_others, landed.units, inside, int(code))
+
+
+def centred(landmarks: Landmarks, kept: NDArray[np.bool_]) -> Floats:
+    """``(M, M)`` inverse where the features are centred on the mean of the rows that are `kept`.
+
+    Else a class would be told by the others' centre, which it had a share in: of two classes that
+    are left out in turn, one lies where the other's mean points, seen from between them. With
+    ``u = BB'p`` for the weights p of the mean, the Gram matrix changes by ``-u1' - 1u' + p'u 11'``,
+    of rank two (Woodbury's identity).
+    """
+    A, p = landmarks.inverse, kept / kept.sum()
+    mean = landmarks.rows[kept].mean(axis=0, dtype=np.float64)
+    length = float(mean @ mean)  # p'u
+    Ap = A @ p
+    both = np.column_stack([p - STRENGTH * Ap, A.sum(axis=1)])  # A [u, 1]
+    across = both[:, 0].sum()  # 1' A u
+    within = np.array([
+        [length - STRENGTH * float(p @ p) + STRENGTH**2 * float(p @ Ap), across],
+        [across, A.sum()],
+    ])  # fmt: skip
+    core = np.linalg.inv(np.array([[-length, -1.0], [-1.0, 0.0]]) + within)
+    found: Floats = A - both @ core @ both.T
+    return found
 
 
 def _class_out(
@@ -101,8 +124,7 @@ def _class_out(
     inside: NDArray[np.intp],
     code: int,
 ) -> ClassOut:
-    """`labels` are those of the other classes, centred; `alpha` is A times them, those of rows
-    inside taken as zero."""
+    """`labels` are those of the other classes, centred, zero inside; `alpha` is A times them."""
     outside = np.setdiff1d(np.arange(len(A)), inside)
     block = np.linalg.inv(A[np.ix_(inside, inside)])
     across = A[np.ix_(outside, inside)] @ block
