@@ -8,13 +8,17 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regraft.errors import DataError, UsageError
+from regraft.teaching.lesson import Taught, Teacher
 from regraft.teaching.names import class_name
+from regraft.teaching.order import next_pictures
 from regraft.teaching.project import New, Project, is_held
+from regraft.teaching.sight import Sight
 
 
 def pictures(n: int, start: int = 0) -> list[New]:
@@ -218,3 +222,102 @@ def test_hostile_file_names_stay_in_the_folder(project: Project, name: str) -> N
     (one,) = project.add([New(name, b"x", ".jpg")])
     assert project.path(one).parent == project.folder
     assert project.path(one).exists()
+
+
+# -- What it learns -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn(make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty drawn pictures of two shapes, in class folders."""
+    return make_photos(tmp_path_factory.mktemp("drawn"), {"": 30})
+
+
+@pytest.fixture
+def taught(
+    engine_cache: Path, drawn: Path, tmp_path: Path
+) -> Iterator[tuple[Project, Sight, Taught]]:
+    from regraft.backbones import catalog
+    from regraft.features import engines
+
+    with Project(tmp_path / "taught") as project:
+        for folder in sorted(path for path in drawn.iterdir() if path.is_dir()):
+            files = sorted(folder.iterdir())
+            new = [New(file.name, file.read_bytes(), file.suffix) for file in files]
+            project.add(new[:24], folder.name)
+            project.add(new[24:])
+        sight = Sight(engines.locate(catalog.resolve("default"), offline=True))
+        sight.look(project)
+        yield project, sight, Teacher().teach(project, sight)
+
+
+def test_the_score_is_that_of_what_was_set_aside(
+    taught: tuple[Project, Sight, Taught],
+) -> None:
+    project, sight, learnt = taught
+    held = [one for one in project.shown() if one.label and one.is_held]
+    assert learnt.score is not None
+    assert learnt.score.n == len(held)
+    assert learnt.classifier is not None
+    own = learnt.classifier.predict([project.path(one) for one in held])
+    right = np.mean([label == one.label for label, one in zip(own, held, strict=True)])
+    assert learnt.score.accuracy.value == pytest.approx(right)
+
+
+def test_wrong_labels_come_first_among_the_suspects(
+    taught: tuple[Project, Sight, Taught],
+) -> None:
+    project, sight, _ = taught
+    a, b, *_ = project.classes
+    wrong = [one.number for one in project.shown() if one.label == a][:2]
+    project.label(wrong, b)
+    again = Teacher().teach(project, sight)
+    assert set(wrong) <= {suspect.number for suspect in again.suspects[:4]}
+    assert all(s.suggested == a for s in again.suspects if s.number in wrong)
+
+
+def test_what_is_asked_next_has_no_twins_and_a_share_that_chance_picks(
+    taught: tuple[Project, Sight, Taught],
+) -> None:
+    project, sight, learnt = taught
+    unsorted = [one for one in project.shown() if one.label is None]
+    labelled = [one for one in project.shown() if one.label]
+    asked = next_pictures(unsorted, labelled, learnt.proba, sight, n=6)
+    assert len({one.number for one in asked}) == len(asked) == min(6, len(unsorted))
+    assert asked == next_pictures(unsorted[::-1], labelled, learnt.proba, sight, n=6)
+
+
+def test_nothing_is_learnt_from_one_class_and_what_is_missing_is_said(project: Project) -> None:
+    class Blind:
+        def __contains__(self, one: object) -> bool:
+            return True
+
+    assert Teacher().teach(project, Blind()).missing == "add a first class"
+    project.add(pictures(3), "ants")
+    assert Teacher().teach(project, Blind()).missing == "add a second class"
+    project.add_class("bees")
+    assert Teacher().teach(project, Blind()).missing == "add some pictures of bees"
+
+
+def test_near_copies_are_set_aside_together(
+    engine_cache: Path, drawn: Path, tmp_path: Path
+) -> None:
+    import io
+
+    from PIL import Image
+
+    from regraft.backbones import catalog
+    from regraft.features import engines
+
+    file = next(drawn.rglob("*.png"), None) or next(drawn.rglob("*.jpg"))
+    with Project(tmp_path / "taught") as project:
+        sight = Sight(engines.locate(catalog.resolve("default"), offline=True))
+        project.add([New("a.png", file.read_bytes(), file.suffix)])
+        sight.look(project)
+        for quality in (60, 75, 90):
+            stream = io.BytesIO()
+            Image.open(file).convert("RGB").save(stream, "JPEG", quality=quality)
+            project.add([New("b.jpg", stream.getvalue(), ".jpg")])
+            sight.look(project)
+        assert len({one.is_held for one in project.shown()}) == 1
+        assert len({one.together or one.digest for one in project.shown()}) == 1

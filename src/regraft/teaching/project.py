@@ -267,6 +267,15 @@ class Project:
             words = f"{count(n, 'picture')} changed on disk"
             return self._do("found", words, moves, classes, facts=facts)
 
+    def keep_together(self, keys: Mapping[int, str]) -> Entry | None:
+        """Number to what it must stay together with: near copies, seen once they are looked at."""
+        with self.lock:
+            facts = {n: _facts(self.pictures[n].digest, key) for n, key in keys.items()}
+            if not facts:
+                return None
+            words = f"{count(len(facts), 'near copy', 'near copies')} kept together"
+            return self._do("found", words, [], self.classes, facts=facts)
+
     # -- how ----------------------------------------------------------------------------------
 
     def _do(

@@ -1,0 +1,198 @@
+"""What a taught folder's pictures teach: a classifier, an honest score, and where it is weak."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.evaluation.evaluate import Evaluation, evaluate
+from regraft.evaluation.label_issues import find_label_issues
+from regraft.probe.classifier import Classifier
+from regraft.probe.probe import Probe
+from regraft.teaching.project import Picture, Project
+from regraft.teaching.sight import Sight
+
+# Pictures of a class that must teach before anything is learnt.
+LEAST = 2
+# Above this many pictures, what the head looks at is chosen again only after half as many more.
+MANY = 2000
+# Pictures that are imagined to be added where it is asked which class would gain.
+MORE = 20
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A label that is probably wrong."""
+
+    number: int
+    given: str
+    suggested: str
+    p_given: float
+    p_suggested: float
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """What was learnt from the labels as they were.
+
+    Attributes
+    ----------
+    version : int
+        Of the project then.
+    missing : str
+        Why there is no classifier yet, for people; else empty.
+    classifier : Classifier or None
+    score : Evaluation or None
+        On labelled pictures that were set aside; None as long as there are none.
+    proba : dict of number to (K,) array
+        Of every picture that was seen; of those that teach, by a fit that did not see them.
+    suspects : tuple of Suspect
+        The most suspicious first; of both those that teach and those that are set aside.
+    helps : str
+        The class of which twenty more pictures would help most; empty if none would.
+    """
+
+    version: int
+    missing: str = ""
+    classifier: Classifier | None = None
+    score: Evaluation | None = None
+    proba: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    suspects: tuple[Suspect, ...] = ()
+    helps: str = ""
+
+
+class Teacher:
+    """Learns from a project as often as it is asked; remembers only which features served."""
+
+    def __init__(self) -> None:
+        self._taps: tuple[str, ...] | None = None
+        self._n_chosen = 0
+
+    def teach(self, project: Project, sight: Sight) -> Taught:
+        """Learn from the labels of now."""
+        with project.lock:
+            version, classes = project.version, tuple(sorted(project.classes))
+            seen = [one for one in project.shown() if one in sight]
+        labelled = [one for one in seen if one.label in classes]
+        teaching = [one for one in labelled if not one.is_held]
+        if missing := what_is_missing(teaching, classes):
+            return Taught(version, missing)
+        y = _codes(teaching, classes)
+        X = sight.features(teaching)
+        probe = Probe(taps=self._taps_for(len(y)))
+        classifier = probe.fit(X, y, network=sight.built, classes=classes, units=_units(teaching))
+        self._taps, self._n_chosen = classifier.representation.taps, self._n_chosen or len(y)
+        if probe.taps is None:
+            self._n_chosen = len(y)
+        proba = _probabilities(classifier, sight, seen, teaching)
+        held = [one for one in labelled if one.is_held]
+        return Taught(
+            version,
+            classifier=classifier,
+            score=_score(held, proba, classes),
+            proba=proba,
+            suspects=_suspects(labelled, proba, classes),
+            helps=which_would_help(teaching, labelled, proba, classes),
+        )
+
+    def _taps_for(self, n: int) -> tuple[str, ...] | None:
+        """Those that served last, where choosing anew would take long; None chooses."""
+        return self._taps if n > MANY and n < 1.5 * self._n_chosen else None
+
+
+def what_is_missing(teaching: Sequence[Picture], classes: Sequence[str]) -> str:
+    """What must come before anything can be learnt, in words; empty if nothing.
+
+    Examples
+    --------
+    >>> what_is_missing([], ["ants"])
+    'add a second class'
+    """
+    if len(classes) < 2:
+        return "add a first class" if not classes else "add a second class"
+    n_of = dict.fromkeys(classes, 0)
+    for one in teaching:
+        n_of[str(one.label)] += 1
+    few = [name for name, n in n_of.items() if n < LEAST]
+    return f"add some pictures of {few[0]}" if few else ""
+
+
+def which_would_help(
+    teaching: Sequence[Picture],
+    labelled: Sequence[Picture],
+    proba: dict[int, NDArray[np.float64]],
+    classes: Sequence[str],
+) -> str:
+    """The class of which twenty more pictures would lower the error most.
+
+    An estimate: the error of a class is taken to fall with the root of its number of pictures, as
+    a learning curve does on the whole.
+    """
+    y = _codes(labelled, classes)
+    P = np.array([proba[one.number] for one in labelled])
+    wrong = P.argmax(axis=1) != y
+    n = np.bincount(_codes(teaching, classes), minlength=len(classes)).astype(float)
+    missed = np.bincount(y[wrong], minlength=len(classes))
+    taken_for = np.bincount(P.argmax(axis=1)[wrong], minlength=len(classes))
+    gain = (missed + 0.5 * taken_for) * (1 - np.sqrt(n / (n + MORE)))
+    return classes[int(gain.argmax())] if gain.any() else ""
+
+
+def _probabilities(
+    classifier: Classifier, sight: Sight, seen: Sequence[Picture], teaching: Sequence[Picture]
+) -> dict[int, NDArray[np.float64]]:
+    """Of every picture; of those that teach left out, as far as they were left out."""
+    numbers, proba = (one.number for one in seen), classifier.proba_of(sight.features(seen))
+    found = dict(zip(numbers, proba, strict=True))
+    learnt = classifier.learnt
+    if learnt is not None:
+        for row, left_out in zip(learnt.oof_rows.tolist(), learnt.oof_proba, strict=True):
+            found[teaching[row].number] = left_out
+    return found
+
+
+def _score(
+    held: Sequence[Picture], proba: dict[int, NDArray[np.float64]], classes: Sequence[str]
+) -> Evaluation | None:
+    if not held:
+        return None
+    P = np.array([proba[one.number] for one in held])
+    groups = [one.together or None for one in held]
+    return evaluate(
+        _codes(held, classes),
+        P,
+        classes=classes,
+        split="set-aside",
+        groups=groups if any(groups) else None,
+    )
+
+
+def _suspects(
+    labelled: Sequence[Picture], proba: dict[int, NDArray[np.float64]], classes: Sequence[str]
+) -> tuple[Suspect, ...]:
+    P = np.array([proba[one.number] for one in labelled])
+    return tuple(
+        Suspect(
+            labelled[issue.row].number,
+            classes[issue.given],
+            classes[issue.suggested],
+            round(issue.p_given, 4),
+            round(issue.p_suggested, 4),
+        )
+        for issue in find_label_issues(P, _codes(labelled, classes))
+    )
+
+
+def _codes(pictures: Sequence[Picture], classes: Sequence[str]) -> NDArray[np.intp]:
+    code_of = {name: code for code, name in enumerate(classes)}
+    return np.array([code_of[str(one.label)] for one in pictures], np.intp)
+
+
+def _units(pictures: Sequence[Picture]) -> NDArray[np.intp]:
+    """What stays together has one number."""
+    keys = [one.together or one.digest for one in pictures]
+    found: NDArray[np.intp] = np.unique(keys, return_inverse=True)[1]
+    return found

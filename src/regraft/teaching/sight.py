@@ -1,0 +1,95 @@
+"""What the network sees of a folder's pictures: each is looked at once, when it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.checks import duplicates
+from regraft.data.table import ImageTable
+from regraft.features import extract
+from regraft.features.engines import BuiltEngine
+from regraft.listener import SILENT, Listener
+from regraft.teaching.project import Picture, Project
+
+# Rows for which there is room at first; doubled when it runs out.
+ROWS = 256
+
+
+class Sight:
+    """Features and thumbnails of pictures by their number, as rows that grow.
+
+    Parameters
+    ----------
+    built : BuiltEngine
+        The network.
+    """
+
+    def __init__(self, built: BuiltEngine) -> None:
+        self.built = built
+        self.bad: dict[int, str] = {}
+        self._row_of: dict[int, int] = {}
+        self._digests: dict[int, str] = {}
+        self._X = np.empty((ROWS, built.info.n_features), np.float32)
+        self._thumbs = np.empty((ROWS, 256), np.uint8)
+        self._n = 0
+
+    def __contains__(self, picture: Picture) -> bool:
+        return self._digests.get(picture.number) == picture.digest
+
+    def features(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+        """Features of pictures that were seen, (N, D)."""
+        return self._X[[self._row_of[one.number] for one in pictures]]
+
+    def look(self, project: Project, *, listener: Listener = SILENT) -> list[Picture]:
+        """See the pictures that are new, and give them; copies of others are kept together.
+
+        Those that cannot be read stand in ``bad`` with the reason.
+        """
+        fresh = [one for one in project.shown() if one not in self and one.number not in self.bad]
+        if not fresh:
+            return []
+        numbers = {str(project.path(one)): one for one in fresh}
+        extraction = extract.through_store(
+            ImageTable.from_paths(list(numbers)), self.built, listener=listener
+        )
+        self.bad |= {numbers[bad.path].number: bad.reason for bad in extraction.table.rejected}
+        seen = [numbers[str(path)] for path in extraction.table.paths]
+        self._keep(seen, extraction)
+        actual = zip(seen, extraction.digests, strict=True)
+        project.found({}, {}, {one.number: d.hex() for one, d in actual if d.hex() != one.digest})
+        project.keep_together(self._copies(project, {one.number for one in seen}))
+        return [project.pictures[one.number] for one in seen]
+
+    def copies(self, pictures: Sequence[Picture]) -> duplicates.Duplicates:
+        """Which of these show one picture."""
+        rows = [self._row_of[one.number] for one in pictures]
+        return duplicates.find_duplicates(
+            [bytes.fromhex(one.digest) for one in pictures], self._thumbs[rows]
+        )
+
+    def _keep(self, pictures: Sequence[Picture], extraction: extract.Extraction) -> None:
+        while len(self._X) < self._n + len(pictures):
+            self._X = np.concatenate([self._X, np.empty_like(self._X)])
+            self._thumbs = np.concatenate([self._thumbs, np.empty_like(self._thumbs)])
+        rows = slice(self._n, self._n + len(pictures))
+        self._X[rows], self._thumbs[rows] = extraction.X, extraction.facts.thumbs
+        digests = (digest.hex() for digest in extraction.digests)
+        for row, (one, digest) in enumerate(zip(pictures, digests, strict=True), self._n):
+            self._row_of[one.number], self._digests[one.number] = row, digest
+        self._n = rows.stop
+
+    def _copies(self, project: Project, new: set[int]) -> dict[int, str]:
+        """New pictures that show what another one shows; the first of them gives the key."""
+        pictures = [one for one in project.shown() if one.number in self._row_of]
+        units = self.copies(pictures).unit
+        first: dict[int, Picture] = {}
+        found = {}
+        for one, unit in zip(pictures, units.tolist(), strict=True):
+            other = first.setdefault(unit, one)
+            key = other.together or other.digest
+            if one.number in new and one is not other and not one.together and one.digest != key:
+                found[one.number] = key
+        return found
