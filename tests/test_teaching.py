@@ -230,7 +230,8 @@ def test_hostile_file_names_stay_in_the_folder(project: Project, name: str) -> N
 @pytest.fixture(scope="module")
 def drawn(make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty drawn pictures of two shapes, in class folders."""
-    return make_photos(tmp_path_factory.mktemp("drawn"), {"": 30})
+    folder = tmp_path_factory.mktemp("drawn")
+    return make_photos(folder, classes=("discs", "stripes"), splits={"": 30})
 
 
 @pytest.fixture

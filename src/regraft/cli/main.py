@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "score a saved model on labelled images, with intervals",
     "predict": "label new images with a saved model",
     "serve": "answer over HTTP, with a page to drop pictures on",
+    "teach": "teach a folder in the browser: label, see the score, mend, use",
     "calibrate": "let a saved model say what it does not know",
     "explain": "where a saved model looks, as pictures and numbers",
     "export": "write a model for another runtime, compared on real images",

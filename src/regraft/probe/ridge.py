@@ -14,7 +14,7 @@ N images, D features, K classes, r the rank of the decomposition, B a fold.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -157,6 +157,28 @@ class RidgeSystem:
             total_weight=float(weight.sum()), mean_label=mean_label,
             mean_feature=np.zeros(n_features),
         )  # fmt: skip
+
+    def with_labels(self, y: Codes, *, n_classes: int) -> RidgeSystem:
+        """The same rows under other labels, without a new decomposition.
+
+        Parameters
+        ----------
+        y : (N,) codes
+        n_classes : int
+
+        Raises
+        ------
+        ValueError
+            Not all rows were kept to be left out; there were too many, or too few could judge.
+        """
+        if len(y) != len(self.U):
+            raise ValueError(f"the system keeps {len(self.U)} rows, got labels of {len(y)}")
+        judges = np.zeros(len(y), bool)
+        judges[rows_that_judge(y, self.folds)] = True
+        mean_label = np.bincount(y, self.weight, minlength=n_classes) / self.total_weight
+        root = np.sqrt(self.weight)[:, None]
+        projected = self.U.T @ (root * (_one_hot(y, n_classes) - mean_label))
+        return replace(self, y=y, judges=judges, mean_label=mean_label, projected=projected)
 
     @property
     def can_choose(self) -> bool:

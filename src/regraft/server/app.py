@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from asyncio import shield, wrap_future
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -285,17 +285,32 @@ class Service:
 
 def application(service: Service, doors: Doors) -> ASGIApp:
     """The whole of it: routes, what is refused, who may ask, what is noted."""
-    routes = Starlette(
-        routes=service.routes(),
+    return enclosed(
+        service.routes(), doors, log=service.log, metrics=service.metrics, drain=service.drain
+    )
+
+
+def enclosed(
+    routes: Sequence[Route],
+    doors: Doors,
+    *,
+    log: Log,
+    metrics: Metrics,
+    drain: Drain,
+    refusing: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {},
+) -> ASGIApp:
+    """Routes of any site behind the guard and the journal; `refusing` answers its own errors."""
+    site = Starlette(
+        routes=routes,
         exception_handlers={
             Refusal: _refused,
             ClientLeft: _left,
             HTTPException: _not_found,
             Exception: _failed,
+            **refusing,
         },
     )
-    guarded = Guard(routes, doors)
-    return Journal(guarded, service.log, service.metrics, lambda: service.drain.is_on)
+    return Journal(Guard(site, doors), log, metrics, lambda: drain.is_on)
 
 
 def _our_bug() -> Refusal:

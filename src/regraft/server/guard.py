@@ -7,6 +7,8 @@ must come from here, and beyond loopback a token is asked for.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
 import secrets
 import socket
@@ -19,6 +21,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from regraft.server.refusals import Refusal
 
+# What a browser shows instead of the token where it cannot send a header: for pictures and events.
+COOKIE = "regraft_session"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -74,6 +78,25 @@ class Doors:
             given.strip().encode("utf-8", "replace"), self.token.encode()
         )
 
+    @property
+    def session(self) -> str:
+        """The cookie's value: it tells nothing of the token."""
+        return hmac.new(self.token.encode(), b"session", hashlib.sha256).hexdigest()
+
+    def accepts_cookie(self, cookies: str) -> bool:
+        """Whether a Cookie header shows the session's value; in constant time.
+
+        Examples
+        --------
+        >>> doors = Doors(token="s3cret")
+        >>> doors.accepts_cookie(f"a=b; {COOKIE}={doors.session}"), doors.accepts_cookie("a=b")
+        (True, False)
+        """
+        given = dict(one.strip().partition("=")[::2] for one in cookies.split(";"))
+        return secrets.compare_digest(
+            given.get(COOKIE, "").encode("utf-8", "replace"), self.session.encode()
+        )
+
 
 class Guard:
     """ASGI middleware that lets in what `Doors` says, and answers the rest itself."""
@@ -118,7 +141,10 @@ def _require(doors: Doors, method: str, path: str, headers: Mapping[str, str]) -
             cure="ask it by its address, or start it with --allow-host NAME",
         )
     _require_own_page(method, host, headers)
-    if doors.needs_token(path) and not doors.accepts(headers.get("authorization", "")):
+    is_known = doors.accepts(headers.get("authorization", "")) or doors.accepts_cookie(
+        headers.get("cookie", "")
+    )
+    if doors.needs_token(path) and not is_known:
         was = "a wrong token" if headers.get("authorization") else "no token"
         raise Refusal(
             401,

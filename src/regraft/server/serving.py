@@ -61,7 +61,7 @@ def serve(
     listener = address.bound(host, port)
     with blas.threads(1), listener:  # small products; more threads would wait for each other
         served, app, running = _loaded(folders, names, say)
-        doors = Doors(host, _lower(allowed_hosts), _token(token, host), app.OPEN_PATHS)
+        doors = Doors(host, lower(allowed_hosts), token_for(token, host), app.OPEN_PATHS)
         metrics = app.Metrics()
         log, drain = Log(log_to, metrics.log_lines_lost.inc), running.Drain()
         service = app.Service(served, limits, log, metrics, drain)
@@ -93,11 +93,12 @@ def _loaded(
         return loading.result(), app, running
 
 
-def _lower(names: Sequence[str]) -> frozenset[str]:
+def lower(names: Sequence[str]) -> frozenset[str]:
+    """As hosts are compared."""
     return frozenset(name.lower() for name in names)
 
 
-def _token(given: str | None, host: str) -> str:
+def token_for(given: str | None, host: str) -> str:
     """As given; made anew where more than this machine can ask."""
     if given is not None:
         return given

@@ -23,7 +23,7 @@ KINDS = {
 
 
 class StaticFiles:
-    """All files of a folder, flat, by name.
+    """All files of some folders, flat, by name; a later folder's stand before those of others.
 
     Examples
     --------
@@ -33,10 +33,11 @@ class StaticFiles:
         routes = [Route("/", files.page), Route("/page/{name}", files.file)]
     """
 
-    def __init__(self, folder: Path, first: str = "index.html") -> None:
+    def __init__(self, *folders: Path, first: str = "index.html") -> None:
         self._first = first
         self._files = {
             path.name: (path.read_bytes(), KINDS[path.suffix])
+            for folder in folders
             for path in sorted(folder.iterdir())
             if path.suffix in KINDS
         }

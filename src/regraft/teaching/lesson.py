@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from regraft.evaluation.evaluate import Evaluation, evaluate
 from regraft.evaluation.label_issues import find_label_issues
 from regraft.probe.classifier import Classifier
-from regraft.probe.probe import Probe
 from regraft.teaching.project import Picture, Project
+from regraft.teaching.quick import QuickHead, knowing_doubt
 from regraft.teaching.sight import Sight
 
 # Pictures of a class that must teach before anything is learnt.
 LEAST = 2
-# Above this many pictures, what the head looks at is chosen again only after half as many more.
-MANY = 2000
+# Rows that are answered at once, so that few are copied.
+ROWS_AT_ONCE = 2048
 # Pictures that are imagined to be added where it is asked which class would gain.
 MORE = 20
 
@@ -53,6 +53,10 @@ class Taught:
         The most suspicious first; of both those that teach and those that are set aside.
     helps : str
         The class of which twenty more pictures would help most; empty if none would.
+    teaching : tuple of Picture
+        Those that taught, as they were.
+    scores : (n, K) array
+        What the left-out ones of them got.
     """
 
     version: int
@@ -62,14 +66,23 @@ class Taught:
     proba: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     suspects: tuple[Suspect, ...] = ()
     helps: str = ""
+    teaching: tuple[Picture, ...] = ()
+    scores: NDArray[np.float32] | None = None
+
+    def knowing_doubt(self, sight: Sight) -> Classifier:
+        """The classifier with what it needs for sets and for "none of these"."""
+        assert self.classifier is not None
+        assert self.scores is not None
+        y = _codes(self.teaching, self.classifier.classes)
+        X, units = sight.features(self.teaching), _units(self.teaching)
+        return knowing_doubt(self.classifier, X, y, units, self.scores)
 
 
 class Teacher:
-    """Learns from a project as often as it is asked; remembers only which features served."""
+    """Learns from a project as often as it is asked; what does not change is kept."""
 
     def __init__(self) -> None:
-        self._taps: tuple[str, ...] | None = None
-        self._n_chosen = 0
+        self._head: QuickHead | None = None
 
     def teach(self, project: Project, sight: Sight) -> Taught:
         """Learn from the labels of now."""
@@ -80,13 +93,12 @@ class Teacher:
         teaching = [one for one in labelled if not one.is_held]
         if missing := what_is_missing(teaching, classes):
             return Taught(version, missing)
-        y = _codes(teaching, classes)
-        X = sight.features(teaching)
-        probe = Probe(taps=self._taps_for(len(y)))
-        classifier = probe.fit(X, y, network=sight.built, classes=classes, units=_units(teaching))
-        self._taps, self._n_chosen = classifier.representation.taps, self._n_chosen or len(y)
-        if probe.taps is None:
-            self._n_chosen = len(y)
+        if self._head is None or self._head.built is not sight.built:
+            self._head = QuickHead(sight.built)
+        classifier, scores = self._head.fit(
+            sight.features(teaching), _codes(teaching, classes), _units(teaching), classes,
+            tuple((one.number, one.digest, one.together) for one in teaching),
+        )  # fmt: skip
         proba = _probabilities(classifier, sight, seen, teaching)
         held = [one for one in labelled if one.is_held]
         return Taught(
@@ -96,11 +108,9 @@ class Teacher:
             proba=proba,
             suspects=_suspects(labelled, proba, classes),
             helps=which_would_help(teaching, labelled, proba, classes),
+            teaching=tuple(teaching),
+            scores=scores,
         )
-
-    def _taps_for(self, n: int) -> tuple[str, ...] | None:
-        """Those that served last, where choosing anew would take long; None chooses."""
-        return self._taps if n > MANY and n < 1.5 * self._n_chosen else None
 
 
 def what_is_missing(teaching: Sequence[Picture], classes: Sequence[str]) -> str:
@@ -145,8 +155,11 @@ def _probabilities(
     classifier: Classifier, sight: Sight, seen: Sequence[Picture], teaching: Sequence[Picture]
 ) -> dict[int, NDArray[np.float64]]:
     """Of every picture; of those that teach left out, as far as they were left out."""
-    numbers, proba = (one.number for one in seen), classifier.proba_of(sight.features(seen))
-    found = dict(zip(numbers, proba, strict=True))
+    found: dict[int, NDArray[np.float64]] = {}
+    for start in range(0, len(seen), ROWS_AT_ONCE):
+        some = seen[start : start + ROWS_AT_ONCE]
+        proba = classifier.proba_of(sight.features(some))
+        found |= dict(zip((one.number for one in some), proba, strict=True))
     learnt = classifier.learnt
     if learnt is not None:
         for row, left_out in zip(learnt.oof_rows.tolist(), learnt.oof_proba, strict=True):

@@ -10,6 +10,8 @@ from collections.abc import Container
 from regraft.data.table import SPLIT_NAMES
 from regraft.errors import UsageError
 
+# Where the journal and the trash are, within the folder.
+OWN = ".regraft"
 # In bytes: leaves room for a number and an ending on any disk.
 MOST_BYTES = 120
 # Not allowed in names on Windows, or with a meaning in a path.

@@ -103,7 +103,9 @@ def _spread(
 
 def _mixed(chosen: list[Picture], held: list[Picture]) -> list[Picture]:
     """Both, evenly mixed: nobody sees which is which."""
-    places = np.linspace(0, len(chosen), len(held) + 2)[1:-1] if held else []
+    places: Sequence[float] = (
+        np.linspace(0, len(chosen), len(held) + 2)[1:-1].tolist() if held else []
+    )
     found = list(chosen)
     for place, one in sorted(zip(places, held, strict=True), key=lambda pair: -pair[0]):
         found.insert(round(float(place)), one)

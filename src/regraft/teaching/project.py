@@ -13,15 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from regraft.errors import UsageError
 from regraft.machine import atomic
 from regraft.teaching.journal import Entry, Journal, Move
-from regraft.teaching.names import class_name, file_name, free
+from regraft.teaching.names import OWN, class_name, file_name, free
+from regraft.teaching.one_process import only_one
 from regraft.wording import count, near_names
 
-OWN = ".regraft"
 TRASH = f"{OWN}/trash"
 # The share of the pictures that is set aside to score on.
 HELD_SHARE = 0.2
@@ -66,12 +66,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class New:
-    """A picture that is to be added; `data` is its file, `ending` that of its kind ('.jpg')."""
+    """A picture that is to be added; `data` is its file, `ending` that of its kind ('.jpg').
+
+    `label` is its own class, where not all that come with it have one and the same.
+    """
 
     name: str
     data: bytes
     ending: str
     together: str = ""
+    label: str | None = None
 
 
 def is_held(key: str) -> bool:
@@ -109,7 +113,7 @@ class Project:
         self.classes: tuple[str, ...] = ()
         self._undo: list[Entry] = []
         self._redo: list[Entry] = []
-        self._held = _only_one(self.folder)
+        self._held = only_one(self.folder)
         try:
             self.journal = Journal(self.folder / OWN / "journal.jsonl")
         except BaseException:
@@ -159,31 +163,44 @@ class Project:
     # -- what is done -------------------------------------------------------------------------
 
     def add(self, pictures: Sequence[New], label: str | None = None) -> list[Picture]:
-        """Write pictures into the folder, into a class or into none."""
+        """Write pictures into the folder, into a class, into none, or each into its own."""
         with self.lock:
-            name = self._known_or_new(label) if label else None
-            taken = self._taken(name)
+            own = {one.label or label for one in pictures}
+            name_of = {text: self._known_or_new(text) if text else None for text in own}
+            taken = {name: self._taken(name) for name in name_of.values()}
             moves, facts, start = [], {}, max(self.pictures, default=0) + 1
             for number, new in enumerate(pictures, start):
-                file = free(file_name(new.name, new.ending), taken)
-                taken.add(file.casefold())
+                name = name_of[new.label or label]
+                file = free(file_name(new.name, new.ending), taken[name])
+                taken[name].add(file.casefold())
                 target = f"{name}/{file}" if name else file
                 with atomic.file(self.folder / target, sync=True) as part:
                     part.write_bytes(new.data)
                 moves.append(Move(number, "", target))
                 facts[number] = _facts(hashlib.sha256(new.data).hexdigest(), new.together)
-            words = f"add {count(len(moves), 'picture')}" + (f" to {name}" if name else "")
-            self._do("add", words, moves, self._with_class(name), facts=facts)
+            words = f"add {count(len(moves), 'picture')}" + _to(list(name_of.values()))
+            self._do("add", words, moves, self._with_classes(name_of.values()), facts=facts)
             return [self.pictures[move.picture] for move in moves]
 
     def label(self, numbers: Iterable[int], label: str | None) -> Entry | None:
         """Give pictures a class, or take it from them (None); those that have it stay."""
+        return self.label_each(dict.fromkeys(numbers, label))
+
+    def label_each(self, labels: Mapping[int, str | None]) -> Entry | None:
+        """Give each picture a class of its own, as one action."""
         with self.lock:
-            name = self._known_or_new(label) if label else None
-            chosen = [one for one in self._chosen(numbers) if one.label != name]
-            words = f"label {count(len(chosen), 'picture')} as {name or 'nothing'}"
-            moves = self._into(chosen, name)
-            return self._do("label", words, moves, self._with_class(name)) if moves else None
+            wanted = {text: self._known_or_new(text) if text else None for text in labels.values()}
+            chosen = [(one, wanted[labels[one.number]]) for one in self._chosen(labels)]
+            chosen = [(one, name) for one, name in chosen if one.label != name]
+            names = list(dict.fromkeys(name for _, name in chosen))
+            moves = [
+                move
+                for name in names
+                for move in self._into([one for one, its in chosen if its == name], name)
+            ]
+            what = f"{names[0] or 'nothing'}" if len(names) == 1 else f"{len(names)} classes"
+            words = f"label {count(len(moves), 'picture')} as {what}"
+            return self._do("label", words, moves, self._with_classes(names)) if moves else None
 
     def remove(self, numbers: Iterable[int]) -> Entry | None:
         """Into the trash, from where undo fetches them."""
@@ -237,7 +254,11 @@ class Project:
             return self._back(self._redo[-1], "redo")
 
     def found(
-        self, new: Mapping[str, str], moved: Mapping[int, str], changed: Mapping[int, str]
+        self,
+        new: Mapping[str, str],
+        moved: Mapping[int, str],
+        changed: Mapping[int, str],
+        folders: Iterable[str] = (),
     ) -> Entry | None:
         """Take over what was changed on disk meanwhile.
 
@@ -249,6 +270,8 @@ class Project:
             Where a picture lies now; '' if it is gone.
         changed : number to digest
             Files with other content than before.
+        folders : names
+            Class folders that lie there, with or without pictures.
         """
         with self.lock:
             start = max(self.pictures, default=0) + 1
@@ -257,14 +280,14 @@ class Project:
             for number, (path, digest) in enumerate(new.items(), start):
                 moves.append(Move(number, "", path))
                 facts[number] = _facts(digest, "")
-            if not moves and not facts:
+            classes = self._with_classes(folders)
+            if not moves and not facts and len(classes) == len(self.classes):
                 return None
-            classes = list(self.classes)
             for name in (move.target.rpartition("/")[0] for move in moves):
                 if name and not name.startswith(OWN) and name not in classes:
                     classes.append(name)
             n = len(moves) + len(changed)
-            words = f"{count(n, 'picture')} changed on disk"
+            words = f"{count(n, 'picture')} found changed on disk" if n else "found new folders"
             return self._do("found", words, moves, classes, facts=facts)
 
     def keep_together(self, keys: Mapping[int, str]) -> Entry | None:
@@ -322,7 +345,9 @@ class Project:
                 one = Picture(move.picture, move.target, "", "")
             self.pictures[move.picture] = one
         for number, facts in entry.facts.items():
-            self.pictures[number] = replace(self.pictures[number], **facts)
+            self.pictures[number] = replace(
+                self.pictures[number], digest=facts["digest"], together=facts["together"]
+            )
         self.classes = entry.classes
         if entry.action == "undo":
             self._undo.pop()
@@ -378,7 +403,10 @@ class Project:
         return [one for one in found if one is not None]
 
     def _with_class(self, name: str | None) -> list[str]:
-        return [*self.classes, *([name] if name and name not in self.classes else [])]
+        return self._with_classes([name])
+
+    def _with_classes(self, names: Iterable[str | None]) -> list[str]:
+        return list(dict.fromkeys([*self.classes, *(name for name in names if name)]))
 
     def _known_or_new(self, text: str) -> str:
         if text in self.classes:
@@ -401,47 +429,12 @@ class Project:
             )
 
 
+def _to(names: Sequence[str | None]) -> str:
+    """Where pictures go, in words; nothing where they go into no class."""
+    if names == [None]:
+        return ""
+    return f" to {names[0]}" if len(names) == 1 else f" to {count(len(names), 'class', 'classes')}"
+
+
 def _facts(digest: str, together: str) -> dict[str, str]:
     return {"digest": digest, "together": together}
-
-
-def _only_one(folder: Path) -> _Lock:
-    try:
-        (folder / OWN).mkdir(parents=True, exist_ok=True)
-        return _Lock(folder / OWN / "lock")
-    except OSError as error:
-        raise UsageError(
-            f"the folder {str(folder)!r} cannot be used: {(error.strerror or str(error)).lower()}",
-            cure="a folder that you may write to",
-        ) from error
-
-
-class _Lock:
-    """Held by one process at a time; gone with it, however it ends."""
-
-    def __init__(self, path: Path) -> None:
-        self._stream = open(path, "a+b")  # noqa: SIM115
-        try:
-            _lock(self._stream)
-        except OSError as error:
-            self._stream.close()
-            raise UsageError(
-                f"another process teaches {str(path.parent.parent)!r}",
-                cure="look for its page, or stop it",
-            ) from error
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _lock(stream: IO[bytes]) -> None:
-    """OSError if another process has it."""
-    if os.name == "nt":
-        import msvcrt
-
-        stream.seek(0)
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

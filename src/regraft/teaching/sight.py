@@ -30,6 +30,7 @@ class Sight:
     def __init__(self, built: BuiltEngine) -> None:
         self.built = built
         self.bad: dict[int, str] = {}
+        self._bad_files: dict[int, tuple[str, str]] = {}
         self._row_of: dict[int, int] = {}
         self._digests: dict[int, str] = {}
         self._X = np.empty((ROWS, built.info.n_features), np.float32)
@@ -39,29 +40,54 @@ class Sight:
     def __contains__(self, picture: Picture) -> bool:
         return self._digests.get(picture.number) == picture.digest
 
+    def __len__(self) -> int:
+        return len(self._digests)
+
     def features(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
         """Features of pictures that were seen, (N, D)."""
         return self._X[[self._row_of[one.number] for one in pictures]]
 
-    def look(self, project: Project, *, listener: Listener = SILENT) -> list[Picture]:
+    def look(
+        self, project: Project, *, most: int | None = None, listener: Listener = SILENT
+    ) -> list[Picture]:
         """See the pictures that are new, and give them; copies of others are kept together.
 
-        Those that cannot be read stand in ``bad`` with the reason.
+        Those that cannot be read stand in ``bad`` with the reason, as long as they are the same.
+
+        Parameters
+        ----------
+        project : Project
+        most : int, optional
+            See no more than these at once.
+        listener : Listener
         """
-        fresh = [one for one in project.shown() if one not in self and one.number not in self.bad]
+        shown = {one.number: one for one in project.shown()}
+        for number, (digest, _) in list(self._bad_files.items()):
+            if number not in shown or shown[number].digest != digest:
+                del self._bad_files[number], self.bad[number]
+        fresh = [one for one in shown.values() if one not in self and one.number not in self.bad]
+        fresh = fresh[:most]
         if not fresh:
             return []
         numbers = {str(project.path(one)): one for one in fresh}
         extraction = extract.through_store(
             ImageTable.from_paths(list(numbers)), self.built, listener=listener
         )
-        self.bad |= {numbers[bad.path].number: bad.reason for bad in extraction.table.rejected}
+        for bad in extraction.table.rejected:
+            one = numbers[bad.path]
+            if project.path(one).exists():  # else it was moved meanwhile, and is seen next time
+                self.bad[one.number] = bad.reason
+                self._bad_files[one.number] = (one.digest, bad.mend)
         seen = [numbers[str(path)] for path in extraction.table.paths]
         self._keep(seen, extraction)
         actual = zip(seen, extraction.digests, strict=True)
         project.found({}, {}, {one.number: d.hex() for one, d in actual if d.hex() != one.digest})
         project.keep_together(self._copies(project, {one.number for one in seen}))
         return [project.pictures[one.number] for one in seen]
+
+    def mend(self, number: int) -> str:
+        """What to do about a picture that cannot be read."""
+        return self._bad_files[number][1]
 
     def copies(self, pictures: Sequence[Picture]) -> duplicates.Duplicates:
         """Which of these show one picture."""

@@ -1,0 +1,72 @@
+"""The story of `regraft teach`: a folder that is looked at, an address, a page, until a signal."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+from regraft.backbones import catalog
+from regraft.features import side_by_side
+from regraft.server import address
+from regraft.server.guard import Doors
+from regraft.server.logs import Log
+from regraft.server.serving import lower, token_for
+from regraft.server.trying import prepare_maps
+from regraft.teaching.classroom import Classroom
+
+
+def teach(
+    folder: str | os.PathLike[str],
+    *,
+    backbone: str = "default",
+    offline: bool = False,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    allowed_hosts: Sequence[str] = (),
+    say: Callable[[str], None] = lambda text: None,
+    on_ready: Callable[[str, Classroom, Doors], None] = lambda url, room, doors: None,
+) -> bool:
+    """Teach a folder in the browser until SIGTERM or Ctrl-C; whether all that was asked was done.
+
+    Parameters
+    ----------
+    folder : path
+        Of class folders, of unsorted pictures, or empty; made if missing.
+    backbone : str
+        The network that looks at the pictures.
+    offline : bool
+        Download nothing.
+    host, port, token, allowed_hosts
+        As of `serving.serve`.
+    say : callable(text)
+        Hears one line before anything that takes seconds, and of bugs.
+    on_ready : callable(url, room, doors)
+        Called when the first request can come.
+
+    Raises
+    ------
+    UsageError, DataError, BackboneError
+        As `Classroom`, `address.bound` and `side_by_side.locate`.
+    """
+    listener = address.bound(host, port)
+    with listener:
+        built = side_by_side.locate(catalog.resolve(backbone), offline=offline, say=say)
+        say(f"looking at what lies in {os.fspath(folder)}")
+        from regraft.server import metrics, running, teach_app
+
+        with Classroom(folder, built, note_bug=say) as room:
+            doors = Doors(host, lower(allowed_hosts), token_for(token, host), teach_app.OPEN_PATHS)
+            drain, log = running.Drain(), Log(None)
+            site = teach_app.Teaching(room, doors, log, metrics.Metrics(), drain)
+            room.start()
+            threading.Thread(target=prepare_maps, args=(built,), daemon=True).start()
+            url = address.address_of(listener, host)
+            try:
+                return running.run(
+                    site.application(), listener, limits=teach_app.LIMITS, log=log, drain=drain,
+                    on_ready=lambda: on_ready(url, room, doors),
+                )  # fmt: skip
+            finally:
+                site.close()

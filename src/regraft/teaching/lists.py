@@ -1,0 +1,120 @@
+"""Lists of pictures to mend or look at: copies across classes, odd ones, what is confused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.checks.standardised import Standardised
+from regraft.features.engine import FINAL, stage_of
+from regraft.probe.classifier import Classifier
+from regraft.probe.doubts import EVERY
+from regraft.teaching.lesson import Taught
+from regraft.teaching.project import Picture, Project
+from regraft.teaching.sight import Sight
+
+# Pictures less typical than this are like nothing that was learnt.
+ODD = 0.02
+# Labelled pictures that are compared at most where the nearest are asked for.
+MOST_NEAR = 20_000
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Pictures of one class that are taken for another, left out of the fit."""
+
+    label: str
+    taken_for: str
+    numbers: tuple[int, ...]
+
+
+def copies_across_classes(project: Project, sight: Sight) -> list[tuple[Picture, ...]]:
+    """Labelled pictures that show one thing and do not have one label."""
+    labelled = [one for one in project.shown() if one.label and one in sight]
+    if len(labelled) < 2:
+        return []
+    groups = sight.copies(labelled).clusters()
+    found = [tuple(labelled[row] for row in rows.tolist()) for rows in groups]
+    return [group for group in found if len({one.label for one in group}) > 1]
+
+
+def odd_ones(classifier: Classifier, project: Project, sight: Sight) -> list[tuple[int, float]]:
+    """Pictures without a label that are like nothing that was learnt, the oddest first.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        That knows doubt (`Taught.knowing_doubt`).
+
+    Returns
+    -------
+    list of (number, p-value)
+    """
+    unsorted = [one for one in project.shown() if one.label is None and one in sight]
+    if not unsorted:
+        return []
+    typical = classifier.answers_of(sight.features(unsorted), EVERY)[1].typical
+    assert typical is not None
+    rows = np.argsort(typical, kind="stable")
+    return [(unsorted[row].number, float(typical[row])) for row in rows if typical[row] <= ODD]
+
+
+def confusions(taught: Taught, project: Project) -> list[Confusion]:
+    """Which class is taken for which, the most frequent first."""
+    if taught.classifier is None:
+        return []
+    classes, found = taught.classifier.classes, dict[tuple[str, str], list[int]]()
+    for one in project.shown():
+        if one.label in classes and one.number in taught.proba:
+            called = classes[int(taught.proba[one.number].argmax())]
+            if called != one.label:
+                found.setdefault((str(one.label), called), []).append(one.number)
+    listed = [Confusion(*pair, tuple(numbers)) for pair, numbers in found.items()]
+    return sorted(listed, key=lambda one: (-len(one.numbers), one.label, one.taken_for))
+
+
+def nearest(
+    features: NDArray[np.float32], project: Project, sight: Sight, *, n: int, but: int = 0
+) -> list[tuple[Picture, float]]:
+    """The labelled pictures that are most like one, by the final features, and the cosine.
+
+    Parameters
+    ----------
+    features : (D,) float32
+    n : int
+    but : int
+        The number of a picture that is none of them.
+    """
+    labelled = [one for one in project.shown() if one.label and one in sight and one.number != but][
+        :MOST_NEAR
+    ]
+    if not labelled:
+        return []
+    columns = _final_columns(sight)
+    rows = np.concatenate([sight.features(labelled)[:, columns], features[None, columns]])
+    Z = _directions(rows)
+    cosine = Z[:-1] @ Z[-1]
+    best = np.argsort(-cosine, kind="stable")[:n]
+    return [(labelled[row], float(cosine[row])) for row in best.tolist()]
+
+
+def _directions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of length 1, standardised where there are enough to say what is usual."""
+    if len(rows) > 50:
+        return Standardised(rows)[np.arange(len(rows))]
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    found: NDArray[np.float32] = rows / np.maximum(length, 1e-12)
+    return found
+
+
+def _final_columns(sight: Sight) -> NDArray[np.intp]:
+    taps = [tap for tap in sight.built.info.taps if stage_of(tap.name) == FINAL]
+    return np.concatenate([np.arange(tap.start, tap.stop) for tap in taps])
+
+
+def numbers_of(groups: Sequence[Sequence[Picture]]) -> list[list[int]]:
+    """For JSON."""
+    return [[one.number for one in group] for group in groups]
