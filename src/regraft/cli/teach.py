@@ -61,7 +61,7 @@ def command(
 
     is_whole = teach.teach(
         folder, backbone=backbone, offline=offline, host=host, port=port, token=token,
-        allowed_hosts=allowed_hosts, say=teaching.say,
+        allowed_hosts=allowed_hosts, say=teaching.say, note_bug=teaching.note_bug,
         on_ready=teaching.showing(opens_browser=not no_browser),
     )  # fmt: skip
     return 0 if is_whole else 143

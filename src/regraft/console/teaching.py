@@ -13,7 +13,12 @@ from regraft.teaching.classroom import Classroom
 from regraft.teaching.disk import in_words
 from regraft.wording import count, printable
 
-__all__ = ["say", "showing"]
+__all__ = ["note_bug", "say", "showing"]
+
+
+def note_bug(text: str) -> None:
+    """A traceback as it is."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def showing(*, opens_browser: bool) -> Callable[[str, Classroom, Doors], None]:

@@ -26,6 +26,7 @@ def teach(
     token: str | None = None,
     allowed_hosts: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
+    note_bug: Callable[[str], None] = lambda text: None,
     on_ready: Callable[[str, Classroom, Doors], None] = lambda url, room, doors: None,
 ) -> bool:
     """Teach a folder in the browser until SIGTERM or Ctrl-C; whether all that was asked was done.
@@ -41,7 +42,9 @@ def teach(
     host, port, token, allowed_hosts
         As of `serving.serve`.
     say : callable(text)
-        Hears one line before anything that takes seconds, and of bugs.
+        Hears one line before anything that takes seconds.
+    note_bug : callable(text)
+        Hears the traceback of what should not happen.
     on_ready : callable(url, room, doors)
         Called when the first request can come.
 
@@ -56,7 +59,7 @@ def teach(
         say(f"looking at what lies in {os.fspath(folder)}")
         from regraft.server import metrics, running, teach_app
 
-        with Classroom(folder, built, note_bug=say) as room:
+        with Classroom(folder, built, note_bug=note_bug) as room:
             doors = Doors(host, lower(allowed_hosts), token_for(token, host), teach_app.OPEN_PATHS)
             drain, log = running.Drain(), Log(None)
             site = teach_app.Teaching(room, doors, log, metrics.Metrics(), drain)

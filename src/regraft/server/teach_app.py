@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import tempfile
+import traceback
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -86,7 +87,7 @@ class Teaching:
         """The whole of it."""
         return enclosed(
             self.routes(), self.doors, log=self.log, metrics=self.metrics, drain=self.drain,
-            refusing={RegraftError: _refused_by_rule},
+            refusing={RegraftError: _refused_by_rule, Exception: self._failed},
         )  # fmt: skip
 
     def close(self) -> None:
@@ -375,6 +376,12 @@ class Teaching:
                     silent_s = 0.0
         finally:
             leave()
+
+    async def _failed(self, request: Request, error: Exception) -> Response:
+        """A bug of ours: the terminal has its traceback, the page says so."""
+        self.room.note_bug("".join(traceback.format_exception(error)))
+        refusal = Refusal(500, "a bug of ours, please report it; the terminal has the traceback")
+        return refusal.response(request.scope.get("request_id", ""))
 
     def _tell_job(self, job: Job) -> None:
         self.room.bulletin.tell("job", **job.to_dict())

@@ -112,11 +112,12 @@ def _guesses(room: Classroom, taught: Taught) -> dict[str, list[Any]]:
     if taught.classifier is None:
         return {"numbers": [], "labels": [], "sure": []}
     numbers = [one.number for one in open_ones(room) if one.number in taught.proba]
-    P = np.array([taught.proba[number] for number in numbers]).reshape(len(numbers), -1)
+    width = len(taught.classifier.classes)
+    P = np.array([taught.proba[number] for number in numbers]).reshape(len(numbers), width)
     return {
         "numbers": numbers,
-        "labels": P.argmax(axis=1).tolist() if numbers else [],
-        "sure": P.max(axis=1).round(4).tolist() if numbers else [],
+        "labels": P.argmax(axis=1).tolist(),
+        "sure": P.max(axis=1).round(4).tolist(),
     }
 
 
