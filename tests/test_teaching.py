@@ -255,7 +255,7 @@ def taught(
 def test_the_score_is_that_of_what_was_set_aside(
     taught: tuple[Project, Sight, Taught],
 ) -> None:
-    project, sight, learnt = taught
+    project, _, learnt = taught
     held = [one for one in project.shown() if one.label and one.is_held]
     assert learnt.score is not None
     assert learnt.score.n == len(held)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
 import tempfile
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +29,9 @@ from regraft.server.metrics import Metrics
 from regraft.server.refusals import Refusal
 from regraft.server.running import Drain
 from regraft.server.static import StaticFiles
-from regraft.server.teach_jobs import Job, Jobs, ways
+from regraft.server.teach_given import numbers, text, text_or_none, whole_number
+from regraft.server.teach_jobs import Job, Jobs
+from regraft.server.teach_news import News
 from regraft.server.teach_pictures import LARGE_PX, Thumbnails, shrunk
 from regraft.server.trying import Trying
 from regraft.server.upload import Upload
@@ -53,8 +53,6 @@ LIMITS = Limits(
 )  # fmt: skip
 # Of a zip, which goes to the disk piece by piece; of a command as JSON.
 MOST_ZIP_BYTES, MOST_JSON_BYTES = 8 * 2**30, 16 * MIB
-# A tab that hears nothing for so long is sent a line, so that nobody on the way hangs up.
-BEAT_S = 10.0
 # A run's page has its scripts and styles within it; it may do nothing on this site.
 _REPORT_POLICY = (
     "sandbox allow-scripts allow-popups; default-src 'none'; script-src 'unsafe-inline'; "
@@ -81,6 +79,7 @@ class Teaching:
         self.queue, self.held = Queue(available_cores(), LIMITS.places), Held(LIMITS.held_bytes)
         self.page = StaticFiles(PAGE, TEACH_PAGE)
         self.thumbnails, self.trying = Thumbnails(), Trying(room)
+        self.news = News(room.bulletin, lambda: room.project.version, drain)
         self.jobs = Jobs(room.project, self._tell_job)
 
     def application(self) -> ASGIApp:
@@ -125,14 +124,14 @@ class Teaching:
         """What is done by a command as JSON; each answers with the state's version."""
         project = self.room.project
         deeds: dict[str, Callable[[dict[str, Any]], object]] = {
-            "label": lambda given: project.label(_numbers(given), _text_or_none(given, "label")),
-            "remove": lambda given: project.remove(_numbers(given)),
+            "label": lambda given: project.label(numbers(given), text_or_none(given, "label")),
+            "remove": lambda given: project.remove(numbers(given)),
             "accept": self._accept,
-            "class/add": lambda given: project.add_class(_text(given, "name")),
+            "class/add": lambda given: project.add_class(text(given, "name")),
             "class/rename": lambda given: project.rename_class(
-                _text(given, "name"), _text(given, "to")
+                text(given, "name"), text(given, "to")
             ),
-            "class/remove": lambda given: project.remove_class(_text(given, "name")),
+            "class/remove": lambda given: project.remove_class(text(given, "name")),
             "undo": lambda given: project.undo(),
             "redo": lambda given: project.redo(),
         }
@@ -141,8 +140,8 @@ class Teaching:
             for name, deed in deeds.items()
         ]
         jobs: dict[str, Callable[[dict[str, Any]], object]] = {
-            "train": lambda given: self.jobs.train(_text(given, "way"), given.get("budget", "2m")),
-            "export": lambda given: self.jobs.export(_text(given, "run"), _text(given, "to")),
+            "train": lambda given: self.jobs.train(text(given, "way"), given.get("budget", "2m")),
+            "export": lambda given: self.jobs.export(text(given, "run"), text(given, "to")),
             "keep": lambda given: self.trying.keep(),
             "stop": lambda given: self.jobs.stop(),
         }
@@ -167,12 +166,12 @@ class Teaching:
 
     async def list_pictures(self, request: Request) -> Response:
         """What has changed since a version."""
-        since = _whole_number(request, "since", 0)
+        since = whole_number(request, "since", 0)
         return JSONResponse(await run_in_threadpool(teach_views.pictures, self.room, since))
 
     async def next(self, request: Request) -> Response:
         """What to label next."""
-        n = min(_whole_number(request, "n", AT_ONCE), 100)
+        n = min(whole_number(request, "n", AT_ONCE), 100)
         return JSONResponse(await run_in_threadpool(teach_views.following, self.room, n))
 
     def copies(self) -> dict[str, Any]:
@@ -314,7 +313,11 @@ class Teaching:
     def use(self) -> dict[str, Any]:
         """Ways to train, what was trained, and the command that runs."""
         last = self.jobs.last
-        return {"ways": ways(), "runs": self.jobs.runs(), "job": last.to_dict() if last else None}
+        return {
+            "ways": self.jobs.ways(),
+            "runs": self.jobs.runs(),
+            "job": last.to_dict() if last else None,
+        }
 
     async def report(self, request: Request) -> Response:
         """A run's page, which may do nothing on this site."""
@@ -347,35 +350,7 @@ class Teaching:
 
     async def events(self, request: Request) -> Response:
         """Server-sent events: the newest of each kind, as long as the tab is open."""
-        return StreamingResponse(self._news(request), media_type="text/event-stream")
-
-    async def _news(self, request: Request) -> AsyncIterator[str]:
-        loop, woken = asyncio.get_running_loop(), asyncio.Event()
-        waiting: dict[str, dict[str, Any]] = {"hello": {"version": self.room.project.version}}
-
-        def put(what: str, facts: dict[str, Any]) -> None:
-            waiting[what] = facts
-            woken.set()
-
-        def hear(what: str, facts: dict[str, Any]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is over
-                loop.call_soon_threadsafe(put, what, facts)
-
-        leave, silent_s = self.room.bulletin.listen(hear), 0.0
-        try:
-            while not (self.drain.is_asked or self.drain.is_on):
-                for what in list(waiting):
-                    yield f"event: {what}\ndata: {json.dumps(waiting.pop(what))}\n\n"
-                    silent_s = 0.0
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), 0.25)
-                woken.clear()
-                silent_s += 0.25
-                if silent_s >= BEAT_S:
-                    yield ": still here\n\n"
-                    silent_s = 0.0
-        finally:
-            leave()
+        return StreamingResponse(self.news.stream(), media_type="text/event-stream")
 
     async def _failed(self, request: Request, error: Exception) -> Response:
         """A bug of ours: the terminal has its traceback, the page says so."""
@@ -415,31 +390,6 @@ async def _to_disk(request: Request, stream: Any) -> None:
         if n_bytes > MOST_ZIP_BYTES:
             raise Refusal(413, f"the archive has more than {count(8, 'GiB', 'GiB')}")
         await run_in_threadpool(stream.write, chunk)
-
-
-def _numbers(given: dict[str, Any]) -> list[int]:
-    numbers = given.get("pictures")
-    if not isinstance(numbers, list) or not all(type(one) is int for one in numbers):
-        raise UsageError("the numbers of pictures were expected", cure='{"pictures": [1, 2]}')
-    return numbers
-
-
-def _text(given: dict[str, Any], name: str) -> str:
-    text = given.get(name)
-    if not isinstance(text, str) or not text:
-        raise UsageError(f"{name!r} was expected, a text")
-    return text
-
-
-def _text_or_none(given: dict[str, Any], name: str) -> str | None:
-    return None if given.get(name) is None else _text(given, name)
-
-
-def _whole_number(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise Refusal(400, f"{name}={text[:40]!r}: expected a whole number")
-    return int(text)
 
 
 def _download(data: bytes, kind: str, name: str) -> Response:

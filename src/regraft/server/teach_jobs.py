@@ -69,18 +69,41 @@ class Jobs:
         if budget not in BUDGETS:
             raise UsageError(f"there is no budget {budget!r}", cure=", ".join(BUDGETS))
         require_packages(way)
-        table = self._within(leaving.write_table(self.project))
+        leaving.write_table(self.project)
+        return self._run(self._to_train(way, budget))
+
+    def _to_train(self, way: str, budget: str) -> list[str]:
+        table = self._within(self.project.folder / leaving.TABLE)
         how = ["auto", table, "--budget", budget] if way == "auto" else ["train", table]
         how += [] if way in ("auto", "probe") else ["--method", way]
-        return self._run([*how, "--out", self._within(self.project.folder / RUNS)])
+        return [*how, "--out", self._within(self.project.folder / RUNS)]
+
+    def ways(self) -> list[dict[str, Any]]:
+        """What can be trained by, and why not where it cannot; the command for each budget."""
+        words = {"auto": "the best way that a budget of time allows"}
+        words |= {name: method.help for name, method in METHODS.items()}
+        return [
+            {
+                "name": name,
+                "help": text,
+                "why_not": why_not(name),
+                "commands": {budget: shown(self._to_train(name, budget)) for budget in BUDGETS},
+            }
+            for name, text in words.items()
+        ]
 
     def export(self, run: str, target: str) -> Job:
         """`regraft export` of a run's model."""
         if target not in TARGETS:
             raise UsageError(f"nothing is exported to {target!r}", cure=", ".join(TARGETS))
-        folder = self.run_folder(run)
+        return self._run(self._to_export(self.run_folder(run), target))
+
+    def _to_export(self, folder: Path, target: str) -> list[str]:
         model, out = self._within(folder / "model"), self._within(folder / f"export-{target}")
-        return self._run(["export", model, "--to", target, "--out", out])
+        command = ["export", model, "--to", target, "--out", out]
+        if not (folder / "run.json").exists():  # it is no run, so nobody knows its images
+            command += ["--data", self._within(self.project.folder / leaving.TABLE)]
+        return command
 
     def run_folder(self, name: str) -> Path:
         """The folder of a run by its name."""
@@ -115,6 +138,7 @@ class Jobs:
             "model": self._within(folder / "model"),
             "has_report": (folder / "report.html").exists(),
             "exports": exports,
+            "export": {target: shown(self._to_export(folder, target)) for target in TARGETS},
             "serve": shown(["serve", self._within(folder / "model")]),
         }
 
@@ -151,18 +175,13 @@ class Jobs:
         self.tell(job)
 
 
-def ways() -> list[dict[str, str]]:
-    """What can be trained by, and why not where it cannot."""
-    found = [{"name": "auto", "help": "the best way that a budget of time allows", "why_not": ""}]
-    found += [
-        {"name": name, "help": method.help, "why_not": ""} for name, method in METHODS.items()
-    ]
-    for one in found:
-        with contextlib.suppress(UsageError):
-            require_packages(one["name"])
-            continue
-        one["why_not"] = "needs pip install 'regraft[train]'"
-    return found
+def why_not(way: str) -> str:
+    """What is missing for a way; empty if nothing is."""
+    try:
+        require_packages(way)
+    except UsageError as error:
+        return error.cure
+    return ""
 
 
 def require_packages(way: str) -> None:

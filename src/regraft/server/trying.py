@@ -21,7 +21,7 @@ from regraft.probe.classifier import Classifier
 from regraft.probe.doubts import EVERY, Levels
 from regraft.server.heat import HeatMaps
 from regraft.server.refusals import Refusal
-from regraft.teaching import lists
+from regraft.teaching import leaving, lists
 from regraft.teaching.classroom import Classroom
 from regraft.teaching.lesson import Taught
 from regraft.teaching.names import OWN
@@ -102,6 +102,7 @@ class Trying:
         taught = self._taught()
         name = f"quick-{taught.version}"
         folder = self.room.project.folder / OWN / "runs" / name / "model"
+        leaving.write_table(self.room.project)
         saving.save(self._knowing(taught), folder, card=card_of(taught, self.room.project.folder))
         return {"name": name, "model": str(folder)}
 

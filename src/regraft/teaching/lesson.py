@@ -104,7 +104,7 @@ class Teacher:
         return Taught(
             version,
             classifier=classifier,
-            score=_score(held, proba, classes),
+            score=_score(held, proba, classes, any(one.together for one in labelled)),
             proba=proba,
             suspects=_suspects(labelled, proba, classes),
             helps=which_would_help(teaching, labelled, proba, classes),
@@ -168,8 +168,12 @@ def _probabilities(
 
 
 def _score(
-    held: Sequence[Picture], proba: dict[int, NDArray[np.float64]], classes: Sequence[str]
+    held: Sequence[Picture],
+    proba: dict[int, NDArray[np.float64]],
+    classes: Sequence[str],
+    has_groups: bool,
 ) -> Evaluation | None:
+    """As `regraft evaluate` scores the table that is taken away, whose groups are these."""
     if not held:
         return None
     P = np.array([proba[one.number] for one in held])
@@ -179,7 +183,7 @@ def _score(
         P,
         classes=classes,
         split="set-aside",
-        groups=groups if any(groups) else None,
+        groups=groups if has_groups else None,
     )
 
 

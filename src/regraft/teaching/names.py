@@ -12,6 +12,7 @@ from regraft.errors import UsageError
 
 # Where the journal and the trash are, within the folder.
 OWN = ".regraft"
+TRASH = f"{OWN}/trash"
 # In bytes: leaves room for a number and an ending on any disk.
 MOST_BYTES = 120
 # Not allowed in names on Windows, or with a meaning in a path.

@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -18,76 +18,13 @@ from typing import Self
 from regraft.errors import UsageError
 from regraft.machine import atomic
 from regraft.teaching.journal import Entry, Journal, Move
-from regraft.teaching.names import OWN, class_name, file_name, free
+from regraft.teaching.names import OWN, TRASH, class_name, file_name, free
 from regraft.teaching.one_process import only_one
+from regraft.teaching.picture import HELD_SHARE as HELD_SHARE
+from regraft.teaching.picture import New as New
+from regraft.teaching.picture import Picture as Picture
+from regraft.teaching.picture import is_held as is_held
 from regraft.wording import count, near_names
-
-TRASH = f"{OWN}/trash"
-# The share of the pictures that is set aside to score on.
-HELD_SHARE = 0.2
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture of the folder.
-
-    Attributes
-    ----------
-    number : int
-    path : str
-        Within the folder, with '/'.
-    digest : str
-        SHA-256 of its file, hex.
-    together : str
-        What it must stay together with (a burst, near copies): set aside together or not at all.
-    """
-
-    number: int
-    path: str
-    digest: str
-    together: str
-
-    @property
-    def label(self) -> str | None:
-        """Its class; None if it has none yet."""
-        return self.path.rpartition("/")[0] or None
-
-    @property
-    def is_removed(self) -> bool:
-        """In the trash, or gone from the disk."""
-        return not self.path or self.path.startswith(f"{TRASH}/")
-
-    @property
-    def is_held(self) -> bool:
-        """Set aside to score on, by its content alone: it teaches nothing, and no doubt of the
-        model ever asks for its label."""
-        return is_held(self.together or self.digest)
-
-
-@dataclass(frozen=True)
-class New:
-    """A picture that is to be added; `data` is its file, `ending` that of its kind ('.jpg').
-
-    `label` is its own class, where not all that come with it have one and the same.
-    """
-
-    name: str
-    data: bytes
-    ending: str
-    together: str = ""
-    label: str | None = None
-
-
-def is_held(key: str) -> bool:
-    """Whether what has this content is set aside.
-
-    Examples
-    --------
-    >>> sum(is_held(str(n)) for n in range(10_000)) // 100
-    19
-    """
-    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < HELD_SHARE * 2**64
 
 
 class Project:
@@ -144,7 +81,8 @@ class Project:
 
     def shown(self) -> list[Picture]:
         """All pictures that are not removed, in the order of their coming."""
-        return [one for one in self.pictures.values() if not one.is_removed]
+        # A copy at one stroke, since another thread may add meanwhile.
+        return [one for one in list(self.pictures.values()) if not one.is_removed]
 
     def path(self, picture: Picture) -> Path:
         """Where it lies."""
@@ -165,7 +103,7 @@ class Project:
     def add(self, pictures: Sequence[New], label: str | None = None) -> list[Picture]:
         """Write pictures into the folder, into a class, into none, or each into its own."""
         with self.lock:
-            own = {one.label or label for one in pictures}
+            own = dict.fromkeys(one.label or label for one in pictures)
             name_of = {text: self._known_or_new(text) if text else None for text in own}
             taken = {name: self._taken(name) for name in name_of.values()}
             moves, facts, start = [], {}, max(self.pictures, default=0) + 1
@@ -227,7 +165,7 @@ class Project:
             if not merges:
                 self._require_new(name, but=old)
             own = [one for one in self.shown() if one.label == old]
-            classes = [one for one in self._with_class(name) if one != old]
+            classes = list(dict.fromkeys(name if one == old else one for one in self.classes))
             words = f"merge {old} into {name}" if merges else f"rename {old} to {name}"
             return self._do("class", words, self._into(own, name), classes)
 

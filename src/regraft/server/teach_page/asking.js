@@ -79,9 +79,9 @@ export class Asking {
 
   #choice(name, share, best) {
     const place = state.classes.indexOf(name);
-    const key = name === best ? "⏎" : place >= 0 && place < 9 ? String(place + 1) : "";
+    const key = (place >= 0 && place < 9 ? String(place + 1) : "") + (name === best ? " ⏎" : "");
     return made("button", { type: "button", class: name === best ? "best" : "", onclick: () => this.answer(name) },
-      key ? made("kbd", {}, key) : made("span"), made("span", {}, name), made("span", { class: "n" }, share === undefined ? "" : percent(share)));
+      key ? made("kbd", {}, key.trim()) : made("span"), made("span", {}, name), made("span", { class: "n" }, share === undefined ? "" : percent(share)));
   }
 
   async #near(one) {

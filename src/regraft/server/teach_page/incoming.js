@@ -1,7 +1,7 @@
 // Pictures on their way in: files, folders with their paths, archives, pastes, bursts of a camera.
 
-import { at, button, count, made } from "./dom.js";
-import { complain, post, send, sentence, state, sync } from "./state.js";
+import { at, button, count, made, say } from "./dom.js";
+import { complain, post, send, sentence, sync } from "./state.js";
 
 const MOST_FILES = 400;
 const MOST_BYTES = 48 * 2 ** 20;
@@ -132,6 +132,5 @@ function report({ added, refused, n }, pictures, label) {
   }
   at("refused").hidden = !parts.length;
   if (parts.length) at("refused").replaceChildren(...parts, button("Close", () => { at("refused").hidden = true; }));
-  else if (added.length) at("says").textContent = sentence(`${count(added.length, "picture")} added${label ? ` to ${label}` : ""}`);
-  if (state.trouble) at("trouble").hidden = false;
+  else if (added.length) say(sentence(`${count(added.length, "picture")} added${label ? ` to ${label}` : ""}`));
 }

@@ -27,8 +27,11 @@ export function wireShutter() {
     if (files.length) take(files, key);
     at("shutter-says").textContent = `${count(files.length, "picture")} taken.`;
   };
-  button.addEventListener("pointerdown", begin);
-  for (const name of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(name, end);
+  button.addEventListener("pointerdown", (event) => {
+    button.setPointerCapture(event.pointerId);
+    begin();
+  });
+  for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) button.addEventListener(name, end);
   button.addEventListener("keydown", (event) => {
     if ((event.key === " " || event.key === "Enter") && !event.repeat) begin();
   });

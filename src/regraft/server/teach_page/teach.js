@@ -21,6 +21,7 @@ const tabOf = (name) => document.querySelector(`[aria-controls="${name}"]`);
 
 function go(name, isFocused = false) {
   view = name;
+  document.body.dataset.view = name;
   for (const one of TABS) {
     const tab = tabOf(one);
     at(one).hidden = one !== name;
@@ -28,6 +29,7 @@ function go(name, isFocused = false) {
     tab.tabIndex = one === name ? 0 : -1;
   }
   if (isFocused) tabOf(name).focus();
+  else if (name === "next" || name === "mend") at(name).focus({ preventScroll: true });
   refresh(true);
 }
 
@@ -168,7 +170,7 @@ function key(event) {
   if (goes) {
     goes = false;
     const to = { p: "pictures", n: "next", m: "mend", s: "scored", t: "try", u: "use" }[name];
-    if (to) { event.preventDefault(); return void go(to, true); }
+    if (to) { event.preventDefault(); return void go(to); }
   }
   if (name === "g") { goes = true; setTimeout(() => { goes = false; }, 1200); return; }
   if (name === "?") return void at("help").showModal();

@@ -29,12 +29,7 @@ function draw() {
   at("use").replaceChildren(made("div", { class: "cards2" }, trainPanel(), jobPanel(), quickPanel(), outPanel()), runsPanel());
 }
 
-function command() {
-  const table = `${state.folder}/.regraft/pictures.csv`;
-  const out = `--out ${state.folder}/.regraft/runs`;
-  if (way === "auto") return `regraft auto ${table} --budget ${budget} ${out}`;
-  return `regraft train ${table}${way === "probe" ? "" : ` --method ${way}`} ${out}`;
-}
+const command = () => facts.ways.find((one) => one.name === way).commands[budget];
 
 function trainPanel() {
   const shown = made("pre", {}, command());
@@ -42,7 +37,7 @@ function trainPanel() {
     ...BUDGETS.map((one) => made("option", { value: one, selected: one === budget }, one)));
   const rows = facts.ways.map((one) => made("label", {},
     made("input", { type: "radio", name: "way", value: one.name, checked: one.name === way, disabled: Boolean(one.why_not), onchange: () => { way = one.name; shown.textContent = command(); } }),
-    made("span", {}, made("strong", {}, one.name), `: ${one.help}${one.why_not ? ` (${one.why_not})` : ""} `, one.name === "auto" ? budgets : null)));
+    made("span", {}, made("strong", {}, one.name), `: ${one.help}${one.why_not ? ` (needs ${one.why_not})` : ""} `, one.name === "auto" ? budgets : null)));
   const isRunning = facts.job?.is_running;
   return made("section", { class: "panel" }, made("h2", {}, "Train a model to keep"),
     made("p", { class: "quiet" }, "On the labels of now. The same pictures are set aside, and score it."),
@@ -95,8 +90,7 @@ function runsPanel() {
   const rows = facts.runs.map((run) => {
     const target = made("select", { "aria-label": `Export ${run.name} to` }, ...TARGETS.map((one) => made("option", {}, one)));
     const shown = made("code", {});
-    const words = () => `regraft export ${run.model} --to ${target.value} --out ${run.model.replace(/model$/, `export-${target.value}`)}`;
-    const update = () => { shown.textContent = words(); };
+    const update = () => { shown.textContent = run.export[target.value]; };
     target.addEventListener("change", update);
     update();
     const score = run.accuracy ? `${percent(run.accuracy.value)} right (${percent(run.accuracy.low)} to ${percent(run.accuracy.high)}) on ${count(run.n, "picture")}` : "no score";
