@@ -1,6 +1,6 @@
 // One picture after the other, each with what it may be: what Next and Mend are made of.
 
-import { button, large, made, percent, picture, small } from "./dom.js";
+import { button, large, made, percent, picture, say, small } from "./dom.js";
 import { complain, get, label, remove, sentence, state } from "./state.js";
 
 /**
@@ -115,6 +115,11 @@ export class Asking {
     if (await label([question.number], name)) this.done(question);
   }
 
+  accept() {
+    if (this.current.best) this.answer(this.current.best);
+    else say("Nothing is suggested here: press the number of its class.");
+  }
+
   async trash() {
     const question = this.current;
     if (!question) return;
@@ -140,7 +145,7 @@ export class Asking {
     const name = state.classes[Number(event.key) - 1];
     if (/^[1-9]$/.test(event.key) && name) this.answer(name);
     else if (event.key === "0" && this.current) this.answer(null);
-    else if (event.key === "Enter" && this.current?.best && !event.target.closest("button, a, input, select")) this.answer(this.current.best);
+    else if (event.key === "Enter" && this.current && !event.target.closest("button, a, input, select")) this.accept();
     else if (event.key === "Delete" || event.key === "Backspace") this.trash();
     else if (event.key.toLowerCase() === "k") this.pass();
     else if (event.key.toLowerCase() === "h") this.toggleHeat();

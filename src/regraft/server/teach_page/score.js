@@ -114,7 +114,7 @@ function curve({ points }) {
     panel.append(made("p", { class: "quiet" }, "The curve begins with the next pictures."));
     return panel;
   }
-  const [W, H, left, bottom] = [420, 190, 40, 26];
+  const [W, H, left, bottom] = [420, 190, 48, 26];
   const most = Math.max(...found.map((one) => one.n_teaching));
   const least = Math.min(...found.map((one) => one.low), 0.5);
   const x = (n) => left + ((W - left - 10) * n) / most;
