@@ -80,7 +80,7 @@ def test_a_dropped_folder_becomes_a_scored_model_that_evaluate_scores_alike(
     (project.folder / "pictures.csv").write_text(table)
     scored = scoring.evaluate_model(kept["model"], str(project.folder / "pictures.csv"))
     assert scored.evaluation.split == "test"
-    assert scored.evaluation.accuracy.value == pytest.approx(score["value"])
+    assert scored.evaluation.accuracy.to_dict() == pytest.approx(score)
     assert scored.evaluation.n == told["score"]["n"]
 
 

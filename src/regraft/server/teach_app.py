@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -20,7 +21,7 @@ from starlette.types import ASGIApp
 from regraft.errors import DecodeError, RegraftError, UsageError
 from regraft.images.reading import read_file
 from regraft.machine.processor import available_cores
-from regraft.server import bodies, teach_views
+from regraft.server import bodies, teach_out, teach_views
 from regraft.server.app import PAGE, enclosed
 from regraft.server.guard import COOKIE, Doors
 from regraft.server.limits import MIB, Held, Limits
@@ -36,7 +37,7 @@ from regraft.server.teach_pictures import LARGE_PX, Thumbnails, shrunk
 from regraft.server.trying import Trying
 from regraft.server.upload import Upload
 from regraft.server.waiting import Queue
-from regraft.teaching import incoming, leaving, lists
+from regraft.teaching import incoming, lists
 from regraft.teaching.classroom import Classroom
 from regraft.teaching.incoming import Arrived, Refused
 from regraft.teaching.names import OWN
@@ -53,11 +54,6 @@ LIMITS = Limits(
 )  # fmt: skip
 # Of a zip, which goes to the disk piece by piece; of a command as JSON.
 MOST_ZIP_BYTES, MOST_JSON_BYTES = 8 * 2**30, 16 * MIB
-# A run's page has its scripts and styles within it; it may do nothing on this site.
-_REPORT_POLICY = (
-    "sandbox allow-scripts allow-popups; default-src 'none'; script-src 'unsafe-inline'; "
-    "style-src 'unsafe-inline'; img-src data:"
-)
 _ABSENT = "there is no such picture any more"
 
 
@@ -86,7 +82,9 @@ class Teaching:
         """The whole of it."""
         return enclosed(
             self.routes(), self.doors, log=self.log, metrics=self.metrics, drain=self.drain,
-            refusing={RegraftError: _refused_by_rule, Exception: self._failed},
+            refusing={
+                RegraftError: _refused_by_rule, HTTPException: _absent, Exception: self._failed,
+            },
         )  # fmt: skip
 
     def close(self) -> None:
@@ -322,29 +320,12 @@ class Teaching:
     async def report(self, request: Request) -> Response:
         """A run's page, which may do nothing on this site."""
         folder = await run_in_threadpool(self.jobs.run_folder, request.path_params["run"])
-        data = await run_in_threadpool((folder / "report.html").read_bytes)
-        return Response(
-            data, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY}
-        )
+        return await run_in_threadpool(teach_out.report, folder)
 
     async def out(self, request: Request) -> Response:
         """What was taught, for other programs."""
-        project, name = self.room.project, request.path_params["name"]
-        stem = leaving.folder_name(project)
-        if name == "pictures.csv":
-            text = await run_in_threadpool(leaving.table, project)
-            return _download(text.encode(), "text/csv", f"{stem}.csv")
-        if name == "label-studio.json":
-            tasks = await run_in_threadpool(leaving.label_studio, project)
-            return _download(json.dumps(tasks).encode(), "application/json", f"{stem}.json")
-        if name == "folder.zip":
-            pieces = leaving.zipped(project)
-            return StreamingResponse(
-                pieces, media_type="application/zip", headers=_attached(f"{stem}.zip")
-            )
-        raise Refusal(
-            404, "there is no such file", cure="pictures.csv, label-studio.json, folder.zip"
-        )
+        name = request.path_params["name"]
+        return await run_in_threadpool(teach_out.download, self.room.project, name)
 
     # -- News ---------------------------------------------------------------------------------
 
@@ -392,13 +373,12 @@ async def _to_disk(request: Request, stream: Any) -> None:
         await run_in_threadpool(stream.write, chunk)
 
 
-def _download(data: bytes, kind: str, name: str) -> Response:
-    return Response(data, media_type=kind, headers=_attached(name))
-
-
-def _attached(name: str) -> dict[str, str]:
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name)
-    return {"Content-Disposition": f'attachment; filename="{plain}"'}
+async def _absent(request: Request, error: Exception) -> Response:
+    """What the router refuses."""
+    assert isinstance(error, HTTPException)
+    rule = "there is nothing at this address" if error.status_code == 404 else error.detail
+    refusal = Refusal(error.status_code, rule.lower(), cure="open the page at /")
+    return refusal.response(request.scope["request_id"])
 
 
 async def _refused_by_rule(request: Request, error: Exception) -> Response:

@@ -29,13 +29,16 @@ def table(project: Project, *, above: str = "") -> str:
     """As CSV; `above` stands before each path.
 
     What lies in the class folders can be read by every program; the splits, by which the score
-    was found, stand here alone. As is, `regraft train` and `evaluate` take the table.
+    was found, stand here alone. As is, `regraft train` and `evaluate` take the table. Its column
+    of groups is there where something belongs together, since intervals then count groups.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for path, *rest in rows_of(project):
-        writer.writerow([above + path, *rest])
+    rows = list(rows_of(project))
+    width = len(COLUMNS) if any(group for *_, group in rows) else len(COLUMNS) - 1
+    writer.writerow(COLUMNS[:width])
+    for path, *rest in rows:
+        writer.writerow([above + path, *rest][:width])
     return text.getvalue()
 
 

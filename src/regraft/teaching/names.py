@@ -45,7 +45,7 @@ def class_name(text: str) -> str:
     if found := _FORBIDDEN.search(name):
         raise UsageError(
             f"a class's name becomes a folder, which cannot have {found[0]!r} in it: {name!r}",
-            cure=_FORBIDDEN.sub("-", name),
+            cure=_FORBIDDEN.sub("-", name).strip(" .-") or "another name",
         )
     if name.startswith(".") or name.endswith("."):
         raise UsageError(f"a folder's name neither begins nor ends with a dot: {name!r}")
