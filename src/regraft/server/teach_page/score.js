@@ -20,8 +20,10 @@ export function drawLine() {
   }
   at("trouble").hidden = !state.trouble;
   at("trouble").textContent = state.trouble;
-  if (!lesson) return;
+  const version = String(lesson?.version);
+  if (!lesson || at("score").dataset.version === version) return; // a live region is read out anew
   at("score").replaceChildren(...line(lesson));
+  at("score").dataset.version = version;
 }
 
 function line(lesson) {
