@@ -69,6 +69,7 @@ def lesson(room: Classroom) -> dict[str, Any]:
     """What was learnt last: the score, where it is weak, what would help, what it would say."""
     taught, before = room.taught, room.before
     return {
+        "number": room.n_lessons,
         "version": taught.version,
         "missing": taught.missing,
         "classes": list(taught.classifier.classes) if taught.classifier else [],

@@ -71,7 +71,7 @@ class Classroom:
             raise
         self.sight, self.teacher = Sight(built), Teacher()
         self.bulletin, self.note_bug = Bulletin(), note_bug
-        self.taught, self.n_changed = Taught(-1, "looking at the pictures"), 0
+        self.taught, self.n_changed, self.n_lessons = Taught(-1, "looking at the pictures"), 0, 0
         self.before: Taught | None = None
         self.points: list[Point] = []
         self.trouble = ""
@@ -150,6 +150,7 @@ class Classroom:
         taught = self.teacher.teach(self.project, self.sight)
         self.before, self.n_changed = self.taught, answers_changed(self.taught, taught)
         self.taught, self._n_taught_of = taught, n_seen
+        self.n_lessons += 1
         self._note_point(taught)
         seconds = round(time.perf_counter() - start, 3)
         self.bulletin.tell("taught", version=taught.version, seconds=seconds)

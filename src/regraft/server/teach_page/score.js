@@ -20,7 +20,7 @@ export function drawLine() {
   }
   at("trouble").hidden = !state.trouble;
   at("trouble").textContent = state.trouble;
-  const version = String(lesson?.version);
+  const version = String(lesson?.number);
   if (!lesson || at("score").dataset.version === version) return; // a live region is read out anew
   at("score").replaceChildren(...line(lesson));
   at("score").dataset.version = version;
