@@ -25,6 +25,8 @@ from regraft.teaching.sight import Sight
 DISK_S = 3.0
 # Pictures that are seen before what was seen so far is learnt from.
 AT_ONCE = 400
+# While many are still to be seen, it learns anew once so many times more were.
+MORE_BY = 1.5
 # Scores that are remembered, for the curve.
 MOST_POINTS = 200
 
@@ -100,17 +102,22 @@ class Classroom:
 
     def changed(self) -> None:
         """Tell everyone that something was done, and learn from it."""
+        self._was_asked = True
         self.bulletin.tell("changed", version=self.project.version)
         self._wake.set()
 
     def wait_until_taught(self, timeout_s: float = 60.0) -> Taught:
         """What is learnt from the state of now; TimeoutError if it takes longer."""
         end = time.monotonic() + timeout_s
-        while self.taught.version != self.project.version or not self._has_seen_all():
+        while not self._is_up_to_date():
             if time.monotonic() > end:
                 raise TimeoutError(f"not learnt within {timeout_s:g} s: {self.trouble}")
             time.sleep(0.01)
         return self.taught
+
+    def _is_up_to_date(self) -> bool:
+        is_of_all = self._n_taught_of == self.n_seen and self._has_seen_all()
+        return is_of_all and self.taught.version == self.project.version
 
     # -- The thread aside ---------------------------------------------------------------------
 
@@ -135,8 +142,15 @@ class Classroom:
         if self.project.version != before or len(self.sight.bad) != self._n_bad:
             self._n_bad = len(self.sight.bad)
             self.bulletin.tell("changed", version=self.project.version)
-        if self.project.version != self.taught.version or self.n_seen != self._n_taught_of:
+        if self._is_due():
             self._learn()
+
+    def _is_due(self) -> bool:
+        """Whether to learn now: not after every few pictures of many that are still to be seen."""
+        if self.project.version == self.taught.version and self.n_seen == self._n_taught_of:
+            return False
+        is_many_more = self.n_seen >= MORE_BY * max(self._n_taught_of, 1)
+        return self._was_asked or is_many_more or self._has_seen_all()
 
     def _look_at_disk(self) -> None:
         if time.monotonic() - self._looked_at < DISK_S:
@@ -147,6 +161,7 @@ class Classroom:
 
     def _learn(self) -> None:
         n_seen, start = self.n_seen, time.perf_counter()
+        self._was_asked = False
         taught = self.teacher.teach(self.project, self.sight)
         self.before, self.n_changed = self.taught, answers_changed(self.taught, taught)
         self.taught, self._n_taught_of = taught, n_seen
@@ -169,7 +184,7 @@ class Classroom:
         """Pictures that were looked at."""
         return len(self.sight)
 
-    _n_taught_of = -1
+    _n_taught_of, _was_asked = -1, False
 
     def _has_seen_all(self) -> bool:
         return all(
