@@ -197,7 +197,7 @@ def test_pictures_are_shown_small_and_heat_and_nearest_are_found(
     number = fill(server, drawn, n=8)["added"][0]
     small = server.ask(f"/small/{number}?d=1")
     assert small.headers["content-type"] == "image/jpeg"
-    assert "immutable" in small.headers["Cache-Control"]
+    assert "immutable" in small.headers["cache-control"]
     heat = server.ask(f"/api/heat/{number}?label=stripes")
     assert heat.body.startswith(b"\x89PNG")
     near = server.ask(f"/api/near/{number}").json["near"]
