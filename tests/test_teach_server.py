@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from regraft.model import scoring
 from regraft.server.guard import COOKIE, Doors
@@ -217,6 +218,18 @@ def test_a_picture_is_tried_and_not_kept(server: Running, drawn: Path) -> None:
     assert {"top", "set", "typical", "heatmap", "near"} <= set(told)
     assert len(pictures(server)["pictures"]) == 40
     assert server.ask("/api/try", b"GIF89a").status == 422
+
+
+def test_a_copy_in_another_class_is_listed(server: Running, drawn: Path) -> None:
+    fill(server, drawn, n=4)
+    picture, copied = next((drawn / "discs").iterdir()), io.BytesIO()
+    Image.open(picture).save(copied, "PNG")
+    (number,) = add(server, [("copy.png", copied.getvalue())], "label=stripes")["added"]
+    room_of(server).wait_until_taught()
+    (group,) = server.ask("/api/copies").json["groups"]
+    assert number in group
+    assert len(group) == 2
+    assert len({one.is_held for one in room_of(server).project.shown() if one.number in group}) == 1
 
 
 def test_the_labels_leave_as_table_tasks_and_zip(server: Running, drawn: Path) -> None:

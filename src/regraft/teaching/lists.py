@@ -32,13 +32,19 @@ class Confusion:
 
 
 def copies_across_classes(project: Project, sight: Sight) -> list[tuple[Picture, ...]]:
-    """Labelled pictures that show one thing and do not have one label."""
-    labelled = [one for one in project.shown() if one.label and one in sight]
-    if len(labelled) < 2:
-        return []
-    groups = sight.copies(labelled).clusters()
-    found = [tuple(labelled[row] for row in rows.tolist()) for rows in groups]
-    return [group for group in found if len({one.label for one in group}) > 1]
+    """Labelled pictures that show one thing and do not have one label.
+
+    What shows one thing was found when it was looked at first; a burst does not.
+    """
+    groups = dict[str, list[Picture]]()
+    for one in project.shown():
+        if one.label and one in sight:
+            groups.setdefault(one.together or one.digest, []).append(one)
+    return [
+        tuple(group)
+        for key, group in groups.items()
+        if len({one.label for one in group}) > 1 and key in {one.digest for one in group}
+    ]
 
 
 def odd_ones(classifier: Classifier, project: Project, sight: Sight) -> list[tuple[int, float]]:

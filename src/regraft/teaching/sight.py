@@ -16,6 +16,9 @@ from regraft.teaching.project import Picture, Project
 
 # Rows for which there is room at first; doubled when it runs out.
 ROWS = 256
+# Of a new picture, how many others are compared closely, and from which correlation of their
+# thumbnails on: copies that are cropped by a twentieth correlate more.
+MOST_ALIKE, ALIKE = 8, 0.7
 
 
 class Sight:
@@ -107,9 +110,29 @@ class Sight:
             self._row_of[one.number], self._digests[one.number] = row, digest
         self._n = rows.stop
 
+    def _alike(self, shown: Sequence[Picture], new: set[int]) -> list[Picture]:
+        """The new pictures, and of the others those that each of them may be a copy of.
+
+        To compare all with all whenever some come would take minutes of ten thousand.
+        """
+        rows = np.array([self._row_of[one.number] for one in shown])
+        is_new = np.array([one.number in new for one in shown])
+        is_wanted = is_new.copy()
+        known = np.flatnonzero(~is_new)
+        if len(known):
+            seen = _unit_rows(self._thumbs[rows[known]])
+            n = min(MOST_ALIKE, len(known))
+            for thumb in self._thumbs[rows[is_new]]:
+                both = np.stack([thumb, thumb.reshape(16, 16)[:, ::-1].ravel()])
+                cosine = (seen @ _unit_rows(both).T).max(axis=1)
+                best = np.argpartition(-cosine, n - 1)[:n]
+                is_wanted[known[best[cosine[best] > ALIKE]]] = True
+        return [one for one, wanted in zip(shown, is_wanted, strict=True) if wanted]
+
     def _copies(self, project: Project, new: set[int]) -> dict[int, str]:
         """New pictures that show what another one shows; the first of them gives the key."""
-        pictures = [one for one in project.shown() if one.number in self._row_of]
+        shown = [one for one in project.shown() if one.number in self._row_of]
+        pictures = self._alike(shown, new)
         units = self.copies(pictures).unit
         first: dict[int, Picture] = {}
         found = {}
@@ -119,3 +142,11 @@ class Sight:
             if one.number in new and one is not other and not one.together and one.digest != key:
                 found[one.number] = key
         return found
+
+
+def _unit_rows(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Thumbnails less their mean and of length 1: products are correlations."""
+    Z = thumbs.astype(np.float32)
+    Z -= Z.mean(axis=1, keepdims=True)
+    Z /= np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-6)
+    return Z
