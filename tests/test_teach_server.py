@@ -222,7 +222,7 @@ def test_a_picture_is_tried_and_not_kept(server: Running, drawn: Path) -> None:
 
 def test_a_copy_in_another_class_is_listed(server: Running, drawn: Path) -> None:
     fill(server, drawn, n=4)
-    picture, copied = next((drawn / "discs").iterdir()), io.BytesIO()
+    picture, copied = min((drawn / "discs").iterdir()), io.BytesIO()
     Image.open(picture).save(copied, "PNG")
     (number,) = add(server, [("copy.png", copied.getvalue())], "label=stripes")["added"]
     room_of(server).wait_until_taught()

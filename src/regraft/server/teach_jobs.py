@@ -168,9 +168,10 @@ class Jobs:
         assert job.process is not None
         assert job.process.stdout is not None
         self.tell(job)
-        for line in job.process.stdout:
-            job.lines.append(line.rstrip())
-            self.tell(job)
+        with job.process.stdout as lines:
+            for line in lines:
+                job.lines.append(line.rstrip())
+                self.tell(job)
         job.code = job.process.wait()
         self.tell(job)
 
