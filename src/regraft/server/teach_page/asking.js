@@ -1,6 +1,6 @@
 // One picture after the other, each with what it may be: what Next and Mend are made of.
 
-import { button, large, made, percent, picture, say, small } from "./dom.js";
+import { askPerson, button, large, made, percent, picture, say, small } from "./dom.js";
 import { complain, get, label, remove, sentence, state } from "./state.js";
 
 /**
@@ -65,7 +65,7 @@ export class Asking {
     const right = made("div", {},
       made("h2", {}, question.title ?? "What is it?"),
       made("p", { class: "quiet" }, question.words ?? ""),
-      made("div", { class: "choices" }, ...choices),
+      made("div", { class: "choices" }, ...choices, button("A new class …", () => this.answerNew(), { class: "new" })),
       made("div", { class: "buttons" },
         button(`${question.keepWords ?? this.keepWords} (K)`, () => this.pass()),
         button("Trash (Del)", () => this.trash()),
@@ -113,6 +113,11 @@ export class Asking {
     if (one?.label === name) return this.pass();
     this.#drop(question);
     if (await label([question.number], name)) this.done(question);
+  }
+
+  async answerNew() {
+    const name = await askPerson("A new class", "The picture goes into it.", { what: "Name", yes: "Make it" });
+    if (name?.trim()) this.answer(name.trim());
   }
 
   accept() {

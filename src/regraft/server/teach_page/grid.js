@@ -1,6 +1,6 @@
 // Ten thousand pictures, of which only those on the screen exist: a listbox that is drawn as it scrolls.
 
-import { at, button, count, made, percent, picture } from "./dom.js";
+import { askPerson, at, button, count, made, percent, picture } from "./dom.js";
 import { label, picturesOf, remove, state } from "./state.js";
 
 const WIDTH = 150;
@@ -145,9 +145,14 @@ function words() {
   const give = (name) => button(name ?? "no class", () => act(() => label([...chosen], name)));
   const names = state.classes.slice(0, 12);
   at("chosen-deeds").replaceChildren(
-    made("span", { class: "quiet" }, "label:"), ...names.map(give), give(null),
+    made("span", { class: "quiet" }, "label:"), ...names.map(give), button("a new class …", giveNew), give(null),
     button("Trash", () => act(() => remove([...chosen]))), button("Choose none", grid.clear),
   );
+}
+
+async function giveNew() {
+  const name = await askPerson("A new class", `${count(chosen.size, "picture")} will be in it.`, { what: "Name", yes: "Make it" });
+  if (name?.trim()) act(() => label([...chosen], name.trim()));
 }
 
 async function act(deed) {

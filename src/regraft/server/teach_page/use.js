@@ -46,7 +46,7 @@ function trainPanel() {
 }
 
 function copier(text) {
-  return button("Copy the command", async () => {
+  return button("Copy", async () => {
     await navigator.clipboard?.writeText(typeof text === "function" ? text() : text).then(() => say("Copied."), () => say("The browser did not allow it; select and copy it by hand.", true));
   });
 }
@@ -98,7 +98,8 @@ function runsPanel() {
       made("div", { class: "buttons" },
         run.has_report ? made("a", { class: "button", href: `report/${encodeURIComponent(run.name)}`, target: "_blank", rel: "noopener" }, "Report") : null,
         made("label", {}, "Export to ", target), button("Export", () => begin("export", { run: run.name, to: target.value }), { disabled: Boolean(facts.job?.is_running) })),
-      made("p", { class: "small" }, shown), made("p", { class: "small" }, "To serve it: ", made("code", {}, run.serve)));
+      made("p", { class: "small" }, shown, " ", copier(() => shown.textContent)),
+      made("p", { class: "small" }, "To serve it: ", made("code", {}, run.serve), " ", copier(run.serve)));
   });
   return made("section", {}, made("h2", {}, "Models"), rows.length ? made("ul", { class: "runs" }, ...rows) : made("p", { class: "quiet" }, "None yet."));
 }
