@@ -300,6 +300,19 @@ def test_nothing_is_learnt_from_one_class_and_what_is_missing_is_said(project: P
     assert Teacher().teach(project, Blind()).missing == "add some pictures of bees"
 
 
+def test_a_class_with_too_few_pictures_waits_and_the_others_are_learnt(
+    taught: tuple[Project, Sight, Taught],
+) -> None:
+    project, sight, before = taught
+    one = next(one for one in project.shown() if not one.is_held)
+    project.label([one.number], "newts")
+    learnt = Teacher().teach(project, sight)
+    assert learnt.waiting == ("newts",)
+    assert before.classifier is not None
+    assert learnt.classifier is not None
+    assert learnt.classifier.classes == before.classifier.classes
+
+
 def test_near_copies_are_set_aside_together(
     engine_cache: Path, drawn: Path, tmp_path: Path
 ) -> None:

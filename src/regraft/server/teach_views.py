@@ -76,6 +76,7 @@ def lesson(room: Classroom) -> dict[str, Any]:
         "n_teaching": len(taught.teaching),
         "score": _score(taught.score),
         "before": _score(before.score) if before else None,
+        "waiting": list(taught.waiting),
         "n_changed": room.n_changed,
         "helps": {"label": taught.helps, "n": MORE} if taught.helps else None,
         "points": facts_of(room.points),

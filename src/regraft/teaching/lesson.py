@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -57,6 +58,8 @@ class Taught:
         Those that taught, as they were.
     scores : (n, K) array
         What the left-out ones of them got.
+    waiting : tuple of str
+        Classes that have too few pictures to be learnt; the others are.
     """
 
     version: int
@@ -68,6 +71,7 @@ class Taught:
     helps: str = ""
     teaching: tuple[Picture, ...] = ()
     scores: NDArray[np.float32] | None = None
+    waiting: tuple[str, ...] = ()
 
     def knowing_doubt(self, sight: Sight) -> Classifier:
         """The classifier with what it needs for sets and for "none of these"."""
@@ -87,12 +91,15 @@ class Teacher:
     def teach(self, project: Project, sight: Sight) -> Taught:
         """Learn from the labels of now."""
         with project.lock:
-            version, classes = project.version, tuple(sorted(project.classes))
+            version, every = project.version, tuple(sorted(project.classes))
             seen = [one for one in project.shown() if one in sight]
+        teaching = [one for one in seen if one.label in every and not one.is_held]
+        if missing := what_is_missing(teaching, every):
+            return Taught(version, missing)
+        waiting = too_few(teaching, every)
+        classes = tuple(name for name in every if name not in waiting)
         labelled = [one for one in seen if one.label in classes]
         teaching = [one for one in labelled if not one.is_held]
-        if missing := what_is_missing(teaching, classes):
-            return Taught(version, missing)
         if self._head is None or self._head.built is not sight.built:
             self._head = QuickHead(sight.built)
         classifier, scores = self._head.fit(
@@ -109,6 +116,7 @@ class Teacher:
             suspects=_suspects(labelled, proba, classes),
             helps=which_would_help(teaching, labelled, proba, classes),
             teaching=tuple(teaching),
+            waiting=waiting,
             scores=scores,
         )
 
@@ -123,11 +131,14 @@ def what_is_missing(teaching: Sequence[Picture], classes: Sequence[str]) -> str:
     """
     if len(classes) < 2:
         return "add a first class" if not classes else "add a second class"
-    n_of = dict.fromkeys(classes, 0)
-    for one in teaching:
-        n_of[str(one.label)] += 1
-    few = [name for name, n in n_of.items() if n < LEAST]
-    return f"add some pictures of {few[0]}" if few else ""
+    few = too_few(teaching, classes)
+    return f"add some pictures of {few[0]}" if len(classes) - len(few) < 2 else ""
+
+
+def too_few(teaching: Sequence[Picture], classes: Sequence[str]) -> tuple[str, ...]:
+    """Classes that cannot be learnt yet."""
+    n_of = Counter(one.label for one in teaching)
+    return tuple(name for name in classes if n_of[name] < LEAST)
 
 
 def which_would_help(

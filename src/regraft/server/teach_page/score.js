@@ -40,6 +40,9 @@ function line(lesson) {
   const change = changed(lesson);
   if (change) parts.push(change);
   if (lesson.n_changed) parts.push(made("span", { class: "quiet" }, `${count(lesson.n_changed, "answer")} changed`));
+  const unscored = score.per_class.filter((one) => !one.n).map((one) => one.label);
+  if (unscored.length) parts.push(made("span", { class: "down" }, `nothing of ${unscored.join(", ")} is set aside yet`));
+  if (lesson.waiting.length) parts.push(made("span", { class: "down" }, `${lesson.waiting.join(", ")}: too few pictures yet`));
   if (lesson.helps) parts.push(made("span", { class: "quiet" }, `${lesson.helps.n} more of ${lesson.helps.label} would help most`));
   return parts;
 }
