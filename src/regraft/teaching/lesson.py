@@ -78,7 +78,7 @@ class Taught:
         assert self.classifier is not None
         assert self.scores is not None
         y = _codes(self.teaching, self.classifier.classes)
-        X, units = sight.features(self.teaching), _units(self.teaching)
+        X, units = sight.rows(self.teaching), _units(self.teaching)
         return knowing_doubt(self.classifier, X, y, units, self.scores)
 
 
@@ -103,7 +103,7 @@ class Teacher:
         if self._head is None or self._head.built is not sight.built:
             self._head = QuickHead(sight.built)
         classifier, scores = self._head.fit(
-            sight.features(teaching), _codes(teaching, classes), _units(teaching), classes,
+            sight.rows(teaching), _codes(teaching, classes), _units(teaching), classes,
             tuple((one.number, one.digest, one.together) for one in teaching),
         )  # fmt: skip
         proba = _probabilities(classifier, sight, seen, teaching)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.checks.standardised import Standardised
 from regraft.features.engine import FINAL, stage_of
 from regraft.probe.classifier import Classifier
 from regraft.probe.doubts import EVERY
@@ -18,6 +17,8 @@ from regraft.teaching.sight import Sight
 
 # Pictures less typical than this are like nothing that was learnt.
 ODD = 0.02
+# Rows that are copied at once; rows that tell what is usual, and how many can.
+AT_ONCE, SAMPLE, ENOUGH = 1024, 2000, 50
 # Labelled pictures that are compared at most where the nearest are asked for.
 MOST_NEAR = 20_000
 
@@ -62,10 +63,20 @@ def odd_ones(classifier: Classifier, project: Project, sight: Sight) -> list[tup
     unsorted = [one for one in project.shown() if one.label is None and one in sight]
     if not unsorted:
         return []
-    typical = classifier.answers_of(sight.features(unsorted), EVERY)[1].typical
-    assert typical is not None
+    starts = range(0, len(unsorted), AT_ONCE)
+    typical = np.concatenate(
+        [_typical(classifier, sight, unsorted[start : start + AT_ONCE]) for start in starts]
+    )
     rows = np.argsort(typical, kind="stable")
     return [(unsorted[row].number, float(typical[row])) for row in rows if typical[row] <= ODD]
+
+
+def _typical(
+    classifier: Classifier, sight: Sight, pictures: Sequence[Picture]
+) -> NDArray[np.float64]:
+    found = classifier.answers_of(sight.features(pictures), EVERY)[1].typical
+    assert found is not None
+    return np.asarray(found, np.float64)
 
 
 def confusions(taught: Taught, project: Project) -> list[Confusion]:
@@ -99,26 +110,35 @@ def nearest(
     ]
     if not labelled:
         return []
-    columns = _final_columns(sight)
-    rows = np.concatenate([sight.features(labelled)[:, columns], features[None, columns]])
-    Z = _directions(rows)
-    cosine = Z[:-1] @ Z[-1]
+    cosine = _cosines(sight, labelled, features)
     best = np.argsort(-cosine, kind="stable")[:n]
     return [(labelled[row], float(cosine[row])) for row in best.tolist()]
 
 
-def _directions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of length 1, standardised where there are enough to say what is usual."""
-    if len(rows) > 50:
-        return Standardised(rows)[np.arange(len(rows))]
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    found: NDArray[np.float32] = rows / np.maximum(length, 1e-12)
-    return found
+def _cosines(
+    sight: Sight, pictures: Sequence[Picture], features: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Of one row with pictures, by final features on the scale that is usual among some of them."""
+    X = sight.rows(pictures)
+    sample = _final(sight, X[:: -(-len(pictures) // SAMPLE)])
+    is_enough = len(sample) >= ENOUGH
+    mean = sample.mean(axis=0) if is_enough else np.zeros(sample.shape[1], np.float32)
+    spread = np.maximum(sample.std(axis=0), 1e-6) if is_enough else np.ones_like(mean)
+
+    def directions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        Z = (_final(sight, rows) - mean) / spread
+        found: NDArray[np.float32] = Z / np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-6)
+        return found
+
+    (own,) = directions(features[None])
+    starts = range(0, len(pictures), AT_ONCE)
+    return np.concatenate([directions(X[start : start + AT_ONCE]) @ own for start in starts])
 
 
-def _final_columns(sight: Sight) -> NDArray[np.intp]:
+def _final(sight: Sight, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The columns of the network's last stage, of each network."""
     taps = [tap for tap in sight.built.info.taps if stage_of(tap.name) == FINAL]
-    return np.concatenate([np.arange(tap.start, tap.stop) for tap in taps])
+    return np.concatenate([rows[:, tap.start : tap.stop] for tap in taps], axis=1)
 
 
 def numbers_of(groups: Sequence[Sequence[Picture]]) -> list[list[int]]:
