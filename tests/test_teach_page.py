@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from regraft.server.guard import Doors
+from regraft.server.teach_app import OPEN_PATHS
 from served import Running
 from taught import room_of, teaching
 from test_server_page import HOSTILE, opened
@@ -137,6 +139,36 @@ def test_two_tabs_see_each_other_and_names_are_inert(
         page.locator("#classes .name", has_text="a & 'b' &lt;").wait_for()
         assert page.title() == other.title() == "taught · Regraft"
         assert other.locator("#classes img, #grid .of img").count() == 0
+
+
+def test_a_closer_look_goes_on_and_labels_by_keys(page: Any, server: Running, drawn: Path) -> None:
+    fill(page, drawn)
+    page.focus("#grid")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    page.locator("#viewer .large").wait_for()
+    name = page.locator("#viewer-name").inner_text()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#viewer-name").inner_text() != name
+    page.keyboard.press("2")
+    page.locator("#viewer-body", has_text="stripes").wait_for()
+    assert sum(one.label == "stripes" for one in room_of(server).project.shown()) == 17
+
+
+def test_a_token_is_taken_from_the_address(
+    browser: Any, engine_cache: Path, tmp_path: Path, unsorted: Path
+) -> None:
+    doors = Doors(token="s3cret", open_paths=OPEN_PATHS)
+    with teaching(tmp_path / "taught", doors) as server:
+        for page in opened(browser, f"http://127.0.0.1:{server.port}/#token=s3cret"):
+            choose(page, unsorted)
+            page.wait_for_function(
+                "() => document.querySelectorAll('.tile img').length === 16 &&"
+                " [...document.images].every((one) => !one.complete || one.naturalWidth)"
+            )
+            room_of(server).project.add_class("ants")
+            room_of(server).changed()
+            page.locator("#classes .name", has_text="ants").wait_for()
 
 
 def test_bad_files_are_named_on_the_page(page: Any) -> None:

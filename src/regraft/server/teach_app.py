@@ -83,7 +83,8 @@ class Teaching:
         return enclosed(
             self.routes(), self.doors, log=self.log, metrics=self.metrics, drain=self.drain,
             refusing={
-                RegraftError: _refused_by_rule, HTTPException: _absent, Exception: self._failed,
+                RegraftError: _refused_by_rule, OSError: _refused_by_disk,
+                HTTPException: _absent, Exception: self._failed,
             },
         )  # fmt: skip
 
@@ -378,6 +379,14 @@ async def _absent(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     rule = "there is nothing at this address" if error.status_code == 404 else error.detail
     refusal = Refusal(error.status_code, rule.lower(), cure="open the page at /")
+    return refusal.response(request.scope["request_id"])
+
+
+async def _refused_by_disk(request: Request, error: Exception) -> Response:
+    """What the system refuses: a full disk, a folder that may not be written."""
+    assert isinstance(error, OSError)
+    reason = (error.strerror or str(error)).lower()
+    refusal = Refusal(507, f"the folder cannot be used: {reason}", cure="make room, or mend it")
     return refusal.response(request.scope["request_id"])
 
 

@@ -128,6 +128,9 @@ class Classroom:
                 self._say_trouble("")
             except RegraftError as error:
                 self._say_trouble(f"{error.rule}. {error.cure}")
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                self._say_trouble(f"the folder cannot be used: {reason}. make room, or mend it")
             except Exception:
                 self.note_bug(traceback.format_exc())
                 self._say_trouble("a bug of ours, please report it; the terminal has the traceback")

@@ -98,15 +98,29 @@ function look(one, among) {
   const image = made("img", { class: "large", src: large(one), alt: one.name });
   at("viewer-body").replaceChildren(bad ? made("p", { class: "notice" }, `${bad[0]}. ${bad[1]}`) : image, made("p", { class: "quiet" }, `${one.label ?? "no class"}${one.held ? "; set aside to score on" : ""} · ${one.path}`));
   const other = (step) => among[place + step] && (() => look(among[place + step], among));
+  const give = async (name) => {
+    if (await label([one.number], name)) look(state.pictures.get(one.number), among.map((old) => state.pictures.get(old.number) ?? old));
+  };
+  const trash = async () => { if (await remove([one.number])) at("viewer").close(); };
   const deeds = [
-    ...state.classes.slice(0, 9).map((name) => button(name, async () => { if (await label([one.number], name)) look(state.pictures.get(one.number), among.map((old) => state.pictures.get(old.number) ?? old)); }, { "aria-pressed": String(name === one.label) })),
+    ...state.classes.slice(0, 9).map((name) => button(name, () => give(name), { "aria-pressed": String(name === one.label) })),
     button("Where the model looks", () => { image.src = `api/heat/${one.number}?v=${state.lesson?.version}`; }, { disabled: Boolean(!state.lesson || state.lesson.missing) }),
-    button("Trash", async () => { if (await remove([one.number])) at("viewer").close(); }),
+    button("Trash", trash),
     button("Before", other(-1) || (() => {}), { disabled: !other(-1) }), button("After", other(1) || (() => {}), { disabled: !other(1) }),
     button("Close", () => at("viewer").close(), { class: "main" }),
   ];
   at("viewer-deeds").replaceChildren(...deeds);
+  at("viewer").onkeydown = (event) => {
+    const name = state.classes[Number(event.key) - 1];
+    const deed = event.key === "ArrowLeft" ? other(-1) : event.key === "ArrowRight" ? other(1)
+      : /^[1-9]$/.test(event.key) && name ? () => give(name)
+        : event.key === "0" ? () => give(null) : event.key === "Delete" ? trash : null;
+    if (!deed || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    deed();
+  };
   if (!at("viewer").open) at("viewer").showModal();
+  at("viewer").focus(); // what had the focus was drawn anew
 }
 
 // -- What comes in --

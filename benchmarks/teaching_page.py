@@ -1,0 +1,156 @@
+"""The page of `regraft teach`, timed in Chromium: to a first score, and from a label to the next.
+
+    python benchmarks/teaching_page.py first FOLDER      two class folders, thirty pictures each
+    python benchmarks/teaching_page.py many FOLDER       thousands of pictures in class folders
+
+A server is started for each, and the page is driven as a person drives it. ``many`` takes the
+labels of six pictures away and gives others, one at a time, and measures until the new score is
+drawn; then it walks through the views, and asks how much memory server and tab hold. FOLDER is
+copied, so nothing of it is touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+PATIENCE_S = 900
+# Acts on one tile, and waits until the score of another lesson is drawn.
+ACT = """async ([place, key]) => {
+  const score = document.querySelector('#score');
+  const was = score.dataset.version;
+  const drawn = new Promise((resolve) => {
+    const watch = new MutationObserver(() => {
+      if (score.dataset.version === was) return;
+      watch.disconnect();
+      requestAnimationFrame(() => resolve(performance.now()));
+    });
+    watch.observe(score, { attributes: true });
+  });
+  const grid = document.querySelector('#grid');
+  const tile = document.querySelectorAll('.tile')[place];
+  const first = document.querySelector('#classes li:nth-child(3) .name').textContent;
+  const other = tile.querySelector('.of').textContent === first ? '2' : '1';
+  tile.click();
+  const start = performance.now();
+  grid.dispatchEvent(new KeyboardEvent('keydown', { key: key || other, bubbles: true }));
+  return await drawn - start;
+}"""
+
+
+@contextlib.contextmanager
+def taught(folder: Path) -> Iterator[tuple[str, int]]:
+    """`regraft teach` of a folder: its address and its process."""
+    command = [sys.executable, "-m", "regraft", "teach", folder, "--port", "0", "--no-browser"]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen([*map(str, command)], stderr=said)
+        try:
+            yield _address(said, process), process.pid
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _address(said: Any, process: subprocess.Popen[bytes]) -> str:
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end and process.poll() is None:
+        said.seek(0)
+        if found := re.search(r"ready at (\S+)", said.read()):
+            return found[1]
+        time.sleep(0.05)
+    said.seek(0)
+    raise SystemExit(said.read())
+
+
+def mebibytes(pid: int) -> tuple[int, int]:
+    """Of a process: now, and at most so far."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    now, most = (int(re.search(rf"{name}:\s+(\d+)", status)[1]) for name in ("VmRSS", "VmHWM"))  # type: ignore[index]
+    return now // 1024, most // 1024
+
+
+def of_renderers() -> int:
+    """MiB of the browser's largest tab."""
+    lines = subprocess.run(["ps", "-eo", "rss,args"], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 1) for line in lines.stdout.splitlines() if "type=renderer" in line]
+    return max(int(kib) for kib, _ in rows) // 1024
+
+
+def first(page: Any, url: str, folder: Path) -> None:
+    """An empty folder, sixty photographs, a score."""
+    page.goto(url)
+    page.locator("#score", has_text="add a first class").wait_for()
+    start = time.perf_counter()
+    page.set_input_files("#folder", folder)
+    page.locator("#score .big").wait_for(timeout=1000 * PATIENCE_S)
+    print(f"to the score: {time.perf_counter() - start:.2f} s")
+    page.wait_for_timeout(3000)
+    print("it says:", page.locator("#score").inner_text().replace("\n", " "))
+
+
+def many(page: Any, url: str, folder: Path, pid: int) -> None:
+    """Labels changed among thousands of pictures."""
+    start = time.perf_counter()
+    page.goto(url)
+    page.locator(".tile").first.wait_for()
+    print(f"the grid is drawn after {time.perf_counter() - start:.2f} s")
+    n = sum(path.is_file() for path in folder.glob("*/*"))
+    while page.evaluate("fetch('api/lesson').then((r) => r.json())")["n_teaching"] < 0.75 * n:
+        page.wait_for_timeout(1000)  # a fifth is set aside
+    page.wait_for_timeout(10_000)
+    seconds = time.perf_counter() - start - 10
+    print(f"{n} pictures seen and learnt after {seconds:.0f} s; server {mebibytes(pid)} MiB")
+    page.wait_for_timeout(5000)
+    for words, keys in (("another label", [""] * 6), ("no label", ["0"] * 3)):
+        found = []
+        for place, key in enumerate(keys):
+            found.append(page.evaluate(ACT, [place + (20 if key else 0), key]))
+            page.wait_for_timeout(1500)
+        print(f"{words}, to the new score: {sorted(round(ms) for ms in found)} ms")
+    for tab in ("next", "mend", "score", "pictures"):
+        page.click(f"#tab-{tab}")
+        page.wait_for_timeout(2000)
+    for _ in range(60):
+        page.mouse.wheel(0, 1500)
+        page.wait_for_timeout(30)
+    page.wait_for_timeout(2000)
+    heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
+    tiles = page.locator(".tile").count()
+    print(f"tab: {of_renderers()} MiB, of it {heap:.0f} MiB the page's own; {tiles} tiles")
+    print(f"server, now and at most: {mebibytes(pid)} MiB")
+
+
+def main() -> None:
+    """As the first lines say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["first", "many"])
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    with tempfile.TemporaryDirectory() as room, sync_playwright() as playwright:
+        folder = Path(room) / "taught"
+        if given.what == "many":
+            shutil.copytree(given.folder, folder, ignore=shutil.ignore_patterns(".regraft"))
+        with taught(folder) as (url, pid):
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1280, "height": 850})
+            if given.what == "first":
+                first(page, url, given.folder)
+            else:
+                many(page, url, folder, pid)
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()
