@@ -139,7 +139,6 @@ class Classroom:
             self._wake.clear()
 
     def _step(self) -> None:
-        self._look_at_disk()
         before = self.project.version
         self.sight.look(self.project, most=AT_ONCE, listener=Listener(progress=self._progress))
         if self.project.version != before or len(self.sight.bad) != self._n_bad:
@@ -147,6 +146,8 @@ class Classroom:
             self.bulletin.tell("changed", version=self.project.version)
         if self._is_due():
             self._learn()
+        else:  # whoever waits for the score does not wait for the disk
+            self._look_at_disk()
 
     def _is_due(self) -> bool:
         """Whether to learn now: not after every few pictures of many that are still to be seen."""

@@ -27,6 +27,8 @@ from regraft.probe.ridge import RidgeSystem
 from regraft.probe.unknown import of_left_out
 
 FINAL = ("final",)
+# From the strength that served last on.
+STRIDES_NEAR = (1,)
 
 
 class QuickHead:
@@ -98,7 +100,12 @@ class QuickHead:
         if not system.can_choose:
             return closed_form.finish(system, "lda"), "lda"
         both = [
-            closed_form.solve(system, kind, near=self._near.get(kind))
+            closed_form.solve(
+                system,
+                kind,
+                near=self._near.get(kind),
+                strides=STRIDES_NEAR if self._near else closed_form.STRIDES,
+            )
             for kind in closed_form.CLOSED_FORM
         ]
         self._near = {solved.kind: solved.strength for solved, _ in both}
