@@ -115,15 +115,14 @@ export async function begin() {
     state.trouble = "The server cannot be reached. Is it still running? What you see is what it said last.";
     heard.dispatchEvent(new Event("pictures"));
   });
+  // Also the first time: something may have changed between the first look and this.
   listen("hello", ({ version }) => {
-    if (wasLost) {
-      wasLost = false;
-      if (version < state.version) state.version = 0;
-      sync().catch(complain);
-      fetchLesson().catch(complain);
-    }
+    if (wasLost && version < state.version) state.version = 0;
+    wasLost = false;
+    sync().catch(complain);
+    fetchLesson().catch(complain);
   });
-   listen("changed", () => { sync().catch(complain); });
+  listen("changed", () => { sync().catch(complain); });
   listen("taught", () => { state.progress = null; fetchLesson().catch(complain); heard.dispatchEvent(new Event("progress")); });
   listen("progress", (facts) => { state.progress = facts; heard.dispatchEvent(new Event("progress")); });
   listen("trouble", ({ text }) => { state.trouble = text; heard.dispatchEvent(new Event("pictures")); });
