@@ -12,6 +12,7 @@ import { complain, get, label, remove, sentence, state } from "./state.js";
 export class Asking {
   constructor({ host, done = () => {}, keep = () => {}, empty, keepWords = "Skip" }) {
     Object.assign(this, { host, done, keep, empty, keepWords, questions: [], place: 0, hasHeat: false });
+    this.underWay = new Set(); // numbers whose answer the server has not confirmed
     this.head = made("div", { class: "bar" });
     this.strip = made("div", { class: "strip" });
     this.body = made("div");
@@ -25,7 +26,7 @@ export class Asking {
   /** Other questions; the one that was shown stays, where it is still among them. */
   show(questions) {
     const was = this.current?.number;
-    this.questions = questions.filter((one) => state.pictures.has(one.number));
+    this.questions = questions.filter(({ number }) => state.pictures.has(number) && !this.underWay.has(number));
     const place = this.questions.findIndex((one) => one.number === was);
     this.place = place >= 0 ? place : 0;
     this.draw();
@@ -111,8 +112,7 @@ export class Asking {
     if (!question) return;
     const one = state.pictures.get(question.number);
     if (one?.label === name) return this.pass();
-    this.#drop(question);
-    if (await label([question.number], name)) this.done(question);
+    await this.#settle(question, label([question.number], name));
   }
 
   async answerNew() {
@@ -128,8 +128,16 @@ export class Asking {
   async trash() {
     const question = this.current;
     if (!question) return;
+    await this.#settle(question, remove([question.number]));
+  }
+
+  /** Off the queue at once; a list that the server made before it knew must not bring it back. */
+  async #settle(question, done) {
+    this.underWay.add(question.number);
     this.#drop(question);
-    if (await remove([question.number])) this.done(question);
+    const isDone = await done;
+    this.underWay.delete(question.number);
+    if (isDone) this.done(question);
   }
 
   pass() {
