@@ -33,7 +33,7 @@ class Known(NamedTuple):
     wanted: np.ndarray
 
 
-@functools.cache
+@functools.lru_cache(maxsize=3)
 def known_of(name: str) -> Known:
     source = catalog.resolve(name)
     loaded = network.load(source, offline=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import HAS_BF16
 from regraft.backbones import catalog
 from regraft.errors import UsageError
 from regraft.features import engines, upkeep
@@ -55,7 +56,7 @@ def pixels_for(info: EngineInfo, n: int = 3) -> np.ndarray:
     return made_up_pictures(*info.preprocess.input_px, n)
 
 
-def assert_agrees_with_torch(name: str) -> None:
+def assert_agrees_with_torch(name: str) -> BuiltEngine:
     from regraft.backbones import network, weights
     from regraft.features.torch_engine import TorchEngine
 
@@ -81,6 +82,7 @@ def assert_agrees_with_torch(name: str) -> None:
     assert network.rebuild(
         built.weights_path, built.info.architecture, built.info.config
     ).weights_digest == before  # fmt: skip
+    return built
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -90,8 +92,47 @@ def test_openvino_agrees_with_pytorch_at_every_tap(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
-def test_openvino_agrees_with_pytorch_for_every_family(name: str) -> None:
-    assert_agrees_with_torch(name)
+def test_openvino_agrees_with_pytorch_for_every_family(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bf16, if this processor has it: then the builder holds the graph in fp32 against PyTorch
+    as well, so that neither precision refuses a sound engine."""
+    from regraft.features import engine_builder
+
+    if HAS_BF16:
+        monkeypatch.setenv("REGRAFT_PRECISION", "bf16")
+    monkeypatch.setattr(
+        engine_builder, "made_up_pictures", lambda height, width: made_up_pictures(height, width, 4)
+    )  # half of them: the largest take half a minute
+    built = assert_agrees_with_torch(name)
+    assert set(built.info.check) == ({"fp32", "bf16"} if HAS_BF16 else {"fp32"})
+
+
+def test_an_engine_that_is_built_leaves_no_weights_in_the_process(tmp_path: Path) -> None:
+    """PyTorch itself never forgets what it froze."""
+    import gc
+
+    import torch
+
+    from regraft.features import engine_builder
+
+    for i in range(10):
+        if i == 2:  # what is imported and made once is there
+            before = anonymous_mb()
+        layers = torch.nn.Conv2d(1000, 8000, 1), torch.nn.BatchNorm2d(8000)  # 32 MB, then folded
+        module = torch.nn.Sequential(*layers).eval()
+        engine_builder.to_graph(module, torch.zeros(1, 1000, 1, 1), tmp_path / f"{i}.xml")
+        del layers, module
+        gc.collect()
+    assert anonymous_mb() - before < 256  # of eight times 64
+
+
+def anonymous_mb() -> int:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("this system does not tell a process's memory")
+    (line,) = (one for one in status.read_text().splitlines() if one.startswith("RssAnon"))
+    return int(line.split()[1]) // 1024
 
 
 def test_a_small_resnet_agrees_with_pytorch(small: Path) -> None:

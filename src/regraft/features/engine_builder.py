@@ -6,7 +6,8 @@ instead; the engine's notes say so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,16 +135,32 @@ def to_graph(module: nn.Module, example: torch.Tensor, path: Path) -> None:
     """
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
+    reader = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
+    with _frozen(module, example) as program:
+        decoder = TorchScriptPythonDecoder(program)  # a name of its own: not kept by the reader
+        found = reader.load(decoder)
+        (only,) = found.get_inputs()
+        found.set_element_type(only, openvino.Type(example.numpy().dtype))
+        found.set_partial_shape(only, openvino.PartialShape(list(example.shape)))
+        with graph_work:
+            openvino.save_model(reader.convert(found), path, compress_to_fp16=False)
+
+
+@contextmanager
+def _frozen(module: nn.Module, example: torch.Tensor) -> Iterator[Any]:
+    """The program of a module, for a while.
+
+    PyTorch never forgets a program that it froze, and each holds weights of its own (1 GB after two
+    of VGG-11), so they are taken out of it at the end.
+    """
     with torch.no_grad(), quiet.no_warnings():  # the tracer warns of every branch on a shape
         program = torch.jit.freeze(torch.jit.trace(module, example, check_trace=False))
-    reader = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(program)  # a name of its own: the reader does not keep it
-    found = reader.load(decoder)
-    (only,) = found.get_inputs()
-    found.set_element_type(only, openvino.Type(example.numpy().dtype))
-    found.set_partial_shape(only, openvino.PartialShape(list(example.shape)))
-    with graph_work:
-        openvino.save_model(reader.convert(found), path, compress_to_fp16=False)
+    try:
+        yield program
+    finally:
+        for node in program.graph.findAllNodes("prim::Constant"):
+            if node.hasAttribute("value") and node.kindOf("value") == "t":
+                node.t_("value", torch.empty(0))
 
 
 def pictures(info: EngineInfo, sample: Sample | None = None) -> NDArray[np.uint8]:
