@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from regraft.errors import UsageError, WorkerError
 from regraft.features import engines, extract
 from regraft.features.part import Part
 from regraft.features.recipe import Recipe
-from regraft.features.runners import shards
+from regraft.features.runners import shards, work
 from regraft.features.runners.named import require_runner, runner_named
 from regraft.features.runners.shards import LostError, Queue, shards_of
 from regraft.features.store import Store
@@ -212,6 +213,26 @@ def test_processes_give_the_bits_of_threads(
     same(found, by_threads)
     assert found.report.n_images == 60
     assert children() == []
+
+
+def test_a_worker_keeps_the_engines_of_its_last_passes_only(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker of Ray or Dask lives through many; threads of one share an engine."""
+    monkeypatch.setattr(work, "_RUNNING", {})
+    one = engines.locate(catalog.resolve(BACKBONE), device="cpu", offline=True)
+    others = [
+        dataclasses.replace(one, info=dataclasses.replace(one.info, weights_digest=f"{n:064x}"))
+        for n in range(3)
+    ]
+    monkeypatch.setattr(work, "_is_of_this_machine", lambda built: True)
+    assert work._engine_of(one) is one
+    assert work._engine_of(others[0]) is others[0]
+    assert work._engine_of(dataclasses.replace(one)) is one  # it is the last one used
+    work._engine_of(others[1])
+    assert list(work._RUNNING.values()) == [one, others[1]]
+    work._engine_of(others[2])
+    assert list(work._RUNNING.values()) == [others[1], others[2]]
 
 
 def children() -> list[int]:

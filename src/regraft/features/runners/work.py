@@ -7,6 +7,7 @@ go in, a part comes out. It may be done twice, or by another worker, and gives t
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -63,15 +64,23 @@ class Job:
         )
 
 
+# A worker of Ray or Dask lives through many passes, and an engine takes up to some hundred MB.
+MOST_RUNNING = 2
 _RUNNING: dict[str, BuiltEngine] = {}
+_changing = threading.Lock()
 
 
 def _engine_of(built: BuiltEngine) -> BuiltEngine:
-    """The engine on this machine, one for all shards that this worker does."""
+    """The engine on this machine, one for all shards of a pass that this worker does."""
     key = f"{built.folder} {extract.recipe_for(built.info).digest} {built.device}"
-    if key not in _RUNNING:
-        _RUNNING[key] = built if _is_of_this_machine(built) else _located(built)
-    return _RUNNING[key]
+    with _changing:
+        found = _RUNNING.pop(key, None)
+        if found is None:
+            found = built if _is_of_this_machine(built) else _located(built)
+        _RUNNING[key] = found  # the last one used stands last
+        for oldest in list(_RUNNING)[:-MOST_RUNNING]:
+            del _RUNNING[oldest]
+    return found
 
 
 def _is_of_this_machine(built: BuiltEngine) -> bool:
