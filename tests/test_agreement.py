@@ -1,6 +1,6 @@
 """The check of an engine: planted faults are refused in both precisions, sound engines are not.
 
-Not marked `numerics`: each test asks for its precisions itself.
+Not marked `numerics`: each test takes its precisions itself.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from regraft.features.engine import Tap
 from regraft.features.openvino_engine import OpenVINOEngine
 from regraft.images.geometry import Preprocess
 
+HERE = ("fp32", "bf16") if HAS_BF16 else ("fp32",)
 FAST = ["random:test_resnet", "random:test_vit"]
 # Beside the families that test_engines.py builds and compares whole, in the same two precisions.
 MORE = [
@@ -57,25 +58,27 @@ def check(known: Known, folder: Path, precision: str) -> dict[str, Any]:
 
 
 def test_a_sound_engine_is_told_by_its_numbers_and_other_pictures_are_not(
-    known: Known, tmp_path: Path, precision: str
+    known: Known, tmp_path: Path
 ) -> None:
     folder = write_graph(known, sound(known), tmp_path / "sound")
-    assert set(check(known, folder, precision)) == {"fp32", precision}
-    rows = rows_in(precision, known, folder)
-    assert compare(known, rows, precision).problem() == ""
-    swapped = rows.copy()
-    swapped[[2, 5]] = rows[[5, 2]]
-    assert "taken for another" in compare(known, swapped, precision).problem()
-    assert "taken for another" in compare(known, np.roll(rows, 1, axis=0), precision).problem()
-    assert compare(known, np.zeros_like(rows), precision).problem()
+    assert set(check(known, folder, HERE[-1])) == set(HERE)
+    for precision in HERE:
+        rows = rows_in(precision, known, folder)
+        assert compare(known, rows, precision).problem() == ""
+        swapped = rows.copy()
+        swapped[[2, 5]] = rows[[5, 2]]
+        assert "taken for another" in compare(known, swapped, precision).problem()
+        assert "taken for another" in compare(known, np.roll(rows, 1, axis=0), precision).problem()
+        assert compare(known, np.zeros_like(rows), precision).problem()
 
 
 @pytest.mark.parametrize("fault", [*OF_THE_INPUT, *OF_THE_TAPS])
 def test_faults_of_input_and_taps_are_seen_by_the_engines_own_numbers(
-    known: Known, fault: str, tmp_path: Path, precision: str
+    known: Known, fault: str, tmp_path: Path
 ) -> None:
     folder = write_graph(known, FAULTS[fault](known), tmp_path / "faulty")
-    assert compare(known, rows_in(precision, known, folder), precision).problem()
+    for precision in HERE:
+        assert compare(known, rows_in(precision, known, folder), precision).problem(), precision
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -83,10 +86,16 @@ def test_a_planted_fault_is_refused(known: Known, fault: str, tmp_path: Path) ->
     if (known.info.name, fault) == ("default", "last filter zeroed"):
         pytest.skip("nothing changes: ReLU6 clips what this filter says of all pictures")
     folder = write_graph(known, FAULTS[fault](known), tmp_path / "faulty")
-    # bf16 alone would not see every weight: the graph is held against PyTorch in fp32 there too.
-    for precision in ("fp32", "bf16"):
-        with pytest.raises(Exception, match=r"in fp32: (a picture|error|one feature)"):
-            check(known, folder, precision)
+    # bf16 alone would not see every weight: the graph is held against PyTorch in fp32 first.
+    with pytest.raises(Exception, match=r"in fp32: (a picture|error|one feature)"):
+        check(known, folder, "bf16")
+
+
+def test_a_planted_fault_is_refused_for_an_engine_in_fp32_too(tmp_path: Path) -> None:
+    known = known_of("random:test_resnet")
+    folder = write_graph(known, FAULTS["middle filter negated"](known), tmp_path / "faulty")
+    with pytest.raises(Exception, match=r"in fp32: (a picture|error|one feature)"):
+        check(known, folder, "fp32")
 
 
 def test_the_builder_refuses_a_faulty_graph(
@@ -103,10 +112,9 @@ def test_the_builder_refuses_a_faulty_graph(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MORE)
 def test_no_sound_engine_is_refused(name: str, tmp_path: Path) -> None:
-    precision = "bf16" if HAS_BF16 else "fp32"
     known = known_of(f"random:{name}")
     folder = write_graph(known, sound(known), tmp_path / "sound")
-    assert set(check(known, folder, precision)) == {"fp32", precision}  # in fp32 first
+    assert set(check(known, folder, HERE[-1])) == set(HERE)
 
 
 def test_what_bf16_makes_useless_runs_in_fp32(
