@@ -55,8 +55,7 @@ def test_the_first_page_is_the_readme_and_the_api_is_that_of_the_docstrings(site
         assert name in api
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_no_page_complains_or_asks_elsewhere(
     browser: Any, address: str, site: Path, width: int, scheme: str
 ) -> None:
