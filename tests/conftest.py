@@ -20,10 +20,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+import warm
 from regraft.machine import processor
 
-# As the command does: threads of OpenMP that spin stand in the way of everything else.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# Threads of OpenMP that spin stand in the way of everything else; here two processes share two
+# cores, so that they do not spin at all (the command lets them for a short while).
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 ROOT = Path(__file__).resolve().parent.parent
 # Real images, kept beside the project and never in it (their sources state no licence).
@@ -65,6 +67,15 @@ def refuse_network() -> None:
         setattr(socket, name, looking_up(getattr(socket, name)))
 
 
+def forget_traces() -> None:
+    """Drop the programs that PyTorch has traced, which it keeps for good: 4 to 14 MB a network."""
+    if torch := sys.modules.get("torch"):
+        torch._C._jit_clear_class_registry()
+        store = torch.jit._recursive.ConcreteTypeStore()
+        torch.jit._recursive.concrete_type_store = store
+        torch.jit._state._clear_class_state()
+
+
 class Isolation:
     """A cache folder for each test, gone when the test is over."""
 
@@ -77,6 +88,7 @@ class Isolation:
         monkeypatch.setenv("REGRAFT_CACHE", str(room / "regraft"))
         yield room / "regraft"
         shutil.rmtree(room, ignore_errors=True)
+        forget_traces()
 
 
 # Examples that train, score and answer: docstrings, and the code of docs/python.md.
@@ -137,12 +149,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Examples(), "regraft-examples")
 
 
-# Files that take minutes come first: of two processes, neither waits for the other at the end.
-LONGEST = ("test_processes.py", "test_training_kills.py")
+# Files of a minute or more come first: of two processes, neither waits for the other at the end.
+LONGEST = (
+    "test_processes.py", "test_engines.py", "test_agreement.py", "test_training_kills.py",
+    "test_fine_tuning.py", "test_one_process.py", "test_auto.py", "test_verdict.py",
+    "test_splitting.py", "test_notebooks.py", "test_estimator.py", "test_frozen.py",
+    "test_report.py", "test_two_machines.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
     if processor.precision() == "bf16" and not HAS_BF16:
         for item in items:
             if item.get_closest_marker("numerics"):
@@ -312,9 +330,7 @@ def run_program(no_network_path: Path, cache: Path, tmp_path: Path) -> Run:
         timeout_s: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-        given = {**inherited, "NO_COLOR": "1", **(env or {})}
-        paths = [str(no_network_path), given.get("PYTHONPATH", "")]
-        given["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+        given = _with_path({**inherited, "NO_COLOR": "1", **(env or {})}, no_network_path)
         return subprocess.run(
             [*map(str, args)],
             env=given,
@@ -344,6 +360,37 @@ def run_cli(run_program: Run) -> Run:
     first command that needs the network builds its engine (some seconds).
     """
     return functools.partial(run_program, Path(sys.executable).with_name("regraft"))
+
+
+@pytest.fixture(scope="session")
+def warm_process(no_network_path: Path) -> Iterator[warm.Warm]:
+    """A process that has imported PyTorch, whose copies run commands; offline as we are."""
+    with warm.process(_with_path(os.environ, no_network_path)) as found:
+        yield found
+
+
+@pytest.fixture
+def run_warm(warm_process: warm.Warm, no_network_path: Path, cache: Path, tmp_path: Path) -> Run:
+    """As `run_cli`, for commands that need PyTorch: in a copy of a process that has it."""
+
+    def run(
+        *args: object,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout_s: float = 300,
+    ) -> subprocess.CompletedProcess[str]:
+        given = _with_path({**os.environ, "NO_COLOR": "1", **(env or {})}, no_network_path)
+        given.pop("COLUMNS", None)
+        process = warm_process.start(*args, cwd=cwd or tmp_path, env=given)
+        said = process.communicate(timeout_s)
+        return subprocess.CompletedProcess([*map(str, args)], process.wait(), *said)
+
+    return run
+
+
+def _with_path(env: Mapping[str, str], first: Path) -> dict[str, str]:
+    paths = [str(first), env.get("PYTHONPATH", "")]
+    return {**env, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 @pytest.fixture(scope="session")

@@ -128,14 +128,14 @@ def test_the_probe_has_no_rate(photos: Path) -> None:
 
 
 def test_the_command_shows_draws_and_prints_json(
-    photos: Path, run_cli: Any, tmp_path: Path
+    photos: Path, run_warm: Any, tmp_path: Path
 ) -> None:
     options = ["--method", "head", "--backbone", "random:test_efficientnet", "--batch-size", "8"]
-    done = run_cli("lr-find", photos, *options, "--init-head", "random", "--out", "rate.png")
+    done = run_warm("lr-find", photos, *options, "--init-head", "random", "--out", "rate.png")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "nats per image" in done.stdout
     assert (tmp_path / "rate.png").read_bytes()[:4] == b"\x89PNG"
-    done = run_cli("lr-find", photos, *options, "--json")
+    done = run_warm("lr-find", photos, *options, "--json")
     content = json.loads(done.stdout)
     assert len(content["rates"]) == len(content["losses"]) == len(content["smoothed"])
     assert content["n"] <= 48

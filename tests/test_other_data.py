@@ -102,13 +102,13 @@ def test_under_a_given_name_resume_shows_no_old_score_and_both_runs_are_kept(pho
 
 
 def test_resume_on_the_command_line_says_that_the_data_changed(
-    photos: Path, run_cli: Callable[..., Any]
+    photos: Path, run_warm: Callable[..., Any]
 ) -> None:
     train(RunConfig("photos"))
-    done = run_cli("train", "photos", "--resume", "--no-report")
+    done = run_warm("train", "photos", "--resume", "--no-report")
     assert "this run is finished already" in done.stdout
     change(photos)
-    done = run_cli("train", "photos", "--resume", "--no-report")
+    done = run_warm("train", "photos", "--resume", "--no-report")
     assert done.returncode == 0
     assert "finished already" not in done.stdout
     assert "was made from other data (30 images, now 29)" in done.stderr.replace("\n", " ")

@@ -279,21 +279,21 @@ def test_shards_have_every_row_once_in_order(n_rows: int, of: int) -> None:
 
 
 def test_shards_by_hand_give_the_predictions_of_one_train(
-    room: Path, tmp_path: Path, run_cli: Callable[..., Any]
+    room: Path, tmp_path: Path, run_warm: Callable[..., Any]
 ) -> None:
     given = [room / "photos", "--backbone", BACKBONE, "--no-report", "--json"]
     env = {"REGRAFT_CACHE": str(room / "cache")}
-    alone = run_cli("train", *given, "--out", "alone", env=env)
+    alone = run_warm("train", *given, "--out", "alone", env=env)
     assert alone.returncode == 0, alone.stderr
     for shard in ("2/2", "1/2"):
-        done = run_cli(
+        done = run_warm(
             "features", room / "photos", "--backbone", BACKBONE, "--shard", shard, "--out",
             "parts", "--no-store", "--json", env=env,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["images"] == 9
     env = {"REGRAFT_CACHE": str(tmp_path / "cold")}
-    merged = run_cli("train", *given, "--out", "merged", "--features", "parts", env=env)
+    merged = run_warm("train", *given, "--out", "merged", "--features", "parts", env=env)
     assert merged.returncode == 0, merged.stderr
     one, other = (json.loads(done.stdout) for done in (alone, merged))
     assert other["features"]["from_parts"] == 18
@@ -306,7 +306,7 @@ def test_shards_by_hand_give_the_predictions_of_one_train(
         tmp_path / other["model"] / "regraft.safetensors"
     ).read_bytes()
     (tmp_path / "parts").joinpath(sorted(os.listdir(tmp_path / "parts"))[0]).unlink()
-    refused = run_cli("train", *given, "--features", "parts", env=env)
+    refused = run_warm("train", *given, "--features", "parts", env=env)
     assert refused.returncode == 5
     assert "1 shard of 2 is missing: 1/2" in refused.stderr
 

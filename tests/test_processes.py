@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import warm
 from regraft.errors import UsageError
 from regraft.machine import processes
 from regraft.training import trackers
@@ -37,23 +39,53 @@ METHODS = {
 }  # fmt: skip
 
 
-def start(n: int, room: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def environment_of(room: Path, **more: str) -> dict[str, str]:
+    return {
+        **os.environ, "REGRAFT_CACHE": str(room / "cache"), "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1", "NO_COLOR": "1", **more,
+    }  # fmt: skip
+
+
+def torchrun(n: int, room: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
     """`regraft` as torchrun starts it in n processes; without the guard against the network,
     because the processes meet on the loopback."""
-    launcher = [] if n == 1 else [
-        "-m", "torch.distributed.run", "--nproc-per-node", str(n), "--master-addr", "127.0.0.1",
-        "--master-port", str(free_port()),
-    ]  # fmt: skip
-    separator = [] if n == 1 else ["--"]  # or torchrun takes --run for an option of its own
     return subprocess.Popen(
-        [sys.executable, *launcher, "-m", *separator, "regraft", *arguments],
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n),
+         "--master-addr", "127.0.0.1", "--master-port", str(free_port()),
+         # After the dashes, or torchrun takes --run for an option of its own.
+         "-m", "--", "regraft", *arguments],
         cwd=room, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={
-            **os.environ, "REGRAFT_CACHE": str(room / "cache"), "OMP_NUM_THREADS": "1",
-            "MASTER_ADDR": "127.0.0.1", "NO_COLOR": "1", **environment,
-        },
-        start_new_session=True,
+        env=environment_of(room, **more), start_new_session=True,
     )  # fmt: skip
+
+
+class Copies:
+    """n processes with what torchrun tells each; its own start takes seconds of processor each."""
+
+    def __init__(self, source: warm.Warm, n: int, room: Path, *arguments: str) -> None:
+        env = environment_of(room)
+        if n > 1:
+            env |= {"WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n)}
+            env["MASTER_PORT"] = str(free_port())
+        ranks = [{"RANK": str(i), "LOCAL_RANK": str(i)} if n > 1 else {} for i in range(n)]
+        self._all = [source.start(*arguments, cwd=room, env=env | rank) for rank in ranks]
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """What all of them say, one after the other."""
+        try:
+            stdout, stderr = zip(*(one.communicate(timeout) for one in self._all), strict=True)
+        finally:
+            self.kill()
+        return "".join(stdout), "".join(stderr)
+
+    def kill(self) -> None:
+        for one in self._all:
+            one.kill()
+
+    @property
+    def returncode(self) -> int | None:
+        """Of the first that failed, else 0."""
+        return next((one.returncode for one in self._all if one.returncode), 0)
 
 
 def free_port() -> int:
@@ -70,13 +102,29 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 240) -> tuple[str,
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def train(n: int, room: Path, name: str, *arguments: str) -> dict[str, Any]:
-    given = ["train", "photos", *SETTINGS, *arguments, "--run", name, "--json", "--no-report"]
-    process = start(n, room, *given)
-    stdout, stderr = finish(process)
-    assert process.returncode == 0, stderr[-4000:]
-    metrics: dict[str, Any] = json.loads(stdout)  # one object: only one process speaks
-    return metrics
+Train = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def copied() -> Iterator[Callable[..., Copies]]:
+    """``copied(n, room, *arguments)``: n processes at once, each with one thread."""
+    with warm.process({**os.environ, "OMP_NUM_THREADS": "1"}) as source:
+        yield functools.partial(Copies, source)
+
+
+@pytest.fixture(scope="module")
+def train(copied: Callable[..., Copies]) -> Train:
+    """``train(n, room, name, *arguments)``: the metrics of a run of n processes."""
+
+    def run(n: int, room: Path, name: str, *arguments: str, by: Any = copied) -> dict[str, Any]:
+        given = ["train", "photos", *SETTINGS, *arguments, "--run", name, "--json", "--no-report"]
+        process = by(n, room, *given)
+        stdout, stderr = process.communicate(timeout=240)
+        assert process.returncode == 0, stderr[-4000:]
+        metrics: dict[str, Any] = json.loads(stdout)  # one object: only one process speaks
+        return metrics
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -87,27 +135,22 @@ def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Pa
 
 
 @pytest.fixture(scope="module")
-def alone(room: Path) -> Callable[[str], dict[str, Any]]:
+def alone(room: Path, train: Train) -> Callable[[str], dict[str, Any]]:
     """The run of one process, made once for each of METHODS."""
-    made: dict[str, dict[str, Any]] = {}
-
-    def run(method: str) -> dict[str, Any]:
-        if method not in made:
-            made[method] = train(1, room, f"{method}-1", *METHODS[method])
-        return made[method]
-
-    return run
+    return functools.cache(lambda method: train(1, room, f"{method}-1", *METHODS[method]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "n"), [("partial", 3), ("unfreeze", 2), ("full", 3), ("head", 2)]
+    ("method", "n", "by"),
+    [("partial", 3, "torchrun"), ("unfreeze", 2, ""), ("full", 3, ""), ("head", 2, "")],
 )
 def test_several_processes_learn_what_one_does(
-    room: Path, alone: Callable[[str], dict[str, Any]], method: str, n: int
+    room: Path, alone: Callable[[str], dict[str, Any]], train: Train, method: str, n: int, by: str
 ) -> None:
     wanted = alone(method)
-    found = train(n, room, f"{method}-{n}", *METHODS[method])
+    started = {"by": torchrun} if by else {}
+    found = train(n, room, f"{method}-{n}", *METHODS[method], **started)
     for file in ("model.safetensors", "regraft.safetensors"):
         first, second = (load_file(Path(room, m["model"], file)) for m in (wanted, found))
         assert list(first) == list(second)  # the names are those of the bare network
@@ -129,7 +172,7 @@ def test_several_processes_learn_what_one_does(
 
 @pytest.mark.slow
 def test_a_cold_cache_is_filled_by_the_first_and_more_epochs_go_on(
-    tmp_path: Path, make_photos: Callable[..., Path]
+    tmp_path: Path, make_photos: Callable[..., Path], train: Train
 ) -> None:
     make_photos(tmp_path / "photos", splits={"train": 9, "val": 3})
     settings = [
@@ -152,7 +195,7 @@ def test_a_cold_cache_is_filled_by_the_first_and_more_epochs_go_on(
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_dies_ends_all(room: Path, victim: int) -> None:
     out = room / f"killed-{victim}"
-    process = start(
+    process = torchrun(
         2, room, "train", "photos", *SETTINGS, *METHODS["partial"],
         "--epochs", "5000", "--run", "r", "--out", str(out), "--quiet",
     )  # fmt: skip
@@ -181,19 +224,19 @@ def pid_of_rank(parent: int, rank: int) -> int:
 
 
 @pytest.mark.slow
-def test_the_probe_is_done_by_the_first_alone(room: Path) -> None:
-    process = start(2, room, "train", "photos", "--backbone", BACKBONE, "--run", "probe", "--json")
-    stdout, stderr = finish(process)
+def test_the_probe_is_done_by_the_first_alone(room: Path, copied: Callable[..., Copies]) -> None:
+    process = copied(2, room, "train", "photos", "--backbone", BACKBONE, "--run", "probe", "--json")
+    stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr[-3000:]
     assert json.loads(stdout)["method"] == "probe"
 
 
 @pytest.mark.slow
-def test_what_is_refused_is_said_once(room: Path) -> None:
-    process = start(
+def test_what_is_refused_is_said_once(room: Path, copied: Callable[..., Copies]) -> None:
+    process = copied(
         2, room, "train", "nowhere", *SETTINGS, "--method", "head", "--run", "refused"
     )  # fmt: skip
-    _, stderr = finish(process)
+    _, stderr = process.communicate(timeout=240)
     assert process.returncode != 0
     assert stderr.count("Error: 'nowhere' does not exist") == 1, stderr[-3000:]
 
@@ -275,7 +318,7 @@ def test_a_tracker_is_told_of_every_epoch(room: Path) -> None:
         folder.mkdir(parents=True)
     (package / "__init__.py").write_text(STAND_IN)
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorboardX\nVersion: 2.0\n")
-    process = start(
+    process = torchrun(  # Accelerate looks for trackers while it is imported
         2, room, "train", "photos", *SETTINGS, *METHODS["head"], "--tracker", "tensorboard",
         "--run", "tracked", PYTHONPATH=str(room / "packages"),
     )  # fmt: skip

@@ -275,13 +275,13 @@ def test_no_bytes_make_it_crash_or_go_on_for_ever(data: st.DataObject) -> None:
         assert 0 <= entry.offset <= entry.offset + entry.n_bytes <= len(changed)
 
 
-@pytest.mark.slow  # a million members
-def test_a_million_members_are_listed_in_bounded_time_and_memory(
+@pytest.mark.slow  # a hundred thousand members
+def test_a_hundred_thousand_members_are_listed_in_bounded_time_and_memory(
     tmp_path: Path, run_python: Callable[..., Any]
 ) -> None:
     path = tmp_path / "0.tar"
     with path.open("wb") as file:
-        for row in range(500_000):
+        for row in range(50_000):
             file.write(header_of(f"{row:07}.jpg", b"00000000000"))
             file.write(header_of(f"{row:07}.cls", b"00000000001") + b"%d" % (row % 2) + bytes(511))
         file.write(bytes(1024))
@@ -297,9 +297,9 @@ def test_a_million_members_are_listed_in_bounded_time_and_memory(
     done = run_python("-c", program, path)
     assert done.returncode == 0, done.stderr
     n_images, mib = map(int, done.stdout.split())
-    assert n_images == 500_000
-    assert mib < 1024
-    assert time.monotonic() - start < 120
+    assert n_images == 50_000
+    assert mib < 200  # of a million, a gigabyte
+    assert time.monotonic() - start < 30
 
 
 # ---- through everything ---------------------------------------------------------------------
@@ -351,9 +351,9 @@ def test_features_are_those_of_the_files(
     assert np.array_equal(again.X, found.X)
 
 
-def test_every_command_takes_shards(sharded: Path, run_cli: Callable[..., Any]) -> None:
+def test_every_command_takes_shards(sharded: Path, run_warm: Callable[..., Any]) -> None:
     data, env = f"{sharded}/shards/{{00..02}}.tar", {"REGRAFT_CACHE": str(sharded / "cache")}
-    done = run_cli(
+    done = run_warm(
         "train", data, "--backbone", BACKBONE, "--json", "--runner", "processes:2", env=env
     )
     assert done.returncode == 0, done.stderr
@@ -363,7 +363,7 @@ def test_every_command_takes_shards(sharded: Path, run_cli: Callable[..., Any]) 
     for command in (("check", data), ("evaluate", metrics["model"], data),
                     ("predict", metrics["model"], data)):  # fmt: skip
         by = ["--no-store", "--runner", "processes:1"] if command[0] == "predict" else []
-        done = run_cli(*command, "--json", *by, env=env)
+        done = run_warm(*command, "--json", *by, env=env)
         assert done.returncode == 0, done.stderr
         assert "broken.jpg" in done.stdout or command[0] == "evaluate"  # it has no label
     assert f"{sharded}/shards/00.tar/" in done.stdout

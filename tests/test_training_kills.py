@@ -7,8 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +15,8 @@ from typing import NamedTuple
 import pytest
 from safetensors import safe_open
 
-REGRAFT = Path(sys.executable).with_name("regraft")
+from warm import Copy, Warm
+
 N_KILLS = int(os.environ.get("REGRAFT_KILLS", "2"))
 SETTINGS = [
     "--method", "partial", "--backbone", "random:test_efficientnet", "--epochs", "6",
@@ -28,6 +27,7 @@ SETTINGS = [
 class Finished(NamedTuple):
     """A run that nobody stopped: its images, its bits, and the seconds it took on a warm cache."""
 
+    warm: Warm
     photos: Path
     cache: Path
     digest: str
@@ -36,16 +36,18 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="module")
 def finished(
-    tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]
+    tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path], warm_process: Warm
 ) -> Finished:
     room = tmp_path_factory.mktemp("finished")
-    photos = make_photos(room / "photos", splits={"train": 24, "val": 4})
+    photos = make_photos(room / "photos", splits={"train": 12, "val": 3})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
-        finish(photos, room / "first")  # engines and activations are there from now on
+        finish(
+            warm_process, photos, room / "first"
+        )  # engines and activations are there from now on
         begun = time.monotonic()
-        digest = finish(photos, room / "whole")
-    return Finished(photos, room / "cache", digest, time.monotonic() - begun)
+        digest = finish(warm_process, photos, room / "whole")
+    return Finished(warm_process, photos, room / "cache", digest, time.monotonic() - begun)
 
 
 @pytest.fixture
@@ -55,18 +57,13 @@ def whole(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> Finished:
     return finished
 
 
-def start(photos: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [REGRAFT, "train", photos, *SETTINGS, "--out", out, "--run", "r", *more],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "NO_COLOR": "1"},
-        # As from a terminal: a background shell has SIGINT ignored, and hands that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+def start(warm: Warm, photos: Path, out: Path, *more: str) -> Copy:
+    given = ["train", photos, *SETTINGS, "--out", out, "--run", "r", *more]
+    return warm.start(*given, cwd=photos, env={**os.environ, "NO_COLOR": "1"})
 
 
-def finish(photos: Path, out: Path, *more: str) -> str:
-    process = start(photos, out, *more)
+def finish(warm: Warm, photos: Path, out: Path, *more: str) -> str:
+    process = start(warm, photos, out, *more)
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr[-2000:]
     model = Path(json.loads(stdout)["model"])
@@ -86,7 +83,7 @@ def epochs_in(log: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def killed(process: subprocess.Popen[str], log: Path, chance: random.Random, whole: float) -> bool:
+def killed(process: Copy, log: Path, chance: random.Random, whole: float) -> bool:
     """Kill it somewhere: by the clock, or within the epochs; False if it was faster."""
     begun, before = time.monotonic(), epochs_in(log)
     by_clock, after = chance.random() < 0.5, before + chance.randint(0, 2)
@@ -113,17 +110,20 @@ def test_r6_killed_at_random_points_it_ends_with_the_same_bits(
     reached = []
     while n_kills < N_KILLS:
         out = tmp_path / f"killed-{n_runs}"
-        process = start(whole.photos, out, "--workers", workers)
+        process = start(whole.warm, whole.photos, out, "--workers", workers)
         if killed(process, out / "r" / "log.jsonl", chance, whole.seconds):
             n_kills += 1
             reached.append(epochs_in(out / "r" / "log.jsonl"))
             every_file_is_whole(out)
         else:  # it was faster: then the next one, from the start
             assert process.returncode == 0
-            assert finish(whole.photos, out, "--workers", workers, "--resume") == whole.digest
+            assert (
+                finish(whole.warm, whole.photos, out, "--workers", workers, "--resume")
+                == whole.digest
+            )
             n_runs += 1
     print(f"{n_kills} kills over {n_runs + 1} runs, after {reached} of 6 epochs")
-    ended = finish(whole.photos, tmp_path / f"killed-{n_runs}", "--workers", workers)
+    ended = finish(whole.warm, whole.photos, tmp_path / f"killed-{n_runs}", "--workers", workers)
     assert ended == whole.digest
 
 
@@ -132,7 +132,7 @@ def test_r6_killed_at_random_points_it_ends_with_the_same_bits(
 def test_r7_a_stop_leaves_best_and_last_and_says_so(
     whole: Finished, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    process = start(whole.photos, tmp_path / "stopped", "--batch-size", "1")
+    process = start(whole.warm, whole.photos, tmp_path / "stopped", "--batch-size", "1")
     checkpoints = tmp_path / "stopped" / "r" / "checkpoints"
     deadline = time.monotonic() + 120
     while not (checkpoints / "last.safetensors").exists() and time.monotonic() < deadline:
@@ -142,7 +142,7 @@ def test_r7_a_stop_leaves_best_and_last_and_says_so(
     assert process.returncode == code, stderr
     assert (checkpoints / "best.safetensors").exists()
     every_file_is_whole(tmp_path / "stopped")
-    again = start(whole.photos, tmp_path / "stopped", "--batch-size", "1")
+    again = start(whole.warm, whole.photos, tmp_path / "stopped", "--batch-size", "1")
     _, stderr = again.communicate(timeout=120)
     assert again.returncode == 0, stderr
     assert "going on after epoch" in stderr

@@ -206,7 +206,9 @@ def unfinished(tmp_path: Path, there: Path) -> Path:
     return folder
 
 
-def test_an_unfinished_run_says_what_it_is_and_how_to_go_on(unfinished: Path, run_cli: Any) -> None:
+def test_an_unfinished_run_says_what_it_is_and_how_to_go_on(
+    unfinished: Path, run_warm: Any
+) -> None:
     command = place.command_that_goes_on(unfinished)
     for ask, kind in (
         (lambda: models.load(unfinished), ArtefactError),
@@ -218,7 +220,7 @@ def test_an_unfinished_run_says_what_it_is_and_how_to_go_on(unfinished: Path, ru
         assert caught.value.cure == command
     import shlex
 
-    done = run_cli(*shlex.split(command)[1:], "--no-report", "-q")
+    done = run_warm(*shlex.split(command)[1:], "--no-report", "-q")
     assert done.returncode == 0, done.stderr
     assert models.load(unfinished).method == "head", "it is now a run, and its model is found"
 
