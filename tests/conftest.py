@@ -7,6 +7,7 @@ examples in the docstrings of ``src``.
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import os
 import shutil
@@ -165,6 +166,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("numerics"):
                 item.add_marker(NO_BF16)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so that no search for garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 # -- Arithmetic --

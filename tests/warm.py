@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import IO, Any
 
 SERVER = """
-import json, os, signal, socket, struct, sys
+import gc, json, os, signal, socket, struct, sys
 import accelerate, openvino, timm, torch
 import regraft.cli.train, regraft.features.engine_builder, regraft.training.learning
 import regraft.workflows.experiment, regraft.workflows.reporting
 from regraft.cli.main import main
 
+gc.collect()
+gc.freeze()  # no copy looks through what was imported
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
