@@ -20,11 +20,12 @@ from regraft.choosing.comparing import Ranking, Row
 from regraft.choosing.expectation import expected
 from regraft.choosing.past import Past
 from regraft.choosing.way import Way, known_backbones, methods_in, ways_of
+from regraft.choosing.workload import Workload
 from regraft.errors import ConfigError, UsageError
 from regraft.record.configuration import RunConfig
 from regraft.training.defaults import Situation
 
-WORK = bill.Workload(n_images=398, n_learn=245, n_reported=153, n_classes=2)
+WORK = Workload(n_images=398, n_learn=245, n_reported=153, n_classes=2)
 GOOD = Situation(245, 2, 500, 224, True, 0.0, ("blocks.3", "blocks.5"), probe_error=0.03)
 POOR = Situation(1290, 43, 50, 224, True, 0.13, ("blocks.3", "blocks.5"), probe_error=0.13)
 
@@ -153,7 +154,7 @@ def test_a_cache_that_cannot_be_written_costs_only_better_bills(
 # -- bills -----------------------------------------------------------------------------------
 
 
-def priced(way: Way, work: bill.Workload = WORK, known: Past | None = None) -> bill.Bill:
+def priced(way: Way, work: Workload = WORK, known: Past | None = None) -> bill.Bill:
     return bill.bill_of(way, way.config(RunConfig("photos")), work, known or Past())
 
 
@@ -164,7 +165,7 @@ def test_more_costs_more() -> None:
     assert probe.seconds < partial.seconds < full.seconds
     assert probe.memory_mib < partial.memory_mib < full.memory_mib
     cold = replace(work, n_missing=398, is_built=False)
-    assert priced(Way(), cold).seconds > 2 + probe.seconds
+    assert priced(Way(), cold).seconds > 1.5 + probe.seconds
     assert probe.warm_s == pytest.approx(probe.seconds)
     assert probe.cold_s == pytest.approx(priced(Way(), cold).seconds)
     assert priced(Way("full", epochs=20), work).seconds > 2 * full.seconds
@@ -330,8 +331,29 @@ def test_a_curve_rises_and_says_so() -> None:
     assert [point.n for point in found.points] == [20, 60, 200]
     assert found.points[0].accuracy < found.points[-1].accuracy
     assert found.doubled is not None
-    assert "more images would help" in found.words
     assert all(p.low <= p.accuracy <= p.high for p in [*found.points, found.doubled])
+    assert found.gain is not None
+    assert found.gain["low"] <= found.gain["value"] <= found.gain["high"]
+    assert found.doubled.accuracy == pytest.approx(found.points[-1].accuracy + found.gain["value"])
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "said"),
+    [
+        (0.02, 0.03, 0.05, "more images would help;"),
+        (0.001, 0.006, 0.02, "more images would help a little;"),
+        (0.0, 0.03, 0.05, "more images may help or not:"),
+        (0.0, 0.002, 0.004, "more images would help little;"),
+    ],
+)
+def test_that_more_images_help_is_said_where_the_interval_excludes_none(
+    low: float, value: float, high: float, said: str
+) -> None:
+    points = tuple(learning_curve.Point(n, a, 0, 1) for n, a in ((10, 0.7), (30, 0.8), (100, 0.9)))
+    gain = {"low": low, "value": value, "high": high}
+    doubled = learning_curve.Point(200, 0.9 + value, 0, 1)
+    found = learning_curve.LearningCurve(points, doubled, doubled, gain)
+    assert found.words.startswith(said)
 
 
 def test_pictures_of_one_unit_never_teach_and_test() -> None:

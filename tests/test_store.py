@@ -218,6 +218,17 @@ def test_another_recipe_is_a_miss_and_a_second_put_replaces(folder: Path) -> Non
         assert s.counts()["features"] == 2
 
 
+def test_what_is_known_is_what_would_be_found(folder: Path) -> None:
+    """By keys alone: facts and features both, of this recipe and decoder."""
+    with Store.open(folder, decoder="1") as store:
+        store.put_facts(facts_of(digest) for digest in DIGESTS[:20])
+        store.put_features(DIGESTS[10:30], RECIPES[0], vectors(DIGESTS[10:30], RECIPES[0]))
+        assert store.known([*DIGESTS, None], RECIPES[0]) == set(DIGESTS[10:20])
+        assert store.known(DIGESTS, RECIPES[1]) == set()
+    with Store.open(folder, decoder="2") as store:
+        assert store.known(DIGESTS, RECIPES[0]) == set()
+
+
 def test_facts_of_another_decoder_are_a_miss(folder: Path) -> None:
     rejected = FileFacts(DIGESTS[0], 3, rejected="16-bit TIFF")
     with Store.open(folder, decoder="1") as s:

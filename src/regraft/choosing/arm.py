@@ -71,12 +71,18 @@ class Arm:
     way : Way
     predicted_s : float
     memory_mib : float
+    steps_s, rest_s : float
+        Of the predicted seconds those of learning, and what comes after it.
     state : {'waiting', 'running', 'tried', 'dropped'}
     seconds : float
         What it took.
     judged : Judged or None
     keeps_probe : bool
         What it learnt was no better than the probe that it began from.
+    paused_at : float
+        Share of its epochs after which it was paused; 0 if it was not.
+    paused_loss : float
+        Log loss then, on the images that judge it.
     why : str
         What became of it, in words.
     """
@@ -84,16 +90,25 @@ class Arm:
     way: Way
     predicted_s: float = 0.0
     memory_mib: float = 0.0
+    steps_s: float = 0.0
+    rest_s: float = 0.0
     state: str = WAITING
     seconds: float = 0.0
     judged: Judged | None = None
     keeps_probe: bool = False
+    paused_at: float = 0.0
+    paused_loss: float = 0.0
     why: str = ""
     progress: str = field(default="", repr=False)
 
     def drop(self, why: str) -> None:
         """It is not tried, or not to its end."""
         self.state, self.why = DROPPED, why
+
+    @property
+    def to_pay_s(self) -> float:
+        """Of the predicted seconds those that are still to come."""
+        return self.predicted_s - self.paused_at * self.steps_s
 
     @property
     def left_out(self) -> dict[str, Any] | None:
@@ -110,6 +125,7 @@ class Arm:
         """For JSON."""
         own = {"image_size": self.way.image_size, "epochs": self.way.epochs, "look": self.way.look}
         return {
+            "name": self.way.name,
             "way": self.way.method,
             "backbone": self.way.backbone,
             **{name: value for name, value in own.items() if value},

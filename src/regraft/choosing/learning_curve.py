@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.choosing.difference import points
 from regraft.evaluation.intervals import score_interval
 from regraft.probe import ridge
 from regraft.wording import percent
@@ -29,8 +30,10 @@ LEVEL, Z = 0.95, 1.96
 STRENGTHS, USUAL_STRENGTH = np.logspace(-4, 2, 13), 0.1
 # How far the exponent of the power may be off, beside what the points say; and its bounds.
 EXPONENT_ERROR, EXPONENTS = 0.25, (0.0, 1.2)
-N_DRAWS = 2_000
-# More images help if twice as many would take this share of the errors away, surely.
+N_DRAWS, LEAST_ERROR = 2_000, 1e-4
+# Less than that is 0.0 points on the screen.
+SEEN = 0.0005
+# Of the errors that are left, twice as many images have to take this share away to help much.
 HELPS = 0.1
 
 
@@ -60,26 +63,34 @@ class LearningCurve:
         All of train, as the smaller parts foretell it.
     doubled : Point or None
         Twice as many images, as the points foretell it.
+    gain : dict or None
+        What these are foretold to add to accuracy: ``value``, ``low``, ``high``; not below zero,
+        which more images do not take away.
     """
 
     points: tuple[Point, ...]
     foretold: Point | None = None
     doubled: Point | None = None
+    gain: dict[str, float] | None = None
 
     @property
     def words(self) -> str:
-        """Whether more images would help."""
-        if self.doubled is None:
+        """Whether more images would help, which is said only where the interval excludes none."""
+        if self.doubled is None or self.gain is None:
             return "too few images for a learning curve"
-        last, more = self.points[-1], self.doubled
-        kept = (1 - more.accuracy) / max(1e-9, 1 - last.accuracy)
-        foretold = (
-            f"twice as many images: about {percent(more.accuracy)} ({percent(more.low)} to "
-            f"{percent(more.high)}) instead of {percent(last.accuracy)}"
+        much = HELPS * (1 - self.points[-1].accuracy)
+        if self.gain["high"] <= max(much, SEEN) or self.points[-1].accuracy >= 1:
+            said = "more images would help little"
+        elif self.gain["low"] < SEEN:
+            said = "more images may help or not: their gain cannot be told from none"
+        elif self.gain["value"] < much:
+            said = "more images would help a little"
+        else:
+            said = "more images would help"
+        return (
+            f"{said}; twice as many are foretold {points(self.gain)}, to about "
+            f"{percent(self.doubled.accuracy)}"
         )
-        if last.accuracy >= 1 or kept > 1 - HELPS:
-            return f"more images would help little: {foretold}"
-        return f"more images would help: {foretold}"
 
     def to_list(self) -> list[dict[str, Any]]:
         """For JSON."""
@@ -119,11 +130,12 @@ def measure(
     low, high = score_interval(share, float(len(right)), level=LEVEL)
     whole = Point(N, share, float(low), float(high))
     error = math.sqrt(max(share * (1 - share), 0.25 / len(right)) / len(right))
-    foretold = doubled = None
+    foretold = doubled = gain = None
     if len(points) == len(SHARES) and points[0].n < points[1].n < N:
         foretold = _foretold(points[0], errors[0], points[1], errors[1], N, error, seed)
         doubled = _foretold(points[1], errors[1], whole, error, 2 * N, 0.0, seed)
-    return LearningCurve((*points, whole), foretold, doubled)
+        gain = _gain(points[1], errors[1], whole, error, 2 * N, seed)
+    return LearningCurve((*points, whole), foretold, doubled, gain)
 
 
 def _drawn(
@@ -189,20 +201,46 @@ def _foretold(
 ) -> Point:  # fmt: skip
     """At n images, by the power through two points; the interval holds the error of both points,
     of the power itself, and of what would be measured there."""
+    middle = float(_at(n, first, second, 1 - first.accuracy, 1 - second.accuracy, 0.0))
     rng = np.random.default_rng([seed, n])
-    ways = math.log(second.n / first.n), math.log(n / second.n)
-
-    def at(start: Any, end: Any, jitter: Any) -> Any:
-        exponent = np.log(np.maximum(start, 1e-4) / np.maximum(end, 1e-4)) / ways[0]
-        exponent = np.clip(exponent + jitter, *EXPONENTS)
-        return np.maximum(end, 1e-4) * np.exp(-exponent * ways[1])
-
-    middle = float(at(1 - first.accuracy, 1 - second.accuracy, 0.0))
-    drawn = at(
-        1 - first.accuracy + first_error * rng.standard_normal(N_DRAWS),
-        1 - second.accuracy + second_error * rng.standard_normal(N_DRAWS),
-        EXPONENT_ERROR * rng.standard_normal(N_DRAWS),
-    ) + own_error * rng.standard_normal(N_DRAWS)
+    _, drawn = _drawn_errors(n, first, first_error, second, second_error, rng)
+    drawn = drawn + own_error * rng.standard_normal(N_DRAWS)
     low, high = np.quantile(np.clip(drawn, 0.0, 1.0), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     low, high = min(float(low), middle), max(float(high), middle)
     return Point(n, 1 - middle, 1 - high, 1 - low)
+
+
+def _gain(
+    first: Point, first_error: float, second: Point, second_error: float, n: int, seed: int
+) -> dict[str, float]:
+    """Of accuracy, from the second point to n images: luck in the second one is in both."""
+    middle = 1 - second.accuracy
+    middle -= float(_at(n, first, second, 1 - first.accuracy, 1 - second.accuracy, 0.0))
+    rng = np.random.default_rng([seed, n])
+    now, then = _drawn_errors(n, first, first_error, second, second_error, rng)
+    low, high = np.quantile(now - then, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return {
+        "value": middle,
+        "low": min(float(low), middle),
+        "high": max(float(high), middle),
+        "level": LEVEL,
+    }
+
+
+def _drawn_errors(
+    n: int, first: Point, first_error: float, second: Point, second_error: float,
+    rng: np.random.Generator,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Shares of errors at the second point and at n images, as they may really be."""
+    start = 1 - first.accuracy + first_error * rng.standard_normal(N_DRAWS)
+    end = 1 - second.accuracy + second_error * rng.standard_normal(N_DRAWS)
+    jitter = EXPONENT_ERROR * rng.standard_normal(N_DRAWS)
+    return np.maximum(end, LEAST_ERROR), _at(n, first, second, start, end, jitter)
+
+
+def _at(n: int, first: Point, second: Point, start: Any, end: Any, jitter: Any) -> Any:
+    """Errors at n images, from those at two points."""
+    start, end = np.maximum(start, LEAST_ERROR), np.maximum(end, LEAST_ERROR)
+    exponent = np.log(start / end) / math.log(second.n / first.n)
+    exponent = np.clip(exponent + jitter, *EXPONENTS)
+    return end * np.exp(-exponent * math.log(n / second.n))

@@ -1,6 +1,6 @@
 """What a network costs a bill: multiply-adds before and after each stage, and bytes for backward.
 
-Those of the packaged backbones stand here (`tests/test_bill.py` holds them against
+Those of the packaged backbones stand here (`tests/test_choosing.py` holds them against
 `backbones/cost.py`), so that a bill needs no PyTorch; of other networks rough ones are taken from
 their size, until this machine's own past runs say better.
 """
@@ -49,6 +49,16 @@ class NetworkCost:
         0.63
         """
         return self.before.get(stage or "", 0) / max(1, self.multiply_adds)
+
+    def area(self, side: int | None) -> float:
+        """Of pictures of that side over the network's own.
+
+        Examples
+        --------
+        >>> cost_of("default").area(112), cost_of("default").area(None)
+        (0.25, 1.0)
+        """
+        return (side or self.input_px) ** 2 / self.input_px**2
 
 
 PACKAGED = {

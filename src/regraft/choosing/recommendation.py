@@ -12,10 +12,11 @@ import numpy as np
 
 from regraft.choosing import bill
 from regraft.choosing.arm import TRIED, Arm, Judged
-from regraft.choosing.bill import Bill, Workload
-from regraft.choosing.expectation import Expected, expected
+from regraft.choosing.bill import Bill
+from regraft.choosing.expectation import Expected, change_in_words, expected
 from regraft.choosing.past import Past
 from regraft.choosing.way import BACKBONES_TRIED, METHODS_TRIED, Way, known_backbones, ways_of
+from regraft.choosing.workload import Workload
 from regraft.record.configuration import RunConfig
 from regraft.training.defaults import Situation
 from regraft.training.methods import METHODS
@@ -128,14 +129,7 @@ def _price(offer: Offer) -> float:
 
 def _why(offers: Sequence[Offer], best: int, situation: Situation) -> str:
     taken = offers[best]
-    kind = (
-        "much has to change for these data: the probe is often wrong, or earlier stages serve "
-        "better than the last"
-        if situation.has_to_change
-        else "little has to change for these data: the probe is good, and the last stages serve "
-        "as well as the earlier ones"
-    )
-    words = f"{kind}; {taken.way.name} may win most for its {duration(taken.bill.seconds)}"
+    words = f"{change_in_words(situation)}; {taken.way.name} may win most for its {taken.bill.time}"
     costly = max(offers, key=lambda offer: offer.bill.seconds)
     if costly is not taken:
         words += (

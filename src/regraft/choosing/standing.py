@@ -23,8 +23,9 @@ from regraft.choosing.arm import Arm
 from regraft.choosing.network_cost import cost_of
 
 # A costlier arm takes the place of a cheaper one if it is better by so many standard errors.
-MARGIN = 0.5
+MARGIN, MARGIN_IN_WORDS = 0.5, "half a standard error of the paired difference"
 N_DRAWS = 200
+LEVEL, Z = 0.95, 1.96
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,20 @@ def score(arm: Arm, arms: Sequence[Arm]) -> Score:
 
 
 def first(arms: Sequence[Arm]) -> Arm | None:
-    """The arm that stands first: the cheapest of those that none beats by more than chance."""
+    """The arm that stands first: the cheapest that no dearer one beats by the margin."""
     known = [arm for arm in arms if arm.judged is not None and not arm.keeps_probe]
     best: Arm | None = None
     for arm in sorted(known, key=_price):
         if best is None or is_better(arm, best, arms):
             best = arm
     return best
+
+
+def difference(arm: Arm, other: Arm, arms: Sequence[Arm]) -> dict[str, float]:
+    """Log loss of an arm less that of another, with its 95 % interval; below 0 is better."""
+    value = score(arm, arms).log_loss - score(other, arms).log_loss
+    margin = Z * _error(arm, other)
+    return {"value": value, "low": value - margin, "high": value + margin, "level": LEVEL}
 
 
 def is_better(arm: Arm, than: Arm, arms: Sequence[Arm]) -> bool:

@@ -104,5 +104,5 @@ def show_search(auto: Mapping[str, Any]) -> None:
 
 
 def _named(arm: Mapping[str, Any]) -> str:
-    parts = [arm["way"], arm["backbone"], arm.get("look"), arm.get("image_size")]
-    return ", ".join(str(part) for part in parts if part)
+    plain = ", ".join(str(arm[key]) for key in ("way", "backbone") if arm[key])
+    return str(arm.get("name", plain))

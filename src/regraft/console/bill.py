@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.markup import escape
 
 from regraft.console.screen import hang, print_json, stdout
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     from regraft.choosing.bill import Bill
     from regraft.choosing.way import Way
 
-# Parts of a second or less are not told one by one.
-SMALL_S = 1.0
+# Parts of a second or less are not told one by one; a bill of less than this is not told at all.
+SMALL_S, WORTH_TELLING_S = 1.0, 10.0
 
 
 def show_bill(bill: Bill, way: Way, *, as_json: bool) -> None:
@@ -37,3 +39,10 @@ def show_bill(bill: Bill, way: Way, *, as_json: bool) -> None:
     hang(screen, "Disk", f"{bill.disk_mib:,.0f} MiB, checkpoints and what is kept included")
     by = f"{count(bill.n_past, 'past run')} on this machine" if bill.n_past else ""
     hang(screen, "", f"[dim]{by or 'no past run on this machine yet: the bill is rough'}[/]")
+
+
+def show_settled(screen: Console, metrics: Mapping[str, Any]) -> None:
+    """After a run that was long, or was said to be: what it took against its bill."""
+    bill = metrics.get("bill") or {}  # none of `auto`, nor of an older Regraft
+    if bill and max(bill["took_s"], bill["seconds"]["value"]) >= WORTH_TELLING_S:
+        hang(screen, "", escape(bill["words"]))

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from regraft.console.baselines import show_baselines
+from regraft.console.bill import show_settled
 from regraft.console.choice import show_choice
 from regraft.console.commands import command_on, quoted, show_next
 from regraft.console.evaluation import show_classes, show_score
@@ -106,6 +107,7 @@ def _time(screen: Console, metrics: Mapping[str, Any]) -> None:
         if name != "total" and value >= 0.05
     ]
     hang(screen, "Time", f"{seconds['total']:.1f} s ({', '.join(parts)})")
+    show_settled(screen, metrics)
     speed = features["pass"]
     if features["computed"]:
         hang(

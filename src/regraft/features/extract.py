@@ -285,11 +285,23 @@ def see(
 
 
 def missing_from_store(table: ImageTable, built: BuiltEngine) -> list[int]:
-    """Rows that a pass would have to read, since the user's store does not know them."""
-    strips, N = strips_of(built.info), len(table)
-    seen = Seen(arrays.zeros((N, built.info.n_features), np.float32), FactsTable(N))
+    """Rows that a pass would have to read, since the user's store does not know them.
+
+    Only keys are looked at; the facts of a row without features are, which say whether it has none
+    because its file cannot be used.
+    """
+    recipes = [strip.digest for strip in strips_of(built.info)]
     with Store.open(decoder=rules_for(built.info.preprocess.white)) as store:
-        return _ask_of_all(store, table, strips, seen)
+        paths = ["" if isinstance(path, InMemory) else path for path in table.paths]
+        digests = store.digests_of(paths)
+        known = set.intersection(*(store.known(digests, recipe) for recipe in recipes))
+        lacking = [row for row, digest in enumerate(digests) if digest not in known]
+        facts = store.facts(digests[row] for row in lacking)
+    return [row for row in lacking if not _is_rejected(facts.get(digests[row] or b""))]
+
+
+def _is_rejected(fact: FileFacts | None) -> bool:
+    return fact is not None and fact.rejected is not None
 
 
 def timed(paths: Sequence[str], built: BuiltEngine) -> tuple[float, float] | None:

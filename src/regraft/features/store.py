@@ -336,6 +336,20 @@ class Store:
         self._database.read(read, None)
         self._discard("features", bad)
 
+    def known(self, digests: Iterable[bytes | None], recipe_digest: str) -> set[bytes]:
+        """Of these images those whose facts and features by this recipe are stored, by their keys
+        alone: nothing of them is read, so a damaged row counts too."""
+        wanted = list(dict.fromkeys(digest for digest in digests if digest is not None))
+
+        def read(connection: sqlite3.Connection) -> set[bytes]:
+            query = "SELECT digest FROM facts WHERE version = ? AND digest IN"
+            facts = {row[0] for row in select_in(connection, query, wanted, self._version)}
+            return facts.intersection(
+                _rows_of(connection, recipe_digest, dict.fromkeys(wanted)).values()
+            )
+
+        return self._database.read(read, set[bytes]())
+
     def digests_with_features(self, recipe_digest: str) -> list[bytes]:
         """Content digests of all images whose features by this recipe are stored."""
         query = """

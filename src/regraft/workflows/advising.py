@@ -78,6 +78,7 @@ class Advice:
             "learning_curve": curve.to_list(),
             "foretold": None if curve.foretold is None else curve.foretold.to_dict(),
             "doubled": None if curve.doubled is None else curve.doubled.to_dict(),
+            "gain_of_doubling": curve.gain,
             "more_images": curve.words,
             "ways": [
                 {

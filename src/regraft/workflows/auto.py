@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft import model
-from regraft.choosing import standing
-from regraft.choosing.arm import DROPPED, TRIED
+from regraft.choosing import bill
+from regraft.choosing.arm import TRIED
 from regraft.choosing.past import Past
 from regraft.choosing.way import BACKBONES_TRIED, METHODS_TRIED
 from regraft.data.splits import Roles
-from regraft.data.table import column
+from regraft.data.table import ImageTable, column
 from regraft.errors import UsageError
 from regraft.features.engines import BuiltEngine
 from regraft.features.extract import Extraction
@@ -32,16 +32,19 @@ from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom, Place, made_from_in
 from regraft.wording import count, duration
-from regraft.workflows import experiment
+from regraft.workflows import billing, experiment, search_words, told_search
 from regraft.workflows.experiment import Begun, Result
 from regraft.workflows.journal import FILE, Journal
 from regraft.workflows.lesson import Lesson, lesson_of, units_of
 from regraft.workflows.preparation import Clock, Prepared, compared_of, prepare
-from regraft.workflows.search import Budget, Search, Watch
+from regraft.workflows.search import Search, Watch
+from regraft.workflows.spending import Budget
 
 BUDGET_S = 120.0
 # What drawing the report takes, until this machine's own past runs say better.
 REPORT_S, REPORT = 2.5, ("report",)
+# Of that: without heat maps, and what comes after them.
+LEAST_OF_REPORT, AFTER_HEAT = 0.6, 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,29 @@ class AutoResult:
     result: Result
     has_time_for_report: bool
     report_until: float
+
+
+class Least:
+    """Says before a first pass that a budget does not hold it, and what the least is; else the bill
+    of a long one."""
+
+    def __init__(self, config: RunConfig, budget: Budget) -> None:
+        self.config, self.budget, self.is_told = config, budget, False
+
+    def tell(
+        self, table: ImageTable, built: BuiltEngine, listener: Listener, missing: list[int]
+    ) -> None:
+        """Hears of what has to be read; the engine is there by now."""
+        work = billing.work_before_pass(self.config, table, built, missing)
+        found = bill.bill_of(billing.way_of(self.config), self.config, work, Past.read())
+        spent = self.budget.spent - found.parts["start"]
+        if spent + found.seconds > self.budget.seconds:
+            about = f"about {duration(spent + found.seconds)} "
+            about += f"({duration(spent + found.low)} to {duration(spent + found.high)})"
+            listener.say(search_words.too_short(self.budget.seconds, about))
+            self.is_told = True
+        elif found.seconds >= billing.WORTH_TELLING_S:
+            listener.say(f"the bill of the first probe: {found.words}")
 
 
 @blas.one_thread
@@ -109,7 +135,9 @@ def auto(
     began = time.monotonic() if began is None else began
     clock, started = Clock(), time.perf_counter()
     require_short_names(os.fsdecode(out), "--out")
-    prepared = prepare(config, offline=offline, listener=listener)
+    budget = Budget(budget_s, began)
+    least = Least(config, budget)
+    prepared = prepare(config, offline=offline, listener=listener, tells=least.tell)
     lesson, made_from = lesson_of(prepared), MadeFrom.of(prepared)
     folder, note = _folder(config, made_from, methods, backbones, os.fsdecode(out), name)
     if note:
@@ -118,13 +146,13 @@ def auto(
     journal = Journal(folder, identity)
     run_folder.begin(folder, config, made_from.to_dict(), command=command or "regraft auto")
     if journal.read():
-        began -= journal.spent_s
+        budget = replace(budget, began=began - journal.spent_s)
         listener.say(
             f"going on with a search that was stopped: {duration(journal.spent_s)} of the budget "
             f"were spent, {count(sum(a.state == TRIED for a in journal.arms), 'way')} tried"
         )
     search = Search(
-        config, prepared, lesson, Budget(budget_s, began), methods=list(methods),
+        config, prepared, lesson, budget, methods=list(methods), says_least=not least.is_told,
         backbones=list(backbones), journal=journal, offline=offline, listener=listener,
         last_s=_report_s() if draws_report else 0.0, watch=watch,
         on_first=lambda classifier: _save_first(classifier, folder, listener),
@@ -135,12 +163,12 @@ def auto(
     begun = Begun(own, Place(folder), sight, MadeFrom.of(sight), started)
 
     def more() -> dict[str, Any]:
-        return {"auto": told(search)}
+        return {"auto": told_search.told(search)}
 
     result = experiment.finished(begun, classifier, lesson, clock, more=more, listener=listener)
-    left, needs = search.budget.left, _report_s()
+    left, needs = search.budget.left, _report_s() * search.spending.slowness
     end = search.budget.began + budget_s
-    return AutoResult(result, left >= 0.5 * needs, end - 0.4 * needs)
+    return AutoResult(result, left >= LEAST_OF_REPORT * needs, end - AFTER_HEAT * needs)
 
 
 def search_all(
@@ -179,7 +207,7 @@ def search_all(
         journal=Journal(None), offline=offline,
     )  # fmt: skip
     _, classifier, _ = search.run()
-    return classifier, told(search)
+    return classifier, told_search.told(search)
 
 
 def note_report(seconds: float) -> None:
@@ -192,75 +220,6 @@ def note_report(seconds: float) -> None:
 def process_began() -> float:
     """When this process was started, as `time.monotonic` would have said."""
     return time.monotonic() - running_since.seconds()
-
-
-def told(search: Search) -> dict[str, Any]:
-    """The search for metrics.json and ``--json``."""
-    took = search.took
-    tried = [
-        {
-            **arm.to_dict(),
-            "seconds": round(arm.seconds, 2),
-            "left_out": arm.left_out,
-            "comparable": _comparable(search, arm),
-            "took": arm is took,
-            "why": arm.why,
-        }
-        for arm in search.tried
-    ]
-    begun = [arm for arm in search.arms if arm.state == DROPPED and arm.seconds]
-    tried += [
-        {**arm.to_dict(), "seconds": round(arm.seconds, 2), "left_out": None,
-         "comparable": None, "took": False, "why": arm.why}
-        for arm in begun
-    ]  # fmt: skip
-    waiting = [arm for arm in search.arms if arm.state == DROPPED and not arm.seconds]
-    absent = [
-        {"way": None, "backbone": name, "predicted_s": None, "why": why}
-        for name, why in search.absent
-    ]
-    return {
-        "budget_s": search.budget.seconds,
-        "spent_s": round(search.budget.spent, 2),
-        "tried": tried,
-        "not_tried": [{**arm.to_dict(), "why": arm.why} for arm in waiting] + absent,
-        "took": {**took.to_dict(), "why": why_taken(search)},
-        "compared": search.optimism,
-        "stopped": search.stopped_by or None,
-        "chosen_by": standing_in_words(search),
-    }
-
-
-def why_taken(search: Search) -> str:
-    """In a sentence."""
-    took, tried = search.took, [arm for arm in search.tried if arm.judged is not None]
-    if not tried:
-        return "too few images could be left out to judge one way against another"
-    found = standing.score(took, search.tried)
-    words = f"log loss {found.log_loss:.3f} on images that had taught it nothing"
-    if len(tried) == 1:
-        return f"{words}; no other way was judged"
-    return (
-        f"{words}: of the {len(tried)} ways that were judged, the first that none beats by more "
-        "than chance"
-    )
-
-
-def standing_in_words(search: Search) -> str:
-    """What the choice rests on."""
-    first = search.tried[0]
-    n = len(first.judged.rows) if first.judged is not None else 0
-    return (
-        f"probes by {count(n, 'image')} of train, each left out in turn; what learns by gradients "
-        "by a part of train that it never saw, against its own probe on the same images"
-    )
-
-
-def _comparable(search: Search, arm: Any) -> dict[str, float] | None:
-    if arm.judged is None:
-        return None
-    found = standing.score(arm, search.tried)
-    return {"log_loss": round(found.log_loss, 6), "accuracy": round(found.accuracy, 6)}
 
 
 def _report_s() -> float:

@@ -14,10 +14,12 @@ import numpy as np
 
 from regraft.backbones import catalog
 from regraft.choosing import bill
-from regraft.choosing.bill import Bill, Workload
+from regraft.choosing.bill import Bill
 from regraft.choosing.network_cost import NetworkCost, cost_of
 from regraft.choosing.past import Past
+from regraft.choosing.reckoning import outside_s
 from regraft.choosing.way import Way
+from regraft.choosing.workload import Workload
 from regraft.data.table import ImageTable
 from regraft.features import engines, extract, side_by_side
 from regraft.features.engines import BuiltEngine
@@ -35,16 +37,18 @@ from regraft.wording import duration
 from regraft.workflows import fitting
 from regraft.workflows.learnable import refuse_unlearnable
 from regraft.workflows.lesson import Lesson, lesson_of
-from regraft.workflows.preparation import TIMED, Prepared, prepare, read, white_for
+from regraft.workflows.preparation import MANY, Prepared, prepare, read, timed, white_for
 
 # What takes longer is told beforehand.
 WORTH_TELLING_S = 10.0
 # Pictures that say what kind of data these are, where the store does not know all of them.
 SAMPLED = 240
 # To find an engine takes less, to build one more.
-BUILDING_S = 0.6
+BUILDING_S = 0.25
 # A pass over fewer pictures is over before it could be timed.
 FEW = 60
+# Parts of a run before the probe has said what kind of data these are.
+LOOK = ("start", "engine", "features", "check")
 
 
 @blas.one_thread
@@ -116,6 +120,53 @@ def work_of(
     )
 
 
+def tell_of_long_look(
+    config: RunConfig, table: ImageTable, built: BuiltEngine, listener: Listener,
+    missing: list[int],
+) -> None:  # fmt: skip
+    """The bill of a run whose look at the pictures alone takes long; a shorter one is told when the
+    probe has said what kind of data these are, and the bill is surer."""
+    way, work = way_of(config), work_before_pass(config, table, built, missing)
+    found = bill.bill_of(way, config, work, Past.read())
+    long = sum(found.parts[part] for part in LOOK) if way.trains else found.seconds
+    if long >= WORTH_TELLING_S:
+        listener.say(f"the bill: {found.words}")
+
+
+def work_before_pass(
+    config: RunConfig, table: ImageTable, built: BuiltEngine, missing: list[int]
+) -> Workload:
+    """What there is to do when the engine is there and the missing have to be read; where they are
+    many, some are timed."""
+    work = known_of(config, table, built, len(missing))
+    return with_timed(work, timed(table, built, missing)) if len(missing) >= MANY else work
+
+
+def known_of(
+    config: RunConfig, table: ImageTable, built: BuiltEngine | None, n_missing: int
+) -> Workload:
+    """What there is to do, by a table that was read and what is kept; no picture is looked at."""
+    n_learn, n_reported = _parts(config, table)
+    work = Workload(
+        n_images=len(table),
+        n_learn=n_learn,
+        n_reported=n_reported,
+        n_classes=len(table.classes),
+        n_missing=n_missing,
+        is_built=built is not None,
+        is_made=is_made(config, len(table)),
+        n_cores=available_cores(),
+    )
+    if built is None:
+        return work
+    return replace(work, n_features=built.info.n_features, network=_network(config, built))
+
+
+def with_timed(work: Workload, ms: tuple[float, float] | None) -> Workload:
+    """The same, where some pictures were timed."""
+    return work if ms is None else replace(work, picture_ms=ms[0], network_ms=ms[1])
+
+
 class Charge:
     """The bill of a run that has begun: told before what takes long, settled when it is over.
 
@@ -148,18 +199,18 @@ class Charge:
         """What the run took against its bill, for metrics.json; the next bills learn from it."""
         training = metrics.get("training")
         real = real_parts(metrics["seconds"], training)
-        past, way, took, peak = Past.read(), way_of(self.config), _took(real), peak_mib()
+        past, way, peak = Past.read(), way_of(self.config), peak_mib()
+        took = sum(real.values()) + outside_s(way)
         bill.note(way, self.config, self.work, past, real, peak)
         if training is not None:
             past.note_made(_name_of(self.config, self.work.n_images))
         past.save()
-        low, high = duration(self.bill.low), duration(self.bill.high)
         return {
             **self.bill.to_dict(),
             "took_s": round(took, 2),
             "took_mib": peak,
             "took": {name: round(seconds, 2) for name, seconds in real.items()},
-            "words": f"took {duration(took)}; the bill said {low} to {high}",
+            "words": _against(self.bill, took, peak),
         }
 
     def _reckoned(self, work: Workload) -> Bill:
@@ -168,9 +219,12 @@ class Charge:
         return bill.bill_of(way_of(self.config), self.config, plain, self.past)
 
 
-def _took(real: Mapping[str, float]) -> float:
-    """All that was measured, and the start of the process."""
-    return sum(real.values()) + bill.START_S
+def _against(said: Bill, took: float, peak: float | None) -> str:
+    words = f"took {duration(took)}; the bill said {said.time} ({duration(said.low)} to "
+    words += f"{duration(said.high)})"
+    if peak is None:
+        return words
+    return f"{words}; {peak:,.0f} MiB of memory at the peak; it said up to {said.memory_mib:,.0f}"
 
 
 def real_parts(
@@ -181,7 +235,9 @@ def real_parts(
     found = {name: seconds[name] for name in own if name in seconds}
     if training is None:
         return found | ({"fit": seconds["fit"]} if "fit" in seconds else {})
-    inner = training.get("seconds") or {}
+    inner = dict(training.get("seconds") or {})
+    if inner and "fit" in seconds:  # what is loaded before a training begins is a part of its plan
+        inner["plan"] += max(0.0, seconds["fit"] - sum(inner.values()))
     done = len(training["epochs"]) - int(training["resumed_at"])
     return found | {n: v for n, v in inner.items() if n != "steps" or done > 0}
 
@@ -199,11 +255,9 @@ def peak_mib() -> float | None:
 def to_be_seen(config: RunConfig, table: ImageTable) -> tuple[int, bool]:
     """How many images a backbone has not seen yet, and whether its engine is built."""
     built = _built(config, table, offline=True)
-    return (
-        (len(table), False)
-        if built is None
-        else (len(extract.missing_from_store(table, built)), True)
-    )
+    if built is None:
+        return len(table), False
+    return len(extract.missing_from_store(table, built)), True
 
 
 def is_made(config: RunConfig, n_images: int) -> bool:
@@ -235,30 +289,17 @@ def _work_before(
 ) -> Workload:
     built = _built(config, table, offline)
     missing = list(range(len(table))) if built is None else extract.missing_from_store(table, built)
-    n_learn, n_reported = _parts(config, table)
-    work = Workload(
-        n_images=len(table),
-        n_learn=n_learn,
-        n_reported=n_reported,
-        n_classes=len(table.classes),
-        n_missing=len(missing),
-        is_built=built is not None,
-        is_made=is_made(config, len(table)),
-        n_epochs_done=_epochs_done(folder),
-        n_cores=available_cores(),
-    )
+    work = known_of(config, table, built, len(missing))
+    work = replace(work, n_epochs_done=_epochs_done(folder))
     if built is None:
         return work
-    work = replace(work, n_features=built.info.n_features, network=_network(config, built))
     if len(missing) >= FEW:
-        some = np.linspace(0, len(missing) - 1, TIMED).astype(int)
-        if (ms := extract.timed([table.paths[missing[i]] for i in some], built)) is not None:
-            work = replace(work, picture_ms=ms[0], network_ms=ms[1])
+        work = with_timed(work, timed(table, built, missing))
     if not METHODS[config.method].trains:
         return work
     probe, prepared = _probe_of_sample(config, table, bool(missing), offline, listener)
     facts = prepared.extraction.facts
-    situation = situation_of(probe, prepared.built.info, facts, n_learn, True)
+    situation = situation_of(probe, prepared.built.info, facts, work.n_learn, True)
     n_missing = len(missing) - prepared.extraction.computed
     return replace(work, situation=situation, n_missing=max(0, n_missing))
 

@@ -30,7 +30,7 @@ from regraft.record.identity import MadeFrom, Place, place_for
 from regraft.training.methods import METHODS
 from regraft.training.task import Environment
 from regraft.training.trackers import require_tracker
-from regraft.workflows import calibrating, fitting, testing
+from regraft.workflows import billing, calibrating, fitting, testing
 from regraft.workflows.billing import Charge
 from regraft.workflows.lesson import Lesson, lesson_of
 from regraft.workflows.preparation import Clock, Prepared, prepare
@@ -203,7 +203,8 @@ def begin(
     with processes.main_first():
         prepared = prepare(
             config, offline=offline, listener=listener,
-            before_pass=functools.partial(fitting.require_taps, config), elsewhere=elsewhere,
+            before_pass=functools.partial(fitting.require_taps, config),
+            tells=functools.partial(billing.tell_of_long_look, config), elsewhere=elsewhere,
         )  # fmt: skip
     made_from = MadeFrom.of(prepared)
     place = place_for(config, made_from, out=out, name=name, resume=resume)

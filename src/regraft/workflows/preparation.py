@@ -40,6 +40,9 @@ from regraft.workflows.learnable import refuse_unlearnable
 # and what takes longer than this is told.
 MANY, TIMED, LONG_S = 500, 12, 10.0
 
+# Who says beforehand what takes long: of a table and an engine, the rows that have to be read.
+Tells = Callable[[ImageTable, engines.BuiltEngine, Listener, list[int]], None]
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -130,14 +133,15 @@ def prepare(
     listener: Listener = SILENT,
     needs_splits: bool = True,
     before_pass: Callable[[engines.BuiltEngine], None] = lambda built: None,
+    tells: Tells | None = None,
     elsewhere: Elsewhere = HERE,
     of_table: ImageTable | None = None,
 ) -> Prepared:
     """Read the table, run the one pass, divide, and look for what is wrong.
 
-    `before_pass` may refuse what does not fit the network, before any picture is read;
-    `elsewhere` says who else does the pass, or did; `of_table` is the table where it was read
-    already, or a part of it.
+    `before_pass` may refuse what does not fit the network, before any picture is read; `tells` says
+    beforehand what takes long; `elsewhere` says who else does the pass, or did; `of_table` is the
+    table where it was read already, or a part of it.
 
     Raises
     ------
@@ -154,7 +158,7 @@ def prepare(
     clock.lap("table")
     seen = see(
         config, table, clock=clock, offline=offline, listener=listener, before_pass=before_pass,
-        elsewhere=elsewhere,
+        tells=tells, elsewhere=elsewhere,
     )  # fmt: skip
     divided = divide(config, seen.extraction.table, seen.extraction.facts, needs_splits)
     duplicates = divided.compared.copies(seen.final)
@@ -198,6 +202,7 @@ def see(
     offline: bool = False,
     listener: Listener = SILENT,
     before_pass: Callable[[engines.BuiltEngine], None] = lambda built: None,
+    tells: Tells | None = None,
     elsewhere: Elsewhere = HERE,
 ) -> Seen:
     """The one pass of the configured backbone over a table, through the store."""
@@ -218,7 +223,7 @@ def see(
         listener=listener,
         runner=elsewhere.runner_for(listener),
         parts=elsewhere.parts_for(built, listener),
-        before=functools.partial(_tell_of_long_pass, table, built, listener)
+        before=functools.partial(tells or _tell_of_long_pass, table, built, listener)
         if elsewhere is HERE
         else lambda missing: None,
     )
@@ -232,16 +237,22 @@ def _tell_of_long_pass(
     table: ImageTable, built: engines.BuiltEngine, listener: Listener, missing: list[int]
 ) -> None:
     """What a pass of more than ten seconds will take, by some pictures that are timed."""
-    if len(missing) < MANY:
+    if len(missing) < MANY or (ms := timed(table, built, missing)) is None:
         return
-    some = np.linspace(0, len(missing) - 1, TIMED).astype(int)
-    ms = extract.timed([table.paths[missing[i]] for i in some], built)
-    seconds = 0.0 if ms is None else len(missing) * sum(ms) / 1000 / available_cores()
+    seconds = len(missing) * sum(ms) / 1000 / available_cores()
     if seconds >= LONG_S:
         listener.say(
             f"the bill: {count(len(missing), 'image')} to be read, about {duration(seconds)} "
             f"({duration(0.7 * seconds)} to {duration(1.6 * seconds)})"
         )
+
+
+def timed(
+    table: ImageTable, built: engines.BuiltEngine, missing: list[int]
+) -> tuple[float, float] | None:
+    """Core-milliseconds of reading a picture and of the network on it, by some of the missing."""
+    some = np.linspace(0, len(missing) - 1, TIMED).astype(int)
+    return extract.timed([table.paths[missing[i]] for i in some], built)
 
 
 def white_for(

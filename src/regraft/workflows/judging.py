@@ -1,0 +1,41 @@
+"""How an arm did on images of train that had taught it nothing, as its classifier left it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from regraft.choosing.arm import TRIED, Arm, Judged
+from regraft.probe.classifier import Classifier
+from regraft.workflows.lesson import Lesson
+from regraft.workflows.preparation import Prepared
+
+
+def settle_probe(arm: Arm, classifier: Classifier, sight: Prepared, lesson: Lesson) -> None:
+    """By every image of train, each left out in turn, and by those that choose, if there are."""
+    learnt = classifier.learnt
+    assert learnt is not None
+    rows, proba = lesson.learn[learnt.oof_rows], learnt.oof_proba
+    if lesson.choose is not None and len(lesson.choose):
+        # Those that choose taught nobody, and judge what learns by gradients.
+        own = classifier.proba_of(sight.X[lesson.choose])
+        rows = np.concatenate([rows, lesson.choose])
+        proba = np.concatenate([proba, own]) if len(learnt.oof_rows) else own
+    arm.state = TRIED
+    if len(rows):
+        arm.judged = Judged.of(rows, proba, lesson.y)
+    else:
+        arm.why = "too few images could be left out to judge it"
+
+
+def settle_trained(arm: Arm, classifier: Classifier, lesson: Lesson) -> None:
+    """By the part of train that was held out, unless what was learnt is not taken."""
+    learnt = classifier.learnt
+    assert learnt is not None
+    assert learnt.training is not None
+    arm.keeps_probe = bool(learnt.training["probe_kept"])
+    if arm.keeps_probe:
+        arm.why = "no better than the probe that it began from"
+    elif len(learnt.oof_rows):
+        arm.judged = Judged.of(learnt.oof_rows, learnt.oof_proba, lesson.y)
+    else:
+        arm.why = "no image was left out that could judge it"

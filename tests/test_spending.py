@@ -1,0 +1,165 @@
+"""The clock of a search: what is kept for the end, who is ended in time, who is paused for whom."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from regraft.choosing.arm import Arm
+from regraft.choosing.way import Way
+from regraft.listener import Listener
+from regraft.machine.deadline import OutOfTimeError
+from regraft.training.history import Epoch
+from regraft.workflows import rungs, spending
+from regraft.workflows.watched import PausedError, Watched
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def training(name: str = "lite1", **given: Any) -> Arm:
+    usual = {"predicted_s": 60.0, "steps_s": 40.0, "rest_s": 5.0}
+    return Arm(Way("partial", name), **{**usual, **given})
+
+
+def epoch(number: int, loss: float | None) -> Epoch:
+    return Epoch(number, 1.0, 1.0, 1.0, 0.5, loss, None, 0.1, is_best=True)
+
+
+# -- the clock -------------------------------------------------------------------------------
+
+
+def take_steps(arm: Arm, clock: Clock, *, within: float, step_s: float, n: int = 100) -> int:
+    """Steps until the clock ends the arm."""
+    watched = Watched(arm, clock.now + within, Listener())
+    for done in range(1, n + 1):
+        clock.now += step_s
+        try:
+            watched.listener.progress("steps", done, n)
+        except OutOfTimeError:
+            return done
+    return n
+
+
+def test_steps_that_end_in_time_are_left_alone(clock: Clock) -> None:
+    assert take_steps(training(), clock, within=110, step_s=1.0) == 100
+
+
+def test_steps_that_would_not_end_in_time_end_early(clock: Clock) -> None:
+    assert take_steps(training(), clock, within=60, step_s=1.0) < 15
+
+
+def test_what_comes_after_the_steps_counts(clock: Clock) -> None:
+    """The steps alone would end in time, but not with choosing and building the engine."""
+    assert take_steps(training(rest_s=0.0), clock, within=101, step_s=1.0) == 100
+    assert take_steps(training(rest_s=60.0), clock, within=101, step_s=1.0) < 15
+
+
+def test_nothing_that_comes_before_the_steps_uses_their_time(clock: Clock) -> None:
+    watched = Watched(training(), clock.now + 50, Listener())
+    clock.now += 20
+    watched.listener.progress("views", 1, 9)
+    clock.now += 10
+    with pytest.raises(OutOfTimeError):
+        watched.listener.progress("views", 2, 9)
+
+
+def test_an_arm_that_went_on_is_judged_by_the_steps_of_now(clock: Clock) -> None:
+    watched = Watched(training(), clock.now + 70, Listener())
+    for done in range(51, 101):
+        clock.now += 1.0
+        watched.listener.progress("steps", done, 100)
+
+
+def test_a_slow_hour_keeps_more_for_the_end() -> None:
+    quick = [Arm(Way(), predicted_s=4.0, seconds=3.0)]
+    slow = [Arm(Way(), predicted_s=4.0, seconds=12.0)]
+    assert spending.slowness(quick) == 1.0
+    assert spending.slowness(slow) == 3.0
+    assert spending.slowness([Arm(Way(), predicted_s=4.0, seconds=400.0)]) == 4.0
+
+
+def test_a_paused_arm_owes_what_it_has_not_learnt() -> None:
+    assert training().to_pay_s == 60
+    assert training(paused_at=0.5).to_pay_s == 40
+
+
+# -- halving ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Case:
+    """A training in its epochs, and others that wait."""
+
+    arm: Arm
+    others: list[Arm]
+    left_s: float
+
+    def pauses(self, number: int, loss: float | None = 0.4, n_epochs: int = 10) -> bool:
+        return rungs.pauses(
+            self.arm, epoch(number, loss), n_epochs, self.others, self.left_s,
+            lambda one: one.to_pay_s,
+        )  # fmt: skip
+
+
+def test_a_training_stops_where_one_of_two_fits() -> None:
+    case = Case(training("lite1"), [training("lite2")], left_s=85.0)
+    assert not any(case.pauses(number) for number in (1, 2, 3, 5, 9, 10))
+    assert case.pauses(4)
+    assert (case.arm.paused_at, case.arm.paused_loss) == (0.4, 0.4)
+    assert not case.pauses(4), "no arm stops twice"
+
+
+@pytest.mark.parametrize("left_s", [60.0, 200.0])
+def test_where_both_fit_or_the_other_never_would_nothing_stops(left_s: float) -> None:
+    assert not Case(training(), [training("lite2")], left_s).pauses(4)
+
+
+def test_a_short_rest_is_not_worth_stopping() -> None:
+    arm = training(steps_s=10.0, rest_s=1.0)
+    assert not Case(arm, [training("lite2")], 60.0).pauses(4)
+
+
+def test_probes_and_trainings_without_a_validation_part_stop_nothing() -> None:
+    assert not Case(training(), [Arm(Way(), predicted_s=60.0)], 85.0).pauses(4)
+    assert not Case(training(), [training("lite2")], 85.0).pauses(4, loss=None)
+
+
+def test_the_better_one_goes_on() -> None:
+    ahead = training("lite1", paused_at=0.4, paused_loss=0.3)
+    assert Case(training("lite2"), [ahead], 50.0).pauses(4, loss=0.35)
+    assert not Case(training("lite2"), [ahead], 50.0).pauses(4, loss=0.25)
+
+
+def test_a_rival_comes_next_and_then_the_better_one() -> None:
+    def fits(arm: Arm) -> bool:
+        return True
+
+    paused, fresh = training("lite1", paused_at=0.4, paused_loss=0.3), training("lite2")
+    assert rungs.rival_of([fresh], fits) is None
+    assert rungs.rival_of([paused, fresh], fits) is fresh
+    assert rungs.rival_of([paused], fits) is paused
+    worse = replace(fresh, paused_at=0.4, paused_loss=0.5)
+    assert rungs.rival_of([worse, paused], fits) is paused
+    assert rungs.rival_of([worse, paused], lambda arm: False) is None
+
+
+def test_who_listens_to_epochs_may_pause_the_arm() -> None:
+    def on_epoch(done: Any, n_epochs: int) -> None:
+        raise PausedError
+
+    with pytest.raises(PausedError):
+        Watched(training(), 1e12, Listener(), on_epoch=on_epoch).listener.epoch(epoch(1, 0.4), 3)
