@@ -16,6 +16,7 @@ from regraft.choosing import expectation
 from regraft.choosing.standing import first
 from regraft.choosing.way import ways_of
 from regraft.cli.main import cli
+from regraft.errors import UsageError
 from regraft.machine import running_since
 from regraft.model import load
 from regraft.record.configuration import RunConfig
@@ -254,6 +255,8 @@ def test_compare_refuses_what_cannot_be_meant(room: Path) -> None:
     for wrong in (["--seeds", "a"], ["--seeds", "-1"], ["--ways", "prob"], ["--backbones", ","]):
         done = CliRunner().invoke(cli, ["compare", "photos", *wrong])
         assert done.exit_code != 0
+    with pytest.raises(UsageError, match="full on default\\+lite2: what learns by gradients"):
+        run("compare", "photos", "--ways", "full", "--backbones", "default+lite2")
 
 
 def test_a_dry_run_prints_the_bill_and_learns_nothing(room: Path) -> None:
@@ -273,8 +276,56 @@ def test_a_run_says_what_it_took_against_its_bill(room: Path) -> None:
     assert later["past_runs"] >= 1
 
 
+def test_a_long_run_is_told_before_and_held_against_its_bill_afterwards(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.console import bill as shown
+    from regraft.workflows import billing
+
+    def output(*args: str) -> str:
+        return CliRunner().invoke(cli, ["train", "photos", "--no-report", *args]).output
+
+    brief = output()
+    assert "the bill" not in brief
+    monkeypatch.setattr(billing, "WORTH_TELLING_S", 0.0)
+    monkeypatch.setattr(shown, "WORTH_TELLING_S", 0.0)
+    told = output("--run", "told", "--backbone", TINY)
+    assert told.index("the bill: ") < told.index("; the bill said ")
+    assert "of memory at the peak" in told
+
+
+def test_what_a_training_loads_first_is_a_part_of_its_plan() -> None:
+    from regraft.workflows.billing import real_parts
+
+    seconds = {"engine": 0.1, "fit": 20.0, "table": 0.5, "save": 0.2}
+    inner = {"plan": 3.0, "steps": 8.0, "rest": 4.0}
+    record = {"seconds": inner, "epochs": [1, 2], "resumed_at": 0}
+    found = real_parts(seconds, record)
+    assert found == {"engine": 0.1, "save": 0.2, "plan": 8.0, "steps": 8.0, "rest": 4.0}
+    assert inner["plan"] == 3.0
+    assert "steps" not in real_parts(seconds, {**record, "resumed_at": 2})
+    assert real_parts(seconds, None) == {"engine": 0.1, "save": 0.2, "fit": 20.0}
+
+
+def test_the_least_budget_is_told_before_the_pass(room: Path) -> None:
+    from regraft.listener import Listener
+
+    heard: list[str] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        heard.append(stage)
+
+    auto.auto(
+        RunConfig("photos", backbone=TINY), budget_s=0.05, methods=["probe"], backbones=[TINY],
+        draws_report=False, listener=Listener(say=heard.append, progress=progress),
+    )  # fmt: skip
+    least = [number for number, text in enumerate(heard) if "is the least here" in text]
+    assert len(least) == 1
+    assert least[0] < heard.index("images")
+
+
 def test_the_estimator_searches_within_its_budget(room: Path) -> None:
-    from regraft.errors import ConfigError, UsageError
+    from regraft.errors import ConfigError
     from regraft.estimator import ImageClassifier
 
     paths = sorted(Path("photos/train").rglob("*.jpg"))
@@ -354,7 +405,7 @@ def test_a_search_killed_anywhere_ends_the_same(
 
     whole = tiny(name="whole").result.metrics["auto"]["took"]["name"]
     kept = Journal.write
-    for number, (what, at) in enumerate([("kept", 1), ("kept", 4), ("step", 1), ("step", 20)]):
+    for number, (what, at) in enumerate([("kept", 1), ("kept", 3), ("step", 1), ("step", 6)]):
         name, killer = f"killed-{number}", Killer(at)
         if what == "kept":
 

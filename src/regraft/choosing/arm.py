@@ -102,8 +102,13 @@ class Arm:
     progress: str = field(default="", repr=False)
 
     def drop(self, why: str) -> None:
-        """It is not tried, or not to its end."""
-        self.state, self.why = DROPPED, why
+        """It is not tried, or not to its end; what it had learnt is not kept."""
+        self.state, self.why, self.paused_at = DROPPED, why, 0.0
+
+    @property
+    def to_learn_s(self) -> float:
+        """Of the predicted seconds those of learning, and of what comes after it, to come."""
+        return (1 - self.paused_at) * self.steps_s + self.rest_s
 
     @property
     def to_pay_s(self) -> float:

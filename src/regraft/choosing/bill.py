@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from regraft.choosing.footprint import disk_mib, memory_mib
+from regraft.choosing.footprint import disk_mib, memory_mib, runs_engine
 from regraft.choosing.network_cost import NetworkCost
 from regraft.choosing.past import Past
 from regraft.choosing.reckoning import reckoned
@@ -211,5 +211,6 @@ def _of_situation(
 
 
 def _memory_kinds(way: Way, work: Workload) -> tuple[str, ...]:
-    part = "memory" if work.is_built else "memory with building"
+    part = "memory" if runs_engine(way, work) else "memory without engine"
+    part = part if work.is_built else "memory with building"
     return f"{part} {way.method} {way.backbone}", f"{part} {way.method}"

@@ -10,8 +10,13 @@ from regraft.training.methods import METHODS
 from regraft.training.settings import TrainingSettings
 
 MIB = 2**20
-# Memory in MiB: Python with NumPy and OpenVINO; PyTorch and timm on top; an engine at work.
-BASE_MIB, TORCH_MIB, ENGINE_MIB = 210.0, 480.0, 60.0
+# Memory in MiB: Python with NumPy; OpenVINO and an engine at work; PyTorch and timm on top.
+BASE_MIB, ENGINE_MIB, TORCH_MIB = 80.0, 115.0, 560.0
+
+
+def runs_engine(way: Way, work: Workload) -> bool:
+    """Whether pictures go through the network: where the store knows all of them, none do."""
+    return METHODS[way.method].trains or bool(work.n_missing) or not work.is_built
 
 
 def memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
@@ -20,9 +25,11 @@ def memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
     weights = 4 * cost.n_parameters / MIB
     features = 4 * work.n_images * work.n_features / MIB
     compared = 3 * 8 * min(work.n_learn, MOST_COMPARED) * work.n_features / MIB
-    found = BASE_MIB + ENGINE_MIB + 3 * weights + 3 * features + compared
-    if not work.is_built:
-        found += 4 * weights + (0 if cost.before else TORCH_MIB)
+    found = BASE_MIB + weights + 3 * features + compared
+    if runs_engine(way, work):
+        found += ENGINE_MIB + weights
+    if not work.is_built and not cost.before:
+        found += 4 * weights + TORCH_MIB
     if not method.trains:
         return found
     found += TORCH_MIB + 12 * weights

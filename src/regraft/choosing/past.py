@@ -19,6 +19,8 @@ from regraft.machine import atomic, cache
 from regraft.machine.processor import available_cores, precision, processor
 
 FILE = "bills.json"
+# Of what is reckoned: ratios to what an earlier version reckoned say nothing.
+RECKONING = 2
 # So many of the last runs are remembered for each kind of work, and so many kinds.
 MOST_KEPT, MOST_KINDS, MOST_MADE = 9, 400, 400
 # From where to where a bill may be off where nothing, or next to nothing, is known.
@@ -59,7 +61,7 @@ class Past:
 
     @classmethod
     def read(cls) -> Past:
-        """What is kept; nothing of another computer, nor of a damaged file."""
+        """What is kept; nothing of another computer or way of reckoning, nor of a damaged file."""
         path = _place()
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -118,7 +120,7 @@ def _place() -> Path:
 
 
 def _computer() -> str:
-    return f"{processor()} {available_cores()} {precision()}"
+    return f"{processor()} {available_cores()} {precision()} reckoning {RECKONING}"
 
 
 def _ratios(kept: Mapping[str, Any]) -> dict[str, list[float]]:

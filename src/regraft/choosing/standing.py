@@ -122,7 +122,8 @@ def optimism(arms: Sequence[Arm], seed: int = 0) -> dict[str, Any] | None:
 
 def _price(arm: Arm) -> tuple[bool, int]:
     """What answering costs, and whether anything had to learn for it."""
-    return arm.way.trains, cost_of(arm.way.backbone).multiply_adds
+    looks = 2 if arm.way.look else 1
+    return arm.way.trains, looks * cost_of(arm.way.backbone).multiply_adds
 
 
 def _error(arm: Arm, other: Arm) -> float:

@@ -57,7 +57,8 @@ def command(
     """Find the best way for DATA within a budget of time, by measuring.
 
     The probe comes first, and its model is on disk within seconds. Then always what may win most a
-    second, by what was measured so far: larger networks, later layers or all of them learning on.
+    second, by what was measured so far: larger networks, mirror images, later layers or all of them
+    learning on.
     It stops at the budget, when nothing can win any more, or on Ctrl-C, with the best so far.
 
     Ways are judged by images of train that taught them nothing; the test is looked at once, at the

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import click
 
-from regraft.choosing.way import Way, known_backbones, methods_in, names_in, ways_of
+from regraft.choosing.way import Way, is_several, known_backbones, methods_in, names_in, ways_of
 from regraft.cli import options
 from regraft.errors import BackboneError, UsageError
 from regraft.record import configuration
+from regraft.training.methods import METHODS
 from regraft.training.settings import RECIPES
+from regraft.wording import listed
 
 
 @click.command(short_help="several ways on the same data, side by side")
@@ -78,15 +81,29 @@ def command(
     options.require_room(out)
     given_recipe = {} if recipe == "default" else {"recipe": recipe}
     tried = [_with_epochs(way, epochs) for way in ways_of(methods, found)]
+    beside = _not_ways(methods, found)
+    if not tried:
+        raise UsageError(beside, cure="--ways probe, or a single network in --backbones")
     with progress.listening(quiet=quiet, after="") as listener:
         for name, why in missing.items():
             listener.say(f"{name} is left out: {why}")
+        if beside:
+            listener.say(f"left out: {beside}")
         ranking, folder = comparing.compare(
             config, tried, seeds=_seeds(seeds), out=out, settings=given_recipe, offline=offline,
             listener=listener,
             on_row=lambda way, seed, metrics: listener.say(comparing.row_in_words(way, metrics)),
         )  # fmt: skip
     show_ranking(ranking, folder / comparing.PAGE, as_json=as_json)
+
+
+def _not_ways(methods: Sequence[str], backbones: Sequence[str]) -> str:
+    """That some methods are for one network, where several side by side were asked for too."""
+    several = [name for name in backbones if is_several(name)]
+    moving = [name for name in methods if METHODS[name].trains]
+    if not several or not moving:
+        return ""
+    return f"{listed(moving)} on {listed(several)}: what learns by gradients moves one network"
 
 
 def _seeds(text: str) -> list[int]:

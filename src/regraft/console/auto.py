@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rich.markup import escape
 
@@ -77,8 +77,8 @@ def show_search(auto: Mapping[str, Any]) -> None:
     hang(screen, "Took", f"[bold]{escape(_named(took))}[/]: {escape(took['why'])} ({spent})")
     table = bare_table()
     for heading in ("  tried", "left out", "log loss", "seconds", "bill"):
-        table.add_column(heading, justify="left" if heading == "  tried" else "right")
-    table.add_column("")
+        justify: Literal["left", "right"] = "left" if heading == "  tried" else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)
     for arm in auto["tried"]:
         found = arm.get("comparable") or arm["left_out"]
         table.add_row(
@@ -87,9 +87,11 @@ def show_search(auto: Mapping[str, Any]) -> None:
             f"{found['log_loss']:.3f}" if found else "",
             f"{arm['seconds']:.1f}",
             f"{arm['predicted_s']:.1f}",
-            escape(arm["why"]),
         )
     screen.print(table)
+    for arm in auto["tried"]:
+        if arm["why"]:
+            hang(screen, "", f"[dim]{escape(_named(arm))}: {escape(arm['why'])}[/]")
     if (compared := auto["compared"]) is not None:
         hang(
             screen,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.markup import escape
 
+from regraft.choosing.difference import points
 from regraft.console.page import show_page
 from regraft.console.screen import bare_table, hang, print_json, stdout
 from regraft.console.wording import interval
@@ -24,20 +25,29 @@ def show_ranking(ranking: Ranking, page: Path, *, as_json: bool) -> None:
         return
     screen, table = stdout(), bare_table()
     for heading in ("  way", "accuracy", "interval", "log loss", "time", "model"):
-        table.add_column(heading, justify="left" if heading == "  way" else "right")
-    table.add_column("against the best")
-    tests = {test["a"]: test for test in content["tests"]}
+        justify: Literal["left", "right"] = "left" if heading == "  way" else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)
     for number, row in enumerate(ranking.rows):
         table.add_row(
             ("* " if number == ranking.take else "  ") + escape(row.way.name),
             percent(row.accuracy["value"]),
             interval(row.accuracy, short=True),
             f"{row.log_loss:.3f}",
-            duration(row.seconds) + (" (kept features)" if row.is_warm else ""),
+            duration(row.seconds) + (", warm" if row.is_warm else ""),
             f"{row.model_mib:.0f} MiB",
-            _against(tests.get(number)) + ("; kept the probe" if row.keeps_probe else ""),
         )
     screen.print(table)
+    if any(row.is_warm for row in ranking.rows):
+        words = "warm: its features were kept from an earlier run, so its time holds no pass"
+        hang(screen, "", f"[dim]{words}[/]")
+    best = ranking.rows[ranking.best]
+    for number, test in enumerate(content["tests"]):
+        heading = "Tests" if number == 0 else ""
+        row = ranking.rows[test["a"]]
+        kept = "; it kept the probe" if row.keeps_probe else ""
+        hang(screen, heading, escape(f"{row.way.name}: {_against(test)}{kept}"))
+    if content["tests"]:
+        hang(screen, "", f"[dim]each against {escape(best.way.name)}, which is highest[/]")
     for one in ranking.lost:
         hang(screen, "", f"[dim]lost: {escape(one['way'])}, {escape(one['backbone'])}, seed "
              f"{one['seed']}: {escape(one['why'])}[/]", indent=0)  # fmt: skip
@@ -47,9 +57,6 @@ def show_ranking(ranking: Ranking, page: Path, *, as_json: bool) -> None:
     show_page(page, as_json=False)
 
 
-def _against(test: dict[str, float] | None) -> str:
-    if test is None:
-        return "the best"
-    value, low, high = (100 * test[name] for name in ("difference", "low", "high"))
-    words = f"{value:+.1f} ({low:+.1f} to {high:+.1f}), p = {test['p']:.3f}"
+def _against(test: dict[str, float]) -> str:
+    words = f"{points({**test, 'value': test['difference']})}, p = {test['p']:.3f}"
     return f"{words}: a tie" if test["tie"] else words

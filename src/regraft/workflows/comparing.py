@@ -22,7 +22,7 @@ from regraft.machine import atomic, blas
 from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
 from regraft.report import ways_page
-from regraft.wording import count, duration
+from regraft.wording import count, duration, percent
 from regraft.workflows import experiment
 
 PAGE, FILE = "compare.html", "compare.json"
@@ -88,7 +88,7 @@ def compare(
         raise TrainingError(
             f"not one of {count(len(ways), 'way')} could be run"
             + (f": {lost[0]['why']}" if lost else ""),
-            cure="other --ways or --backbones",
+            cure="other --ways or --backbones; regraft backbones PATTERN lists networks",
         )
     ranking = _ranked(whole, lost)
     folder = Path(out) / _name(config, ways, seeds, settings or {})
@@ -154,5 +154,5 @@ def _name(
 
 def row_in_words(way: Way, metrics: Mapping[str, Any]) -> str:
     """One run as it comes."""
-    share = 100 * metrics["evaluation"]["accuracy"]["value"]
-    return f"{way.name}: {share:.1f} % in {duration(metrics['seconds']['total'])}"
+    share = percent(metrics["evaluation"]["accuracy"]["value"])
+    return f"{way.name}: {share} in {duration(metrics['seconds']['total'])}"

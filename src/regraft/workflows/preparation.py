@@ -224,7 +224,7 @@ def see(
         runner=elsewhere.runner_for(listener),
         parts=elsewhere.parts_for(built, listener),
         before=functools.partial(tells or _tell_of_long_pass, table, built, listener)
-        if elsewhere is HERE
+        if elsewhere == HERE
         else lambda missing: None,
     )
     if not len(extraction.table):

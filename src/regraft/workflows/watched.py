@@ -55,7 +55,7 @@ class Watched:
         if stage == "steps":
             self._require_speed(done, total)
         else:
-            deadline.check(self.moment - SURELY * (self.arm.steps_s + self.arm.rest_s))
+            deadline.check(self.moment - SURELY * self.arm.to_learn_s)
         self.arm.progress = f"{done} of {total} {stage}"
         self.heard.progress(f"{stage}: {self.arm.way.name}", done, total)
         self.on_progress()
