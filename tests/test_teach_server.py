@@ -190,6 +190,9 @@ def test_a_change_on_disk_is_noticed(
     assert wait_until(lambda: f"crosses/{one.name}" in {r[1] for r in pictures(server)["pictures"]})
     (folder / "crosses" / one.name).write_bytes(b"\xff\xd8\xffbroken")
     assert wait_until(lambda: bool(pictures(server)["bad"]))
+    (folder / "crosses" / one.name).unlink()
+    assert wait_until(lambda: len(pictures(server)["pictures"]) == 7)
+    assert wait_until(lambda: not pictures(server)["bad"])
 
 
 def test_pictures_are_shown_small_and_heat_and_nearest_are_found(

@@ -23,6 +23,8 @@ from regraft.teaching.sight import Sight
 
 # How often the folder is looked at for what other programs did to it, in seconds.
 DISK_S = 3.0
+# And when it is looked again for a picture that is not where it should be.
+SOON_S = 0.3
 # Pictures that are seen before what was seen so far is learnt from.
 AT_ONCE = 400
 # While many are still to be seen, it learns anew once so many times more were.
@@ -77,7 +79,8 @@ class Classroom:
         self.before: Taught | None = None
         self.points: list[Point] = []
         self.trouble = ""
-        self._n_bad = 0
+        self._n_bad = self._n_left = 0
+        self._n_taught_of, self._was_asked = -1, False
         self._wake, self._is_closing = threading.Event(), False
         self._looked_at = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="regraft-teacher", daemon=True)
@@ -123,6 +126,7 @@ class Classroom:
 
     def _work(self) -> None:
         while not self._is_closing:
+            n_seen = self.n_seen
             try:
                 self._step()
                 self._say_trouble("")
@@ -136,6 +140,8 @@ class Classroom:
                 self._say_trouble("a bug of ours, please report it; the terminal has the traceback")
             if self._has_seen_all() or self.trouble:
                 self._wake.wait(DISK_S)
+            elif self.n_seen == n_seen:  # a file is on its way: gone from where it was
+                self._wake.wait(SOON_S)
             self._wake.clear()
 
     def _step(self) -> None:
@@ -188,8 +194,6 @@ class Classroom:
         """Pictures that were looked at."""
         return len(self.sight)
 
-    _n_taught_of, _was_asked = -1, False
-
     def _has_seen_all(self) -> bool:
         return all(
             one in self.sight or one.number in self.sight.bad for one in self.project.shown()
@@ -201,8 +205,6 @@ class Classroom:
             self._n_left = left
         if done % 10 == 0 or done == total:
             self.bulletin.tell("progress", done=done, total=max(total, self._n_left))
-
-    _n_left = 0
 
     def _say_trouble(self, text: str) -> None:
         if text != self.trouble:
