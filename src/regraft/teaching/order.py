@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,10 +63,39 @@ def _unsure_and_unlike(
 ) -> list[Picture]:
     if not free or n <= 0:
         return []
-    doubt = np.array([_doubt(proba.get(one.number)) for one in free])
-    pool = np.argsort(-doubt, kind="stable")[: POOL * n] if proba else np.arange(len(free))
-    Z = _directions(sight.features([free[i] for i in pool] + list(teaching)))
-    return [free[pool[i]] for i in _spread(Z[: len(pool)], Z[len(pool) :], doubt[pool], n)]
+    doubt = np.array([_doubt(proba.get(one.number)) for one in free]) if proba else None
+    X = sight.rows(free)
+    return [free[row] for row in rows_to_ask(X, sight.features(teaching), doubt, n)]
+
+
+def rows_to_ask(
+    X: Any, known: NDArray[np.float32], doubt: NDArray[np.float64] | None, n: int
+) -> list[int]:
+    """The rows to ask about, of the most doubtful ones those unlike what is known and each other.
+
+    Parameters
+    ----------
+    X : (N, D) float32
+        Features; read row by row where they lie elsewhere.
+    known : (M, D) float32
+    doubt : (N,) float, or None
+        None where nothing is learnt yet: then all are as doubtful.
+    n : int
+
+    Examples
+    --------
+    >>> X = np.array([[1, 0], [1, 0], [-1, 0], [0, 1]], np.float32)
+    >>> rows_to_ask(X, X[:1], None, 2)
+    [2, 3]
+    """
+    if doubt is None:
+        doubt = np.ones(len(X))
+        pool = np.arange(len(X))
+    else:
+        pool = np.argsort(-doubt, kind="stable")[: POOL * n]
+    Z = _directions(np.concatenate([X[pool], known]))
+    taken = _spread(Z[: len(pool)], Z[len(pool) :], doubt[pool], n)
+    return [int(pool[row]) for row in taken]
 
 
 def _doubt(p: NDArray[np.float64] | None) -> float:
