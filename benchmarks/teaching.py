@@ -141,7 +141,9 @@ def _peer(name: str, pool: Pool, seed: int) -> Query:
         "sk:falcun": "Falcun", "sk:dropquery": "DropQuery",
     }  # fmt: skip
     strategy = getattr(peers, kinds[name])(random_state=seed, **options.get(name, {}))
-    needs_model = "clf" in inspect.signature(strategy.query).parameters
+    accepted = inspect.signature(strategy.query).parameters
+    argument = next((one for one in ("clf", "estimator") if one in accepted), "")
+    needs_model = bool(argument)
     rng, n_classes = np.random.default_rng(seed), int(pool.y.max()) + 1
 
     class Model(ClassifierMixin, BaseEstimator):
@@ -166,7 +168,8 @@ def _peer(name: str, pool: Pool, seed: int) -> Query:
         more: dict[str, Any] = {}
         if needs_model:
             model = SklearnClassifier(Model(), classes=np.arange(n_classes))
-            more = {"clf": model.fit(Z[known], pool.y[known]), "fit_clf": False}
+            model.fit(Z[known], pool.y[known])
+            more = {argument: model, f"fit_{argument}": False}
         n = min(AT_ONCE, len(free))
         return np.asarray(strategy.query(X=Z, y=y, candidates=free, batch_size=n, **more))
 
