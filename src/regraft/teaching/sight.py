@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from regraft.features.rows import Rows
 from regraft.listener import SILENT, Listener
 from regraft.teaching.project import Picture, Project
 
+T = TypeVar("T", bound=np.generic)
 # Rows for which there is room at first; doubled when it runs out.
 ROWS = 256
 # Of a new picture, how many others are compared closely, and from which correlation of their
@@ -96,7 +97,7 @@ class Sight:
 
     def mend(self, number: int) -> str:
         """What to do about a picture that cannot be read."""
-        return self._bad_files[number][1]
+        return self._bad_files.get(number, ("", ""))[1]
 
     def copies(self, pictures: Sequence[Picture]) -> duplicates.Duplicates:
         """Which of these show one picture."""
@@ -107,8 +108,7 @@ class Sight:
 
     def _keep(self, pictures: Sequence[Picture], extraction: extract.Extraction) -> None:
         while len(self._X) < self._n + len(pictures):
-            self._X = np.concatenate([self._X, np.empty_like(self._X)])
-            self._thumbs = np.concatenate([self._thumbs, np.empty_like(self._thumbs)])
+            self._X, self._thumbs = _twice(self._X, self._n), _twice(self._thumbs, self._n)
         rows = slice(self._n, self._n + len(pictures))
         self._X[rows], self._thumbs[rows] = extraction.X, extraction.facts.thumbs
         digests = (digest.hex() for digest in extraction.digests)
@@ -148,6 +148,13 @@ class Sight:
             if one.number in new and one is not other and not one.together and one.digest != key:
                 found[one.number] = key
         return found
+
+
+def _twice(rows: NDArray[T], n: int) -> NDArray[T]:
+    """Room for twice as many; memory that is not used yet is not touched."""
+    found = np.empty((2 * len(rows), rows.shape[1]), rows.dtype)
+    found[:n] = rows[:n]
+    return found
 
 
 def _unit_rows(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
