@@ -73,6 +73,16 @@ def test_equal_scores_are_no_error() -> None:
     assert np.isfinite(fit_weights(np.zeros((2, 10, 2)), y)).all()
 
 
+@pytest.mark.parametrize("factor", [0.2, 0.97, 1.0, 6.0])
+def test_weights_do_not_depend_on_where_the_search_begins(factor: float) -> None:
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 5, 300)
+    scores = rng.standard_normal((1, 300, 5))
+    scores[0, np.arange(300), y] += 2
+    cold = fit_weights(scores, y)
+    np.testing.assert_allclose(fit_weights(scores, y, start=factor * cold), cold, rtol=2e-6)
+
+
 def test_nested_losses_do_not_flatter() -> None:
     """Noise is weighted by what it happens to say; nested, that is found out."""
     rng = np.random.default_rng(1)
@@ -80,8 +90,9 @@ def test_nested_losses_do_not_flatter() -> None:
     for _ in range(30):
         y = rng.integers(0, 2, 40)
         scores = rng.standard_normal((6, 40, 2))
-        nested.append(nested_losses(scores, y, np.arange(40) % 5).mean())
-        pooled = np.tensordot(fit_weights(scores, y), scores, 1)
+        weights = fit_weights(scores, y)
+        nested.append(nested_losses(scores, y, np.arange(40) % 5, weights).mean())
+        pooled = np.tensordot(weights, scores, 1)
         fitted.append(log_losses(pooled, y).mean())
     assert np.mean(fitted) < np.log(2) - 0.02
     assert np.mean(nested) >= np.log(2)

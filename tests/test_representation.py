@@ -88,6 +88,18 @@ def test_large_logits_do_not_overflow() -> None:
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("block", blocks_of(ALL, TAPS, SOURCE), ids=lambda block: block.tap)
+def test_one_block_and_its_rows_are_those_of_two_readings(block: Block) -> None:
+    weight = RNG.uniform(0.5, 2, len(X))
+    alone, rows = Representation.of_one(X, block, source=SOURCE, sample_weight=weight)
+    wanted = Representation.of_blocks(
+        X, (block.tap,), (block,), source=SOURCE, sample_weight=weight
+    )
+    assert np.array_equal(alone.centre, wanted.centre)
+    assert np.array_equal(alone.scale, wanted.scale)
+    assert np.array_equal(rows, wanted(X))
+
+
 def test_source_needs_a_source_classifier() -> None:
     with pytest.raises(ValueError, match="no source classes"):
         Representation.fit(X, ("source",), TAPS)

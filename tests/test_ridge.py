@@ -293,6 +293,29 @@ def test_large_data_leave_out_a_sample_of_whole_units(monkeypatch: pytest.Monkey
     assert np.array_equal(again.rows, some.rows), "the same seed draws the same rows"
 
 
+@pytest.mark.parametrize("shape", [WIDE, TALL, (600, 20)])
+@pytest.mark.parametrize("strength", [float(ridge.STRENGTHS[6]), 0.37])
+def test_leverage_is_the_diagonal_of_the_hat_matrix(
+    shape: tuple[int, int], strength: float
+) -> None:
+    """One product for all strengths of the scale, another for those between, and the matrix."""
+    Z, y = problem(shape)
+    system = system_of(Z, y)
+    wide = Z.astype(np.float64) - Z.astype(np.float64).mean(0)
+    hat = wide @ np.linalg.solve(wide.T @ wide + strength * np.eye(shape[1]), wide.T)
+    np.testing.assert_allclose(system.leverage(strength), np.diag(hat), atol=2e-6)
+
+
+def test_fits_that_are_kept_are_those_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    Z, y = problem(TALL)
+    system, other = system_of(Z, y), system_of(Z, y)
+    first, again = system.fits(0.1), system.fits(0.1)
+    assert first is again
+    monkeypatch.setattr(ridge, "MAX_LEFT_OUT_NUMBERS", 10)  # too many to keep
+    assert np.array_equal(other.fits(0.1), first)
+    assert other.fits(0.1) is not other.fits(0.1)
+
+
 def test_the_sample_is_never_empty() -> None:
     rows = ridge._rows_to_leave_out(np.zeros(50, int), 1, seed=0)
     assert np.array_equal(rows, np.arange(50))

@@ -272,10 +272,12 @@ def _pooled(ground: Ground, sets: list[tuple[str, ...]], entries: list[Entry]) -
 def _entry(ground: Ground, taps: tuple[str, ...], head: str, members: tuple[Member, ...]) -> Entry:
     y = ground.judged_y
     stack = np.stack([member.solved.scores for member in members])
-    losses = nested_losses(stack, y, ground.folds)
+    weights = np.array([member.solved.weight for member in members])
     scores = stack[0]
     if len(members) > 1:
-        scores = np.tensordot(fit_weights(stack, y), stack, 1)
+        weights = fit_weights(stack, y)
+        scores = np.tensordot(weights, stack, 1)
+    losses = nested_losses(stack, y, ground.folds, weights)
     is_right = scores.argmax(1) == y
     recalls = np.bincount(y, is_right)[np.unique(y)] / np.bincount(y)[np.unique(y)]
     candidate = Candidate(

@@ -18,12 +18,9 @@ from regraft.probe.discriminant import Discriminant
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.out_of_fold import ChosenHead, curve_point, log_losses
 from regraft.probe.pool import fit_weights
-from regraft.probe.ridge import USUAL_STRENGTH, RidgeSystem
+from regraft.probe.ridge import STRENGTHS, USUAL_STRENGTH, RidgeSystem
 
 CLOSED_FORM = ("lda", "ridge")
-# 17 strengths over 8 decades; Z has unit mean square norm, so 1 means: as strong as one image. At
-# the strong end discriminants are the nearest mean.
-STRENGTHS = np.logspace(-4, 4, 17)
 # Where the search begins, and its strides.
 FIRST, STRIDES = 8, (2, 1)
 # Of scores of unit mean square.
@@ -67,7 +64,9 @@ def solve(
 
     def loss(place: int) -> float:
         if place not in tried:
-            found = _at(system, kind, float(STRENGTHS[place]))
+            nearest = min(tried, key=lambda other: abs(other - place), default=None)
+            start = None if nearest is None else tried[nearest].weight
+            found = _at(system, kind, float(STRENGTHS[place]), start)
             losses = log_losses(found.weight * found.scores, y)
             tried[place] = found
             points[place] = curve_point(found.strength, losses, found.scores, y, row_weight)
@@ -90,21 +89,27 @@ def finish(system: RidgeSystem, kind: str) -> ChosenHead:
     return ChosenHead(best.head(), best.strength, curve, rows, best.scores.astype(np.float32))
 
 
-def _at(system: RidgeSystem, kind: str, strength: float) -> Solved:
+def _at(system: RidgeSystem, kind: str, strength: float, start: float | None = None) -> Solved:
+    """At one strength; `start` is the weight at one nearby."""
     y = system.y[system.judges]
+
+    def weight_of(scores: Floats, start: float | None) -> float:
+        begin = None if start is None else np.array([start])
+        return float(fit_weights(scores[None], y, start=begin)[0])
+
     if kind == "ridge":
         scores = system.left_out_scores(strength).astype(np.float32)
-        weight = float(fit_weights(scores[None], y)[0])
+        weight = weight_of(scores, start)
         return _solved(system, kind, strength, scores, weight, lambda: system.head(strength))
     fitted = Discriminant.of(system, strength)
     scores = fitted.left_out().astype(np.float32)
-    weight = float(fit_weights(scores[None], y)[0])
+    weight = weight_of(scores, start)
     # What the classes' sizes say, on the scale of the scores; those of noise would have none.
     spread = float(np.sqrt(np.square(scores - scores.mean(axis=1, keepdims=True)).mean()))
     prior = 1 / max(weight, LEAST_WEIGHT / max(spread, 1e-12))
     if np.ptp(fitted.log_shares) > 0:
         scores[:, fitted.present] += (prior * fitted.left_out_log_shares).astype(np.float32)
-        weight = float(fit_weights(scores[None], y, start=np.array([weight]))[0])
+        weight = weight_of(scores, weight)
     return _solved(system, kind, strength, scores, weight, lambda: fitted.head(prior))
 
 

@@ -66,13 +66,13 @@ class Discriminant:
     @classmethod
     def of(cls, system: RidgeSystem, strength: float) -> Discriminant:
         """At this strength."""
-        shrink = system.eigenvalues / (system.eigenvalues + strength)
+        shrink = system.shrink(strength)
         present = system.mean_label > 0
         counts = (system.mean_label * system.total_weight)[present]
         projected = system.projected[:, present]
         shrunk = shrink[:, None] * projected
         A = np.linalg.inv(np.diag(counts) - projected.T @ shrunk)
-        fits = (system.U @ shrunk) / np.sqrt(system.weight)[:, None]
+        fits = system.fits(strength)[:, present] / np.sqrt(system.weight)[:, None]
         return cls(
             system, strength, shrink, counts, present, (A + A.T) / 2, fits,
             fits @ A, A - np.diag(1 / counts),
@@ -158,7 +158,7 @@ class Discriminant:
 
     def _own(self) -> Floats:
         """``(n,)`` of each row with itself."""
-        leverage = (self.system.U**2) @ self.shrink / self.system.weight
+        leverage = self.system.leverage(self.strength) / self.system.weight
         own: Floats = leverage + np.einsum("nk,nk->n", self.fits, self.to_means)
         return own
 

@@ -93,7 +93,7 @@ class Landmarks:
         factor = np.linalg.inv(np.linalg.cholesky(gram))
         return cls(rows, factor.T @ factor, factor)
 
-    @property
+    @cached_property
     def distance(self) -> Distance:
         """From all of them."""
         return Distance((self.factor.astype(np.float32) @ self.rows).astype(np.float16))

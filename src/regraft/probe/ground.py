@@ -69,10 +69,9 @@ class Ground:
         )
 
         def standardised(block: Block) -> tuple[Representation, Floats, Floats]:
-            alone = Representation.of_blocks(
-                X, (block.tap,), (block,), source=network.source, sample_weight=weight
+            alone, part = Representation.of_one(
+                X, block, source=network.source, sample_weight=weight
             )
-            part = alone(X)
             return alone, part, part @ part.T
 
         alone, parts, grams = zip(*threads.map(standardised, blocks), strict=True)

@@ -22,7 +22,7 @@ from regraft.probe.out_of_fold import log_losses
 MAX_STEPS = 50
 # Of scores of unit mean square, about what fits.
 START = 2.0
-# Of the log loss a step must gain, to go on.
+# Of the log loss a step must promise, to go on after it.
 LEAST_GAIN = 1e-6
 SWEEPS = 100
 
@@ -62,23 +62,24 @@ def fit_weights(scores: Floats, y: Codes, *, start: Floats | None = None) -> Flo
     for _ in range(MAX_STEPS):
         step = _least_parabola(slope, bend, weights) - weights
         size, promised = 1.0, float(slope @ step)
+        if -promised < LEAST_GAIN * max(loss, 1e-3):
+            # The last one: what it gains is below the rounding of the loss, not of the slope.
+            weights = weights + step
+            break
         while True:
             moved = weights + size * step
             following = _expansion(scores, target, moved)
             if following[0] <= loss + 1e-4 * size * promised or size < 1e-4:
                 break
             size /= 2
-        gain = loss - following[0]
-        if gain <= 0:
+        if following[0] >= loss:
             break
         weights, (loss, slope, bend) = moved, following
-        if gain < LEAST_GAIN * max(loss, 1e-3):
-            break
     found: Floats = weights / scale
     return found
 
 
-def nested_losses(scores: Floats, y: Codes, fold: Codes) -> Floats:
+def nested_losses(scores: Floats, y: Codes, fold: Codes, weights: Floats) -> Floats:
     """``(N,)`` log losses of the pooled scores, each image's weights fitted without its fold.
 
     From the weights of all images one Newton step leads to those of four fifths of them: what a
@@ -90,9 +91,11 @@ def nested_losses(scores: Floats, y: Codes, fold: Codes) -> Floats:
     y : (N,) codes
     fold : (N,) int
         From 0 on; a few large ones.
+    weights : (J,) float
+        Those of all images (:func:`fit_weights`).
     """
-    scores, _ = _standardised(scores)
-    whole = fit_weights(scores, y)
+    scores, scale = _standardised(scores)
+    whole = weights * scale
     parts = [fold == k for k in range(int(fold.max()) + 1)]
     losses = np.empty(len(y))
     pieces = [

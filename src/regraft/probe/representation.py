@@ -15,7 +15,8 @@ a block (or two) like those of a single network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -92,15 +93,29 @@ class Representation:
     ) -> Representation:
         """As :meth:`fit`, for blocks that are known already."""
         raw = cls(taps, blocks, np.zeros(0), np.zeros(0), source)
-        centres, scales = [], []
-        for block in blocks:
-            # In chunks: a block of a million rows must not be held twice in memory.
-            mean, mean_square = _moments(raw, X, block, sample_weight)
-            spread = max(float(mean_square.sum() - (mean**2).sum()), 0.0)
-            centres.append(mean)
-            scales.append(np.full(len(mean), 1 / np.sqrt(spread) if spread > 1e-12 else 0.0))
+
+        def chunks(block: Block) -> Iterator[Floats]:
+            # A block of a million rows must not be held twice in memory.
+            for start in range(0, len(X), CHUNK_ROWS):
+                yield raw._block(X[start : start + CHUNK_ROWS], block)
+
+        found = [_centre_and_scale(chunks(block), sample_weight) for block in blocks]
+        centres, scales = zip(*found, strict=True)
         share = 1 / np.sqrt(len(blocks))
         return cls(taps, blocks, np.concatenate(centres), share * np.concatenate(scales), source)
+
+    @classmethod
+    def of_one(
+        cls, X: Floats, block: Block, *, source: Sources | None, sample_weight: Floats
+    ) -> tuple[Representation, Floats]:
+        """By one block alone, and the rows of X as it sees them: few rows, made once for both."""
+        raw = cls((block.tap,), (block,), np.zeros(0), np.zeros(0), source)
+        rows = raw._block(X, block)
+        centre, scale = _centre_and_scale(iter([rows]), sample_weight)
+        fitted = replace(raw, centre=centre, scale=scale)
+        rows = rows - fitted.centre.astype(np.float32)
+        rows *= fitted.scale.astype(np.float32)
+        return fitted, rows
 
     @property
     def is_linear(self) -> bool:
@@ -195,18 +210,27 @@ def final_beside(tap: str) -> str:
     return f"{network}:{FINAL}" if network else FINAL
 
 
-def _moments(
-    raw: Representation, X: Floats, block: Block, sample_weight: Floats | None
+def _centre_and_scale(
+    chunks: Iterator[Floats], sample_weight: Floats | None
 ) -> tuple[Floats, Floats]:
-    """Weighted mean and mean square of a block's columns, in one pass over chunks of rows."""
-    total = 0.0
+    """Of a block's rows: their mean, and one over the root of their mean square distance from it,
+    repeated over the columns; 0 for rows that are all the same."""
+    mean, mean_square = _moments(chunks, sample_weight)
+    spread = max(float(mean_square.sum() - (mean**2).sum()), 0.0)
+    return mean, np.full(len(mean), 1 / np.sqrt(spread) if spread > 1e-12 else 0.0)
+
+
+def _moments(chunks: Iterator[Floats], sample_weight: Floats | None) -> tuple[Floats, Floats]:
+    """Weighted mean and mean square of a block's columns, in one pass over chunks of its rows."""
+    start, total = 0, 0.0
     first: Floats | None = None
     second: Floats | None = None
-    for start in range(0, len(X), CHUNK_ROWS):
-        rows = raw._block(X[start : start + CHUNK_ROWS], block).astype(np.float64)
+    for chunk in chunks:
+        rows = chunk.astype(np.float64)
         weight = np.ones(len(rows))
         if sample_weight is not None:
-            weight = np.asarray(sample_weight[start : start + CHUNK_ROWS], np.float64)
+            weight = np.asarray(sample_weight[start : start + len(rows)], np.float64)
+        start += len(rows)
         total += float(weight.sum())
         a, b = weight @ rows, weight @ rows**2
         first, second = (a, b) if first is None or second is None else (first + a, second + b)

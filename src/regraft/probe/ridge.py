@@ -23,9 +23,13 @@ from numpy.typing import NDArray
 
 from regraft.errors import TrainingError
 from regraft.probe.base import Codes, Floats
+from regraft.probe.distance import by_size
 from regraft.probe.judging import rows_that_judge
 from regraft.probe.linear_head import LinearHead
 
+# 17 strengths over 8 decades; Z has unit mean square norm, so 1 means: as strong as one image. At
+# the strong end discriminants are the nearest mean.
+STRENGTHS = np.logspace(-4, 4, 17)
 # Where nothing can be measured (docs/experiments.md, "Units that swallow classes").
 USUAL_STRENGTH = 0.1
 # Above this many rows the Gram matrix is not formed even if D is larger still.
@@ -142,7 +146,10 @@ class RidgeSystem:
             U: Floats = scaled @ V / np.sqrt(values)
         else:
             assert gram is not None
-            values, U = _significant(*_decomposed(gram * root * root.T))
+            scaled = gram.astype(np.float64)
+            scaled *= root
+            scaled *= root.T
+            values, U = _significant(*_decomposed(scaled))
 
         def to_weights(coefficients: Floats) -> Floats:
             return transposed(root * (U @ (coefficients / np.sqrt(values)[:, None])))
@@ -195,19 +202,77 @@ class RidgeSystem:
         """K, also those without images."""
         return len(self.mean_label)
 
+    def shrink(self, strength: float) -> Floats:
+        """``(r,)`` the share of each direction that a fit of this strength keeps."""
+        kept: Floats = self.eigenvalues / (self.eigenvalues + strength)
+        return kept
+
+    def fits(self, strength: float) -> Floats:
+        """``(n, K)`` what the fit on all rows says, times the root of the weight, less the mean.
+
+        Every head of a system asks for the same strengths, so what is small is kept.
+        """
+        kept = self._kept_fits.get(strength)
+        if kept is None:
+            kept = self.U @ (self.shrink(strength)[:, None] * self.projected)
+            if len(STRENGTHS) * kept.size <= MAX_LEFT_OUT_NUMBERS:
+                self._kept_fits[strength] = kept
+        return kept
+
     @cached_property
-    def _solve(self) -> Callable[[Floats, Floats, Floats, Floats], Floats]:
-        return _fold_solver(self.folds)
+    def _kept_fits(self) -> dict[float, Floats]:
+        return {}
+
+    def leverage(self, strength: float) -> Floats:
+        """``(n,)`` the diagonal of the hat matrix, without the intercept's part."""
+        place = np.flatnonzero(strength == STRENGTHS)
+        if not len(place):
+            return _square_times(self.U, self.shrink(strength)[:, None])[:, 0]
+        found: Floats = self._leverages[:, place[0]]
+        return found
+
+    @cached_property
+    def _leverages(self) -> Floats:
+        """At every strength in one product: squaring U costs more than multiplying by it."""
+        return _square_times(self.U, np.stack([self.shrink(s) for s in STRENGTHS], axis=1))
+
+    @cached_property
+    def _fold_rows(self) -> list[NDArray[np.intp]]:
+        return list(by_size(self.folds))
+
+    def _left_out(
+        self, shrink: Floats, leverage: Floats, share: Floats, residual: Floats
+    ) -> Floats:
+        """From residuals to left-out residuals: ``(I - H_BB)^-1 r_B`` of every fold B.
+
+        The intercept's part of the hat matrix H is the outer product of `share`,
+        ``sqrt(s_i / sum s)``, with itself. Folds of one size are solved together.
+        """
+        missed = np.empty_like(residual)
+        for members in self._fold_rows:
+            size = members.shape[1]
+            if size == 1:
+                rows = members[:, 0]
+                hat = leverage[rows] + share[rows] ** 2
+                missed[rows] = residual[rows] / np.maximum(1 - hat, 1e-10)[:, None]
+                continue
+            for part in _parts(members, self.U.shape[1]):
+                U_B = self.U[part]
+                hat = (U_B * shrink) @ U_B.transpose(0, 2, 1)
+                hat += share[part][:, :, None] * share[part][:, None, :]
+                ridge = (1 + 1e-10) * np.eye(size)  # a fold that holds a whole class is singular
+                missed[part] = np.linalg.solve(ridge - hat, residual[part])
+        return missed
 
     def left_out_scores(self, strength: float) -> Floats:
         """``(n, K)`` scores of the rows that judge, each by a fit without its fold."""
         root = np.sqrt(self.weight)[:, None]
         hot = _one_hot(self.y, self.n_classes)
         target = root * (hot - self.mean_label)
-        shrink = self.eigenvalues / (self.eigenvalues + strength)
-        residual = target - self.U @ (shrink[:, None] * self.projected)
+        residual = target - self.fits(strength)
         share = root[:, 0] / np.sqrt(self.total_weight)
-        missed = self._solve(self.U, shrink, share, residual) / root
+        missed = self._left_out(self.shrink(strength), self.leverage(strength), share, residual)
+        missed /= root
         scores: Floats = (hot - missed)[self.judges]
         if not np.isfinite(scores).all():
             raise TrainingError(
@@ -339,37 +404,13 @@ def _rows_to_leave_out(folds: Codes, at_most: int, seed: int) -> NDArray[np.intp
     return rows if len(rows) else np.flatnonzero(of_row == of_row[0])
 
 
-def _fold_solver(folds: Codes) -> Callable[[Floats, Floats, Floats, Floats], Floats]:
-    """A function from residuals to left-out residuals, for this division into folds.
-
-    Folds of one size are solved together. The intercept's part of the hat matrix is the outer
-    product of ``root`` (sqrt(s_i / sum s)) with itself.
-    """
-    _, of_row, sizes = np.unique(folds, return_inverse=True, return_counts=True)
-    order = np.argsort(of_row, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    by_size = {
-        int(size): order[starts[sizes == size][:, None] + np.arange(size)]
-        for size in np.unique(sizes)
-    }
-
-    def solve(U: Floats, shrink: Floats, root: Floats, residual: Floats) -> Floats:
-        missed = np.empty_like(residual)
-        for size, members in by_size.items():
-            if size == 1:
-                rows = members[:, 0]
-                leverage = (U[rows] ** 2) @ shrink + root[rows] ** 2
-                missed[rows] = residual[rows] / np.maximum(1 - leverage, 1e-10)[:, None]
-                continue
-            for part in _parts(members, U.shape[1]):
-                U_B = U[part]
-                hat = (U_B * shrink) @ U_B.transpose(0, 2, 1)
-                hat += root[part][:, :, None] * root[part][:, None, :]
-                ridge = (1 + 1e-10) * np.eye(size)  # a fold that holds a whole class is singular
-                missed[part] = np.linalg.solve(ridge - hat, residual[part])
-        return missed
-
-    return solve
+def _square_times(U: Floats, shares: Floats) -> Floats:
+    """``(n, S)``: the squares of U (n, r) times shares (r, S), some rows at a time."""
+    found = np.empty((len(U), shares.shape[1]))
+    for start in range(0, len(U), CHUNK_ROWS // 32):
+        rows = slice(start, start + CHUNK_ROWS // 32)
+        np.matmul(np.square(U[rows]), shares, out=found[rows])
+    return found
 
 
 def _parts(members: NDArray[np.intp], rank: int) -> Iterator[NDArray[np.intp]]:
@@ -388,10 +429,10 @@ def _decomposed(matrix: Floats) -> tuple[Floats, Floats]:
 
 def _significant(values: Floats, vectors: Floats) -> tuple[Floats, Floats]:
     """Without the directions that rounding made up."""
-    keep = values > max(values[-1], 0.0) * 1e-10
-    if not keep.any():  # constant features: one direction that explains nothing
+    first = int(np.searchsorted(values, max(values[-1], 0.0) * 1e-10, "right"))  # they ascend
+    if first == len(values):  # constant features: one direction that explains nothing
         return np.array([1e-30]), vectors[:, -1:]
-    return values[keep], vectors[:, keep]
+    return values[first:], vectors[:, first:]
 
 
 def _one_hot(y: Codes, n_classes: int) -> Floats:
