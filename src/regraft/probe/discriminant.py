@@ -149,10 +149,12 @@ class Discriminant:
         distances = np.empty_like(self.fits)
         rest = np.tile(self.counts, (len(distances), 1))
         own = self._own()
-        for rows, is_alone in _folds(self.system.folds):
-            if is_alone:
+        for members in self.system.fold_rows:
+            if members.shape[1] == 1:
+                rows = members[:, 0]
                 distances[rows], rest[rows] = self._alone(rows, self._code[rows], own[rows])
-            else:
+                continue
+            for rows in members:
                 distances[rows], rest[rows] = self._together(rows, self._code[rows])
         return distances, rest
 
@@ -224,15 +226,6 @@ class Discriminant:
             low -= 2 * reach + np.log(self.system.total_weight + 1)
         whole[self.present], low[self.present] = weight, bias
         return whole.astype(np.float32), low.astype(np.float32)
-
-
-def _folds(folds: Codes) -> list[tuple[NDArray[np.intp], bool]]:
-    """Rows of all folds of one row, then those of each larger one."""
-    _, of_row, sizes = np.unique(folds, return_inverse=True, return_counts=True)
-    order = np.argsort(of_row, kind="stable")
-    parts = np.split(order, np.cumsum(sizes)[:-1])
-    alone = np.sort(np.flatnonzero(sizes[of_row] == 1))
-    return [(alone, True), *((part, False) for part in parts if len(part) > 1)]
 
 
 def _lowest(scores: Floats) -> Floats:

@@ -155,6 +155,9 @@ def _expansion(scores: Floats, target: Floats, weights: Floats) -> tuple[float, 
 
 def _least_parabola(slope: Floats, bend: Floats, weights: Floats) -> Floats:
     """Where the parabola is least among weights that are not negative, by coordinates."""
+    if len(weights) == 1:
+        one: Floats = np.maximum(weights - slope / bend[0], 0.0)
+        return one
     found = weights.copy()
     linear = slope - bend @ weights
     for _ in range(SWEEPS):

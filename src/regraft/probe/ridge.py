@@ -237,7 +237,8 @@ class RidgeSystem:
         return _square_times(self.U, np.stack([self.shrink(s) for s in STRENGTHS], axis=1))
 
     @cached_property
-    def _fold_rows(self) -> list[NDArray[np.intp]]:
+    def fold_rows(self) -> list[NDArray[np.intp]]:
+        """``(n, size)`` rows of U in each of the n folds of one size, size after size."""
         return list(by_size(self.folds))
 
     def _left_out(
@@ -249,7 +250,7 @@ class RidgeSystem:
         ``sqrt(s_i / sum s)``, with itself. Folds of one size are solved together.
         """
         missed = np.empty_like(residual)
-        for members in self._fold_rows:
+        for members in self.fold_rows:
             size = members.shape[1]
             if size == 1:
                 rows = members[:, 0]
