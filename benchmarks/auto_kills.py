@@ -2,9 +2,9 @@
 
     python benchmarks/auto_kills.py DATA [--kills 10] [--seed 0]
 
-A tiny network, every arm worth its time, and a budget that is no limit, so that nothing but the
-kill could make a difference. Each search is killed once (SIGKILL) after a random time, then goes
-on.
+A tiny network, every arm worth its time, what was learnt always taken, and a budget that is no
+limit, so that nothing but the kill could make a difference. Each search is killed once (SIGKILL)
+after a random time, then goes on.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from pathlib import Path
 
 SEARCH = """
 import sys
-from regraft.choosing import expectation
+from regraft.choosing import expectation, standing
 from regraft.record.configuration import RunConfig
+from regraft.training import learning
 from regraft.workflows import auto
+learning.ALPHAS, standing.MARGIN = (1.0,), -1e6
 expectation.LEAST_SHARE = expectation.LEAST_LOSS = -100.0
 tiny = "random:test_efficientnet"
 auto.auto(RunConfig(sys.argv[1], backbone=tiny), budget_s=3600, backbones=[tiny], out=sys.argv[2],

@@ -20,6 +20,7 @@ from regraft.errors import UsageError
 from regraft.machine import running_since
 from regraft.model import load
 from regraft.record.configuration import RunConfig
+from regraft.training import defaults
 from regraft.training.loop import Trainer
 from regraft.workflows import auto, search, spending
 
@@ -43,6 +44,12 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every arm is worth its time."""
     monkeypatch.setattr(expectation, "LEAST_SHARE", -100.0)
     monkeypatch.setattr(expectation, "LEAST_LOSS", -100.0)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every training has five epochs."""
+    monkeypatch.setattr(defaults, "epochs", lambda method, situation: 5)
 
 
 def run(*args: str) -> Any:
@@ -109,7 +116,7 @@ def test_a_network_that_cannot_be_had_is_named_and_left_out(
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns
 def test_arms_learn_fail_and_go_on_to_the_same_end(
-    room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+    room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is out of memory loses itself alone; one that is killed goes on to the same bits."""
     whole = tiny(name="whole")
@@ -359,14 +366,17 @@ def test_where_nothing_fits_whole_fewer_epochs_are_tried(
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns
 def test_a_training_that_was_paused_ends_as_if_it_had_not_stopped(
-    room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+    room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from regraft.listener import Listener
     from regraft.workflows import rungs
 
     both = {"methods": ["probe", "partial", "full"]}
     whole = tiny(name="whole", **both).result.metrics["auto"]
-    monkeypatch.setattr(rungs, "_has_a_rival", lambda *given: True)
+    monkeypatch.setattr(
+        rungs, "_rival",
+        lambda arm, share, others, *given: next((one for one in others if one.way.trains), None),
+    )  # fmt: skip
     said: list[str] = []
     told = tiny(name="paused", listener=Listener(say=said.append), **both).result.metrics["auto"]
     assert sum("paused after" in text for text in said) >= 1
@@ -382,14 +392,20 @@ def test_a_training_that_was_paused_ends_as_if_it_had_not_stopped(
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns, from each of several points
 def test_a_search_killed_anywhere_ends_the_same(
-    room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+    room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the arms, while one learns, and before the test: the same choice and the same bits.
 
     `benchmarks/auto_kills.py` does it with SIGKILL at random times.
     """
+    from regraft.choosing import standing
     from regraft.listener import Listener
+    from regraft.training import learning
     from regraft.workflows.journal import Journal
+
+    # What was learnt is always taken, so that its bits matter.
+    monkeypatch.setattr(learning, "ALPHAS", (1.0,))
+    monkeypatch.setattr(standing, "MARGIN", -1e6)
 
     def weights(name: str) -> bytes:
         return Path("runs", name, "model", "model.safetensors").read_bytes()
@@ -404,8 +420,9 @@ def test_a_search_killed_anywhere_ends_the_same(
                 raise SystemExit
 
     whole = tiny(name="whole").result.metrics["auto"]["took"]["name"]
+    assert whole.startswith("partial")
     kept = Journal.write
-    for number, (what, at) in enumerate([("kept", 1), ("kept", 3), ("step", 1), ("step", 6)]):
+    for number, (what, at) in enumerate([("kept", 1), ("kept", 3), ("step", 1), ("step", 4)]):
         name, killer = f"killed-{number}", Killer(at)
         if what == "kept":
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from regraft.choosing.arm import Arm
+from regraft.choosing.arm import TRIED, Arm, Judged
 from regraft.choosing.way import Way
 from regraft.listener import Listener
 from regraft.machine.deadline import OutOfTimeError
 from regraft.training.history import Epoch
 from regraft.workflows import rungs, spending
+from regraft.workflows.journal import FILE, Journal
 from regraft.workflows.watched import PausedError, Watched
 
 
@@ -97,6 +100,26 @@ def test_a_paused_arm_owes_what_it_has_not_learnt() -> None:
     assert training(paused_at=0.5).to_pay_s == 40
 
 
+# -- the journal -----------------------------------------------------------------------------
+
+
+def test_a_journal_comes_back_and_a_damaged_one_is_begun_anew(tmp_path: Path) -> None:
+    judged = Judged(np.arange(2), np.array([0.1, 0.2]), np.array([True, False]))
+    paused = training(paused_at=0.4, paused_loss=0.3, paused_for="partial, lite2")
+    Journal(tmp_path, "me").write([Arm(Way(), state=TRIED, judged=judged), paused], 3.5)
+    again = Journal(tmp_path, "me")
+    assert again.read()
+    assert again.spent_s == 3.5
+    assert (again.arms[1].way, again.arms[1].to_pay_s) == (paused.way, paused.to_pay_s)
+    assert not Journal(tmp_path, "another").read()
+    whole = (tmp_path / FILE).read_text(encoding="utf-8")
+    for good, bad in (
+        ("60.0", '"soon"'), ('"partial"', '"prob"'), ('"waiting"', '"gone"'), ("[", "7"), ("{", ""),
+    ):  # fmt: skip
+        (tmp_path / FILE).write_text(whole.replace(good, bad), encoding="utf-8")
+        assert not Journal(tmp_path, "me").read(), bad
+
+
 # -- halving ---------------------------------------------------------------------------------
 
 
@@ -120,6 +143,7 @@ def test_a_training_stops_where_one_of_two_fits() -> None:
     assert not any(case.pauses(number) for number in (1, 2, 3, 5, 9, 10))
     assert case.pauses(4)
     assert (case.arm.paused_at, case.arm.paused_loss) == (0.4, 0.4)
+    assert case.arm.paused_for == "partial, lite2"
     assert not case.pauses(4), "no arm stops twice"
 
 
@@ -148,13 +172,14 @@ def test_a_rival_comes_next_and_then_the_better_one() -> None:
     def fits(arm: Arm) -> bool:
         return True
 
-    paused, fresh = training("lite1", paused_at=0.4, paused_loss=0.3), training("lite2")
-    assert rungs.rival_of([fresh], fits) is None
-    assert rungs.rival_of([paused, fresh], fits) is fresh
-    assert rungs.rival_of([paused], fits) is paused
+    fresh, other = training("lite2"), training("default")
+    paused = training("lite1", paused_at=0.4, paused_loss=0.3, paused_for=fresh.way.name)
+    assert rungs.next_of([fresh], fits) is None
+    assert rungs.next_of([other, paused, fresh], fits) is fresh
     worse = replace(fresh, paused_at=0.4, paused_loss=0.5)
-    assert rungs.rival_of([worse, paused], fits) is paused
-    assert rungs.rival_of([worse, paused], lambda arm: False) is None
+    assert rungs.next_of([other, worse, paused], fits) is paused
+    assert rungs.next_of([worse, paused], lambda arm: False) is None
+    assert rungs.next_of([other, paused], fits) is None, "the rival is over: one arm among others"
 
 
 def test_who_listens_to_epochs_may_pause_the_arm() -> None:

@@ -83,6 +83,8 @@ class Arm:
         Share of its epochs after which it was paused; 0 if it was not.
     paused_loss : float
         Log loss then, on the images that judge it.
+    paused_for : str
+        The name of the way that goes as far meanwhile.
     why : str
         What became of it, in words.
     """
@@ -98,6 +100,7 @@ class Arm:
     keeps_probe: bool = False
     paused_at: float = 0.0
     paused_loss: float = 0.0
+    paused_for: str = ""
     why: str = ""
     progress: str = field(default="", repr=False)
 

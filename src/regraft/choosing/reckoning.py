@@ -14,6 +14,9 @@ from regraft.training.settings import TrainingSettings
 DECODE_MS, ENGINE_MS, VIEW_MS = 2.2, 8.0, 2.5
 # Multiply-adds a second of both cores in a training step, and in products of matrices.
 STEP_RATE, MATRIX_RATE = 4.5e10, 5.0e10
+# Early layers wait for memory, not for arithmetic: bytes a second of what a backward pass keeps,
+# and how much longer batch normalisation with statistics of the batch goes over them.
+KEPT_RATE, BATCH_STATISTICS = 3.5e9, 4.0
 START_S, TORCH_S, PREFIX_S, TUNED_ENGINE_S, SAVE_S = 0.6, 4.5, 3.0, 2.5, 0.1
 # After a training: its picture, and the end of a process with PyTorch in it.
 AFTER_TRAINING_S = 1.5
@@ -81,6 +84,10 @@ def _training(
         plan += _engine_s(way) + passed / 1000 / work.n_cores
     seen = epochs * n
     steps = seen * 3 * learns / STEP_RATE + seen * 2e-4 + epochs * n_chosen * learns / STEP_RATE
+    if method.moves_network:
+        kept = cost.kept_from.get(settings.split_point or "", cost.kept_bytes) * area
+        passes = BATCH_STATISTICS if settings.batchnorm == "train" else 1.0
+        steps += seen * kept * passes / KEPT_RATE
     if method.sees_pictures:
         steps += 0.5 * seen * VIEW_MS / 1000 / work.n_cores
     rest = 7 * n_chosen * learns / STEP_RATE + (TUNED_ENGINE_S if method.moves_network else 0.3)

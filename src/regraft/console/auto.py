@@ -58,6 +58,8 @@ def _board(search: Any) -> Any:
     for arm in search.arms[:MOST_ROWS]:
         found = arm.left_out
         state = arm.progress if arm.state == "running" and arm.progress else arm.state
+        if arm.state == "waiting" and arm.paused_at:
+            state = f"paused after {percent(arm.paused_at)} of its epochs"
         table.add_row(
             escape(arm.way.name) + (" *" if arm is search.took and found else ""),
             escape(state if not arm.why else f"{arm.state}: {arm.why[:40]}"),

@@ -9,12 +9,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regraft.choosing.arm import RUNNING, WAITING, Arm, Judged
+from regraft.choosing.arm import DROPPED, RUNNING, TRIED, WAITING, Arm, Judged
 from regraft.choosing.way import Way
 from regraft.machine import atomic
 from regraft.model.place import LOG
+from regraft.training.methods import METHODS
 
 FILE = "auto.json"
+STATES = (WAITING, RUNNING, TRIED, DROPPED)
+NUMBERS = (
+    "predicted_s", "memory_mib", "steps_s", "rest_s", "seconds", "paused_at", "paused_loss",
+)  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -79,7 +84,10 @@ def _kept(arm: Arm) -> dict[str, Any]:
 
 def _arm(kept: dict[str, Any]) -> Arm:
     judged = Judged.from_dict(kept["judged"]) if kept["judged"] else None
-    arm = Arm(**{**kept, "way": Way(**kept["way"]), "judged": judged})
+    numbers = {name: float(kept[name]) for name in NUMBERS if name in kept}
+    arm = Arm(**{**kept, **numbers, "way": Way(**kept["way"]), "judged": judged})
+    if arm.way.method not in METHODS or arm.state not in STATES:
+        raise ValueError("an arm that cannot be")
     if arm.state == RUNNING:
         arm.state = WAITING  # it was stopped within: its checkpoints go on
     return arm

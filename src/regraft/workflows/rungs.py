@@ -38,35 +38,36 @@ def pauses(
     if epoch.epoch != at or at >= n_epochs or arm.paused_at or epoch.held_out_loss is None:
         return False
     ahead = [one for one in others if one.paused_at]
-    if ahead:
-        if epoch.held_out_loss < min(one.paused_loss for one in ahead):
-            return False
-    elif not _has_a_rival(arm, at / n_epochs, others, left_s, cost):
+    rival = None if ahead else _rival(arm, at / n_epochs, others, left_s, cost)
+    is_behind = any(one.paused_loss <= epoch.held_out_loss for one in ahead)
+    if rival is None and not is_behind:
         return False
     arm.paused_at, arm.paused_loss = at / n_epochs, float(epoch.held_out_loss)
+    arm.paused_for = rival.way.name if rival is not None else ""
     return True
 
 
-def rival_of(waiting: Sequence[Arm], fits: Callable[[Arm], bool]) -> Arm | None:
-    """The next arm where one was paused: a rival as far, then the better one to its end."""
+def next_of(waiting: Sequence[Arm], fits: Callable[[Arm], bool]) -> Arm | None:
+    """The next arm where one was paused: its rival as far, then the better one to its end.
+
+    None where that is over, or there is no time for it: what was paused is one arm among others.
+    """
     paused = [arm for arm in waiting if arm.paused_at]
-    if not paused:
-        return None
-    if len(paused) == 1:
-        fresh = [arm for arm in waiting if arm.way.trains and not arm.paused_at and fits(arm)]
-        if fresh:
-            return max(fresh, key=lambda arm: arm.predicted_s)
-    best = min(paused, key=lambda arm: arm.paused_loss)
-    return best if fits(best) else None
+    names = {arm.paused_for for arm in paused}
+    for rival in waiting:
+        if rival.way.name in names and not rival.paused_at and fits(rival):
+            return rival
+    best = min(paused, key=lambda arm: arm.paused_loss, default=None)
+    return best if best is not None and len(paused) > 1 and fits(best) else None
 
 
-def _has_a_rival(
+def _rival(
     arm: Arm, share: float, others: Sequence[Arm], left_s: float, cost: Callable[[Arm], float]
-) -> bool:
+) -> Arm | None:
     """One that could go as far, with time for either to go on; but not both of them whole."""
     to_come = (1 - share) * arm.steps_s + arm.rest_s
     if to_come < WORTH_STOPPING_S:
-        return False
+        return None
     for other in others:
         if not other.way.trains or other.paused_at:
             continue
@@ -75,8 +76,8 @@ def _has_a_rival(
         again = max(_before_steps(arm), _before_steps(other))  # whichever goes on
         costlier = max(to_come, whole - first_part)
         if first_part + again + costlier <= left_s < to_come + whole:
-            return True
-    return False
+            return other
+    return None
 
 
 def _before_steps(arm: Arm) -> float:

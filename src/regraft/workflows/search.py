@@ -35,7 +35,7 @@ from regraft.workflows import fitting, judging, search_words
 from regraft.workflows.journal import Journal
 from regraft.workflows.lesson import Lesson
 from regraft.workflows.preparation import Prepared
-from regraft.workflows.rungs import pauses, rival_of
+from regraft.workflows.rungs import next_of, pauses
 from regraft.workflows.sights import Sights
 from regraft.workflows.spending import BREATH_S, SHORT, Budget, Spending
 from regraft.workflows.watched import PausedError, Watched
@@ -151,8 +151,8 @@ class Search:
         if self.loss == 0.0:
             return None
         self._look_twice()
-        if (rival := rival_of(self.waiting, self.fits)) is not None:
-            return rival
+        if (rung := next_of(self.waiting, self.fits)) is not None:
+            return rung
         offers = [(arm, self.expected(arm)) for arm in self.waiting]
         worth = [(arm, e) for arm, e in offers if self.is_worth_it(arm, e) and self.fits(arm)]
         worth = worth or self._shortened()
