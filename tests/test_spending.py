@@ -131,15 +131,15 @@ class Case:
     others: list[Arm]
     left_s: float
 
-    def pauses(self, number: int, loss: float | None = 0.4, n_epochs: int = 10) -> bool:
+    def pauses(self, number: int, loss: float | None = 0.4, seconds: float = 1.0) -> bool:
         return rungs.pauses(
-            self.arm, epoch(number, loss), n_epochs, self.others, self.left_s,
+            self.arm, replace(epoch(number, loss), seconds=seconds), 10, self.others, self.left_s,
             lambda one: one.to_pay_s,
         )  # fmt: skip
 
 
 def test_a_training_stops_where_one_of_two_fits() -> None:
-    case = Case(training("lite1"), [training("lite2")], left_s=85.0)
+    case = Case(training("lite1"), [training("lite2")], left_s=88.0)
     assert not any(case.pauses(number) for number in (1, 2, 3, 5, 9, 10))
     assert case.pauses(4)
     assert (case.arm.paused_at, case.arm.paused_loss) == (0.4, 0.4)
@@ -152,14 +152,20 @@ def test_where_both_fit_or_the_other_never_would_nothing_stops(left_s: float) ->
     assert not Case(training(), [training("lite2")], left_s).pauses(4)
 
 
+def test_on_a_slow_hour_nothing_stops_that_might_not_end() -> None:
+    """Epochs of 8 s where the bill said 4."""
+    assert not Case(training(), [training("lite2")], left_s=88.0).pauses(4, seconds=8.0)
+    assert Case(training(), [training("lite2")], left_s=176.0).pauses(4, seconds=8.0)
+
+
 def test_a_short_rest_is_not_worth_stopping() -> None:
     arm = training(steps_s=10.0, rest_s=1.0)
     assert not Case(arm, [training("lite2")], 60.0).pauses(4)
 
 
 def test_probes_and_trainings_without_a_validation_part_stop_nothing() -> None:
-    assert not Case(training(), [Arm(Way(), predicted_s=60.0)], 85.0).pauses(4)
-    assert not Case(training(), [training("lite2")], 85.0).pauses(4, loss=None)
+    assert not Case(training(), [Arm(Way(), predicted_s=60.0)], 88.0).pauses(4)
+    assert not Case(training(), [training("lite2")], 88.0).pauses(4, loss=None)
 
 
 def test_the_better_one_goes_on() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from regraft.choosing.arm import Arm
+from regraft.workflows.spending import SHORT
 
 # After which share of its epochs a training may be compared with another one's.
 RUNG = 0.4
@@ -38,7 +39,8 @@ def pauses(
     if epoch.epoch != at or at >= n_epochs or arm.paused_at or epoch.held_out_loss is None:
         return False
     ahead = [one for one in others if one.paused_at]
-    rival = None if ahead else _rival(arm, at / n_epochs, others, left_s, cost)
+    pace = max(1.0, epoch.seconds * n_epochs / max(1e-9, arm.steps_s))
+    rival = None if ahead else _rival(arm, at / n_epochs, others, left_s / pace, cost)
     is_behind = any(one.paused_loss <= epoch.held_out_loss for one in ahead)
     if rival is None and not is_behind:
         return False
@@ -64,7 +66,10 @@ def next_of(waiting: Sequence[Arm], fits: Callable[[Arm], bool]) -> Arm | None:
 def _rival(
     arm: Arm, share: float, others: Sequence[Arm], left_s: float, cost: Callable[[Arm], float]
 ) -> Arm | None:
-    """One that could go as far, with time for either to go on; but not both of them whole."""
+    """One that could go as far, with time for either to go on, surely; but not both of them whole.
+
+    `left_s` is by the clock of the bills: less where this very arm's epochs take longer.
+    """
     to_come = (1 - share) * arm.steps_s + arm.rest_s
     if to_come < WORTH_STOPPING_S:
         return None
@@ -75,7 +80,7 @@ def _rival(
         first_part = whole - (1 - share) * other.steps_s - other.rest_s
         again = max(_before_steps(arm), _before_steps(other))  # whichever goes on
         costlier = max(to_come, whole - first_part)
-        if first_part + again + costlier <= left_s < to_come + whole:
+        if SHORT * (first_part + again + costlier) <= left_s < to_come + whole:
             return other
     return None
 

@@ -107,7 +107,8 @@ class Spending:
 
     def fits(self, arm: Arm, kept: float) -> bool:
         """Whether it would end within the budget, `kept` for the end, and in memory."""
-        in_time = SHORT * self.cost(arm) + kept <= self.budget.left
+        short = 1.0 if arm.paused_at else SHORT  # of what was begun the clock knows soon
+        in_time = short * self.cost(arm) + kept <= self.budget.left
         return in_time and arm.memory_mib <= available_mib()
 
     @property
