@@ -165,6 +165,20 @@ def test_json_keeps_stdout_to_itself_and_progress_goes_on_stderr(
     assert silent.stderr == ""
 
 
+def test_quiet_hides_what_goes_on_and_says_what_must_be_known(capsys: Any) -> None:
+    from regraft.console import progress
+    from regraft.listener import Doing
+
+    with progress.listening(quiet=True) as listener:
+        for hears in (listener, progress.counting(quiet=True)):
+            hears.say(Doing("building the engine"))
+            hears.say("one image was left out")
+    assert capsys.readouterr().err == "regraft: one image was left out\n" * 2
+    with progress.listening(quiet=False) as listener:
+        listener.say(Doing("building the engine"))
+    assert capsys.readouterr().err == "regraft: building the engine\n"
+
+
 def test_the_log_of_a_bug_lies_in_the_cache(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
 ) -> None:

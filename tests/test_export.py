@@ -31,7 +31,7 @@ from regraft.model import (
     export_targets,
     exporting,
 )
-from regraft.model.export_comparison import RealPictures
+from regraft.model.export_reference import RealPictures, Reference
 from regraft.model.export_runtimes import Runner, start
 from regraft.probe.classifier import Classifier
 from regraft.probe.mlp_head import MLPHead
@@ -190,17 +190,17 @@ def test_from_python_on_images_that_are_named(
 
 
 def spoil_weight(module: Any) -> None:
-    weight = module.network.conv_stem.weight.data
+    weight = module.networks[0].network.conv_stem.weight.data
     weight[int(weight.flatten(1).norm(dim=1).argmax())] *= -1
 
 
 def swap_channels(module: Any) -> None:
-    inner = module.normalised.forward
-    module.normalised.forward = lambda pixels: inner(pixels.flip(-1))
+    inner = module.networks[0].normalised.forward
+    module.networks[0].normalised.forward = lambda pixels: inner(pixels.flip(-1))
 
 
 def forget_mean(module: Any) -> None:
-    module.normalised.mean.zero_()
+    module.networks[0].normalised.mean.zero_()
 
 
 def lose_temperature(module: Any) -> None:
@@ -211,9 +211,10 @@ def hear_another_stage(module: Any) -> None:
     """The block before the last of a stage, which is as wide."""
     from regraft.backbones.taps import StageTaps
 
-    (name,) = module.stages
-    inner = StageTaps(module.network, {f"{name}.1"})
-    module.taps.take = lambda asked: inner.take(f"{asked}.1")
+    (one,) = module.networks
+    (name,) = one.stages
+    inner = StageTaps(one.network, {f"{name}.1"})
+    one.taps.take = lambda asked: inner.take(f"{asked}.1")
 
 
 def transpose_head(module: Any) -> None:
@@ -463,7 +464,7 @@ def test_what_is_none_of_these_is_so_in_the_exported_file_too(
         wanted = conformal.p_values(odd, unknown.odd, weights) < share
         np.testing.assert_array_equal(odd > level, wanted)
     pixels = np.stack([pictures.plain(p, classifier.built().info.preprocess) for p in real.paths])
-    found, wanted = start(exported / "model.xml")(pixels), export_comparison.Reference(classifier)
+    found, wanted = start(exported / "model.xml")(pixels), Reference(classifier)
     np.testing.assert_allclose(found.oddness, wanted(pixels).oddness, atol=1e-3)
 
 

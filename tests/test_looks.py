@@ -8,6 +8,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,11 +37,16 @@ from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
 from regraft.model import config_file, load, predicting, scoring
 from regraft.probe.choice import candidate_taps
+from regraft.probe.classifier import Classifier
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.network import Network
 from regraft.probe.representation import Representation
 from regraft.probe.sets_of_taps import of_each
-from regraft.probe.source_classifier import SourceClassifier, SourceClassifiers
+from regraft.probe.source_classifier import (
+    SourceClassifier,
+    SourceClassifiers,
+    source_classifiers,
+)
 from regraft.record.configuration import RunConfig
 from regraft.workflows import experiment
 from regraft.workflows.experiment import Result
@@ -544,15 +551,135 @@ def test_a_mirror_map_worked_by_hand() -> None:
 # -- Other doors --
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_what_cannot_be_exported_is_refused_before_any_work(
-    house: House, way: str, tmp_path: Path
-) -> None:
-    from regraft.model.exporting import require_possible
+SIZES = {
+    "beside": "uint8 (N, 224, 224, 3) and (N, 176, 176, 3)",
+    "flip": "uint8 (N, 224, 224, 3)",
+    "beside flip": "uint8 (N, 224, 224, 3) and (N, 176, 176, 3)",
+}
 
-    with pytest.raises(UsageError, match="only what one network says of a picture is exported"):
-        require_possible(load(house.model(way)), "onnx", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_exported_model_has_all_networks_and_looks(
+    warm: House, way: str, tmp_path: Path
+) -> None:
+    for to in ("openvino", "onnx"):
+        found = load(warm.model(way)).export(tmp_path / to, to=to)
+        assert (found.compared["flips"], found.compared["from_file"]["flips"]) == (0, 0)
+        assert found.compared["max_difference"] <= 1e-5
+        assert found.input == SIZES[way]
+        said = json.loads((tmp_path / to / "model.json").read_text(encoding="utf-8"))
+        scripts = {one["made_by"] for one in said["inputs"]}
+        assert scripts == {f for f in found.files if f.startswith("preprocess")}
+        assert len(said["networks"]) == len(load(warm.model(way)).built().networks)
+
+
+def test_every_kind_of_tap_of_several_networks_is_exported(
+    several: Classifier, warm: House, tmp_path: Path
+) -> None:
+    for to in ("openvino", "torch"):
+        found = several.export(tmp_path / to, to=to, data=warm.room / "photos")
+        assert found.compared["max_difference"] <= 1e-5
+
+
+@pytest.fixture
+def several(warm: House) -> Classifier:
+    """Stages, final features and source classes of two networks, in a model of both looks."""
+    model = load(warm.model("beside flip"))
+    built = model.built()
+    X = built.run([pictures.plain_for_each(p, preprocesses_of(built)) for p in warm.val])
+    source = source_classifiers(built)
+    taps = ("default:blocks.4", "default:source", f"{OTHER}:layer3", f"{OTHER}:final")
+    representation = Representation.fit(X, taps, built.info.taps, source=source)
+    shape = len(model.classes), len(representation.centre)
+    weight = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    head = LinearHead(weight, np.zeros(shape[0], np.float32))
+    return replace(model, representation=representation, head=head, unknown=None)
+
+
+def preprocesses_of(built: Any) -> list[Any]:
+    return [one.info.preprocess for one in built.networks]
+
+
+def forget_the_mirror(module: Any) -> None:
+    for one in module.networks:
+        one.look = "plain"
+
+
+def forget_the_mirror_of_one(module: Any) -> None:
+    module.networks[1].look = "plain"
+
+
+def exchange_the_outputs(module: Any) -> None:
+    """The second network's stage in place of its neighbour."""
+    inner = module.networks[1].forward
+    module.networks[1].forward = lambda pixels: {
+        name: tuple(part.roll(1, 1) for part in parts) for name, parts in inner(pixels).items()
+    }
+
+
+@pytest.mark.parametrize(
+    "fault", [forget_the_mirror, forget_the_mirror_of_one, exchange_the_outputs]
+)
+def test_a_fault_in_one_of_several_is_refused(
+    fault: Callable[[Any], None], several: Classifier, warm: House, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from regraft.model import export_network
+
+    genuine = export_network.whole
+
+    def spoilt(*args: Any) -> Any:
+        module = genuine(*args)
+        fault(module)
+        return module
+
+    monkeypatch.setattr(export_network, "whole", spoilt)
+    with pytest.raises(ArtefactError, match="answers otherwise than the model"):
+        several.export(tmp_path / "out", to="onnx", data=warm.room / "photos")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fault_in_the_second_script_is_refused(
+    warm: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.model import export_preprocess
+
+    genuine = export_preprocess.text
+
+    def spoilt(preprocess: Any) -> str:
+        text = genuine(preprocess)
+        moved = "round((n_whole - n_out) / 2) + 4"
+        is_first = preprocess.input_px == (224, 224)
+        return text if is_first else text.replace("round((n_whole - n_out) / 2)", moved)
+
+    monkeypatch.setattr(export_preprocess, "text", spoilt)
+    with pytest.raises(ArtefactError, match="other pixels than the model was taught on"):
+        load(warm.model("beside")).export(tmp_path / "out", to="openvino")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
+def test_the_lines_of_the_readme_run_with_several_inputs(
+    warm: House, to: str, tmp_path: Path
+) -> None:
+    load(warm.model("beside flip")).export(tmp_path / "out", to=to)
+    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    program = readme.split("```python\n")[1].split("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.modules['regraft'] = None\n" + program],
+        cwd=tmp_path / "out", capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answers = json.loads((tmp_path / "out" / "golden" / "answers.json").read_text("utf-8"))
+    label, probability = done.stdout.splitlines()[0].split()
+    assert label == answers[0]["label"]
+    assert abs(float(probability) - max(answers[0]["probabilities"])) <= 1e-5
+
+
+def test_an_image_of_a_network_without_topology_is_refused(warm: House, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the engine of resnet10t is built with PyTorch"):
+        load(warm.model("beside")).export(tmp_path / "out", to="docker")
 
 
 def test_a_server_shows_where_it_looks(warm: House) -> None:

@@ -93,6 +93,7 @@ def test_it_says_what_is_served_and_ends_in_order(
 def test_beyond_this_machine_a_token_is_made(start: Callable[..., subprocess.Popen[str]]) -> None:
     process = start("--host", "0.0.0.0", "-q")
     said, port = ready(process)
+    assert [line for line in said if "ready at" not in line] == [], "quiet: the address alone"
     token = said[-1].split("#token=")[1].split(" ")[0]
     assert len(token) > 20
     assert ask(port, "/models")[0] == 401

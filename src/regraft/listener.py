@@ -7,6 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 
+class Doing(str):
+    """A line that says what goes on and no more: with ``--quiet`` it is not shown.
+
+    What must be known (something was healed, left out, or is otherwise than asked for) is plain
+    text, and always shown.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Listener:
     """Who is told while work goes on; silent by default.
@@ -14,7 +24,8 @@ class Listener:
     Attributes
     ----------
     say : callable(text)
-        One line before what takes seconds, or about something that went wrong and was healed.
+        One line before what takes seconds (a `Doing`), or about something that went wrong and was
+        healed.
     progress : callable(stage, done, total)
     epoch : callable(epoch, n_epochs)
         After each epoch of a method that trains.

@@ -36,7 +36,7 @@ from regraft.cli import options
 @options.no_store
 @options.offline
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@options.quiet
 def command(
     model: str, images: tuple[str, ...], out: str, method: str, label: str | None, top: int,
     path_column: str | None, no_store: bool, offline: bool, as_json: bool, quiet: bool,

@@ -222,11 +222,12 @@ seed = click.option(
     help="Of splits and samples.",
 )
 
+quiet = click.option(
+    "-q", "--quiet", is_flag=True, help="No progress; only the result, and what must be known."
+)
+
 output = _together(
-    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
-    click.option(
-        "-q", "--quiet", is_flag=True, help="No progress; only the result, and what must be known."
-    ),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."), quiet
 )
 
 

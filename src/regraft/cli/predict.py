@@ -25,7 +25,7 @@ from regraft.cli import options
 @options.runner
 @options.offline
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@options.quiet
 def command(
     model: str, images: tuple[str, ...], out: str | None, top: int | None,
     path_column: str | None, no_store: bool, offline: bool, as_json: bool, quiet: bool,

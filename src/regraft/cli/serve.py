@@ -56,7 +56,10 @@ MIB = 2**20
     "--timeout", default=60.0, show_default=True, type=click.FloatRange(0.1, 3600), metavar="S",
     help="Seconds from a whole request to its answer.",
 )  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="No log of requests on stdout.")
+@click.option(
+    "-q", "--quiet", is_flag=True,
+    help="No log of requests, no progress; only the address, and what must be known.",
+)  # fmt: skip
 def command(
     models: tuple[str, ...], host: str, port: int, names: tuple[str, ...], token: str | None,
     allowed_hosts: tuple[str, ...], max_picture: int, max_items: int, queue: int, timeout: float,
@@ -90,8 +93,9 @@ def command(
     )
     is_whole = serving.serve(
         models, names=names, host=host, port=port, token=token, allowed_hosts=allowed_hosts,
-        limits=limits, log_to=None if quiet else sys.stdout, say=served.say,
-        on_ready=served.show_ready,
+        limits=limits, log_to=None if quiet else sys.stdout,
+        say=served.say_what_must_be_known if quiet else served.say,
+        on_ready=served.show_address if quiet else served.show_ready,
     )  # fmt: skip
     return 0 if is_whole else 143
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from regraft.console.lines import width_of, wrapped
-from regraft.listener import Listener
+from regraft.listener import Doing, Listener
 
 # Where lines go to a file or a pipe: a stage that goes on says so this often, in seconds.
 SECONDS_BETWEEN_LINES = 5.0
@@ -26,7 +26,7 @@ def listening(*, quiet: bool, after: str = "choosing and learning") -> Iterator[
     `after` says, once, what goes on when all images are read.
     """
     if quiet:
-        yield Listener(say=_once(_say_plain))
+        yield Listener(say=_once(_say_what_must_be_known))
     elif sys.stderr.isatty():
         yield from _bar(after)
     else:
@@ -39,7 +39,7 @@ def listening(*, quiet: bool, after: str = "choosing and learning") -> Iterator[
 def counting(*, quiet: bool) -> Listener:
     """A listener for a command that may be over in less time than a bar takes to import."""
     if quiet:
-        return Listener(say=_once(_say_plain))
+        return Listener(say=_once(_say_what_must_be_known))
     if not sys.stderr.isatty():
         return Listener(say=_once(_say_plain), progress=_PlainLines().progress)
     return Listener(say=_once(_say_plain), progress=_count)
@@ -72,6 +72,11 @@ class _PlainLines:
 
 def _say_plain(text: str) -> None:
     print(wrapped(text, width_of(sys.stderr), lead="regraft: "), file=sys.stderr, flush=True)
+
+
+def _say_what_must_be_known(text: str) -> None:
+    if not isinstance(text, Doing):
+        _say_plain(text)
 
 
 def _once(say: Callable[[str], None]) -> Callable[[str], None]:

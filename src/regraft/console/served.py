@@ -6,6 +6,7 @@ import sys
 
 from regraft.console.lines import width_of, wrapped
 from regraft.data.table import quoted
+from regraft.listener import Doing
 from regraft.server.guard import Doors, is_loopback
 from regraft.server.models import Models, Served
 from regraft.wording import percent, printable
@@ -16,10 +17,21 @@ def say(text: str) -> None:
     print(wrapped(text, width_of(sys.stderr), lead="regraft: "), file=sys.stderr, flush=True)
 
 
+def say_what_must_be_known(text: str) -> None:
+    """As `say`, without what only says what goes on."""
+    if not isinstance(text, Doing):
+        say(text)
+
+
 def show_ready(url: str, models: Models, doors: Doors) -> None:
-    """Which models answer where, and who may ask."""
+    """Which models answer, where, and who may ask."""
     for served in models.by_name.values():
         say(in_words(served))
+    show_address(url, models, doors)
+
+
+def show_address(url: str, models: Models, doors: Doors) -> None:
+    """Where it answers, and who may ask."""
     page = f"{url}/#token={doors.token}" if doors.token else f"{url}/"
     say(f"ready at {page}  (Ctrl-C stops)")
     if not is_loopback(doors.host):

@@ -20,6 +20,7 @@ from regraft.features.engine import FINAL, stage_of
 from regraft.features.engines import BuiltEngine
 from regraft.features.mirrored import mirrored
 from regraft.features.subgraphs import Subgraph
+from regraft.listener import Doing
 from regraft.machine import extras
 from regraft.probe.base import Codes
 from regraft.probe.classifier import Classifier
@@ -133,7 +134,7 @@ class ClassActivation:
         """The graph of one network's maps, found or built."""
         found = subgraphs.find(built, MAPS)
         if found is None:
-            say(f"building the graph of the maps of {built.info.name}, once (some seconds)")
+            say(Doing(f"building the graph of the maps of {built.info.name}, once (some seconds)"))
             found = maps_of_graph.find_or_build(built, MAPS, example=example)
         if found is None:
             with extras.needed_for(

@@ -25,6 +25,7 @@ from regraft.backbones import catalog
 from regraft.errors import BackboneError, RegraftError
 from regraft.features.engine import GRAPH_VERSION, Engine, EngineInfo, Sample
 from regraft.features.mirrored import Mirrored
+from regraft.listener import Doing
 from regraft.machine import atomic, cache, extras, stand_in
 from regraft.machine.devices import choose_device
 from regraft.machine.package_version import version_of
@@ -222,7 +223,7 @@ def _of_topology(source: catalog.Source, device: str, say: Callable[[str], None]
     topology = ready_engine.topology_of(source, device)
     if topology is None:
         return None
-    say(f"building the engine of {source.name}, once (a second or two)")
+    say(Doing(f"building the engine of {source.name}, once (a second or two)"))
     try:
         return _kept(lambda made: ready_engine.build_into(made, source, topology), source, say)
     except (RegraftError, OSError):
@@ -241,9 +242,9 @@ def _by_torch(
     loaded: LoadedNetwork | None,
     say: Callable[[str], None],
 ) -> Path:
-    first = [f"building the engine of {source.name}, once (some seconds)"]
+    first = [Doing(f"building the engine of {source.name}, once (some seconds)")]
     if loaded is None and source.kind in ("timm", "hf-hub"):  # its name may be wrong
-        first.insert(0, f"looking for the backbone {source.name} and its weights")
+        first.insert(0, Doing(f"looking for the backbone {source.name} and its weights"))
     say(first.pop(0))
     needs_it = f"the backbone {source.name}" + (f" on {device}" if device != "cpu" else "")
     with extras.needed_for(needs_it, otherwise=_without_torch(source, device)):

@@ -10,24 +10,20 @@ Array letters: N images, K classes, D features.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.errors import ArtefactError, DecodeError, TableError
+from regraft.errors import ArtefactError, TableError
 from regraft.features.agreement import agreement
-from regraft.features.engine import Engine, EngineInfo, Tap, run_on_cores
-from regraft.features.engines import BuiltEngine
-from regraft.images import pictures
-from regraft.images.geometry import Preprocess
+from regraft.features.engine import Tap
 from regraft.listener import SILENT, Listener
-from regraft.machine.processor import available_cores
 from regraft.model import export_folder
+from regraft.model.export_inputs import stacked
+from regraft.model.export_reference import Part, ReadAhead, RealPictures
 from regraft.model.export_runtimes import Outputs, Runner
 from regraft.probe.classifier import Classifier
 from regraft.wording import count, percent, printable
@@ -45,38 +41,6 @@ MOST_GREY, MOST_GREY_IN_MIDDLE = 1.0, 0.5
 MOST_MARGIN = 0.1
 # Largest difference in oddness, over how much it differs among images that did not teach.
 MOST_ODDNESS = 2e-3
-# Pictures that are in hand at once.
-AT_ONCE = 64
-
-
-@dataclass(frozen=True, eq=False)
-class RealPictures:
-    """What an exported model is held against.
-
-    Attributes
-    ----------
-    paths : list of N str
-        Files that can be opened.
-    names : list of N str
-        As the user knows them.
-    labels : list of N str or None
-        What they show, where that is known.
-    which : str
-        In words, where they come from.
-    """
-
-    paths: list[str]
-    names: list[str]
-    labels: list[str | None]
-    which: str
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def select(self, rows: list[int]) -> RealPictures:
-        """Some of them."""
-        paths, names = [self.paths[i] for i in rows], [self.names[i] for i in rows]
-        return RealPictures(paths, names, [self.labels[i] for i in rows], self.which)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,155 +92,45 @@ class Seen:
         return said
 
 
-Pixels = NDArray[np.uint8]
-
-
-class Reference:
-    """A classifier in fp32, whatever its engine computes in here."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        self.classifier, self.built = classifier, classifier.built(device="cpu")
-        self.info: EngineInfo = self.built.info
-        self._here, self._exact = self.built.engine(), _exact_engine(self.built)
-
-    @property
-    def is_exact_here(self) -> bool:
-        """Whether predict computes in fp32 on this machine."""
-        return self.info.precision == "fp32"
-
-    def __call__(self, pixels: Pixels) -> Outputs:
-        """``(N, H, W, 3)`` uint8 to what the classifier says of them."""
-        X = run_on_cores(self._exact, pixels, batch_size=self.info.batch_size)
-        proba = self.classifier.proba_of(X).astype(np.float32)
-        Z = np.asarray(self.classifier.representation(X), np.float32)
-        if self.classifier.unknown is None:
-            return Outputs.of([proba, Z])
-        odd = self.classifier.unknown.oddness(Z, self.classifier.head.scores(Z))
-        return Outputs(proba, Z, odd.astype(np.float32))
-
-    def as_here(self, pixels: Pixels) -> NDArray[np.float64]:
-        """The probabilities that predict gives on this machine."""
-        return self.classifier.proba_of(
-            run_on_cores(self._here, pixels, batch_size=self.info.batch_size)
-        )
-
-
-def _exact_engine(built: BuiltEngine) -> Engine:
-    if built.info.precision == "fp32":
-        return built.engine()
-    return replace(built, info=replace(built.info, precision="fp32")).start()
-
-
-def see(
-    folder: Path,
-    runner: Runner,
-    reference: Reference,
-    real: RealPictures,
-    *,
-    listener: Listener = SILENT,
-) -> Seen:
-    """Show pictures to the classifier and to the exported file.
+def see(runner: Runner, shown: ReadAhead, *, listener: Listener = SILENT) -> Seen:
+    """Hold what the exported file says of pictures against what the classifier says.
 
     Raises
     ------
     TableError
         None can be read.
     """
-    preprocess = reference.info.preprocess
-    theirs = _of_size(export_folder.preprocess_in(folder), preprocess.input_px)
     parts, rows = [], list[int]()
-    for start in range(0, len(real), AT_ONCE):
-        some = list(_read(real.paths[start : start + AT_ONCE], preprocess, theirs))
-        read = [picture for picture in some if picture is not None]
-        rows += [start + place for place, picture in enumerate(some) if picture is not None]
-        listener.progress("images compared", start + len(some), len(real))
-        if read:
-            parts.append(_shown(read, runner, reference))
+    for part in shown:
+        listener.progress("images compared", part.done, len(shown.real))
+        if part.rows:
+            rows += part.rows
+            parts.append(
+                (*part.wanted, *_found(part, runner), part.grey, part.by_pillow, part.here)
+            )
     if not parts:
         raise TableError("none of the images for the comparison can be read", cure="--data DATA")
     joined = [np.concatenate(found) for found in zip(*parts, strict=True)]
     wanted, found, rest = Outputs(*joined[:3]), Outputs(*joined[3:6]), joined[6:]
     from_file, grey, by_pillow, here = rest
     return Seen(
-        real.select(rows), wanted, found, from_file, grey, by_pillow,
-        None if reference.is_exact_here else here, runner.runtime,
+        shown.real.select(rows), wanted, found, from_file, grey, by_pillow,
+        None if shown.reference.is_exact_here else here, runner.runtime,
     )  # fmt: skip
 
 
-class _Picture(NamedTuple):
-    """A picture's pixels: ours, ours with Pillow's resize, and those of preprocess.py, if any."""
-
-    own: Pixels
-    by_pillow: Pixels
-    theirs: Pixels | None
-
-
-def _read(
-    paths: list[str], preprocess: Preprocess, theirs: Callable[[str], Pixels]
-) -> Iterator[_Picture | None]:
-    """Pictures in all three ways; None for one that we do not read."""
-
-    def read(path: str) -> _Picture | None:
-        try:
-            pixels = pictures.decoded_for(pictures.content_of(path), preprocess).pixels
-        except DecodeError:
-            return None
-        own, by_pillow = preprocess(pixels), preprocess(pixels, always_pillow=True)
-        try:
-            return _Picture(own, by_pillow, theirs(path))
-        except ValueError:
-            return _Picture(own, by_pillow, None)
-
-    with ThreadPoolExecutor(available_cores()) as pool:
-        yield from pool.map(read, paths)
-
-
-def _shown(read: list[_Picture], runner: Runner, reference: Reference) -> tuple[Any, ...]:
-    """Of each picture: wanted, found, from the file, both grey levels, here."""
-    own = np.stack([picture.own for picture in read])
-    grey = np.array([_grey_levels(picture.theirs, picture.own) for picture in read])
-    by_pillow = np.array([_grey_levels(picture.theirs, picture.by_pillow) for picture in read])
-    wanted, found = reference(own), runner(own)
+def _found(part: Part, runner: Runner) -> tuple[Any, ...]:
+    """By the exported file: of our pixels, and the probabilities of those of the scripts."""
+    found = runner(*part.own)
     from_file = found.probabilities.copy()
-    theirs = {row: p.theirs for row, p in enumerate(read) if p.theirs is not None and grey[row] > 0}
-    if theirs:
-        from_file[list(theirs)] = runner(np.stack(list(theirs.values()))).probabilities
-    here = wanted.probabilities if reference.is_exact_here else reference.as_here(own)
-    return *wanted, *found, from_file, grey, by_pillow, here
-
-
-def _of_size(theirs: Callable[[str], Pixels], size: tuple[int, int]) -> Callable[[str], Pixels]:
-    """The function of preprocess.py, its tensors as the model takes them or refused."""
-
-    def checked(path: str) -> Pixels:
-        found = np.asarray(theirs(path))
-        if found.shape != (*size, 3) or found.dtype != np.uint8:
-            raise ArtefactError(
-                f"{export_folder.PREPROCESS} gives {found.dtype} {found.shape}, the model takes "
-                f"uint8 {(*size, 3)}",
-                place=printable(path),
-                image=path,
-            )
-        return found
-
-    return checked
+    if part.theirs:
+        from_file[list(part.theirs)] = runner(*stacked(part.theirs.values())).probabilities
+    return *found, from_file
 
 
 def _apart(a: NDArray[Any], b: NDArray[Any]) -> dict[str, Any]:
     """How far two are apart in what they say, for JSON."""
     return {"flips": len(flips(a, b)), "max_difference": float(f"{differences(a, b).max():.3g}")}
-
-
-def _grey_levels(a: Pixels | None, b: Pixels) -> float:
-    if a is None:
-        return float("nan")
-    return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
-
-
-def pixels_of(paths: Sequence[str], preprocess: Preprocess, most: int) -> Pixels:
-    """``(n, H, W, 3)`` of at most so many of these files, spread over them, that can be read."""
-    found = list(pictures.sample(paths, most)(preprocess))
-    return np.stack(found) if found else np.zeros((0, *preprocess.input_px, 3), np.uint8)
 
 
 def flips(a: NDArray[Any], b: NDArray[Any], tie: float = TIE) -> NDArray[np.intp]:

@@ -16,7 +16,7 @@ from typing import Any
 import regraft
 from regraft.backbones import topology
 from regraft.errors import UsageError
-from regraft.listener import SILENT, Listener
+from regraft.listener import SILENT, Doing, Listener
 from regraft.model import export_folder, export_wheel
 from regraft.model.exporting import Exported, require_free, whole
 from regraft.model.saving import check_parts, save
@@ -45,13 +45,15 @@ def export(
     """
     info, folder = check_parts(classifier), Path(os.path.realpath(out))
     require_free(folder)
-    if topology.find(info.architecture) is None:
+    needing = [one for one in info.networks if topology.find(one.architecture) is None]
+    if needing:
         raise UsageError(
-            f"the engine of {info.architecture} is built with PyTorch, which the image leaves out",
+            f"the engine of {needing[0].architecture} is built with PyTorch, which the image "
+            "leaves out",
             cure="--to openvino or --to onnx, whose graphs need neither PyTorch nor Regraft; or "
             "train on a default backbone (default, lite1, lite2)",
         )
-    listener.say("writing the model and Regraft itself as a wheel")
+    listener.say(Doing("writing the model and Regraft itself as a wheel"))
     with whole(folder) as made:
         save(classifier, made / MODEL)
         (made / WHEELS).mkdir()

@@ -6,7 +6,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from regraft.errors import ArtefactError
 from regraft.evaluation.paired import compare_paired
 from regraft.machine import processor, quiet
 from regraft.model.export_comparison import Seen, flips
-from regraft.model.export_outputs import PIXELS
+from regraft.model.export_inputs import Input, Pixels
 from regraft.model.export_runtimes import AT_ONCE, Runner
 from regraft.probe.classifier import Classifier
 from regraft.wording import printable
@@ -32,14 +32,16 @@ _HEAD = "/answer/"
 ROUNDS = 7
 
 
-def quantise(path: Path, pixels: NDArray[np.uint8]) -> None:
+def quantise(path: Path, inputs: Sequence[Input], shown: Sequence[Pixels]) -> None:
     """Write an ONNX file again, in 8-bit integers.
 
     Parameters
     ----------
     path : Path
-    pixels : (n, H, W, 3) uint8
-        Real pictures that teach the ranges; not those that it is then judged on.
+    inputs : sequence of Input
+    shown : sequence of (n, H, W, 3) uint8
+        Real pictures that teach the ranges, as each input sees them; not those that it is then
+        judged on.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -50,7 +52,7 @@ def quantise(path: Path, pixels: NDArray[np.uint8]) -> None:
         quantize_static(
             str(prepared),
             str(quantised),
-            _Reader(pixels),
+            _Reader(inputs, shown),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_OPERATIONS,
             nodes_to_exclude=_kept_exact(prepared),
@@ -68,12 +70,15 @@ def quantise(path: Path, pixels: NDArray[np.uint8]) -> None:
 class _Reader:
     """Pictures one by one, as the quantiser asks for them."""
 
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        self._rows: Iterator[NDArray[np.uint8]] = iter(pixels)
+    def __init__(self, inputs: Sequence[Input], shown: Sequence[Pixels]) -> None:
+        self._names = [one.name for one in inputs]
+        self._rows = iter(zip(*shown, strict=True))
 
     def get_next(self) -> dict[str, Any] | None:
-        row = next(self._rows, None)
-        return None if row is None else {PIXELS: row[None]}
+        rows = next(self._rows, None)
+        if rows is None:
+            return None
+        return {name: row[None] for name, row in zip(self._names, rows, strict=True)}
 
 
 def _kept_exact(path: Path) -> list[str]:
@@ -139,23 +144,23 @@ def _surest(seen: Seen, rows: NDArray[np.intp]) -> str:
     return seen.pictures.names[int(rows[seen.found.probabilities[rows].max(axis=1).argmax()])]
 
 
-def times_as_fast(first: Runner, second: Runner, pixels: NDArray[np.uint8]) -> float:
+def times_as_fast(first: Runner, second: Runner, shown: Sequence[Pixels]) -> float:
     """How many times as many images a second `second` answers as `first`: the middle of rounds.
 
     Parameters
     ----------
-    pixels : (n, H, W, 3) uint8
-        At least as many as go at once.
+    shown : sequence of (n, H, W, 3) uint8
+        For each input; at least as many as go at once.
     """
-    ratios = []
+    some, ratios = [pixels[:AT_ONCE] for pixels in shown], []
     for _ in range(ROUNDS):
-        ratios.append(_seconds(first, pixels[:AT_ONCE]) / _seconds(second, pixels[:AT_ONCE]))
+        ratios.append(_seconds(first, some) / _seconds(second, some))
     return statistics.median(ratios)
 
 
-def _seconds(runner: Runner, pixels: NDArray[np.uint8]) -> float:
+def _seconds(runner: Runner, shown: Sequence[Pixels]) -> float:
     begun = time.perf_counter()
-    runner(pixels)
+    runner(*shown)
     return time.perf_counter() - begun
 
 

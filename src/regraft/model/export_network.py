@@ -5,6 +5,7 @@ Array letters: N images, K classes, D features as the head sees them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,44 +14,78 @@ from numpy.typing import NDArray
 from torch import nn
 
 from regraft.backbones import network
+from regraft.backbones.catalog import FLIP
 from regraft.backbones.taps import Normalised, StageTaps
 from regraft.errors import ArtefactError
-from regraft.features.engine import EngineInfo
+from regraft.features.engine import EngineInfo, network_of, stage_of
 from regraft.features.engines import BuiltEngine
+from regraft.model.export_inputs import Input, seen_by
 from regraft.model.export_layers import LEAST_LENGTH, blocks_in_order, layers_of
 from regraft.model.export_outputs import outputs_of
 from regraft.probe.classifier import Classifier
 from regraft.probe.distance import LEAST
-from regraft.probe.representation import Block
-from regraft.probe.source_classifier import FINAL, SOURCE, SourceClassifier
+from regraft.probe.representation import Block, final_beside
+from regraft.probe.source_classifier import FINAL, SOURCE, SourceClassifier, is_source
+
+
+class OneNetwork(nn.Module):  # type: ignore[misc]
+    """``(N, H, W, 3)`` uint8 to the pooled stages that a head sees of one network, by tap.
+
+    Stages that the head does not see are not computed. With the look 'flip' they are those of a
+    picture and of its mirror image, averaged.
+    """
+
+    def __init__(
+        self, loaded: network.LoadedNetwork, taps: Sequence[str], *, prefix: str, look: str
+    ) -> None:
+        super().__init__()
+        names = {name: stage_of(name) for name in dict.fromkeys(taps) if not is_source(name)}
+        self.network, self.look = loaded.network, look
+        self.stages = {name: stage for name, stage in names.items() if stage != FINAL}
+        self.final = prefix + FINAL
+        self.sees_final = self.final in names or prefix + SOURCE in taps
+        self.normalised = Normalised(mean=loaded.config["mean"], std=loaded.config["std"])
+        self.taps = StageTaps(loaded.network, set(self.stages.values()))
+
+    def forward(self, pixels: torch.Tensor) -> dict[str, Any]:
+        seen = self.pooled(pixels)
+        if self.look != FLIP:
+            return seen
+        mirrored = self.pooled(pixels.flip(2))
+        return {
+            name: tuple((a + b) * 0.5 for a, b in zip(parts, mirrored[name], strict=True))
+            for name, parts in seen.items()
+        }
+
+    def pooled(self, pixels: torch.Tensor) -> dict[str, Any]:
+        """Mean and maximum of each stage, and the final features."""
+        last = self.network.forward_features(self.normalised(pixels))
+        pooled = {name: tuple(self.taps.take(stage)) for name, stage in self.stages.items()}
+        if self.sees_final:
+            final = self.network.forward_head(last, pre_logits=True).flatten(1).float()
+            pooled[self.final] = (final,)
+        return pooled
 
 
 class WholeNetwork(nn.Module):  # type: ignore[misc]
     """``(N, H, W, 3)`` uint8 to ``(N, K)`` probabilities, ``(N, D)`` features, ``(N,)`` oddness.
 
-    Normalisation, stages, pooling, representation, head and temperature are all in it; stages that
-    the head does not see are not computed.
+    Normalisation, stages, pooling, representation, head and temperature are all in it. Of several
+    networks side by side each takes the input that it sees.
     """
 
-    def __init__(self, classifier: Classifier, loaded: network.LoadedNetwork) -> None:
+    def __init__(
+        self, classifier: Classifier, networks: Sequence[OneNetwork], seen: Sequence[int]
+    ) -> None:
         super().__init__()
-        representation = classifier.representation
-        self.network = loaded.network
-        self.names = [name for name in dict.fromkeys(representation.taps) if name != SOURCE]
-        stages = set(self.names) - {FINAL}
-        self.normalised = Normalised(mean=loaded.config["mean"], std=loaded.config["std"])
-        self.taps = StageTaps(loaded.network, stages)
-        self.stages = [name for name in self.names if name in stages]
-        self.sees_final = bool({FINAL, SOURCE} & set(representation.taps))
+        self.networks, self.seen = nn.ModuleList(networks), tuple(seen)
         self.answer = Answer(classifier)
         self.outputs = outputs_of(classifier)
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        last = self.network.forward_features(self.normalised(pixels))
-        pooled = {name: tuple(self.taps.take(name)) for name in self.stages}
-        if self.sees_final:
-            final = self.network.forward_head(last, pre_logits=True).flatten(1).float()
-            pooled[FINAL] = (final,)
+    def forward(self, *shown: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        pooled: dict[str, Any] = {}
+        for one, place in zip(self.networks, self.seen, strict=True):
+            pooled |= one(shown[place])
         found: tuple[torch.Tensor, ...] = self.answer(pooled)
         return found
 
@@ -62,8 +97,9 @@ class Answer(nn.Module):  # type: ignore[misc]
         super().__init__()
         representation = classifier.representation
         self.blocks = blocks_in_order(representation)
+        self.sources = [tap for tap in representation.taps if is_source(tap)]
         source = representation.source
-        self.source = _linear(source.of(SOURCE)) if source else None
+        self.source = nn.ModuleList(_linear(source.of(tap)) for tap in self.sources if source)
         self.register_buffer("centre", _float(representation.centre))
         self.register_buffer("scale", _float(representation.scale))
         self.layers = nn.ModuleList(_affine(w, b) for w, b in layers_of(classifier.head))
@@ -91,9 +127,9 @@ class Answer(nn.Module):  # type: ignore[misc]
         return self.by_distance * log - self.by_score * scores.amax(dim=1)
 
     def _block(self, pooled: dict[str, Any], block: Block, part: int) -> torch.Tensor:
-        if block.tap == SOURCE:
-            assert self.source is not None
-            return torch.sqrt(torch.softmax(self.source(pooled[FINAL][0]), dim=1))
+        if is_source(block.tap):
+            layer = self.source[self.sources.index(block.tap)]
+            return torch.sqrt(torch.softmax(layer(pooled[final_beside(block.tap)][0]), dim=1))
         rows: torch.Tensor = pooled[block.tap][part]
         return _directions(rows) if block.is_normalised else rows
 
@@ -106,16 +142,35 @@ def whole(classifier: Classifier, built: BuiltEngine) -> WholeNetwork:
     ArtefactError
         They are not the network that the classifier was taught on.
     """
-    info = built.info
-    loaded = network.rebuild(built.weights_path, info.architecture, info.config)
-    _require_same(loaded.weights_digest, classifier.info)
-    module = WholeNetwork(classifier, loaded)
+    taught = classifier.info.networks if classifier.info else ()
+    networks = [
+        _one(part, info, classifier.representation.taps, is_alone=len(taught) == 1)
+        for part, info in zip(built.networks, taught, strict=True)
+    ]
+    module = WholeNetwork(classifier, networks, seen_by(built.info))
     module.eval()
     return module
 
 
-def _require_same(found: str, info: EngineInfo | None) -> None:
-    wanted = info.weights_digest if info else ""
+def _one(
+    built: BuiltEngine, taught: EngineInfo, taps: Sequence[str], *, is_alone: bool
+) -> OneNetwork:
+    info = built.info
+    loaded = network.rebuild(built.weights_path, info.architecture, info.config)
+    _require_same(loaded.weights_digest, taught)
+    prefix = "" if is_alone else f"{taught.name}:"
+    own = [tap for tap in taps if is_alone or network_of(tap) == taught.name]
+    return OneNetwork(loaded, own, prefix=prefix, look=info.look)
+
+
+def examples_of(inputs: Sequence[Input], *, takes_many: bool) -> tuple[torch.Tensor, ...]:
+    """Pictures to trace a module with."""
+    n = 2 if takes_many else 1
+    return tuple(torch.zeros(n, *one.size, 3, dtype=torch.uint8) for one in inputs)
+
+
+def _require_same(found: str, info: EngineInfo) -> None:
+    wanted = info.weights_digest
     if found != wanted:
         raise ArtefactError(
             f"the network has the digest {found[:16]}, the model was taught on {wanted[:16]}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -10,8 +11,8 @@ import torch
 
 import regraft
 from regraft.machine import quiet
-from regraft.model.export_network import WholeNetwork
-from regraft.model.export_outputs import PIXELS
+from regraft.model.export_inputs import Input
+from regraft.model.export_network import WholeNetwork, examples_of
 from regraft.probe.classifier import Classifier
 
 FILE = "model.onnx"
@@ -20,7 +21,7 @@ OPSET = 17
 
 
 def write(
-    module: WholeNetwork, folder: Path, size: tuple[int, int], *, takes_many: bool = True
+    module: WholeNetwork, folder: Path, inputs: Sequence[Input], *, takes_many: bool = True
 ) -> Path:
     """Write ``model.onnx``.
 
@@ -28,8 +29,7 @@ def write(
     ----------
     module : WholeNetwork
     folder : Path
-    size : (height, width)
-        Of the pictures.
+    inputs : sequence of Input
     takes_many : bool
         Any number of pictures at once, not one.
 
@@ -38,19 +38,18 @@ def write(
     Exception
         Whatever PyTorch raises on an operation that ONNX lacks.
     """
-    n = 2 if takes_many else 1
-    example = torch.zeros(n, *size, 3, dtype=torch.uint8)
-    named = {name: {0: "N"} for name in (PIXELS, *module.outputs)} if takes_many else None
+    names = [one.name for one in inputs]
+    free = {name: {0: "N"} for name in (*names, *module.outputs)} if takes_many else None
     path = folder / FILE
     with torch.no_grad(), quiet.no_warnings():  # of branches on shapes, and of the older exporter
         torch.onnx.export(
             module,
-            (example,),
+            examples_of(inputs, takes_many=takes_many),
             str(path),
             dynamo=False,  # 1.3 s; by way of torch.export it takes 9
-            input_names=[PIXELS],
+            input_names=names,
             output_names=list(module.outputs),
-            dynamic_axes=named,
+            dynamic_axes=free,
             opset_version=OPSET,
         )
     return path

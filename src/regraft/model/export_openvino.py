@@ -1,4 +1,4 @@
-"""A classifier as OpenVINO's IR: the engine's own graph, with representation and head added.
+"""A classifier as OpenVINO's IR: the engines' own graphs, with representation and head added.
 
 No PyTorch is needed: the graph of the network is there, and what follows is a dozen operations.
 """
@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.backbones.catalog import FLIP
 from regraft.errors import UsageError
 from regraft.features.engines import BuiltEngine
 from regraft.features.openvino_runtime import graph_work, import_openvino
+from regraft.model.export_inputs import Input, inputs_of, seen_by
 from regraft.model.export_layers import LEAST_LENGTH, layers_of
-from regraft.model.export_outputs import PIXELS, outputs_of
+from regraft.model.export_outputs import outputs_of
 from regraft.probe.classifier import Classifier
 from regraft.probe.distance import LEAST
 from regraft.probe.representation import Block, Representation
-from regraft.probe.source_classifier import SOURCE
+from regraft.probe.source_classifier import is_source
 from regraft.probe.unknown import Unknown
 
 FILE = "model.xml"
@@ -36,30 +38,77 @@ def write(
     UsageError
         PyTorch runs this network here, since OpenVINO does not.
     """
-    if not built.info.runtime.startswith("openvino"):
-        raise UsageError(
-            f"OpenVINO does not run {built.info.architecture} here, so there is no graph of it: "
-            + "; ".join(built.info.notes),
-            cure="--to onnx, or --to torch",
-        )
-    openvino = import_openvino()
+    _require_graphs(built)
+    openvino, inputs = import_openvino(), inputs_of(built.info)
     with graph_work:
-        read = openvino.Core().read_model(str(built.folder / "graph.xml"))
-        outputs = _answer(read.get_results()[0].input_value(0), classifier)
+        shown = [_shown(one) for one in inputs]
+        parts = [
+            part
+            for one, place in zip(built.networks, seen_by(built.info), strict=True)
+            for part in _seen(one, shown[place])
+        ]
         results = []
-        for name, output in zip(outputs_of(classifier), outputs, strict=True):
+        answer = _answer(_ops().concat(parts, 1).output(0), classifier)
+        for name, output in zip(outputs_of(classifier), answer, strict=True):
             output.get_tensor().set_names({name})
             results.append(_ops().result(output))
-        read.input(0).get_tensor().set_names({PIXELS})
-        model = openvino.Model(results, read.get_parameters(), "regraft")
+        model = openvino.Model(results, shown, "regraft")
         if takes_many:
-            _free(model, built.info.preprocess.input_px)
+            _free(model)
         model.set_rt_info(json.dumps(classifier.classes), ["model_info", "labels"])
         openvino.save_model(model, folder / FILE, compress_to_fp16=False)
     return folder / FILE
 
 
-def _free(model: Any, size: tuple[int, int]) -> None:
+def _require_graphs(built: BuiltEngine) -> None:
+    for info in built.info.networks:
+        if not info.runtime.startswith("openvino"):
+            raise UsageError(
+                f"OpenVINO does not run {info.architecture} here, so there is no graph of it: "
+                + "; ".join(info.notes),
+                cure="--to onnx, or --to torch",
+            )
+
+
+def _shown(one: Input) -> Any:
+    """The parameter of an input, one picture, under its name."""
+    parameter = _ops().parameter([1, *one.size, 3], np.uint8, name=one.name)
+    parameter.output(0).get_tensor().set_names({one.name})
+    return parameter
+
+
+def _seen(built: BuiltEngine, shown: Any) -> list[Any]:
+    """What one network's engine joins as its columns; with the look 'flip' the mean of a picture's
+    and its mirror image's."""
+    seen = _pooled(built, shown)
+    if built.info.look != FLIP:
+        return seen
+    ops = _ops()
+    mirrored = _pooled(built, _mirrored(shown))
+    return [
+        ops.multiply(ops.add(a, b), np.float32(0.5)).output(0)
+        for a, b in zip(seen, mirrored, strict=True)
+    ]
+
+
+def _mirrored(shown: Any) -> Any:
+    """With left and right exchanged: columns from the last to the first."""
+    last, before_first, back, columns = (
+        np.array([number], np.int64) for number in (-1, np.iinfo(np.int32).min, -1, 2)
+    )
+    return _ops().slice(shown, last, before_first, back, columns)
+
+
+def _pooled(built: BuiltEngine, shown: Any) -> list[Any]:
+    """The parts of the columns of an engine's graph, which now takes what is shown."""
+    read = import_openvino().Core().read_model(str(built.folder / "graph.xml"))
+    read.input(0).replace(shown.output(0))
+    columns = read.get_results()[0].input_value(0)
+    node = columns.get_node()
+    return list(node.input_values()) if node.get_type_name() == "Concat" else [columns]
+
+
+def _free(model: Any) -> None:
     """Any number of pictures: where a shape says that there is one, it says "as many as came"."""
     openvino, ops = import_openvino(), _ops()
     for node in model.get_ops():
@@ -68,7 +117,7 @@ def _free(model: Any, size: tuple[int, int]) -> None:
         came, shape = node.input_value(0), node.input_value(1).get_node().get_data()
         freed = ops.reshape(came, np.array([0, *shape[1:]], np.int64), special_zero=True)
         node.output(0).replace(freed.output(0))
-    model.reshape({model.input(0): openvino.PartialShape([-1, *size, 3])})
+    model.reshape({shown: openvino.PartialShape([-1, *shown.shape[1:]]) for shown in model.inputs})
 
 
 def _is_for_one(reshape: Any) -> bool:
@@ -130,7 +179,7 @@ def _oddness(features: Any, scores: Any, unknown: Unknown) -> Any:
 def _block(columns: Any, block: Block, representation: Representation) -> Any:
     ops = _ops()
     rows = _columns(columns, block.start, block.stop)
-    if block.tap == SOURCE:
+    if is_source(block.tap):
         assert representation.source is not None
         source = representation.source.of(block.tap)
         return ops.sqrt(ops.softmax(_affine(rows, source.weight, source.bias), 1))

@@ -1,4 +1,4 @@
-"""What goes into an exported model and what comes out: names, in the order of the outputs."""
+"""What comes out of an exported model: names, in the order of the outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from regraft.evaluation import conformal
 from regraft.probe.classifier import Classifier
 from regraft.probe.unknown import Unknown
 
-PIXELS = "pixels"
 PROBABILITIES, FEATURES, ODDNESS = "probabilities", "features", "oddness"
 # A new output goes to the end: programs read the first ones by their place.
 MEANINGS = {

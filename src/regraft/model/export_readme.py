@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -20,7 +20,6 @@ def write(
     folder: Path, facts: Mapping[str, Any], compared: Mapping[str, Any], classifier: Classifier
 ) -> None:
     """Write it into the folder of an export."""
-    n, height, width, _ = facts["input"]["shape"]
     text = Template(_template(f"readme_{facts['target']}.md.txt")).substitute(
         title=f"A classifier of {count(len(classifier.classes), 'class', 'classes')}",
         classes=_classes(classifier.classes),
@@ -31,13 +30,44 @@ def write(
         compared=_compared(compared),
         from_file=_from_file(compared["from_file"]),
         int8=_int8(compared.get("int8")),
-        n=n,
-        height=height,
-        width=width,
-        n_bytes=height * width * 3,
         made_by=facts["made_by"],
+        **_code(facts["inputs"], facts["target"]),
     )
     (folder / NAME).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _code(inputs: Sequence[Mapping[str, Any]], target: str) -> dict[str, str]:
+    """What is said and typed for each input, by the template's words."""
+    made = '{}("golden/0.jpg")[None]'
+    if target == "torch":
+        made = f"torch.from_numpy({made})"
+    names = [one["name"] for one in inputs]
+    scripts = [Path(one["made_by"]).stem for one in inputs]
+    both = list(zip(names, scripts, strict=True))
+    return {
+        "inputs": "; ".join(map(_said, inputs)),
+        "imports": "\n".join(map(_imported, scripts)),
+        "made": "\n".join(f"{name} = {made.format(script)}" for name, script in both),
+        "fed": ", ".join(f'"{name}": {name}' for name in names),
+        "given": ", ".join(names),
+        "made_in_javascript": "\n".join(map(_in_javascript, inputs)),
+        "tensors": ", ".join(f"`{Path(one['golden']).name}`" for one in inputs),
+    }
+
+
+def _said(one: Mapping[str, Any]) -> str:
+    shape = ", ".join(map(str, one["shape"]))
+    return f"`{one['name']}`: uint8 ({shape}), RGB as `{one['made_by']}` makes it"
+
+
+def _imported(script: str) -> str:
+    renamed = "" if script == "preprocess" else f" as {script}"
+    return f"from {script} import preprocess{renamed}"
+
+
+def _in_javascript(one: Mapping[str, Any]) -> str:
+    _, height, width, _ = one["shape"]
+    return f'  {one["name"]}: first("{one["golden"]}", {height}, {width}),'
 
 
 def _classes(names: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regraft.features.openvino_runtime import graph_work, import_openvino
 from regraft.machine.processor import available_cores
-from regraft.model.export_outputs import PIXELS
+from regraft.model.export_inputs import Pixels
 
 # Pictures at once, where the file takes many.
 AT_ONCE = 8
@@ -33,7 +33,8 @@ class Outputs(NamedTuple):
         return cls(*found)
 
 
-Answer = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
+# One array for each input, in its order.
+Answer = Callable[..., list[NDArray[np.float32]]]
 
 
 class Runner:
@@ -50,11 +51,14 @@ class Runner:
     def __init__(self, answer: Answer, runtime: str, takes_many: bool) -> None:
         self._answer, self.runtime, self.takes_many = answer, runtime, takes_many
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """``(N, H, W, 3)`` uint8, N at least 1, to what the file says of them."""
+    def __call__(self, *shown: Pixels) -> Outputs:
+        """``(N, H, W, 3)`` uint8 for each input, N at least 1, to what the file says of them."""
         step = AT_ONCE if self.takes_many else 1
-        starts = range(0, len(pixels), step)
-        parts = [self._answer(np.ascontiguousarray(pixels[s : s + step])) for s in starts]
+        starts = range(0, len(shown[0]), step)
+        parts = [
+            self._answer(*(np.ascontiguousarray(pixels[s : s + step]) for pixels in shown))
+            for s in starts
+        ]
         return Outputs.of([np.concatenate(found) for found in zip(*parts, strict=True)])
 
 
@@ -70,9 +74,10 @@ def _in_onnxruntime(path: Path, n_threads: int) -> Runner:
     options.log_severity_level = 3  # errors; its warnings are about speed
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     takes_many = not isinstance(session.get_inputs()[0].shape[0], int)
+    names = [one.name for one in session.get_inputs()]
 
-    def answer(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        found: list[NDArray[np.float32]] = session.run(None, {PIXELS: pixels})
+    def answer(*shown: Pixels) -> list[NDArray[np.float32]]:
+        found: list[NDArray[np.float32]] = session.run(None, dict(zip(names, shown, strict=True)))
         return found
 
     return Runner(answer, f"onnxruntime {onnxruntime.__version__}", takes_many)
@@ -90,8 +95,8 @@ def _in_openvino(path: Path, n_threads: int) -> Runner:
     request = compiled.create_infer_request()
     takes_many = compiled.input(0).get_partial_shape()[0].is_dynamic
 
-    def answer(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        found = request.infer({PIXELS: pixels})
+    def answer(*shown: Pixels) -> list[NDArray[np.float32]]:
+        found = request.infer(dict(enumerate(shown)))
         return [np.array(found[output], np.float32) for output in compiled.outputs]
 
     version = openvino.__version__.split("-")[0]
@@ -104,9 +109,9 @@ def _in_torch(path: Path, n_threads: int) -> Runner:
     module = program.module()
     takes_many = bool(program.range_constraints)
 
-    def answer(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def answer(*shown: Pixels) -> list[NDArray[np.float32]]:
         with torch.inference_mode():
-            return [found.numpy() for found in module(torch.from_numpy(pixels))]
+            return [found.numpy() for found in module(*map(torch.from_numpy, shown))]
 
     return Runner(answer, f"torch {torch.__version__}", takes_many)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regraft.errors import ArtefactError, RegraftError, UsageError
 from regraft.features.agreement import made_up_pictures
 from regraft.features.engines import BuiltEngine
 from regraft.machine import extras
+from regraft.model.export_inputs import Input, Pixels, inputs_of
 from regraft.model.export_runtimes import Runner, start
 from regraft.probe.classifier import Classifier
 
@@ -30,7 +30,8 @@ class Written:
 
 
 Write = Callable[[Classifier, BuiltEngine, Path], Written]
-WriteInt8 = Callable[[Classifier, BuiltEngine, Written, NDArray[np.uint8]], Written]
+# With pictures as each input sees them.
+WriteInt8 = Callable[[Classifier, BuiltEngine, Written, Sequence[Pixels]], Written]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Target:
     needs : tuple of str
         Modules without which nothing can be written.
     write : callable(classifier, built, folder)
-    write_int8 : callable(classifier, built, written, pixels) or None
+    write_int8 : callable(classifier, built, written, shown) or None
         In place of a file in fp32, with pictures that teach the ranges.
     otherwise : str
         What serves where a package is missing.
@@ -84,25 +85,25 @@ def named(name: str, *, int8: bool = False) -> Target:
 def _onnx(classifier: Classifier, built: BuiltEngine, folder: Path) -> Written:
     from regraft.model import export_network, export_onnx
 
-    module, size = export_network.whole(classifier, built), built.info.preprocess.input_px
+    module, inputs = export_network.whole(classifier, built), inputs_of(built.info)
 
     def write(takes_many: bool) -> Path:
-        path = export_onnx.write(module, folder, size, takes_many=takes_many)
+        path = export_onnx.write(module, folder, inputs, takes_many=takes_many)
         export_onnx.describe(path, classifier)
         return path
 
-    return _one_or_many(write, size)
+    return _one_or_many(write, inputs)
 
 
 def _torch(classifier: Classifier, built: BuiltEngine, folder: Path) -> Written:
     from regraft.model import export_network, export_torch
 
-    module, size = export_network.whole(classifier, built), built.info.preprocess.input_px
+    module, inputs = export_network.whole(classifier, built), inputs_of(built.info)
 
     def write(takes_many: bool) -> Path:
-        return export_torch.write(module, folder, size, classifier.classes, takes_many=takes_many)
+        return export_torch.write(module, folder, inputs, classifier.classes, takes_many=takes_many)
 
-    return _one_or_many(write, size)
+    return _one_or_many(write, inputs)
 
 
 def _openvino(classifier: Classifier, built: BuiltEngine, folder: Path) -> Written:
@@ -111,15 +112,15 @@ def _openvino(classifier: Classifier, built: BuiltEngine, folder: Path) -> Writt
     def write(takes_many: bool) -> Path:
         return export_openvino.write(classifier, built, folder, takes_many=takes_many)
 
-    return _one_or_many(write, built.info.preprocess.input_px)
+    return _one_or_many(write, inputs_of(built.info))
 
 
-def _one_or_many(write: Callable[[bool], Path], size: tuple[int, int]) -> Written:
+def _one_or_many(write: Callable[[bool], Path], inputs: Sequence[Input]) -> Written:
     """A file that takes any number of pictures, where the network's shapes allow it."""
     try:
         path = write(True)
         runner = start(path)
-        if _answers_each_alone(runner, size):
+        if _answers_each_alone(runner, *(one.size for one in inputs)):
             return Written(path, runner)
     except RegraftError:
         raise
@@ -129,33 +130,35 @@ def _one_or_many(write: Callable[[bool], Path], size: tuple[int, int]) -> Writte
     return Written(path, start(path))
 
 
-def _answers_each_alone(runner: Runner, size: tuple[int, int]) -> bool:
+def _answers_each_alone(runner: Runner, *sizes: tuple[int, int]) -> bool:
     """Whether three pictures together are answered as each of them alone."""
-    pixels = made_up_pictures(*size, n=3)
-    together = runner(pixels)
-    alone = np.concatenate([runner(pixels[i : i + 1]).probabilities for i in range(3)])
+    shown = [made_up_pictures(*size, n=3) for size in sizes]
+    together = runner(*shown)
+    alone = np.concatenate(
+        [runner(*(pixels[i : i + 1] for pixels in shown)).probabilities for i in range(3)]
+    )
     return runner.takes_many and bool(np.abs(together.probabilities - alone).max() <= _SAME)
 
 
 def _onnx_int8(
-    classifier: Classifier, built: BuiltEngine, written: Written, pixels: NDArray[np.uint8]
+    classifier: Classifier, built: BuiltEngine, written: Written, shown: Sequence[Pixels]
 ) -> Written:
     from regraft.model import export_int8, export_onnx
 
-    export_int8.quantise(written.path, pixels)
+    export_int8.quantise(written.path, inputs_of(built.info), shown)
     export_onnx.describe(written.path, classifier)
     return Written(written.path, start(written.path))
 
 
 def _openvino_int8(
-    classifier: Classifier, built: BuiltEngine, written: Written, pixels: NDArray[np.uint8]
+    classifier: Classifier, built: BuiltEngine, written: Written, shown: Sequence[Pixels]
 ) -> Written:
     """By way of an ONNX file: OpenVINO reads what onnxruntime's quantiser writes."""
     from regraft.model import export_openvino
 
     with tempfile.TemporaryDirectory(prefix="regraft-") as room:
         onnx = _onnx(classifier, built, Path(room))
-        quantised = _onnx_int8(classifier, built, onnx, pixels)
+        quantised = _onnx_int8(classifier, built, onnx, shown)
         path = export_openvino.of_onnx(quantised.path, written.path.parent, classifier)
     return Written(path, start(path))
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from regraft.machine import quiet
-from regraft.model.export_network import WholeNetwork
+from regraft.model.export_inputs import Input
+from regraft.model.export_network import WholeNetwork, examples_of
 
 FILE = "model.pt2"
 
@@ -17,7 +18,7 @@ FILE = "model.pt2"
 def write(
     module: WholeNetwork,
     folder: Path,
-    size: tuple[int, int],
+    inputs: Sequence[Input],
     classes: Sequence[str],
     *,
     takes_many: bool = True,
@@ -31,10 +32,11 @@ def write(
     Exception
         Whatever PyTorch raises on what it cannot trace.
     """
-    example = torch.zeros(2 if takes_many else 1, *size, 3, dtype=torch.uint8)
-    free = ({0: torch.export.Dim("N", min=1)},) if takes_many else None
+    examples, dim = examples_of(inputs, takes_many=takes_many), torch.export.Dim("N", min=1)
+    # One tuple for all: the module takes them as *shown.
+    free = (tuple({0: dim} for _ in examples),) if takes_many else None
     with torch.no_grad(), quiet.no_warnings():
-        program = torch.export.export(module, (example,), dynamic_shapes=free, strict=False)
+        program = torch.export.export(module, examples, dynamic_shapes=free, strict=False)
         names = {"labels.json": json.dumps(list(classes))}
         torch.export.save(program, folder / FILE, extra_files=names)
     return folder / FILE

@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from regraft.backbones.catalog import PLAIN
-from regraft.errors import ArtefactError, RegraftError, TableError, UsageError
+from regraft.errors import ArtefactError, RegraftError, TableError
 from regraft.features.engines import BuiltEngine
-from regraft.listener import SILENT, Listener
+from regraft.listener import SILENT, Doing, Listener
 from regraft.model import export_comparison as comparison
 from regraft.model import export_folder, export_readme, export_targets, saving
-from regraft.model.export_comparison import RealPictures, Reference, Seen
+from regraft.model.export_comparison import Seen
+from regraft.model.export_inputs import inputs_of
 from regraft.model.export_layers import require_head
+from regraft.model.export_reference import ReadAhead, RealPictures, Reference, pixels_of
 from regraft.model.export_targets import Target, Written
 from regraft.model.saving import check_parts
 from regraft.probe.classifier import Classifier
@@ -99,17 +100,18 @@ def export(
     target = require_possible(classifier, to, out, int8=int8)
     info, folder = check_parts(classifier), Path(os.path.realpath(out))
     built = classifier.built(device="cpu", say=listener.say)
+    reference = Reference(classifier)
     with whole(folder) as made:
-        listener.say(f"writing {info.architecture} and its head for {target.runtime}")
-        written = _written(target, classifier, built, made)
+        listener.say(Doing(f"writing {info.architecture} and its head for {target.runtime}"))
         export_folder.write_words(made, classifier, built.info)
-        facts = export_folder.facts_of(
-            classifier, built.info, target=to, takes_many=written.runner.takes_many
-        )
-        export_folder.write_facts(made, facts)
-        comparison.require_whole(made, classifier)
-        reference = Reference(classifier)
-        seen = comparison.see(made, written.runner, reference, real, listener=listener)
+        with ReadAhead(made, reference, real) as shown:
+            written = _written(target, classifier, built, made)
+            facts = export_folder.facts_of(
+                classifier, built.info, target=to, takes_many=written.runner.takes_many
+            )
+            export_folder.write_facts(made, facts)
+            comparison.require_whole(made, classifier)
+            seen = comparison.see(written.runner, shown, listener=listener)
         comparison.require_same(seen, classifier)
         comparison.require_same_from_file(seen, classifier)
         compared = seen.to_dict()
@@ -119,9 +121,14 @@ def export(
             facts, compared = {**facts, "precision": "int8"}, {**seen.to_dict(), "int8": lost}
         _finish(made, written, seen, classifier, facts, compared)
         files = export_folder.files_in(made)
-    shape = ", ".join(map(str, facts["input"]["shape"]))
     outputs = [output["name"] for output in facts["outputs"]]
-    return Exported(folder, to, files, compared, f"uint8 ({shape})", outputs)
+    return Exported(folder, to, files, compared, _shapes(facts), outputs)
+
+
+def _shapes(facts: dict[str, Any]) -> str:
+    """'uint8 (N, 224, 224, 3)', and more of several inputs."""
+    shapes = [", ".join(map(str, one["shape"])) for one in facts["inputs"]]
+    return "uint8 " + " and ".join(f"({shape})" for shape in shapes)
 
 
 def _written(target: Target, classifier: Classifier, built: BuiltEngine, made: Path) -> Written:
@@ -149,21 +156,24 @@ def _in_int8(
     from regraft.model import export_int8
 
     built, classifier = reference.built, reference.classifier
-    pixels = comparison.pixels_of(asked.teaching, built.info.preprocess, export_int8.N_CALIBRATING)
-    if len(pixels) < export_int8.FEWEST_CALIBRATING:
+    inputs, most = inputs_of(built.info), export_int8.N_CALIBRATING
+    shown = pixels_of(asked.teaching, inputs, most)
+    n = len(shown[0])
+    if n < export_int8.FEWEST_CALIBRATING:
         raise TableError(
             f"8-bit integers learn their ranges from images that they are not compared on; "
-            f"{len(pixels)} are there, {export_int8.FEWEST_CALIBRATING} are needed",
+            f"{n} are there, {export_int8.FEWEST_CALIBRATING} are needed",
             cure="--data DATA with more images, or a smaller --images",
         )
-    listener.say(f"learning the ranges of 8-bit integers from {len(pixels)} images")
+    listener.say(Doing(f"learning the ranges of 8-bit integers from {n} images"))
     assert target.write_int8 is not None
-    smaller = target.write_int8(classifier, built, exact, pixels)
-    seen = comparison.see(made, smaller.runner, reference, before.pictures, listener=listener)
+    smaller = target.write_int8(classifier, built, exact, shown)
+    with ReadAhead(made, reference, before.pictures) as again:
+        seen = comparison.see(smaller.runner, again, listener=listener)
     lost = export_int8.Lost.of(before, seen, classifier)
     lost.require_at_most(asked.max_drop)
-    gain = export_int8.times_as_fast(exact.runner, smaller.runner, pixels)
-    found = {"drop": lost.points, "paired": lost.paired, "learnt_from": len(pixels)}
+    gain = export_int8.times_as_fast(exact.runner, smaller.runner, shown)
+    found = {"drop": lost.points, "paired": lost.paired, "learnt_from": n}
     words = export_int8.in_words(gain)
     return smaller, seen, {**found, "gain": round(gain, 3), "in_words": words}
 
@@ -174,7 +184,11 @@ def _finish(
 ) -> None:  # fmt: skip
     """Golden images, README and the facts with how it compared."""
     rows = golden_rows(len(seen.pictures))
-    export_folder.write_golden(made, seen.pictures.select(rows), written.runner, classifier.classes)
+    assert classifier.info is not None
+    export_folder.write_golden(
+        made, seen.pictures.select(rows), written.runner, classifier.classes,
+        inputs_of(classifier.info),
+    )  # fmt: skip
     export_readme.write(made, facts, compared, classifier)
     export_folder.write_facts(made, facts, compared=compared)
 
@@ -201,31 +215,8 @@ def require_possible(
         As `export`, as far as it can be known before.
     """
     require_head(classifier.head.kind)
-    require_one_network(classifier)
     require_free(Path(os.path.realpath(out)))
     return export_targets.named(to, int8=int8)
-
-
-def require_one_network(classifier: Classifier) -> None:
-    """Refuse what no single file of one network's graph can say yet.
-
-    Raises
-    ------
-    UsageError
-    """
-    info = classifier.info
-    if info is None or (not info.parts and info.look == PLAIN):
-        return
-    what = (
-        f"the model stands on {len(info.parts)} networks side by side, {info.name}"
-        if info.parts
-        else f"the model looks at pictures and their mirror images (look {info.look!r})"
-    )
-    raise UsageError(
-        f"{what}; only what one network says of a picture is exported",
-        cure="regraft train DATA --backbone default, and export that; `regraft serve` and "
-        "`regraft predict` answer with this model",
-    )
 
 
 def require_free(folder: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from regraft.listener import Doing
 from regraft.machine import quiet
 
 TRIED_ON = ("cuda",)
@@ -87,7 +88,7 @@ def choose(
         if n_steps * plain_s * SAVED_AT_MOST < COMPILING_S:
             left = f"{n_steps} steps of {1000 * plain_s:.0f} ms"
             return Choice(None, f"not compiled: {left} are too few to pay for it")
-    say("compiling the layers that learn (torch.compile)")
+    say(Doing("compiling the layers that learn (torch.compile)"))
     start = time.perf_counter()
     quick, reason = _tried(module, step, n_processes)
     took = time.perf_counter() - start

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regraft.listener import Doing
 from regraft.machine import blas, processes
 from regraft.machine.processor import available_cores
 from regraft.probe.classifier import Classifier, Learnt
@@ -117,7 +118,7 @@ def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
     """Learn once more, from those that chose too, with the settings that they chose."""
     from regraft.training import learning
 
-    plan.listener.say("learning again from all images, those that chose included")
+    plan.listener.say(Doing("learning again from all images, those that chose included"))
     environment, order = plan.task.environment, np.argsort(plan.rows.of_extraction)
     rows = plan.rows.of_extraction[order]
     again = replace(

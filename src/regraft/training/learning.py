@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.features import engines
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures
+from regraft.listener import Doing
 from regraft.machine import processes, torch_threads
 from regraft.machine.processor import available_cores
 from regraft.probe.base import Floats, Head
@@ -460,10 +462,16 @@ def _tuned_engine(
             source,
             sample=pictures.sample(plan.look.table.paths),
             device=built.device,
-            say=lambda text: plan.listener.say("building the engine of the tuned network"),
+            say=_of_the_tuned_network(plan.listener.say),
             loaded=loaded,
         )
     return tuned, report
+
+
+def _of_the_tuned_network(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says what is built in words of its own; the engine's own name it by its digest."""
+    building = Doing("building the engine of the tuned network")
+    return lambda text: say(building if isinstance(text, Doing) else text)
 
 
 def _learning(trainable: Trainable, trainer: Trainer, network: set[str]) -> set[str]:

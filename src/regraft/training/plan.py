@@ -26,7 +26,7 @@ from regraft.features.engines import BuiltEngine
 from regraft.features.rows import rows_of
 from regraft.images import pictures
 from regraft.images.facts_table import FactsTable
-from regraft.listener import Listener
+from regraft.listener import Doing, Listener
 from regraft.probe.base import Codes, Floats
 from regraft.probe.choice import Candidate
 from regraft.probe.classifier import Classifier
@@ -262,7 +262,7 @@ def _augmentation(task: Task, rows: Rows, look: Look, settings: TrainingSettings
     part = held_out(rows.y, rows.units, SHARE_TO_TEST, task.seed)
     if part.sum() < FEWEST_TO_TEST:
         return "light"
-    task.environment.listener.say("testing whether these pictures may be mirrored or turned")
+    task.environment.listener.say(Doing("testing whether these pictures may be mirrored or turned"))
     taps = look.probe.representation.taps
     without = fitted_probe(task, rows, look.X, task.built, taps, np.flatnonzero(~part))
     tested = np.flatnonzero(part)

@@ -17,7 +17,7 @@ from regraft.choosing.comparing import Ranking, Row, in_common, interval_of
 from regraft.choosing.kept import keeps_probe
 from regraft.choosing.way import Way
 from regraft.errors import DataError, RegraftError, TrainingError
-from regraft.listener import SILENT, Listener
+from regraft.listener import SILENT, Doing, Listener
 from regraft.machine import atomic, blas
 from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
@@ -69,7 +69,7 @@ def compare(
     lost: list[dict[str, Any]] = []
     n_runs = len(ways) * len(seeds)
     for number, (way, seed) in enumerate((way, seed) for way in ways for seed in seeds):
-        listener.say(f"{number + 1} of {n_runs}: {way.name}, seed {seed}")
+        listener.say(Doing(f"{number + 1} of {n_runs}: {way.name}, seed {seed}"))
         try:
             own = replace(way.config(config, settings), seed=seed)
             done = experiment.resumed(own, out=os.fsdecode(out), offline=offline, listener=listener)

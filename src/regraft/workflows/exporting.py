@@ -18,7 +18,7 @@ from regraft.errors import RegraftError, TableError
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model import export_docker, exporting, predicting
-from regraft.model.export_comparison import RealPictures
+from regraft.model.export_reference import RealPictures
 from regraft.model.exporting import Exported
 from regraft.model.loading import opened
 from regraft.model.place import run_of
