@@ -20,8 +20,11 @@ import pytest
 from PIL import Image
 
 import regraft
+from regraft.backbones import catalog
 from regraft.errors import ArtefactError, TableError, UsageError
 from regraft.evaluation import conformal
+from regraft.features import engines
+from regraft.features.engine import run_on_cores
 from regraft.images import pictures
 from regraft.images.geometry import Preprocess
 from regraft.model import (
@@ -484,6 +487,36 @@ def test_hidden_layers_are_exported(
         assert found.compared["flips"] == 0
 
 
+# Small ones of many families, which are built quickly.
+ARCHITECTURES = (
+    "test_resnet", "test_vit", "test_efficientnet", "test_convnext", "test_nfnet", "test_byobnet",
+    "test_mambaout", "mobilenetv3_small_050", "lcnet_050", "regnetx_002", "ghostnet_050",
+    "resnet10t",
+)  # fmt: skip
+
+
+@pytest.mark.slow  # each network is built, traced and compiled twice: 3 to 5 s
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_twelve_architectures_are_exported(
+    name: str, classifier: Classifier, real: RealPictures, tmp_path: Path
+) -> None:
+    source = catalog.resolve(f"random:{name}")
+    built = engines.locate(source, offline=True)
+    pixels = np.stack([pictures.plain(path, built.info.preprocess) for path in real.paths])
+    middle = built.info.widths[len(built.info.widths) // 2][0]
+    X = run_on_cores(built.engine(), pixels, batch_size=built.info.batch_size)
+    representation = Representation.fit(X, (middle, "final"), built.info.taps)
+    weight = np.random.default_rng(0).standard_normal((3, len(representation.centre)))
+    head = replace(classifier.head, weight=weight.astype(np.float32), bias=np.zeros(3, np.float32))
+    other = replace(
+        classifier, source=source, info=built.info, representation=representation, head=head,
+        unknown=None, _built=built, _tensors=None,
+    )  # fmt: skip
+    for to in ("onnx", "openvino"):
+        found = exporting.export(other, tmp_path / to, to=to, real=real)
+        assert (found.compared["flips"], found.compared["max_difference"] <= 1e-4) == (0, True)
+
+
 def test_neighbours_are_refused_with_the_reason(
     classifier: Classifier, real: RealPictures, tmp_path: Path
 ) -> None:
@@ -502,6 +535,23 @@ def test_a_missing_package_is_named_with_the_line_to_type(
     with pytest.raises(UsageError, match="onnxruntime, which is not installed") as caught:
         exporting.export(classifier, tmp_path / "x", to="onnx", real=real)
     assert caught.value.cure.startswith("pip install 'regraft[export]'; or --to openvino")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"to": "docker", "int8": True}, "--int8 with --to docker"),
+        ({"to": "docker", "data": "photos", "images": 64}, "--data, --images with --to docker"),
+        ({"to": "onnx", "max_drop": 2.0}, "--max-drop 2 is what 8-bit integers may cost"),
+        ({"to": "onnx", "columns": {"path_column": "file"}}, "a column is named, and no table"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(
+    options: dict[str, Any], words: str, model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        export_model(model, tmp_path / "out", **options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_outside_a_run_asks_for_images(

@@ -184,11 +184,10 @@ def _finish(
 ) -> None:  # fmt: skip
     """Golden images, README and the facts with how it compared."""
     rows = golden_rows(len(seen.pictures))
-    assert classifier.info is not None
+    inputs = inputs_of(classifier.built(device="cpu").info)
     export_folder.write_golden(
-        made, seen.pictures.select(rows), written.runner, classifier.classes,
-        inputs_of(classifier.info),
-    )  # fmt: skip
+        made, seen.pictures.select(rows), written.runner, classifier.classes, inputs
+    )
     export_readme.write(made, facts, compared, classifier)
     export_folder.write_facts(made, facts, compared=compared)
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from regraft.data.cells import name_of
+from regraft.data.label_sources import LABEL_SOURCES
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable
-from regraft.errors import RegraftError, TableError
+from regraft.errors import RegraftError, TableError, UsageError
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model import export_docker, exporting, predicting
@@ -80,7 +81,7 @@ def export_model(
     ArtefactError
         It answers otherwise than the model; nothing is left of it.
     UsageError
-        Its head is no graph, or a package is missing.
+        Its head is no graph, a package is missing, or an option would change nothing.
     TableError
         There are no images to compare it on.
 
@@ -92,6 +93,9 @@ def export_model(
     >>> exported.input, exported.outputs
     ('uint8 (N, 224, 224, 3)', ['probabilities', 'features', 'oddness'])
     """
+    _require_used(
+        to, data=data, int8=int8, max_drop=max_drop, images=images, columns=_named(columns or {})
+    )
     classifier = opened(model)
     if to == "docker":
         return export_docker.export(classifier, out, listener=listener)
@@ -111,6 +115,32 @@ def export_model(
         classifier, out, to=to, real=found.real, teaching=found.teaching, int8=int8,
         max_drop=max_drop, listener=listener,
     )  # fmt: skip
+
+
+def _named(columns: Mapping[str, Any]) -> bool:
+    """Whether anything is said of a table beyond what holds for all of them."""
+    return any(value and value != LABEL_SOURCES[0] for value in columns.values())
+
+
+def _require_used(to: str, *, max_drop: float, **given: Any) -> None:
+    """Refuse an option that would change nothing."""
+    comparing = [f"--{name}" for name in ("data", "int8", "images") if given[name]]
+    if to == "docker" and comparing:
+        raise UsageError(
+            f"{', '.join(comparing)} with --to docker: the image answers with the model as it is, "
+            "so nothing is compared and nothing made smaller",
+            cure=f"leave out {' and '.join(comparing)}",
+        )
+    if max_drop != exporting.MAX_DROP and not given["int8"]:
+        raise UsageError(
+            f"--max-drop {max_drop:g} is what 8-bit integers may cost, and these are not asked for",
+            cure=f"--int8 --max-drop {max_drop:g}, or leave it out",
+        )
+    if given["columns"] and not given["data"]:
+        raise UsageError(
+            "a column is named, and no table: the images of the run are compared",
+            cure="--data TABLE, or leave the column out",
+        )
 
 
 @dataclass(frozen=True, eq=False)
