@@ -111,11 +111,11 @@ def test_a_typo_asks_nobody(asked: list[object]) -> None:
 
 
 def test_the_command_line_says_it_with_exit_code_2(
-    run_warm: Any, cache: Path, tmp_path: Path, make_photos: Write
+    run_cli: Any, cache: Path, tmp_path: Path, make_photos: Write
 ) -> None:
     photos = make_photos(tmp_path / "photos", n=2, size_px=64)
     env = {"HF_HOME": str(tmp_path / "hf")}
-    done = run_warm("train", photos, "--backbone", "hf-hub:someone/net", "--offline", env=env)
+    done = run_cli("train", photos, "--backbone", "hf-hub:someone/net", "--offline", env=env)
     assert done.returncode == 2, done.stderr
     assert "https://huggingface.co/someone/net" in done.stderr
     assert not (tmp_path / "runs").exists()

@@ -106,7 +106,7 @@ def test_the_recipe_is_what_the_page_says_of_it() -> None:
 def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
     """Photos with enough to hold some out, and a cache that all commands share."""
     folder = tmp_path_factory.mktemp("tutorials")
-    make_photos(folder / "photos", splits={"train": 16, "val": 4}, size_px=64)
+    make_photos(folder / "photos", n=30, splits={"train": 30, "val": 4}, size_px=64)
     return folder
 
 
