@@ -1,8 +1,9 @@
 """Commands in copies of a process that has imported PyTorch, and has done nothing else.
 
 What a training imports takes 4 s of processor, most of a training of a few pictures. A copy (fork)
-goes on from there: it has the environment, the folder, the files and the signals of a new process.
-Tests of starting itself, of imports and of torchrun start real ones.
+goes on from there: it has the environment, the folder, the files and the signals of a new process,
+but for what packages read of the environment while they are imported (HF_HOME, trackers, OpenMP).
+Tests of that, of starting itself, of imports and of torchrun start real ones.
 """
 
 from __future__ import annotations
