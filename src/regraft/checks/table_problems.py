@@ -350,11 +350,17 @@ _SKIPPED = {
         "they are read as one class",
         "put their images into one folder; or give them names that differ",
     ),
+    "companion": (
+        "mask or thumbnail of another image",
+        "masks and thumbnails of other images",
+        "it shows no more than the image that it goes with, and is not learnt",
+        "if it is an image of its own, give it another name",
+    ),
     "repeated-row": ("repeated row", "repeated rows", "each image is used once", "remove them"),
     "leftover": ("file left by a program", "files left by programs", "left out", "nothing to do"),
     "hidden": ("hidden entry", "hidden entries", "left out", "nothing to do"),
 }
-_SERIOUS = ("stray-folder", "unreadable-folder")
+_SERIOUS = ("stray-folder", "unreadable-folder", "companion")
 
 
 def skipped(case: TableCase) -> Iterator[Finding]:

@@ -107,7 +107,8 @@ MENDS = {
     ),
     "leaks": ("Take the copies out of one split.", "regraft check {data}"),
     "findings": (
-        "Look whether it may judge by the kind of file or the group instead of the motif.",
+        "Save the images of all classes in one way (format, colour mode, size; one source), keep "
+        "each group in one split, and train again: if the score falls, it came from the files.",
         "regraft check {data}",
     ),
     "majority-class": (
@@ -161,7 +162,7 @@ def _other_way(metrics: Mapping[str, Any], source: str, options: str) -> Iterato
     if (offer.way.method, offer.way.backbone) == (metrics["method"], own):
         return
     if offer.expected.is_worth_it(offer.expected.log_loss + offer.expected.gain):
-        text = f"Another way may do better: {offer.way.name}, in about {offer.bill.time}."
+        text = f"Another network or method may do better: {offer.way.name} ({offer.bill.time})."
         yield Step(text, offer.way.command(source, _without_backbone(options)))
 
 

@@ -38,6 +38,13 @@ NEARLY_ALL = 0.9
 REJECTED = 0.02
 # Findings that say how a score may come about without the motif.
 SHORTCUTS = ("groups-across-splits", "format-tells-class", "mode-tells-class", "size-tells-class")
+TITLES = {
+    "groups-across-splits": "Groups are in several splits",
+    "format-tells-class": "The file format gives the class away",
+    "mode-tells-class": "The colour mode gives the class away",
+    "size-tells-class": "The image size gives the class away",
+    "duplicates-across-splits": "Leakage between the splits",
+}
 MOST_NAMED = 4
 
 
@@ -74,7 +81,7 @@ def checks(metrics: Facts, findings: Sequence[Facts]) -> list[Check]:
     """
     found = [
         replace(check, kind=kind) for kind, look in CHECKS.items() for check in look(metrics)
-    ] + [replace(check, kind="findings") for check in _serious(findings)]
+    ] + [replace(check, kind="findings") for check in _serious(metrics, findings)]
     return sorted(found, key=lambda check: STATES.index(check.state))
 
 
@@ -172,7 +179,11 @@ def _enough(metrics: Facts) -> Iterator[Check]:
     elif n < FEW_SCORED or width > WIDE:
         yield Check("care", "Few images were scored", text + " Test more images to narrow it.")
     else:
-        yield Check("good", f"The score is known to {100 * width / 2:.0f} points or so", text)
+        yield Check("good", f"The score is known to about {_in_points(width / 2)}", text)
+
+
+def _in_points(share: float) -> str:
+    return count(max(1, round(100 * share)), "point")
 
 
 def _beats_guessing(metrics: Facts) -> Iterator[Check]:
@@ -367,14 +378,21 @@ def _has(n: int) -> str:
     return "has" if n == 1 else "have"
 
 
-def _serious(findings: Sequence[Facts]) -> Iterator[Check]:
+def _serious(metrics: Facts, findings: Sequence[Facts]) -> Iterator[Check]:
     """Errors, and what gives the class away without the motif."""
     for finding in findings:
         is_error = finding["severity"] == "error"
         if is_error or finding["kind"] in SHORTCUTS:
-            title = finding["kind"].replace("-", " ").capitalize()
-            message = finding["message"]
-            yield Check("bad" if is_error else "care", title, message[:1].upper() + message[1:])
+            kind, message = finding["kind"], finding["message"]
+            title = TITLES.get(kind) or kind.replace("-", " ").capitalize()
+            is_bad = is_error or _gives_all_away(finding, metrics)
+            yield Check("bad" if is_bad else "care", title, message[:1].upper() + message[1:])
+
+
+def _gives_all_away(finding: Facts, metrics: Facts) -> bool:
+    """Whether the format alone tells every class: it never shows in a photograph what it is of."""
+    n_told = len(finding.get("paths", ()))
+    return finding["kind"] == "format-tells-class" and n_told >= metrics["data"]["images"]
 
 
 CHECKS: Mapping[str, Callable[[Facts], Iterator[Check]]] = {

@@ -13,6 +13,7 @@ No:
 - not surely better than always answering one class, neither by accuracy (paired) nor with every
   class counted alike;
 - so few scored images that the interval of accuracy is wider than 40 points;
+- the file format alone tells every class;
 - layers that were to stay frozen have moved.
 
 With care:

@@ -131,8 +131,9 @@ columns = _together(
         type=click.Choice(LABEL_SOURCES),
         default=LABEL_SOURCES[0],
         show_default=True,
-        help="What says the labels: the folders (or a manifest), or the names of the files: what "
-        "stands before the last number, as in cat.12.jpg.",
+        help="What says the labels: the folders (or a manifest) as understood; the top folder; the "
+        "parent folder, which holds the image; or the name of the file: what stands before the "
+        "last number, as in cat.12.jpg.",
     ),
     path_column,
     click.option("--label-column", metavar="NAME", help="Manifest: column of the labels."),

@@ -51,9 +51,8 @@ def _sets(metrics: Mapping[str, Any]) -> list[str]:
         return []
     held = shown["coverage"]
     return [
-        f"sets of {_level(shown['coverage_asked'])} held the right class in "
-        f"{percent(held['value'])} ({interval(held)}), with {shown['mean_size']:.2f} classes on "
-        "average"
+        f"prediction sets for {_level(shown['coverage_asked'])} coverage held the right class in "
+        f"{percent(held['value'])} ({interval(held)}); {shown['mean_size']:.2f} classes on average"
     ]
 
 
@@ -64,8 +63,9 @@ def _alone(metrics: Mapping[str, Any]) -> list[str]:
         return []
     shown = found[-1]
     return [
-        f"for {_level(shown['precision_asked'])} right, {percent(shown['share'])} of the answers "
-        f"may stand alone ({percent(shown['precision']['value'])} of these were right)"
+        f"if {_level(shown['precision_asked'])} of the accepted answers are to be right, "
+        f"{percent(shown['share'])} can be accepted without review "
+        f"({percent(shown['precision']['value'])} of these were right)"
     ]
 
 
@@ -75,12 +75,13 @@ def _unknown(metrics: Mapping[str, Any]) -> list[str]:
         return []
     alarms, auroc = found["false_alarms"], found["leave_class_out_auroc"]
     words = (
-        f"none of these, where {_level(found['false_alarms_asked'])} of one's own may be turned "
-        f"away: {percent(alarms['value'])} were ({interval(alarms)})"
+        f"none of these: {percent(alarms['value'])} of the images of the known classes were "
+        f"rejected ({interval(alarms)}; at most {_level(found['false_alarms_asked'])} asked)"
     )
     if auroc is not None:
         words += (
-            f"; of a class that it never saw {percent(found['caught'])}, AUROC {auroc['value']:.2f}"
+            f", and {percent(found['caught'])} of a class left out of training "
+            f"(AUROC {auroc['value']:.2f})"
         )
     words += _of_far(found)
     return [words]

@@ -14,9 +14,11 @@ from regraft.console.wording import literal
 
 STYLES = {"yes": "bold green", "with care": "bold yellow", "no": "bold red"}
 MEANINGS = {
-    "with care": ": it holds for photographs like the tested ones, but",
-    "no": ": do not rely on this score",
+    "with care": ": usable for photographs like the tested ones, but",
+    "no": ": do not rely on this score; mend this and train again before use",
 }
+# Where files or groups give the class away, as they do in the tested images too.
+NOT_BY_MOTIF = ": the score may come from the files, not from what the photographs show"
 COLOURS = {"no": "red", "care": "yellow"}
 
 
@@ -38,8 +40,11 @@ def show_verdict(screen: Console, metrics: Mapping[str, Any]) -> None:
         return
     style = STYLES[judged["answer"]]
     weighty = [reason for reason in judged["reasons"] if reason["weight"] != "none"]
-    nothing = f": {len(judged['reasons'])} checks found nothing against it"
+    n_checks = len(judged["reasons"])
+    nothing = f", for photos like those tested: {n_checks} checks found nothing against it"
     meaning = MEANINGS.get(judged["answer"], nothing)
+    if judged["answer"] == "with care" and any(r["kind"] == "findings" for r in weighty):
+        meaning = NOT_BY_MOTIF
     hang(screen, "Trust", f"[{style}]{judged['answer']}[/]{meaning}")
     for reason in weighty:
         title, text = literal(reason["title"]), literal(reason["text"])

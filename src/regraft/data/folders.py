@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from regraft.data.boxes import why_boxes
+from regraft.data.companions import without_companions
 from regraft.data.label_files import tables_beside, with_labels_beside
 from regraft.data.labels_in_names import SAMPLE_MARK, SAMPLES, labelled_by_name, why_not_by_folder
 from regraft.data.layouts import Layout, layout_of, why_no_labels
@@ -51,8 +52,9 @@ def read_folder(folder: str | os.PathLike[str], *, label_from: str = "folder") -
     Parameters
     ----------
     folder : path
-    label_from : 'folder' or 'name'
-        Whether folders say the labels, or the names of the files (see ``labels_in_names``).
+    label_from : 'folder', 'top', 'parent' or 'name'
+        What says the labels: the folders as they are understood, the first folder, the folder that
+        holds the image, or the name of the file (see ``labels_in_names``).
 
     Raises
     ------
@@ -81,11 +83,11 @@ def read_folder(folder: str | os.PathLike[str], *, label_from: str = "folder") -
 def table_of_folder(root: str, *, source: str, label_from: str = "folder") -> ImageTable:
     """As :func:`read_folder`, of a folder that the user knows by another name, as an archive's."""
     top = walk(root)
-    layout = layout_of(top)
+    layout = layout_of(top, label_from)
     table = _table_of(_rows_of(layout), source, root, layout.readings)
     _require_images(table, cure="give the folder that holds one folder of images per class")
     table = labelled_by_name(table) if label_from == "name" else _labelled(table, top, layout)
-    table = _without_strays(table)
+    table = without_companions(_without_strays(table))
     check_text(table.classes, "class", source)
     return table
 

@@ -16,7 +16,7 @@ from regraft.data.split_folders import splits_among
 from regraft.data.split_names import are_parts, is_container, split_name
 from regraft.data.table import SPLIT_NAMES, SPLITS, NoLabels, Reading, first_few, quoted
 from regraft.data.tree import Folder
-from regraft.data.unclear_layouts import nested_alike, refuse_unclear
+from regraft.data.unclear_layouts import of_unlike_parts, refuse_unclear
 
 
 class Part(NamedTuple):
@@ -58,8 +58,14 @@ class Layout:
     readings: list[Reading] = field(default_factory=list)
 
 
-def layout_of(top: Folder) -> Layout:
+def layout_of(top: Folder, label_from: str = "folder") -> Layout:
     """What the folders in `top` are.
+
+    Parameters
+    ----------
+    top : Folder
+    label_from : str
+        'top' or 'parent' if the user says which folders are the classes (see ``label_sources``).
 
     Raises
     ------
@@ -67,6 +73,7 @@ def layout_of(top: Folder) -> Layout:
         It could be meant in two ways.
     """
     layout = Layout()
+    is_said = label_from in ("top", "parent")
     top = _entered(top, layout)
     layout.openings.append(Part(top, None, None))
     layout.splits = splits_among(top.folders)
@@ -79,10 +86,24 @@ def layout_of(top: Folder) -> Layout:
             Part(below, None, None) for folder in top.folders for below in folder.all_below()
         ]
     else:
-        refuse_unclear(top)
+        refuse_unclear(top, is_said=is_said)
         layout.classes = [Part(folder, label_of(folder), None) for folder in top.folders]
-        layout.readings += nested_alike(top)
+        layout.readings += [] if is_said else of_unlike_parts(top)
+    if label_from == "parent":
+        _label_by_parents(layout)
     return layout
+
+
+def _label_by_parents(layout: Layout) -> None:
+    """Each image by the folder that holds it; 'images' and the like hold the images of another."""
+    for part in layout.classes:
+        pending = [(part.folder, part.label)]
+        while pending:
+            folder, label = pending.pop()
+            layout.openings.append(Part(folder, label, part.split))
+            for inner in folder.folders:
+                pending.append((inner, label if is_container(inner.name) else label_of(inner)))
+    layout.classes = []
 
 
 def label_of(folder: Folder) -> str | None:
@@ -121,7 +142,7 @@ def _wrapped(top: Folder) -> Folder | None:
 
 def _is_split(folder: Folder) -> bool:
     name = split_name(folder.name)
-    return name is not None and not name.rest
+    return name is not None and name.is_plain
 
 
 def _are_containers(top: Folder) -> bool:
@@ -227,7 +248,10 @@ def _splits_of_classes(top: Folder) -> dict[Folder, dict[Folder, str]]:
         splits
         and not folder.images
         and not is_container(folder.name)
-        and all(inner in splits and inner.is_flat for inner in folder.filled)
+        and all(
+            inner in splits and all(is_container(below.name) for below in inner.filled)
+            for inner in folder.filled
+        )
         for folder, splits in found.items()
     )
     present = {split for splits in found.values() for split in splits.values()}

@@ -358,7 +358,7 @@ def _splits_unsaid(source: str, rows: Rows) -> list[Reading]:
         return [Reading("columns", words, cure)]
     folders = {os.path.dirname((path or "").replace("\\", "/")) for path in rows["path"]}
     names = {name for folder in folders for name in folder.split("/")}
-    found = {name: split.split for name in names if (split := split_name(name)) and not split.rest}
+    found = {name: split.split for name in names if (split := split_name(name)) and split.is_plain}
     if len(set(found.values())) < 2:
         return []
     words = (

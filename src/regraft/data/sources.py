@@ -45,9 +45,10 @@ def read_table(
         file.
     path_column, label_column, split_column, group_column : str, optional
         Columns of a manifest, where their names do not tell.
-    label_from : 'folder' or 'name'
-        Whether folders (or a manifest) say the labels, or the names of the files: see
-        :mod:`~regraft.data.labels_in_names`.
+    label_from : 'folder', 'top', 'parent' or 'name'
+        What says the labels: folders (or a manifest) as they are understood, the first folder, the
+        folder that holds the image, or the name of the file
+        (:mod:`~regraft.data.labels_in_names`).
     archive_folder : Path, optional
         Where archives are unpacked, by default in Regraft's cache folder.
 

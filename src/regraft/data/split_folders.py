@@ -10,14 +10,14 @@ from regraft.data.tree import Folder
 def splits_among(folders: list[Folder]) -> dict[Folder, str]:
     """Folders that are splits, with the split; none if they read better as classes.
 
-    A name that says nothing but a split is one. A name with other words too is one if another
-    folder has the same words and another split, or the same folders in it. If none of them holds
-    folders, and there are others that hold images, they are classes.
+    A name that says nothing but a split is one. A name with other words too, or in another
+    language, is one if another folder has the same words and another split, or the same folders in
+    it. If none of them holds folders, and there are others that hold images, they are classes.
     """
     named = {folder: name for folder in folders if (name := split_name(folder.name))}
-    plain = {folder: name for folder, name in named.items() if not name.rest}
+    plain = {folder: name for folder, name in named.items() if name.is_plain}
     taken = {name.split for name in plain.values()}
-    others = {f: name for f, name in named.items() if name.rest and name.split not in taken}
+    others = {f: name for f, name in named.items() if not name.is_plain and name.split not in taken}
     known = plain | {
         folder: name
         for folder, name in others.items()

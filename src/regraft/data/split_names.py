@@ -10,6 +10,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from regraft.data.split_words import BESIDE, bare, split_in_other_words
 from regraft.data.table import SPLIT_NAMES
 
 EVAL = "eval"
@@ -25,11 +26,12 @@ _WORDS = {
 _FILLERS = frozenset(
     """set sets data dataset datasets image images img imgs jpegimages picture pictures pic pics
     photo photos photograph photographs sample samples split splits part folder folders dir file
-    files jpg jpeg png raw all x y the of for and""".split()  # noqa: SIM905
+    files jpg jpeg png raw all x y the of for and daten datensatz bilder menge""".split()  # noqa: SIM905
 )
 # Fillers that are written into the word: 'trainset', 'testdata'.
 _GLUED = re.compile(
-    f"({'|'.join(sorted(_WORDS, key=len, reverse=True))})(set|sets|data|dataset|images|imgs|img)"
+    f"({'|'.join(sorted(_WORDS, key=len, reverse=True))})"
+    "(set|sets|data|dataset|images|imgs|img|daten|datensatz|bilder|menge)"
 )
 # What a folder is called that holds everything, or that stands beside the images of other tasks.
 _CONTAINERS = _FILLERS - {"x", "y", "the", "of", "for", "and"} | frozenset(
@@ -50,10 +52,19 @@ class SplitName(NamedTuple):
     split : 'train', 'val', 'test' or `EVAL`
     rest : tuple of str
         The other words, without those that change nothing.
+    is_sure : bool
+        Whether it says so by itself; a word of another language, or 'trainval', does only beside
+        another split.
     """
 
     split: str
     rest: tuple[str, ...]
+    is_sure: bool = True
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the name says a split and nothing else."""
+        return self.is_sure and not self.rest
 
 
 def split_name(name: str) -> SplitName | None:
@@ -61,17 +72,32 @@ def split_name(name: str) -> SplitName | None:
 
     Examples
     --------
-    >>> split_name("Train Data"), split_name("seg_test")
-    (SplitName(split='train', rest=()), SplitName(split='test', rest=('seg',)))
+    >>> split_name("Train Data"), split_name("seg_test")[:2]
+    (SplitName(split='train', rest=(), is_sure=True), ('test', ('seg',)))
     >>> split_name("trainers"), split_name("train_test_split")
     (None, None)
+    >>> split_name("datos de entrenamiento")
+    SplitName(split='train', rest=(), is_sure=False)
     """
     words = words_of(name)
     found = {_WORDS[word] for word in words if word in _WORDS}
-    if len(found) != 1:
+    if not found:
+        return _in_other_words(words)
+    if found == {"train", "val"}:  # 'train_val': what teaches, where another part is tested
+        return SplitName("train", _rest(words), is_sure=False)
+    return SplitName(found.pop(), _rest(words)) if len(found) == 1 else None
+
+
+def _in_other_words(words: list[str]) -> SplitName | None:
+    said = {word: split for word in words if (split := split_in_other_words(word))}
+    if len(set(said.values())) != 1:
         return None
-    rest = (w for w in words if w not in _WORDS and w not in _FILLERS and not w.isdigit())
-    return SplitName(found.pop(), tuple(rest))
+    rest = _rest([word for word in words if word not in said and bare(word) not in BESIDE])
+    return SplitName(next(iter(said.values())), rest, is_sure=False)
+
+
+def _rest(words: list[str]) -> tuple[str, ...]:
+    return tuple(w for w in words if w not in _WORDS and w not in _FILLERS and not w.isdigit())
 
 
 def is_container(name: str) -> bool:

@@ -35,7 +35,8 @@ class Skipped(NamedTuple):
 
     ``kind`` is one of 'hidden', 'leftover', 'empty-folder', 'stray-folder', 'not-an-image',
     'link-loop', 'unreadable-folder', 'unlabelled', 'repeated-row', and 'same-class': a folder whose
-    images are there, under the class of another folder of that name.
+    images are there, under the class of another folder of that name; and 'companion', a mask or
+    thumbnail of an image that is there.
     """
 
     path: str

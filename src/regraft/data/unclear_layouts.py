@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from itertools import combinations
 from typing import NoReturn
 
@@ -13,12 +14,16 @@ from regraft.data.tree import Folder
 from regraft.errors import TableError
 
 
-def refuse_unclear(top: Folder) -> None:
-    """Refuse folders that would become classes and are named like something else."""
-    for check in (
-        _refuse_data_sets, _refuse_flat_splits, _refuse_wordy_split, _refuse_copy, _refuse_tasks,
-    ):  # fmt: skip
+def refuse_unclear(top: Folder, *, is_said: bool = False) -> None:
+    """Refuse folders that would become classes and are named like something else.
+
+    `is_said`: the user said which folders are the classes (``--label-from top`` or ``parent``).
+    """
+    for check in (_refuse_data_sets, _refuse_flat_splits, _refuse_wordy_split, _refuse_tasks):
         check(top)
+    if not is_said:
+        _refuse_copy(top)
+        _refuse_nested_alike(top)
 
 
 def _refuse_data_sets(top: Folder) -> None:
@@ -43,7 +48,7 @@ def _refuse_data_sets(top: Folder) -> None:
 
 def _cure_of_data_sets(holders: list[Folder]) -> str:
     """What to give; a folder whose splits hold no class folders is rather a class itself."""
-    if all(folder.is_flat for folder in splits_among(holders[0].folders)):
+    if all(_has_no_classes(folder) for folder in splits_among(holders[0].folders)):
         return (
             "if these are classes, give all of them the same splits with the images straight in "
             "them, DATA/<class>/<split>/*.jpg; or put all images into DATA/<split>/<class>/"
@@ -54,11 +59,15 @@ def _cure_of_data_sets(holders: list[Folder]) -> str:
     return f"give one of them: {first}; or put all images into one DATA/<split>/<class>"
 
 
+def _has_no_classes(split: Folder) -> bool:
+    return all(is_container(inner.name) for inner in split.filled)
+
+
 def _refuse_flat_splits(top: Folder) -> None:
     """'train' and 'test' without classes in them, beside others that hold images."""
     names = {folder: name for folder in top.filled if (name := split_name(folder.name))}
-    splits = [folder.name for folder, name in names.items() if not name.rest]
-    if len({name.split for name in names.values() if not name.rest}) > 1:
+    splits = [folder.name for folder, name in names.items() if name.is_plain]
+    if len({name.split for name in names.values() if name.is_plain}) > 1:
         others = [folder.name for folder in top.filled if folder.name not in splits]
         _refuse(
             top,
@@ -74,7 +83,7 @@ def _refuse_wordy_split(top: Folder) -> None:
     """'seg_train', which holds folders only, beside folders that are no splits."""
     for folder in top.filled:
         name = split_name(folder.name)
-        if name and name.rest and not folder.images and len(top.filled) > 1:
+        if name and name.is_sure and name.rest and not folder.images and len(top.filled) > 1:
             inside = quoted((f.name for f in folder.filled), at_most=3)
             _refuse(
                 top,
@@ -116,28 +125,59 @@ def _refuse(top: Folder, rule: str, cure: str) -> NoReturn:
     raise TableError(rule, place=top.path, cure=cure)
 
 
-def nested_alike(top: Folder) -> list[Reading]:
-    """Two 'classes' that hold the same folders: are those the classes?"""
-    holders = {folder: _names_inside(folder) for folder in top.filled}
-    holders = {folder: names for folder, names in holders.items() if len(names) > 1}
+def _refuse_nested_alike(top: Folder) -> None:
+    """Folders that hold the same folders: subjects, folds, cameras, or parts of each class?"""
+    holders = _holders(top)
     for one, other in combinations(list(holders)[:20], 2):
-        shared = holders[one] & holders[other]
-        named = sorted(name for name in shared if any(letter.isalpha() for letter in name))
-        if len(named) > 1 and 2 * len(shared) > max(len(holders[one]), len(holders[other])):
-            words = (
-                f"{one.name!r} and {other.name!r} are read as classes, and the folders of the "
-                f"same names in both ({quoted(named, at_most=3)}) as parts of them"
-            )
-            cure = (
-                f"if those are the classes, give one folder ({one.path}), or put the images "
-                f"together as DATA/{named[0]}, DATA/{named[1]}"
-            )
-            return [Reading("nested-classes", words, cure)]
-    return []
+        shared = sorted(holders[one] & holders[other])
+        are_most = 2 * len(shared) > max(len(holders[one]), len(holders[other]))
+        if len(shared) < 2 or not are_most or not _may_be_classes(shared, one, other):
+            continue
+        inner, outer = quoted(shared, at_most=3), f"{one.name!r}, {other.name!r}"
+        _refuse(
+            top,
+            f"{outer} hold folders of the same names ({inner}), and nothing says which of them are "
+            "the classes",
+            f"--label-from parent if {inner} are the classes (of subjects, sites or days, list the "
+            "images in a CSV with the columns path,label,group: so each stays on one side);\n"
+            f"--label-from top if {outer} are the classes;\n"
+            "for splits, rename the folders train, val and test",
+        )
+
+
+def _may_be_classes(shared: list[str], one: Folder, other: Folder) -> bool:
+    """Not where only years or numbers are shared, unless the folders around are numbered too."""
+    has_words = sum(any(letter.isalpha() for letter in name) for name in shared) > 1
+    plain = {re.sub(r"\d+", "", folder.name) for folder in (one, other)}
+    are_numbered = len(plain) == 1 and not all(re.fullmatch(r"(19|20)\d\d", s) for s in shared)
+    return has_words or are_numbered
+
+
+def of_unlike_parts(top: Folder) -> list[Reading]:
+    """Classes that hold folders of other names each: perhaps those are the classes."""
+    holders = _holders(top)
+    parts = [name for names in holders.values() for name in names if not name.isdigit()]
+    if len(holders) < 2 or len(holders) < len(top.filled) or len(parts) != len(set(parts)):
+        return []
+    one, names = next(iter(holders.items()))
+    words = (
+        f"{one.name!r} is read as one class, with all of its folders "
+        f"({quoted(sorted(names), at_most=3)}), and so are the others"
+    )
+    cure = "if the folders in it are the classes: --label-from parent"
+    return [Reading("nested-classes", words, cure)] if len(parts) > len(holders) else []
+
+
+def _holders(top: Folder) -> dict[Folder, set[str]]:
+    """The folders that hold several others and nothing else, with the names of those."""
+    found = {folder: _names_inside(folder) for folder in top.filled}
+    return {folder: names for folder, names in found.items() if len(names) > 1}
 
 
 def _names_inside(folder: Folder) -> set[str]:
-    """Names of the folders in one that holds nothing else, whatever wraps them."""
+    """Names of the folders in one that holds nothing else, whatever wraps them; not those that say
+    a kind of file, as images and masks."""
     while len(folder.filled) == 1 and not folder.images and is_container(folder.filled[0].name):
         (folder,) = folder.filled
-    return set() if folder.images else {inner.name for inner in folder.filled}
+    names = {inner.name for inner in folder.filled}
+    return set() if folder.images else {name for name in names if not is_container(name)}

@@ -51,8 +51,9 @@ class RunConfig:
     class_weight : {'balanced'} or None
     path_column, label_column, split_column, group_column : str or None
         Of a manifest.
-    label_from : {'folder', 'name'}
-        Whether folders (or a manifest) say the labels, or the names of the files.
+    label_from : {'folder', 'top', 'parent', 'name'}
+        What says the labels: the folders (or a manifest) as understood, the first folder, the
+        folder that holds the image, or the name of the file.
     scale : str
         Which value is white in pictures of more than 8 bits (:mod:`regraft.images.scale`).
     test_fraction : float between 0 and 1
@@ -192,9 +193,10 @@ class RunConfig:
     def _refuse_unknown_label_source(self) -> None:
         if self.label_from not in LABEL_SOURCES:
             raise ConfigError(
-                f"label_from must be {' or '.join(map(repr, LABEL_SOURCES))}, "
+                f"label_from must be one of {', '.join(map(repr, LABEL_SOURCES))}, "
                 f"got {self.label_from!r}",
-                cure='"label_from": "name" reads labels in the names of files, as cat.12.jpg',
+                cure='"label_from": "name" reads labels in the names of files, as cat.12.jpg; '
+                '"parent" takes the folder that holds an image, "top" the first folder',
             )
 
     def _refuse_unknown_head(self) -> None:
