@@ -128,7 +128,21 @@ FOLDERS = [
          refused="'test', 'train' read like splits", cure="folder of its own"),
     Case("split and class in one name",
          [*flat("train_ants"), *flat("train_bees"), *flat("test_ants"), *flat("test_bees")],
-         refused="no folder of a class", cure="DATA/<split>/<class>"),
+         refused="each seems to name a class too", cure="move 'train_ants' to DATA/train/ants"),
+    Case("arrays in place of images", [], refused="no image in it",
+         cure="'.*images.npz' holds arrays", files={"images.npz": b"PK"}),
+    Case("MNIST's own files", [], refused="no image in it", cure="holds arrays",
+         files={"train-images-idx3-ubyte": b"\0\0\x08\x03"}),
+    Case("videos in class folders", [], refused="no image in it", cure="is a video: .*ffmpeg",
+         files={"run/1.avi": b"RIFF", "walk/2.mp4": b"\0"}),
+    Case("a packed folder of another kind", [], refused="no image in it", cure="unpack it",
+         files={"photos.rar": b"Rar!"}),
+    Case("labels in MATLAB's form", flat("jpg"), refused="'.*labels.mat' may hold the labels",
+         cure="CSV with the columns path,label", files={"labels.mat": b"MATLAB"}),
+    Case("images with their labels in the names, beside annotations",
+         [*flat("images", "cat_1.jpg", "cat_2.jpg", "dog_1.jpg", "dog_2.jpg"),
+          *flat("annotations/trimaps")],
+         refused="'annotations', 'images'", cure="images.*--label-from name"),
     Case("two data sets", each("hymenoptera/train", "hymenoptera/test", "pets/train", "pets/test"),
          refused="'hymenoptera', 'pets' hold splits of their own",
          cure="one of them: .*hymenoptera"),
@@ -183,7 +197,8 @@ FOLDERS = [
       }.items()),
     Case("a word of another language alone", [*flat("prova"), *flat("ants")],
          {None: {"prova": 3, "ants": 3}}),
-    Case("masks beside their images", ["a/0.png", "a/1.png", "a/1_mask.png", "b/1.png", "b/2.png", "b/2_mask_1.png"],
+    Case("masks beside their images",
+         ["a/0.png", "a/1.png", "a/1_mask.png", "b/1.png", "b/2.png", "b/2_mask_1.png"],
          {None: {"a": 2, "b": 2}}, left_out="a/1_mask.png"),
     Case("masks in folders within the classes",
          [f"{c}/{kind}/{n}.png" for c in "ab" for kind in ("images", "masks") for n in "12"],
@@ -194,7 +209,8 @@ FOLDERS = [
          {s: {"a": 1, "b": 1} for s in ("train", "test")}, "each class folder holds splits",
          left_out="a/test/masks/1.png"),
     Case("thumbnails", ["a/1.jpg", "a/2.jpg", "a/thumbs/1_thumb.jpg", "b/1.jpg", "b/2.jpg",
-                        "b/2-thumb.jpg"], {None: {"a": 2, "b": 2}}, left_out="a/thumbs/1_thumb.jpg"),
+                        "b/2-thumb.jpg"], {None: {"a": 2, "b": 2}},
+         left_out="a/thumbs/1_thumb.jpg"),
     Case("a class called mask", [*flat("mask"), *flat("no mask")],
          {None: {"mask": 3, "no mask": 3}}),
     Case("train and a packed test", each("train"), files={"test.zip": b"PK"},
@@ -280,6 +296,29 @@ BESIDE = [
          refused="all images are in 'train'", cure="the table itself, .*train.csv",
          files={"train.csv": "id,label\n1,ants\n2,ants\n3,bees\n",
                 "sample_submission.csv": "id,label\n1,ants\n"}),
+    Case("train.txt and test.txt that list paths alone", each(""),
+         {"train": {"ants": 1, "bees": 1}, "test": {"ants": 1, "bees": 0}}, "the splits of 1 image",
+         files={"train.txt": "ants/1.jpg\nbees/3.jpg\n", "test.txt": "ants/2.jpg\n"}),
+    Case("lists of names in meta, as Food-101's", each("images"),
+         {"train": {"ants": 1, "bees": 1}, "test": {"ants": 1, "bees": 0}},
+         "the splits of 2 images",
+         files={"meta/train.txt": "ants/1\nbees/3\n", "meta/test.txt": "ants/2\n",
+                "meta/classes.txt": "ants\nbees\n"}),
+    Case("a file that says a division by its name", each("images"), ALL,
+         "train_test_split.txt' may say a division",
+         files={"train_test_split.txt": "1 1\n2 0\n3 1\n", "images.txt": "1 ants/1.jpg\n"}),
+    Case("a list of parts is no list of classes", flat("img"), refused="has a label",
+         cure="one|folder", files={"list_eval_partition.txt": "1.jpg 0\n2.jpg 1\n3.jpg 2\n"}),
+    Case("the table in a folder beside the images", flat("Task3_Training_Input"), ALL,
+         "one column per class", files={"Task3_GroundTruth/truth.csv": text(
+             "image,ants,bees", "1,1.0,0.0", "2,1.0,0.0", "3,0.0,1.0")}),
+    Case("JSON as pandas writes it", flat(""), ALL, "labels of 3 images are read from .*json",
+         files={"labels.json": '[{"image": "1.jpg", "label": "ants"}, {"image": "2.jpg", '
+                               '"label": "ants"}, {"image": "3.jpg", "label": "bees"}]'}),
+    Case("Label Studio's JSON beside its uploads", flat("upload/1"), ALL, "'choice' is read as",
+         files={"project.json": '[{"image": "/data/upload/1/1.jpg", "choice": "ants"}, '
+                                '{"image": "/data/upload/1/2.jpg", "choice": "ants"}, '
+                                '{"image": "/data/upload/1/3.jpg", "choice": "bees"}]'}),
     Case("train.txt and test.txt over class folders", each(""),
          {"train": {"ants": 1, "bees": 1}, "test": {"ants": 1, "bees": 0}}, "the splits of 1 image",
          files={"train.txt": "ants/1.jpg 0\nbees/3.jpg 1\n", "test.txt": "ants/2.jpg 0\n"}),
@@ -380,6 +419,21 @@ MANIFESTS = [
              content="path,label\n" + "".join(f"{n},{n.split('/')[1]}\n" for n in each("train",
              "test")),
              counts={None: {"ants": 4, "bees": 2}}, told="called 'test', 'train'.*divided anew"),
+    manifest("JSON of names and labels",
+             '{"p/1.jpg": "ants", "p/2.jpg": "ants", "p/3.jpg": "bees"}',
+             give="labels.json", counts=ALL),
+    manifest("attributes of -1 and 1", "image,Bald,Male\np/1.jpg,-1,1\np/2.jpg,1,1\n",
+             refused="not exactly one of them is 1", cure="--label-column Bald"),
+    manifest("patients in no group column", "path,label,patient_id\np/1.jpg,ants,1\n"
+             "p/2.jpg,ants,1\np/3.jpg,bees,2\n", counts=ALL, told="'patient_id' may say which"),
+    manifest("folds in a column", "path,label,fold\np/1.jpg,ants,0\np/2.jpg,ants,1\n"
+             "p/3.jpg,bees,2\n", counts=ALL, told="'fold' may say the split"),
+    manifest("a quantity for a label", text("path,label", *(f"p/{n}.jpg,{n}.5" for n in range(20))),
+             images=flat("p", *(f"{n}.jpg" for n in range(20))),
+             refused="20 different labels", cure="ranges"),
+    manifest("a list of parts given itself", "p/1.jpg 0\np/2.jpg 1\np/3.jpg 0\n",
+             give="list_eval_partition.txt", refused="no column is named label",
+             cure="--label-column 2"),
     manifest("a text list with numbers of several labels", "p/1.jpg 0 1\np/2.jpg 1 0\n",
              give="list.txt", refused="several labels: '0 1', '1 0'", cure="keep one label"),
     manifest("a text list with a comment", "# path label\n" + lined(" ", header=""),
@@ -636,3 +690,36 @@ def test_two_folders_of_one_split_are_told(second: str, tmp_path: Path) -> None:
     (told,) = table.readings
     assert "'train' is read as train" in told.words
     assert f"'{second}' is read as train" in told.words
+
+
+def test_a_zip_in_a_zip_is_refused_with_what_unpacks_it(tmp_path: Path) -> None:
+    path = tmp_path / "outer.zip"
+    with zipfile.ZipFile(path, "w") as new:
+        new.writestr("data/inner.zip", b"PK")
+    with pytest.raises(DataError, match="no image in it") as caught:
+        read_table(path, archive_folder=tmp_path / "cache")
+    assert f"python -m zipfile -e '{path}' '{tmp_path / 'outer'}'" in caught.value.cure
+
+
+@pytest.mark.parametrize("name", ["bees (1)", "bees - Copy", "bees Kopie", "Bees copy 2"])
+def test_a_copied_class_folder_is_found(name: str, tmp_path: Path) -> None:
+    planted(Case("", [*each(""), *flat(name)]), tmp_path)
+    found = survey.check(RunConfig(str(tmp_path)), quick=True).findings
+    (finding,) = [one for one in found if one.kind == "similar-class-names"]
+    assert repr(name) in finding.message
+
+
+@pytest.mark.parametrize("name", ["unlabeled", "no_label", "Unlabelled", "unsup"])
+def test_a_class_of_what_nobody_labelled_is_found(name: str, tmp_path: Path) -> None:
+    planted(Case("", [*each(""), *flat(name)]), tmp_path)
+    found = survey.check(RunConfig(str(tmp_path)), quick=True).findings
+    (finding,) = [one for one in found if one.kind == "named-unlabelled"]
+    assert (finding.severity, repr(name) in finding.message) == ("warning", True)
+
+
+def test_numbers_written_otherwise_are_named_as_what_was_meant(tmp_path: Path) -> None:
+    images = [*flat("train/00000"), *flat("train/00001"), *flat("test/0"), *flat("test/1")]
+    planted(Case("", images), tmp_path)
+    found = survey.check(RunConfig(str(tmp_path)), quick=True).findings
+    (finding,) = [one for one in found if one.kind == "class-not-in-train"]
+    assert "is '00000', '00001' meant? Then rename" in finding.mend

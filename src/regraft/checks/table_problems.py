@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from regraft.checks.finding import Finding, Severity
+from regraft.checks.left_out import findings_of
 from regraft.data.labels_in_names import hint
 from regraft.data.splits import check_groups_across
-from regraft.data.table import ImageTable, Skipped, first_few, quoted, unknown_classes
+from regraft.data.table import ImageTable, first_few, quoted, unknown_classes
 from regraft.data.unread import unread_classes
+from regraft.data.unrepeated_labels import why_no_classes
 from regraft.wording import count, within
 
 FEW_IMAGES, VERY_FEW_IMAGES = 10, 2  # of a class in train: below, a note; a warning
@@ -100,7 +102,7 @@ def unknown_in_reported(case: TableCase) -> Iterator[Finding]:
     """Classes that val or test has and train has not: no method can ever answer them."""
     unknown = case.unknown
     if unknown:
-        near = {near for names in unknown.values() for near in names}
+        near = sorted({near for names in unknown.values() for near in names})
         yield Finding(
             "class-not-in-train",
             "error",
@@ -124,6 +126,13 @@ def one_class(case: TableCase) -> Iterator[Finding]:
             "a classifier needs something to tell apart",
             "add a folder of images of another class beside it" + hint(case.table.paths),
         )
+
+
+def hardly_repeated(case: TableCase) -> Iterator[Finding]:
+    """Nearly as many labels as images."""
+    if why := why_no_classes(case.table):
+        text = "no method can learn a class from one image"
+        yield Finding("labels-hardly-repeat", "error", why.reason, text, why.cure)
 
 
 def missing_from_reported(case: TableCase) -> Iterator[Finding]:
@@ -211,11 +220,18 @@ def leak_in_words(case: TableCase, is_leaked: Mask) -> str:
     return f"{n_leaked:,} of the {count(n_reported, 'image')} of {case.reported} among them"
 
 
+# What programs write behind the name of a copied folder.
+_COPY = re.compile(
+    r"(?:\s*\(\d+\)|[\s_-]+(?:copy|kopie|copie|copia|cópia|副本)(?:[\s_-]*\(?\d+\)?)?)$",
+    re.IGNORECASE,
+)
+
+
 def similar_names(case: TableCase) -> Iterator[Finding]:
-    """Classes whose names differ in case, blanks or punctuation only."""
+    """Classes whose names differ in case, blanks, punctuation or the mark of a copy only."""
     by_plain: dict[str, list[str]] = {}
     for label in case.table.classes:
-        plain = re.sub(r"[\s_-]+", " ", label).strip().casefold()
+        plain = re.sub(r"[\s_-]+", " ", _COPY.sub("", label)).strip().casefold()
         by_plain.setdefault(plain, []).append(label)
     alike = [names for names in by_plain.values() if len(names) > 1]
     if alike:
@@ -255,7 +271,7 @@ def readings(case: TableCase) -> Iterator[Finding]:
         )
 
 
-_DOUBTFUL = ("nested-classes", "boxes", "zip-names")
+_DOUBTFUL = ("nested-classes", "boxes", "zip-names", "groups-unsaid")
 
 
 def in_no_split(case: TableCase) -> Iterator[Finding]:
@@ -304,6 +320,31 @@ def named_like_nothing(case: TableCase) -> Iterator[Finding]:
             )
 
 
+def named_unlabelled(case: TableCase) -> Iterator[Finding]:
+    """Classes whose name says that nobody has labelled their images."""
+    found = [name for name in case.table.classes if _plain(name) in _UNLABELLED]
+    if found:
+        yield Finding(
+            "named-unlabelled",
+            "warning",
+            f"{count(len(found), 'class', 'classes')} called after images that nobody has "
+            f"labelled: {quoted(found)}",
+            "they may be of the other classes, and are learnt as a class of their own",
+            "move the folder away if it is none; predict can label its images later",
+            case.paths_of_classes(found),
+        )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+_UNLABELLED = frozenset(
+    """unlabeled unlabelled nolabel nolabels unsup unsupervised unannotated unsorted
+    unassigned""".split()  # noqa: SIM905
+)
+
+
 def _rows_named(table: ImageTable, what: str, names: list[str]) -> Mask:
     column = table.labels if what == "class" or table.groups is None else table.groups
     return np.array([name in names for name in column], np.bool_)
@@ -311,80 +352,10 @@ def _rows_named(table: ImageTable, what: str, names: list[str]) -> Mask:
 
 _NOTHING = frozenset(("nan", "none", "null", "na", "n/a", "#n/a", "<na>", "nat", "nil"))
 
-# Kind on the table: one, several, why it matters, what to do.
-_SKIPPED = {
-    "stray-folder": (
-        "folder beside the splits",
-        "folders beside the splits",
-        "the images in it are not used",
-        "move it away, or its images into train, val or test",
-    ),
-    "unreadable-folder": (
-        "folder that cannot be opened",
-        "folders that cannot be opened",
-        "whatever is in it is not used",
-        "give read permission",
-    ),
-    "unlabelled": (
-        "image outside the class folders",
-        "images outside the class folders",
-        "without a class, nothing can be learnt from it",
-        "move it to the folder of its class",
-    ),
-    "empty-folder": (
-        "folder without images",
-        "folders without images",
-        "it is no class to be learnt",
-        "add images, or remove it",
-    ),
-    "not-an-image": ("file that is no image", "files that are no images", "left out", "remove it"),
-    "link-loop": (
-        "link back to its own folder",
-        "links back to their own folders",
-        "following it would never end",
-        "remove the link",
-    ),
-    "same-class": (
-        "folder with the name of another but for blanks or how its accents are stored",
-        "folders with the name of another but for blanks or how their accents are stored",
-        "they are read as one class",
-        "put their images into one folder; or give them names that differ",
-    ),
-    "companion": (
-        "mask or thumbnail of another image",
-        "masks and thumbnails of other images",
-        "it shows no more than the image that it goes with, and is not learnt",
-        "if it is an image of its own, give it another name",
-    ),
-    "repeated-row": ("repeated row", "repeated rows", "each image is used once", "remove them"),
-    "leftover": ("file left by a program", "files left by programs", "left out", "nothing to do"),
-    "hidden": ("hidden entry", "hidden entries", "left out", "nothing to do"),
-}
-_SERIOUS = ("stray-folder", "unreadable-folder", "companion")
-
 
 def skipped(case: TableCase) -> Iterator[Finding]:
     """What lies in the folder and is not used, one finding for each kind."""
     return findings_of(case.table.as_shown(case.table.skipped), case.table.source)
-
-
-def findings_of(left_out: Iterable[Skipped], folder: str = "") -> Iterator[Finding]:
-    """One finding for each kind of what was left out, with paths as the user knows them; those
-    below `folder` from there on."""
-    of_kind: dict[str, list[str]] = {}
-    for entry in left_out:
-        of_kind.setdefault(entry.kind, []).append(entry.path)
-    for kind, (one, several, why, mend) in _SKIPPED.items():
-        if paths := tuple(of_kind.get(kind, ())):
-            yield Finding(
-                "outside-classes" if kind == "unlabelled" else kind,
-                "warning" if kind in _SERIOUS else "note",
-                f"{count(len(paths), one, several)}: "
-                + quoted((within(path, folder) for path in paths), at_most=3),
-                why,
-                mend,
-                paths,
-            )
 
 
 TABLE_CHECKS = (
@@ -392,12 +363,14 @@ TABLE_CHECKS = (
     unread,
     unknown_in_reported,
     one_class,
+    hardly_repeated,
     groups_across,
     missing_from_reported,
     few_images,
     imbalance,
     similar_names,
     named_like_nothing,
+    named_unlabelled,
     ungrouped,
     in_no_split,
     unlabelled,

@@ -392,7 +392,7 @@ def _serious(metrics: Facts, findings: Sequence[Facts]) -> Iterator[Check]:
 def _gives_all_away(finding: Facts, metrics: Facts) -> bool:
     """Whether the format alone tells every class: it never shows in a photograph what it is of."""
     n_told = len(finding.get("paths", ()))
-    return finding["kind"] == "format-tells-class" and n_told >= metrics["data"]["images"]
+    return bool(finding["kind"] == "format-tells-class" and n_told >= metrics["data"]["images"])
 
 
 CHECKS: Mapping[str, Callable[[Facts], Iterator[Check]]] = {

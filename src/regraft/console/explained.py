@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from regraft.checks.table_problems import findings_of
+from regraft.checks.left_out import findings_of
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.wording import from_here, literal, whole_percent
 from regraft.explain.explanations import EVEN_IN_MIDDLE, LITTLE, MIDDLE

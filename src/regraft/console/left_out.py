@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 
 from regraft.checks.finding import in_order
-from regraft.checks.table_problems import findings_of
+from regraft.checks.left_out import findings_of
 from regraft.console.finding import STYLES
 from regraft.console.screen import hang, stdout
 from regraft.console.wording import literal

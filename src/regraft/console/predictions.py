@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from regraft.checks.table_problems import findings_of
+from regraft.checks.left_out import findings_of
 from regraft.console.lines import width_of, wrapped
 from regraft.errors import UsageError
 from regraft.model import predictions_file

@@ -16,6 +16,7 @@ from regraft.data.columns import is_known_column
 from regraft.data.image_files import IMAGE_SUFFIXES, has_image_name
 
 JSON_LINES = (".jsonl", ".ndjson")
+JSON = ".json"
 LISTS = (".txt", ".lst")
 _MAX_LINE = 2**20
 _COMMENT = "#"  # at the start of a line of a list
@@ -95,8 +96,9 @@ def lists_images(source: str) -> bool:
     """Whether a text file is a table of images: a first row of an image, or of known names."""
     try:
         with opened(source) as table:
-            return not table.has_header or any(map(is_known_column, table.header[1:]))
-    except (OSError, ValueError, csv.Error):
+            header = table.header if source.lower().endswith(JSON) else table.header[1:]
+            return not table.has_header or any(map(is_known_column, header))
+    except (OSError, ValueError, csv.Error, RecursionError):
         return False
 
 
@@ -112,6 +114,8 @@ def _encoding(source: str) -> str:
 
 def _table(source: str, text: TextIO, first_line: str) -> TextTable:
     name = source.lower()
+    if name.endswith(JSON):
+        return TextTable(_json_records(text), has_header=True)
     if name.endswith(JSON_LINES):
         return TextTable(_json_rows(text), has_header=True)
     skipped = 0
@@ -172,6 +176,20 @@ def _json_rows(text: Iterable[str]) -> Iterator[Row]:
         if unknown := [key for key in content if key not in header]:
             raise ValueError(f"row {number} has the key {unknown[0]!r}, the first row has not")
         yield number, [_cell(content.get(key)) for key in header]
+
+
+def _json_records(text: TextIO) -> Iterator[Row]:
+    """A list of objects, as pandas and labelling programs write it; or one object that says the
+    label of each file."""
+    content = json.load(text)
+    if isinstance(content, dict) and content and all(map(has_image_name, content)):
+        content = [{"path": path, "label": label} for path, label in content.items()]
+    if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
+        raise ValueError("it is neither a list of objects nor one object of file names and labels")
+    header = list(dict.fromkeys(str(key) for one in content for key in one))
+    yield 0, header
+    for number, one in enumerate(content, 1):
+        yield number, [_cell(one.get(key)) for key in header]
 
 
 def _cell(value: object) -> str:

@@ -12,20 +12,25 @@ from dataclasses import dataclass, field, replace
 
 from regraft.data.boxes import why_boxes
 from regraft.data.companions import without_companions
-from regraft.data.label_files import tables_beside, with_labels_beside
+from regraft.data.label_files import tables_below, tables_beside, with_labels_beside
 from regraft.data.labels_in_names import SAMPLE_MARK, SAMPLES, labelled_by_name, why_not_by_folder
 from regraft.data.layouts import Layout, layout_of, why_no_labels
+from regraft.data.other_forms import ways_from, why_labels_unread
 from regraft.data.source_forms import refuse_source
+from regraft.data.split_names import split_name
 from regraft.data.table import (
     ImageTable,
+    NoLabels,
     Reading,
     Rejected,
     Skipped,
     column,
     first_few,
+    quoted,
 )
 from regraft.data.tidying import check_text, in_order
 from regraft.data.tree import Folder, walk
+from regraft.data.unread_columns import says_division
 from regraft.errors import TableError
 
 
@@ -118,11 +123,15 @@ def _require_images(table: ImageTable, *, cure: str) -> None:
     if len(table):
         return
     entries: list[Rejected | Skipped] = [*table.rejected, *table.skipped]
+    names_of: dict[str, list[str]] = {}
+    for entry in entries:
+        names_of.setdefault(entry.reason, []).append(table.shown(entry.path))
+    left = (f"{quoted(names, at_most=3)} ({reason})" for reason, names in names_of.items())
+    way = ways_from(table.shown(entry.path) for entry in entries)
     raise TableError(
-        "there is no image in it; left out: "
-        + first_few(f"{table.shown(entry.path)!r} ({entry.reason})" for entry in entries),
+        "there is no image in it; left out: " + first_few(left),
         place=table.source,
-        cure=_cure_of_packed(table) or cure,
+        cure=_cure_of_packed(table) or way or cure,
         skipped=table.skipped,
         rejected=table.rejected,
     )
@@ -134,6 +143,12 @@ def _cure_of_packed(table: ImageTable) -> str:
     if not packed:
         return ""
     first = table.shown(packed[0])
+    if os.path.isfile(table.source):
+        into = os.path.splitext(table.source)[0]
+        return (
+            f"unpack it: python -m zipfile -e {table.source!r} {into!r}; then the archives in it, "
+            "each into a folder of its name, and give the folder of all"
+        )
     name = os.path.basename(first)[: -len(".zip")].removesuffix("-samples")
     into = os.path.join(os.path.dirname(first), name)
     return f"unpack each archive into a folder of its name: python -m zipfile -e {first!r} {into!r}"
@@ -156,21 +171,56 @@ def _table_of(rows: _Rows, source: str, root: str, readings: Sequence[Reading] =
 
 def _labelled(table: ImageTable, top: Folder, layout: Layout) -> ImageTable:
     """With the labels of tables beside the images; and why there are none, if there are none."""
-    files = tables_beside(layout)
-    if files and len(table.classes) == 1 and not layout.splits:
+    is_one = len(table.classes) == 1 and not layout.splits
+    files = tables_below(top) if is_one else tables_beside(layout)
+    if files and is_one:
         alone = replace(table, labels=column([None] * len(table)))
         said = with_labels_beside(alone, files)  # a folder that only wraps the images is no class
         table = said if said.classes or said.no_labels else table
     elif files:
         table = with_labels_beside(table, files)
+    table = _with_unread_division(table, top)
     if table.n_unlabelled < len(table) or table.no_labels:
         return table
     if all(SAMPLE_MARK in os.path.basename(path) for path in table.paths):
         return labelled_by_name(replace(table, readings=(*table.readings, SAMPLES)))
     others = [path for folder in top.all_below() for path in folder.others]
     why = why_boxes(others, table.paths) or why_not_by_folder(table.paths)
-    why = why or why_no_labels(layout)
+    why = _splits_with_classes(layout) or why or why_no_labels(layout)
+    is_known = why is not None and "--label-from" in why.cure
+    if not is_known:
+        why = why_labels_unread(map(table.shown, others), why)
     return replace(table, no_labels=why)
+
+
+def _splits_with_classes(layout: Layout) -> NoLabels | None:
+    """'cats_train', 'dogs_train', 'cats_test', 'dogs_test': a class and a split in one name."""
+    rests = {name.rest: f for f in layout.splits if (name := split_name(f.name)) and name.rest}
+    if len(rests) < 2:
+        return None
+    rest, folder = next(iter(rests.items()))
+    to = f"DATA/{layout.splits[folder]}/{' '.join(rest)}"
+    return NoLabels(
+        f"{quoted(folder.name for folder in layout.splits)} are read as splits, and each seems to "
+        "name a class too",
+        f"make a folder of each split with the classes in it: move {folder.name!r} to {to}",
+    )
+
+
+def _with_unread_division(table: ImageTable, top: Folder) -> ImageTable:
+    """Told, if a file says a division by its name, and there is none."""
+    if table.has_splits or not table.classes:
+        return table
+    used = {reading.file for reading in table.readings}
+    others = (path for folder in top.all_below() for path in folder.others)
+    found = [
+        name for path in others if says_division(path) and (name := table.shown(path)) not in used
+    ]
+    if not found:
+        return table
+    words = f"{quoted(sorted(found), at_most=3)} may say a division into train and test, not read"
+    cure = "to keep it, list the images in a CSV with the columns path,label,split"
+    return replace(table, readings=(*table.readings, Reading("split-file", words, cure)))
 
 
 @dataclass

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from regraft.data.layouts import Layout
-from regraft.data.located import Finder
+from regraft.data.columns import Columns
+from regraft.data.dialects import LISTS
+from regraft.data.layouts import Layout, Part
+from regraft.data.located import Finder, shared_folders
 from regraft.data.manifests import Rows, read_rows
 from regraft.data.several_labels import refuse_several
 from regraft.data.split_names import split_name, words_of
@@ -25,10 +27,12 @@ from regraft.data.table import (
     Rejected,
     quoted,
 )
+from regraft.data.tree import Folder
+from regraft.data.unread_columns import says_division
 from regraft.errors import DataError, TableError
 from regraft.wording import count
 
-_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".txt")
+_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".txt")
 # Tables of answers that are still to be given, which name images with made-up labels.
 _NOT_ANSWERS = frozenset(("submission", "submissions", "prediction", "predictions", "readme"))
 
@@ -48,6 +52,11 @@ def tables_beside(layout: Layout) -> list[str]:
         if path.lower().endswith(_SUFFIXES)
         and _NOT_ANSWERS.isdisjoint(words_of(os.path.basename(path)))
     )
+
+
+def tables_below(top: Folder) -> list[str]:
+    """As `tables_beside`, of all that lies anywhere below a folder."""
+    return tables_beside(Layout(openings=[Part(folder, None, None) for folder in top.all_below()]))
 
 
 def with_labels_beside(table: ImageTable, files: Sequence[str]) -> ImageTable:
@@ -74,10 +83,10 @@ def with_labels_beside(table: ImageTable, files: Sequence[str]) -> ImageTable:
     found = [one for file in files if (one := _matched(table, file)) is not None]
     if not found:
         return table
-    labelled = [one for one in found if one.has_labels]
-    are_parts = len({one.split for one in labelled} - {None}) > 1  # train.csv and test.csv
+    listing = [one for one in found if one.has_labels or one.only_lists]
+    are_parts = len({one.split for one in listing} - {None}) > 1  # train.csv and test.csv
     readings = list(table.readings)
-    for one in labelled:
+    for one in listing:
         table, words = _added(table, one, says_split=are_parts)
         if words:
             readings += [_reading(table, one, words), *_told_once(one, readings)]
@@ -85,7 +94,8 @@ def with_labels_beside(table: ImageTable, files: Sequence[str]) -> ImageTable:
     not_used = tuple(entry for entry in table.skipped if entry.path not in used)
     table = replace(table, readings=tuple(readings), skipped=not_used)
     for one in found:
-        table = table if one.has_labels else _named(table, one)
+        is_used = one.has_labels or (one.only_lists and are_parts) or says_division(one.file)
+        table = table if is_used else _named(table, one)
     return table
 
 
@@ -103,6 +113,11 @@ class _Matched:
         return "label" in self.rows.columns
 
     @property
+    def only_lists(self) -> bool:
+        """Whether it says nothing of the images but that they are in its split: train.txt."""
+        return not self.has_labels and self.split is not None and not self.rows.known.free
+
+    @property
     def split(self) -> str | None:
         """That the table's own name says: train.csv."""
         name = split_name(os.path.splitext(os.path.basename(self.file))[0])
@@ -116,18 +131,40 @@ class _Matched:
 def _matched(table: ImageTable, file: str) -> _Matched | None:
     """A file as a table of these images; None if it is none, or is of other files."""
     try:
-        rows = read_rows(file)
+        rows: Rows | None = read_rows(file)
     except DataError:
+        rows = _rows_of_names(file)
+    return None if rows is None else _matched_rows(table, file, rows)
+
+
+def _rows_of_names(source: str) -> Rows | None:
+    """A text that lists names of images without their extension, one a line; None if it is none.
+
+    Whether there are such images is for the caller to see.
+    """
+    if not source.lower().endswith(LISTS):
         return None
+    try:
+        with open(source, encoding="utf-8-sig") as text:
+            names = [line.strip() for line in text if line.strip()]
+    except (OSError, ValueError):
+        return None
+    if not names or any(len(name.split()) > 1 for name in names):
+        return None
+    return Rows({"path": list(names)}, range(1, len(names) + 1), Columns(["1"], {"path": 0}))
+
+
+def _matched_rows(table: ImageTable, file: str, rows: Rows) -> _Matched | None:
     paths = set(table.paths)
     folder, name = os.path.split(file)
     finder = Finder(table.paths, table.root, near=os.path.splitext(name)[0])
     row_of, missing = dict[str, int](), list[str]()
+    n_shared = shared_folders([listed or "" for listed in rows["path"]])
     for row, listed in enumerate(rows["path"]):
         if listed is None:
             continue
         written = os.path.join(folder, listed.strip().replace("\\", "/"))
-        fits = [written] if written in paths else finder.find(listed)
+        fits = [written] if written in paths else finder.find_of_another_computer(listed, n_shared)
         fits = [path for path in fits if path.startswith(folder + os.sep)] or fits
         if len(fits) == 1:
             _refuse_another_label(rows, row_of.setdefault(fits[0], row), row, file)

@@ -139,7 +139,7 @@ def located(
         return paths, readings
     folder, name = os.path.split(source)
     finder = Finder.below(folder, near=os.path.splitext(name)[0])
-    n_shared = _shared_folders(listed)
+    n_shared = shared_folders(listed)
     found, unclear = dict[int, str](), dict[int, list[str]]()
     for row, path in enumerate(paths):
         if os.path.lexists(path):
@@ -200,7 +200,7 @@ def _are_mostly_missing(paths: list[str]) -> bool:
     return 2 * sum(not os.path.lexists(path) for path in some) > len(some)
 
 
-def _shared_folders(listed: Sequence[str]) -> int:
+def shared_folders(listed: Sequence[str]) -> int:
     """How many first folders all paths share, if they are those of another computer."""
     parts = [_with_slashes(path.strip()).split("/")[:-1] for path in listed]
     if not all(p and (p[0] in ("", "..") or p[0].endswith(":")) for p in parts):

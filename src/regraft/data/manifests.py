@@ -18,16 +18,16 @@ from typing import Any, NoReturn
 from regraft.data.boxes import boxes_in_columns, why_boxes_alone
 from regraft.data.cells import Names, is_missing
 from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
-from regraft.data.dialects import LISTS, TextTable, lists_images, opened
+from regraft.data.dialects import JSON, LISTS, TextTable, lists_images, opened
 from regraft.data.image_files import why_not_a_file
 from regraft.data.located import Finder, located
 from regraft.data.one_hot import OneHot
 from regraft.data.remote import is_address, require_plain
 from regraft.data.several_labels import refuse_several
 from regraft.data.source_forms import MANIFEST_SUFFIXES, refuse_source
-from regraft.data.split_names import split_name
 from regraft.data.table import SPLIT_NAMES, ImageTable, NoLabels, Reading, column, first_few, quoted
 from regraft.data.tidying import check_text, in_order, without_missing, without_repeats
+from regraft.data.unread_columns import groups_unsaid, says_division, splits_unsaid
 from regraft.errors import TableError
 
 
@@ -89,7 +89,8 @@ def read_manifest(
 
 
 def is_manifest(source: str) -> bool:
-    """Whether a source is read as a manifest: by its suffix, and a .txt only if it lists images.
+    """Whether a source is read as a manifest: by its suffix, and .txt and .json only if they list
+    images.
 
     Examples
     --------
@@ -97,7 +98,8 @@ def is_manifest(source: str) -> bool:
     (True, False)
     """
     name = source.lower()
-    return name.endswith(MANIFEST_SUFFIXES) and (not name.endswith(LISTS) or lists_images(source))
+    by_content = name.endswith((*LISTS, JSON))
+    return name.endswith(MANIFEST_SUFFIXES) and (not by_content or lists_images(source))
 
 
 def read_paths(
@@ -169,7 +171,10 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
     refuse_several(rows["label"], source)
     paths, readings = _full_paths(source, rows), [*rows.known.readings, *rows.readings]
     require_plain(paths, source)
-    readings += _splits_unsaid(source, rows)
+    readings += [
+        *(splits_unsaid(source, rows.known, rows["path"]) if "label" in rows.columns else []),
+        *groups_unsaid(source, rows.known),
+    ]
     readings += boxes_in_columns(rows.known.names, source) if "label" in rows.columns else []
     if check_files and not any(map(is_address, paths)):
         paths, found = located(source, [str(path) for path in rows["path"]], paths)
@@ -326,6 +331,8 @@ def _chosen(
     if not header:
         _refuse_manifest(source, "it is empty")
     columns = choose_columns(source, header, wanted, first=first, has_header=has_header)
+    if not has_header and says_division(source) and not wanted.get("label"):
+        columns.places.pop("label", None)  # list_eval_partition.txt: its numbers are no classes
     if "path" not in columns.places:
         _find_names(source, columns, first)
     columns.require_path(source)
@@ -343,29 +350,6 @@ def _find_names(source: str, columns: Columns, first: Sequence[Any]) -> None:
         columns.places["path"] = found[0]
         words = f"{source}: {columns.names[found[0]]!r} is read as the path, for images have it"
         columns.readings.append(Reading("columns", words, "--path-column NAME if another is meant"))
-
-
-def _splits_unsaid(source: str, rows: Rows) -> list[Reading]:
-    """That the folders of the paths are called after splits, and no column says them."""
-    if "label" not in rows.columns or "split" in rows.columns:
-        return []
-    unread = [rows.known.names[place] for place in rows.known.free]
-    unread = [name for name in unread if split_name(name)]
-    if unread:
-        is_are = "is" if len(unread) == 1 else "are"
-        words = f"{source}: {quoted(unread)} may say the split, and {is_are} not read"
-        cure = "write train, val or test into a column split, or name it with --split-column"
-        return [Reading("columns", words, cure)]
-    folders = {os.path.dirname((path or "").replace("\\", "/")) for path in rows["path"]}
-    names = {name for folder in folders for name in folder.split("/")}
-    found = {name: split.split for name in names if (split := split_name(name)) and split.is_plain}
-    if len(set(found.values())) < 2:
-        return []
-    words = (
-        f"{source}: its paths lie in folders called {quoted(sorted(found))}, but no column says "
-        "the split; if it is to be trained on, all of it is divided anew"
-    )
-    return [Reading("columns", words, "add a column split to keep the division")]
 
 
 def _full_paths(source: str, rows: Rows) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from regraft.data.table import NoLabels, Reading, first_few, quoted
 
-_ON, _OFF = ("1", "1.0", "true"), ("0", "0.0", "false", "")
+_ON, _OFF = ("1", "1.0", "true"), ("0", "0.0", "false", "", "-1")  # -1: attributes, as CelebA's
 
 
 @dataclass
@@ -65,8 +65,8 @@ class OneHot:
             f"{quoted(self.names)} look like one column per class, but in "
             f"{'row' if len(self.others) == 1 else 'rows'} {few} not exactly one of them is 1; "
             "Regraft gives an image one class",
-            "leave out those rows or give them one class; or, if another column has the labels, "
-            "--label-column NAME",
+            "leave out those rows or give them one class; or take one column, as yes and no: "
+            f"--label-column {self.names[0]}",
         )
 
     def reading(self, source: str) -> Reading:

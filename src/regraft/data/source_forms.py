@@ -11,29 +11,29 @@ import re
 from typing import NoReturn
 
 from regraft.data.image_files import has_image_name
+from regraft.data.other_forms import way_from
 from regraft.data.table import quoted
 from regraft.errors import TableError
 from regraft.wording import near_names
 
-MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".txt", ".lst")
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".txt", ".lst")
 ARCHIVE_SUFFIXES = (
     ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz",
     ".tm",
 )  # fmt: skip
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _FORMS = (
-    "give a folder of images, a manifest (.csv, .tsv, .parquet, .jsonl, or a .txt of lines "
+    "give a folder of images, a manifest (.csv, .tsv, .parquet, .json, .jsonl, or a .txt of lines "
     "'path label'), an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz), tar shards "
     "('{0000..0063}.tar') or an image file"
 )
 # What people give instead of a manifest, and the way to one.
 _WAYS = {
-    ".json": "JSON is read as one object a line (.jsonl) with the keys file_name and label; boxes, "
-    "as COCO's, are not labels of images. Else ",
+    ".json": "JSON is read as a list of objects with the keys file_name and label, or one object a "
+    "line (.jsonl); boxes, as COCO's, are not labels of images. Else ",
     **dict.fromkeys(
         (".xlsx", ".xls", ".ods"), "save the sheet as CSV with the columns path,label. Else "
     ),
-    **dict.fromkeys((".7z", ".rar"), "unpack it, and give the folder. Else "),
 }
 
 
@@ -45,7 +45,7 @@ def refuse_source(source: str, reason: str) -> NoReturn:
     >>> refuse_source("photos.rar", "does not exist")
     Traceback (most recent call last):
     regraft.errors.TableError: 'photos.rar' does not exist
-      cure:  give a folder of images, a manifest (.csv, .tsv, .parquet, .jsonl, or a .txt of ...
+      cure:  give a folder of images, a manifest (.csv, .tsv, .parquet, .json, .jsonl, or a ...
     """
     if not os.path.lexists(source):
         _refuse_what_is_no_path(source)
@@ -57,7 +57,10 @@ def refuse_source(source: str, reason: str) -> NoReturn:
     meant = (
         f"did you mean {quoted(os.path.join(parent, one) for one in near)}? Else " if near else ""
     )
-    way = _WAYS.get(os.path.splitext(name)[1].lower(), "") if os.path.isfile(source) else ""
+    is_file = os.path.isfile(source)
+    way = _WAYS.get(os.path.splitext(name)[1].lower(), "") if is_file else ""
+    if is_file and (known := way_from(name)):
+        way = f"{name} {known}. Else "
     raise TableError(f"{source!r} {reason}", cure=way + meant + _FORMS, source=source, near=near)
 
 

@@ -293,7 +293,15 @@ def unknown_classes(table: ImageTable) -> dict[str, list[str]]:
         return {}
     scored = np.isin(table.splits.astype(str), ["val", "test"])
     asked = {label for label in table.labels[scored] if label is not None}
-    return {label: near_names(label, taught) for label in sorted(asked - taught)}
+    return {label: _meant(label, taught) for label in sorted(asked - taught)}
+
+
+def _meant(label: str, known: Collection[str]) -> list[str]:
+    """The same number written otherwise ('00007' for '7'), else near names."""
+    same = [
+        one for one in known if one.isdecimal() and label.isdecimal() and int(one) == int(label)
+    ]
+    return same or near_names(label, known)
 
 
 def check_known_classes(
@@ -326,7 +334,7 @@ def check_known_classes(
     unknown = sorted(lab for lab in set(labels) if lab is not None and name_of(lab) not in known)
     if not unknown:
         return
-    near = {label: near_names(label, known_classes) for label in unknown}
+    near = {label: _meant(label, known_classes) for label in unknown}
     each = [f"{label!r}{_near(label, near[label])}" for label in unknown]
     number = "1 class is unknown" if len(unknown) == 1 else f"{len(unknown)} classes are unknown"
     raise TableError(

@@ -7,6 +7,7 @@ import re
 from itertools import combinations
 from typing import NoReturn
 
+from regraft.data.labels_in_names import hint
 from regraft.data.split_folders import plain_name, splits_among
 from regraft.data.split_names import is_container, split_name
 from regraft.data.table import Reading, quoted
@@ -117,7 +118,7 @@ def _refuse_tasks(top: Folder) -> None:
             top,
             f"its folders ({quoted(f.name for f in top.filled)}) say what kind of files they "
             "hold, not which class their images are of",
-            f"give the folder of the images alone: {first.path}",
+            f"give the folder of the images alone: {first.path}" + hint(first.images),
         )
 
 

@@ -16,6 +16,7 @@ from regraft.data.source_forms import ARCHIVE_SUFFIXES
 from regraft.data.splits import Roles, roles
 from regraft.data.table import ImageTable, no_labels_error, quoted
 from regraft.data.unread import why_no_more_classes
+from regraft.data.unrepeated_labels import why_no_classes
 from regraft.errors import SplitError, TableError
 
 
@@ -30,6 +31,8 @@ def refuse_unlearnable(table: ImageTable) -> None:
     if table.has_splits or table.n_unlabelled == len(table):
         labelled_roles(table)
     require_two_classes(table, table.classes)
+    if why := why_no_classes(table):
+        raise TableError(why.reason, place=table.source, cure=why.cure)
 
 
 def require_two_classes(table: ImageTable, classes: Collection[str]) -> None:
@@ -45,6 +48,9 @@ def require_two_classes(table: ImageTable, classes: Collection[str]) -> None:
     if len(classes) != 1:
         return
     cure = "one folder per class: DATA/<class>/... or DATA/train/<class>/..." + hint(table.paths)
+    others = [label for label in table.classes if label not in classes]
+    if others:
+        cure = f"put images of {quoted(others, at_most=3)} into train too; or give one part alone"
     if table.rejected:
         cure = f"replace the files that cannot be read (regraft check names them all); or {cure}"
     raise TableError(

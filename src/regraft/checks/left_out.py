@@ -1,0 +1,79 @@
+"""What lies in a folder and is not used, in words: one finding for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from regraft.checks.finding import Finding
+from regraft.data.table import Skipped, quoted
+from regraft.wording import count, within
+
+# Kind on the table: one, several, why it matters, what to do.
+_SKIPPED = {
+    "stray-folder": (
+        "folder beside the splits",
+        "folders beside the splits",
+        "the images in it are not used",
+        "move it away, or its images into train, val or test",
+    ),
+    "unreadable-folder": (
+        "folder that cannot be opened",
+        "folders that cannot be opened",
+        "whatever is in it is not used",
+        "give read permission",
+    ),
+    "unlabelled": (
+        "image outside the class folders",
+        "images outside the class folders",
+        "without a class, nothing can be learnt from it",
+        "move it to the folder of its class",
+    ),
+    "empty-folder": (
+        "folder without images",
+        "folders without images",
+        "it is no class to be learnt",
+        "add images, or remove it",
+    ),
+    "not-an-image": ("file that is no image", "files that are no images", "left out", "remove it"),
+    "link-loop": (
+        "link back to its own folder",
+        "links back to their own folders",
+        "following it would never end",
+        "remove the link",
+    ),
+    "same-class": (
+        "folder with the name of another but for blanks or how its accents are stored",
+        "folders with the name of another but for blanks or how their accents are stored",
+        "they are read as one class",
+        "put their images into one folder; or give them names that differ",
+    ),
+    "companion": (
+        "mask or thumbnail of another image",
+        "masks and thumbnails of other images",
+        "it shows no more than the image that it goes with, and is not learnt",
+        "if it is an image of its own, give it another name",
+    ),
+    "repeated-row": ("repeated row", "repeated rows", "each image is used once", "remove them"),
+    "leftover": ("file left by a program", "files left by programs", "left out", "nothing to do"),
+    "hidden": ("hidden entry", "hidden entries", "left out", "nothing to do"),
+}
+_SERIOUS = ("stray-folder", "unreadable-folder", "companion")
+
+
+def findings_of(left_out: Iterable[Skipped], folder: str = "") -> Iterator[Finding]:
+    """One finding for each kind of what was left out, with paths as the user knows them; those
+    below `folder` from there on."""
+    of_kind: dict[str, list[str]] = {}
+    for entry in left_out:
+        of_kind.setdefault(entry.kind, []).append(entry.path)
+    for kind, (one, several, why, mend) in _SKIPPED.items():
+        if paths := tuple(of_kind.get(kind, ())):
+            yield Finding(
+                "outside-classes" if kind == "unlabelled" else kind,
+                "warning" if kind in _SERIOUS else "note",
+                f"{count(len(paths), one, several)}: "
+                + quoted((within(path, folder) for path in paths), at_most=3),
+                why,
+                mend,
+                paths,
+            )

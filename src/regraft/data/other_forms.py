@@ -1,0 +1,71 @@
+"""Files that hold images or labels in a form that is not read, and the way to one that is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from regraft.data.table import NoLabels, quoted
+
+_ARRAYS = (
+    "holds arrays and no image files: write each image to a file in the folder of its class, "
+    "DATA/<class>/1.png (Image.fromarray(array).save(path))"
+)
+_VIDEO = (
+    "is a video: write out some frames, ffmpeg -i FILE -r 1 DATA/<class>/FILE-%05d.jpg, and name "
+    "those of one video as a group in a manifest"
+)
+_MODEL = "is a model and holds no images"
+_WAYS = {
+    **dict.fromkeys((".7z", ".rar"), "is not unpacked here: unpack it, and give the folder"),
+    **dict.fromkeys((".gz", ".bz2", ".xz"), "is packed: unpack it, and give what it holds"),
+    **dict.fromkeys(
+        """.mat .npz .npy .h5 .hdf5 .pkl .pickle .bin .tfrec .tfrecord .lmdb .mdb
+        .rec""".split(),  # noqa: SIM905
+        _ARRAYS,
+    ),
+    **dict.fromkeys(".avi .mp4 .mov .mkv .webm .mpg .mpeg .wmv .m4v".split(), _VIDEO),  # noqa: SIM905
+    **dict.fromkeys(".keras .tflite .pb .onnx .pt .pth .mlmodel".split(), _MODEL),  # noqa: SIM905
+    ".parquet": "may hold the images themselves: write each to a file in the folder of its class; "
+    "or, if it lists paths, give it instead of the folder",
+}
+# Labels of a folder's images that people keep in these forms.
+_MAY_LABEL = (".mat", ".xlsx", ".xls", ".ods", ".json", ".xml", ".npy", ".npz", ".pkl")
+
+
+def way_from(path: str) -> str:
+    """What a file is and what to do with it; '' if nothing is known of such files.
+
+    Examples
+    --------
+    >>> way_from("photos.rar"), way_from("notes.md")
+    ('is not unpacked here: unpack it, and give the folder', '')
+    """
+    name = os.path.basename(path).lower()
+    if name.endswith("ubyte") or name.startswith(("data_batch", "test_batch")):
+        return _ARRAYS  # MNIST's and CIFAR's own files
+    return _WAYS.get(os.path.splitext(name)[1], "")
+
+
+def ways_from(paths: Iterable[str]) -> str:
+    """The way from the first of some files of which one is known; '' if none is."""
+    return next((f"{path!r} {way}" for path in paths if (way := way_from(path))), "")
+
+
+def why_labels_unread(others: Iterable[str], why: NoLabels | None) -> NoLabels | None:
+    """With the files that may hold the labels, if there are any.
+
+    Examples
+    --------
+    >>> why_labels_unread(["imagelabels.mat"], None).reason
+    "'imagelabels.mat' may hold the labels, and is not read"
+    """
+    found = sorted(path for path in others if path.lower().endswith(_MAY_LABEL))
+    if not found:
+        return why
+    is_are = "is" if len(found) == 1 else "are"
+    said = f"{quoted(found, at_most=3)} may hold the labels, and {is_are} not read"
+    cure = "write them into a CSV with the columns path,label, and give that"
+    if why is None:
+        return NoLabels(said, cure)
+    return NoLabels(f"{why.reason}; {said}", f"{why.cure}; {cure}")
