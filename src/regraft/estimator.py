@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from regraft import model
 from regraft.choosing.budget import seconds_of
-from regraft.data.labels import LabelType, check_same_kind, groups_of, labels_of
+from regraft.data.labels import LabelType, groups_of, labels_of
 from regraft.data.table import ImageTable
 from regraft.errors import ConfigError, DataError
 from regraft.evaluation import Estimate, Evaluation
@@ -308,12 +308,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         `evaluate` gives it with its interval.
         """
-        asked = list(several.named(X))
-        truth = labels_of(y, n_rows=len(asked))
-        if not asked:
-            raise ValueError("there are no images to score; give some, and their labels")
-        check_same_kind(truth, self._fitted().labels)
-        return float(np.average(self.predict(asked) == truth, weights=sample_weight))
+        return self._fitted().score(X, y, sample_weight)
 
     def evaluate(self, X: Images, y: Any, *, groups: Any = None) -> Evaluation:
         """Every metric with its interval, on images that were not learnt from.

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.backbones.catalog import Source
-from regraft.data.labels import LabelType, codes_of, groups_of, labels_of
+from regraft.data.labels import LabelType, check_same_kind, codes_of, groups_of, labels_of
 from regraft.data.table import Rejected, check_known_classes, quoted
 from regraft.errors import BackboneError, DecodeError, UsageError
 from regraft.evaluation import Estimate, Evaluation, evaluate
@@ -162,6 +162,12 @@ class Classifier:
     def labels(self) -> NDArray[Any]:
         """The classes as values of the kind that was taught, ``(K,)``: integers, booleans, ..."""
         return self.label_type.values(self.classes)
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """`labels`, by scikit-learn's name: what `predict` answers with, in the order of the
+        columns of `predict_proba`. (``classes`` are their names, as on disk and on screen.)"""
+        return self.labels
 
     @property
     def test_score(self) -> Estimate | None:
@@ -361,6 +367,21 @@ class Classifier:
         return evaluate(
             codes, self.predict_proba(asked), classes=self.classes, split="given", groups=units
         )
+
+    def score(
+        self, images: Picture | Iterable[Picture], y: Any, sample_weight: Any = None
+    ) -> float:
+        """The share of right answers; a label that was never taught counts as a wrong answer.
+
+        Labels of another kind than those that were taught are refused. `evaluate` gives the share
+        with its interval.
+        """
+        asked = list(several.named(images))
+        truth = labels_of(y, n_rows=len(asked))
+        if not asked:
+            raise ValueError("there are no images to score; give some, and their labels")
+        check_same_kind(truth, self.labels)
+        return float(np.average(self.predict(asked) == truth, weights=sample_weight))
 
     def explain(
         self,
