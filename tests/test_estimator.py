@@ -241,6 +241,8 @@ def test_labels_keep_their_type_through_save_and_load(data: Any, tmp_path: Path,
         predicted = found.predict(X)
         assert (predicted == given).mean() > 0.9
         assert type(predicted.tolist()[0]) is type(np.array([discs]).tolist()[0])
+        assert found.classes_.tolist() == sorted([discs, stripes])
+        assert found.score(X, given) == (predicted == given).mean()
     assert loaded.classes_.dtype == classifier.classes_.dtype
     assert loaded.classes_.tolist() == classifier.classes_.tolist() == sorted([discs, stripes])
     assert loaded.score(X, given) > 0.9
