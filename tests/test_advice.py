@@ -89,11 +89,11 @@ DOUBTS = [
     ),
     (
         {"left_out__difference": estimate(-0.3, -0.41, -0.19)},
-        "Worse on the val images than on those left out of train", "no",
+        "Worse on the val images than in cross-validation", "no",
     ),
     (
         {"left_out__difference": estimate(-0.08, -0.14, -0.02)},
-        "Worse on the val images than on those left out of train", "care",
+        "Worse on the val images than in cross-validation", "care",
     ),
     (
         {"left_out__difference": estimate(0.08, 0.02, 0.14)},
@@ -112,7 +112,7 @@ DOUBTS = [
             "baselines__majority class": naive(0.9, 0.01, -0.02, 0.04),
             "evaluation__balanced_accuracy": estimate(0.52, 0.44, 0.6),
         },
-        "Not surely better than guessing", "no",
+        "Not clearly better than guessing", "no",
     ),
     (
         {
@@ -152,22 +152,22 @@ DOUBTS = [
     ),
     (
         {"leaks": {"images": 4, "evaluation_without": {"accuracy": SCORE, "n": 149}}},
-        "Some test images leaked, but hardly any matter", "none",
+        "4 of 153 val images leaked, which hardly matters", "none",
     ),
     (
         {"leaks": {
             "images": 4,
             "evaluation_without": {"accuracy": estimate(0.94, 0.89, 0.97), "n": 149},
         }},
-        "Some test images leaked", "care",
+        "4 of 153 val images leaked", "care",
     ),
     (
         {"leaks": {"images": 20, "evaluation_without": {"accuracy": SCORE, "n": 133}}},
-        "Some test images leaked", "care",
+        "20 of 153 val images leaked", "care",
     ),
     (
         {"leaks": {"images": 60, "evaluation_without": {"accuracy": SCORE, "n": 93}}},
-        "Some test images leaked", "no",
+        "60 of 153 val images leaked", "no",
     ),
     (
         {"leaks": {"images": 153, "evaluation_without": None}},
@@ -175,11 +175,11 @@ DOUBTS = [
     ),
     (
         {"evaluation__per_class": [class_row("ants", 19), class_row("bees", 134)]},
-        "1 of 2 classes is known only roughly", "care",
+        "Recall is uncertain for 1 of 2 classes", "care",
     ),
     (
         {"evaluation__per_class": [class_row("ants", 40, 0.6, 0.44, 0.75), class_row("bees", 113)]},
-        "1 of 2 classes is known only roughly", "care",
+        "Recall is uncertain for 1 of 2 classes", "care",
     ),
     (
         {"evaluation__per_class": [class_row("ants", 70, 0.22, 0.14, 0.33), class_row("bees", 83)]},

@@ -135,7 +135,7 @@ def test_train_survives_an_old_encoding_and_repeats_the_columns(
     assert done.stdout.isascii()
     assert "list.csv --path-column file --label-column kind" in done.stdout
     assert "(95 % interval" in done.stdout
-    assert "report this score; the interval says how little that tells" in done.stdout
+    assert "very uncertain: the score is of" in done.stdout
     assert "leave-one" not in done.stdout
     assert "regraft: choosing and learning" in done.stderr
     (model,) = (tmp_path / "runs").glob("*/model")
@@ -321,7 +321,7 @@ def test_uneven_and_few_images_are_said() -> None:
         assert ("Balanced accuracy 50.0 % (95 % interval 10.0 to 90.0 %)" in file.getvalue()) == (
             is_uneven
         )
-        assert ("only 10 images report this score" in file.getvalue()) == is_few
+        assert ("very uncertain: the score is of 10 images only" in file.getvalue()) == is_few
     out, file = screen(100)
     show_score(out, evaluation([1], 1.0))
     show_classes(out, evaluation([1], 1.0))

@@ -182,8 +182,8 @@ def confounded(case: PictureCase) -> Iterator[Finding]:
             yield Finding(
                 f"{name}-tells-class",
                 "warning",
-                f"the {noun} of the file tells the class: {first_few(each)}, and hardly any image "
-                "of another class",
+                f"the {noun} of the file tells the class: {first_few(each)}, and few images of "
+                "other classes are",
                 f"a method may learn what the {noun} leaves in the pixels instead of the motif",
                 "make all images in the same way: convert them from one kind of source",
                 case.paths_of_classes(told),

@@ -26,7 +26,7 @@ def left_out_in_words(left_out: Mapping[str, Any]) -> str:
     words = f"{percent(value['value'])} of {asked} ({low} to {high}"
     if mix is None:
         return words + ")"
-    return f"{words}; {percent(mix['value'])} if the classes were as frequent as in the test)"
+    return f"{words}; {percent(mix['value'])} when weighted to the mix of classes in the test)"
 
 
 def points(difference: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from regraft.choosing import layer_curve, recommendation
 from regraft.choosing.trust import Check
+from regraft.evaluation.metrics import is_even
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS
 
@@ -49,8 +50,8 @@ def steps(
     states = {check.state for check in checks}
     found = list(_mending(metrics, findings, checks, options))
     if "bad" in states:
-        again = "Then train again." if found else "Mend that, then train again."
-        last = Step(f"{again} Do not let it label photographs before.")
+        again = "Then train again." if found else "Fix that, then train again."
+        last = Step(f"{again} Do not let it label photographs until then.")
         return [*found[: MOST_STEPS - 1], last]
     predict = f"regraft predict {model} new_photos/ --out labels.csv"
     last = Step("Let it label new photographs, into a table.", predict)
@@ -79,7 +80,7 @@ def _mending(
     errors = [finding for finding in findings if finding["severity"] == "error"]
     if errors:
         check = f"regraft check {data}{options}"
-        yield Step(f"Mend the data first: {errors[0]['mend']}.", check)
+        yield Step(f"Fix the data first: {errors[0]['mend']}.", check)
     left_out = metrics.get("left_out")
     n_doubtful = left_out["doubtful_labels"] if left_out else 0
     if left_out and n_doubtful >= max(3, MANY_DOUBTS * left_out["n"]):
@@ -89,7 +90,13 @@ def _mending(
     for kind in weighty:
         if kind in MENDS and not (errors and kind in ("findings", "leaks")):
             yield _step_against(kind, data, options)
+        if kind == "majority-class" and _is_uneven(metrics):
+            yield _step_against("rarer", data, options)
     yield from _beyond(metrics, findings, options)
+
+
+def _is_uneven(metrics: Mapping[str, Any]) -> bool:
+    return not is_even([row["n"] for row in metrics["evaluation"]["per_class"]])
 
 
 def _step_against(kind: str, data: str, options: str) -> Step:
@@ -100,7 +107,7 @@ def _step_against(kind: str, data: str, options: str) -> Step:
 # What to do about a check that weighs, and what to type.
 MENDS = {
     "left-out": (
-        "Find out in what the tested images differ from those of train (camera, source, season, "
+        "Find out how the test images differ from the training images (camera, source, season, "
         "how they were cut out or saved), and put both kinds into both splits; name pictures of "
         "one thing as a group.",
         "",
@@ -112,13 +119,16 @@ MENDS = {
         "regraft check {data}",
     ),
     "majority-class": (
-        "Look whether the labels are right and a person can tell the classes apart; then give "
-        "more images of the rarer ones.",
+        "Check whether the labels are right and whether a person can tell the classes apart.",
+        "",
+    ),
+    "rarer": (
+        "Add images of the rarer classes, or give those that there are more weight.",
         "regraft train {data} --class-weight balanced",
     ),
     "size": ("Label more images for the test: its interval is wide.", ""),
     "missed-classes": ("Look at the mistakes of the classes that are mostly missed.", ""),
-    "thin-classes": ("Label more test images of the classes that are known only roughly.", ""),
+    "thin-classes": ("Label more test images of the classes whose recall is uncertain.", ""),
     "nearest-neighbour": (
         "Compare with the plain way, which is as good here.",
         "regraft train {data} --head knn",
@@ -143,7 +153,7 @@ def _beyond(
     yield from _other_way(metrics, metrics["data"]["source"], options)
     if metrics["evaluation"]["accuracy"]["value"] < 1:
         yield Step(
-            "Look at the mistakes, in the report: is the bright part what you would look at?"
+            "Look at the mistakes, in the report: is the highlighted part where you would look?"
         )
 
 

@@ -28,7 +28,7 @@ APART, FAR_APART = 0.03, 0.10
 LEAKED, MOSTLY_LEAKED, FLATTERED = 0.10, 0.20, 0.005
 # An expected calibration error that is surely above 0 weighs from here on.
 MISCALIBRATED = 0.05
-# Below, a class is known only roughly: its scored images, and the width of its recall's interval.
+# Below, a recall is uncertain: scored images of the class, and the width of the interval.
 FEW_OF_CLASS, WIDE_RECALL = 20, 0.30
 # A recall that is surely below this: more often missed than found.
 MISSED = 0.5
@@ -91,7 +91,9 @@ def _left_out(metrics: Facts) -> Iterator[Check]:
     if left_out is None:
         return
     gap, split = left_out["difference"], tested["split"]
-    how = "cross-validated" if left_out["by"] == "cross-validation" else "held out"
+    is_crossed = left_out["by"] == "cross-validation"
+    how = "cross-validated" if is_crossed else "held out"
+    apart = "in cross-validation" if is_crossed else "on held-out images"
     compared = left_out["at_test_mix"] or left_out["accuracy"]
     text = (
         f"{percent(tested['accuracy']['value'])} against {percent(compared['value'])} {how}: a "
@@ -103,8 +105,8 @@ def _left_out(metrics: Facts) -> Iterator[Check]:
         state: State = "bad" if gap["high"] < -FAR_APART else "care"
         yield Check(
             state,
-            f"Worse on the {split} images than on those left out of train",
-            f"{text}, more than chance makes. Possible causes: another camera, source or season; "
+            f"Worse on the {split} images than {apart}",
+            f"{text}, beyond chance. Possible causes: another camera, source or season; "
             "harder images; many pictures of the same things in train. New photographs may do "
             "worse still.",
         )
@@ -112,12 +114,15 @@ def _left_out(metrics: Facts) -> Iterator[Check]:
         yield Check(
             "care",
             f"The {split} images are easier than those of train",
-            f"{text}, more than chance makes: copies that were not found, wrong labels in train, "
+            f"{text}, beyond chance: copies that were not found, wrong labels in train, "
             "or easier images. New photographs may do worse.",
         )
     else:
-        size = "no more than chance makes" if gap["low"] <= 0 <= gap["high"] else "but little"
-        yield Check("good", "Tested about as it was cross-validated", f"{text}, {size}.")
+        size = "within chance" if gap["low"] <= 0 <= gap["high"] else "but little"
+        title = "Tested about as it was cross-validated"
+        if gap["high"] - gap["low"] > 2 * FAR_APART:  # so little was scored that it tells little
+            title = "No difference from cross-validation can be seen"
+        yield Check("good", title, f"{text}, {size}.")
 
 
 def _cross_validated(metrics: Facts) -> Iterator[Check]:
@@ -146,7 +151,7 @@ def _leaks(metrics: Facts) -> Iterator[Check]:
             "good",
             "No copies between the splits",
             f"None of the {of:,} {split} images is a copy, or nearly one, of an image in another "
-            "split. What the network itself learnt on, before, could not be compared.",
+            "split. Overlap with the images that the network was pretrained on was not checked.",
         )
         return
     without = leaks["evaluation_without"]
@@ -160,7 +165,7 @@ def _leaks(metrics: Facts) -> Iterator[Check]:
     state: State = "bad" if n > MOSTLY_LEAKED * of else "care" if weighs else "good"
     yield Check(
         state,
-        "Some test images leaked" + ("" if weighs else ", but hardly any matter"),
+        f"{n:,} of {of:,} {split} images leaked" + ("" if weighs else ", which hardly matters"),
         f"{words}. Without {'it' if n == 1 else 'them'} {percent(value['value'])} of "
         f"{without['n']:,} are right ({percent(value['low'])} to {percent(value['high'])}).",
     )
@@ -206,7 +211,7 @@ def _beats_guessing(metrics: Facts) -> Iterator[Check]:
             f"{percent(balanced['high'])}), where guessing gives {percent(chance)}.",
         )
     else:
-        yield Check("bad", "Not surely better than guessing", text + ".")
+        yield Check("bad", "Not clearly better than guessing", text + ".")
 
 
 def _surely_better(accuracy: Facts, baseline: Facts) -> bool:
@@ -310,7 +315,7 @@ def _rejected(metrics: Facts) -> Iterator[Check]:
 
 
 def _thin_classes(metrics: Facts) -> Iterator[Check]:
-    """Classes whose own score is known only roughly, however well the whole is."""
+    """Classes whose own recall is uncertain, however well the whole is known."""
     rows = metrics["evaluation"]["per_class"]
     thin = [row for row in rows if row["n"] < FEW_OF_CLASS or _width(row["recall"]) > WIDE_RECALL]
     thin.sort(key=lambda row: (-_width(row["recall"]), row["n"]))
@@ -319,7 +324,7 @@ def _thin_classes(metrics: Facts) -> Iterator[Check]:
     listed = (f"{row['label']} ({_recall(row)})" for row in thin)
     yield Check(
         "care",
-        f"{_of_classes(len(thin), len(rows))} known only roughly",
+        f"Recall is uncertain for {_of_classes(len(thin), len(rows)).rpartition(' ')[0].lower()}",
         f"Fewer than {FEW_OF_CLASS} scored images, or an interval of recall wider than "
         f"{100 * WIDE_RECALL:.0f} points: {_first(listed, len(thin))}.",
     )

@@ -10,7 +10,7 @@ No:
 - more than a fifth of the test has a copy in train;
 - the test is surely more than 10 points below left-out training images (the interval of the
   difference);
-- not surely better than always answering one class, neither by accuracy (paired) nor with every
+- not clearly better than always answering one class, neither by accuracy (paired) nor with every
   class counted alike;
 - so few scored images that the interval of accuracy is wider than 40 points;
 - the file format alone tells every class;
@@ -84,7 +84,7 @@ class Verdict:
         heaviest = [c.title for c in self.checks if c.state == self.checks[0].state]
         named = [title[:1].lower() + title[1:] for title in heaviest[:MOST_NAMED]]
         left = sum(check.state != "good" for check in self.checks) - len(named)
-        more = f"; and {left} more {'point' if left == 1 else 'points'}" if left else ""
+        more = f"; and {left} more {'reason' if left == 1 else 'reasons'}" if left else ""
         return f"{self.answer.capitalize()}: {'; '.join(named)}{more}."
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-from regraft.console.evaluation import is_even
 from regraft.console.screen import hang
 from regraft.console.wording import interval, literal
+from regraft.evaluation.metrics import is_even
 from regraft.record.configuration import RunConfig
 from regraft.wording import percent
 

@@ -9,12 +9,11 @@ from rich.console import Console
 
 from regraft.console.screen import bare_table
 from regraft.console.wording import interval, literal, whole_percent
+from regraft.evaluation.metrics import is_even
 from regraft.wording import count, percent, printable
 
 # Above this many classes only the worst are listed, and the confusions instead of the matrix.
 MAX_CLASSES_LISTED = 12
-# The largest class (of what is scored, or learnt from) over the smallest that passes for even.
-EVEN = 1.5
 # Below this many scored images the result says so.
 FEW_SCORED = 30
 
@@ -23,18 +22,6 @@ def show_classes(screen: Console, evaluation: Mapping[str, Any]) -> None:
     """Class by class, and what is taken for what."""
     _per_class(screen, evaluation["per_class"])
     _confusion(screen, evaluation)
-
-
-def is_even(counts: Sequence[int]) -> bool:
-    """Whether the classes that have images have about equally many.
-
-    Examples
-    --------
-    >>> is_even([30, 20, 0]), is_even([31, 20])
-    (True, False)
-    """
-    present = [n for n in counts if n]
-    return not present or max(present) <= EVEN * min(present)
 
 
 def show_score(screen: Console, evaluation: Mapping[str, Any]) -> None:
@@ -53,11 +40,8 @@ def show_score(screen: Console, evaluation: Mapping[str, Any]) -> None:
             soft_wrap=True,
         )
     if n < FEW_SCORED:
-        report = "reports" if n == 1 else "report"
         screen.print(
-            f"[yellow]only {count(n, 'image')} {report} this score; the interval says how little "
-            "that tells[/]",
-            soft_wrap=True,
+            f"[yellow]very uncertain: the score is of {count(n, 'image')} only[/]", soft_wrap=True
         )
 
 

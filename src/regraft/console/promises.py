@@ -49,10 +49,13 @@ def _sets(metrics: Mapping[str, Any]) -> list[str]:
     )
     if shown is None:
         return []
-    held = shown["coverage"]
+    held, asked = shown["coverage"], shown["coverage_asked"]
+    missed = ", below what was asked" if held["high"] < asked else ""
+    empty = f", {shown['empty']:,} sets empty" if shown.get("empty") else ""
     return [
-        f"prediction sets for {_level(shown['coverage_asked'])} coverage held the right class in "
-        f"{percent(held['value'])} ({interval(held)}); {shown['mean_size']:.2f} classes on average"
+        f"prediction sets for {_level(asked)} coverage held the right class in "
+        f"{percent(held['value'])} ({interval(held)}){missed}; {shown['mean_size']:.2f} classes on "
+        f"average{empty}"
     ]
 
 
@@ -62,10 +65,16 @@ def _alone(metrics: Mapping[str, Any]) -> list[str]:
     if not found:
         return []
     shown = found[-1]
+    right, asked = shown["precision"], shown["precision_asked"]
+    if right["high"] < asked:
+        return [
+            f"answers cannot be accepted without review: where {_level(asked)} were to be right, "
+            f"{percent(right['value'])} were ({interval(right)})"
+        ]
     return [
-        f"if {_level(shown['precision_asked'])} of the accepted answers are to be right, "
+        f"if {_level(asked)} of the accepted answers are to be right, "
         f"{percent(shown['share'])} can be accepted without review "
-        f"({percent(shown['precision']['value'])} of these were right)"
+        f"({percent(right['value'])} of these were right)"
     ]
 
 
@@ -75,12 +84,12 @@ def _unknown(metrics: Mapping[str, Any]) -> list[str]:
         return []
     alarms, auroc = found["false_alarms"], found["leave_class_out_auroc"]
     words = (
-        f"none of these: {percent(alarms['value'])} of the images of the known classes were "
-        f"rejected ({interval(alarms)}; at most {_level(found['false_alarms_asked'])} asked)"
+        f"rejected as none of these classes: {percent(alarms['value'])} of the images of the known "
+        f"classes ({interval(alarms)}; target: at most {_level(found['false_alarms_asked'])})"
     )
     if auroc is not None:
         words += (
-            f", and {percent(found['caught'])} of a class left out of training "
+            f", {percent(found['caught'])} of a class left out of training "
             f"(AUROC {auroc['value']:.2f})"
         )
     words += _of_far(found)
@@ -93,4 +102,4 @@ def _of_far(found: Mapping[str, Any]) -> str:
     if not far:
         return ""
     [caught] = [level["caught"] for level in far["levels"] if level["asked"] == asked]
-    return f"; of {far['images']} drawn patterns {percent(caught['value'])}"
+    return f", {percent(caught['value'])} of {far['images']} drawn patterns"

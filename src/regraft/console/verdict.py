@@ -15,7 +15,7 @@ from regraft.console.wording import literal
 STYLES = {"yes": "bold green", "with care": "bold yellow", "no": "bold red"}
 MEANINGS = {
     "with care": ": usable for photographs like the tested ones, but",
-    "no": ": do not rely on this score; mend this and train again before use",
+    "no": ": do not rely on this score; fix this and train again before use",
 }
 # Where files or groups give the class away, as they do in the tested images too.
 NOT_BY_MOTIF = ": the score may come from the files, not from what the photographs show"
@@ -29,7 +29,7 @@ def show_cross_validated(screen: Console, metrics: Mapping[str, Any]) -> None:
         return
     hang(screen, "", f"{escape(left_out_in_words(left_out))}", indent=0)
     gap = left_out["difference"]
-    size = "no more than chance makes" if gap["low"] <= 0 <= gap["high"] else "more than chance"
+    size = "within chance" if gap["low"] <= 0 <= gap["high"] else "beyond chance"
     hang(screen, "", f"difference {points(gap)}: {size}", indent=0)
 
 

@@ -8,7 +8,7 @@ function makes a second array of that size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+# The largest class over the smallest that passes for even.
+EVEN = 1.5
 _BLOCK_ELEMENTS = 2**21  # 16 MiB of float64
 
 
@@ -327,3 +329,15 @@ def iterate_columns(matrix: Array) -> Iterator[tuple[int, Array]]:
     for start in range(0, matrix.shape[1], step):
         block = np.ascontiguousarray(matrix[:, start : start + step].T)
         yield from enumerate(block, start)
+
+
+def is_even(counts: Sequence[int]) -> bool:
+    """Whether the classes that have images have about equally many.
+
+    Examples
+    --------
+    >>> is_even([30, 20, 0]), is_even([31, 20])
+    (True, False)
+    """
+    present = [n for n in counts if n]
+    return not present or max(present) <= EVEN * min(present)

@@ -45,7 +45,7 @@ def score_bar(value: Row, baselines: Mapping[str, Row]) -> Markup:
             chart.bar((at - 0.002, at + 0.002), (0.2, 0.8), "c1")
             anchor, step = ("start", 0.008) if at < 0.3 else ("end", -0.008)
             chart.text(at + step, next(heights), SIMPLE.get(name, name), anchor=anchor)
-    chart.x_axis("share of images called rightly", [0, 0.25, 0.5, 0.75, 1], percent)
+    chart.x_axis("share of images classified correctly", [0, 0.25, 0.5, 0.75, 1], percent)
     return chart.svg()
 
 

@@ -40,7 +40,7 @@ function describe() {
   const { classes, test_score: score, name, offers } = model();
   const shown = classes.slice(0, 6).join(", ") + (classes.length > 6 ? ` and ${classes.length - 6} more` : "");
   const tested = score
-    ? ` Of its test images it named ${percent(score.accuracy)} rightly (${score.level * 100} % interval: ${percent(score.low)} to ${percent(score.high)}).`
+    ? ` It classified ${percent(score.accuracy)} of its test images correctly (${score.level * 100} % interval: ${percent(score.low)} to ${percent(score.high)}).`
     : "";
   at("about").textContent = `This model tells apart: ${shown}.${tested}`;
   document.title = `${name} · Regraft`;
