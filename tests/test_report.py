@@ -127,7 +127,7 @@ def test_it_says_the_score_the_interval_the_trust_and_the_next_step(room: Path) 
     for value in ("value", "low", "high"):
         shown = "100" if accuracy[value] == 1 else f"{100 * accuracy[value]:.1f}"
         assert f"{shown}\N{NO-BREAK SPACE}%" in text
-    assert "test images leaked" in text  # the planted copy
+    assert "1 of 19 val images leaked" in text  # the planted copy
     assert "1 rejected file" in text
     assert "regraft predict runs/chosen/model" in text
 
