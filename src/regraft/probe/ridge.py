@@ -37,6 +37,8 @@ MAX_GRAM_ROWS = 6_000
 # Rows of which the left-out errors are computed, as numbers held (rows x rank).
 MAX_LEFT_OUT_NUMBERS = 20_000_000
 CHUNK_ROWS = 8_192
+# Of which the squares are held at once: they stay in the processor's cache.
+ROWS_TO_SQUARE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -408,8 +410,8 @@ def _rows_to_leave_out(folds: Codes, at_most: int, seed: int) -> NDArray[np.intp
 def _square_times(U: Floats, shares: Floats) -> Floats:
     """``(n, S)``: the squares of U (n, r) times shares (r, S), some rows at a time."""
     found = np.empty((len(U), shares.shape[1]))
-    for start in range(0, len(U), CHUNK_ROWS // 32):
-        rows = slice(start, start + CHUNK_ROWS // 32)
+    for start in range(0, len(U), ROWS_TO_SQUARE):
+        rows = slice(start, start + ROWS_TO_SQUARE)
         np.matmul(np.square(U[rows]), shares, out=found[rows])
     return found
 
