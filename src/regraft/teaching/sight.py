@@ -22,6 +22,8 @@ ROWS = 256
 # Of a new picture, how many others are compared closely, and from which correlation of their
 # thumbnails on: copies that are cropped by a twentieth correlate more.
 MOST_ALIKE, ALIKE = 8, 0.7
+# New pictures that are held against all others at once.
+FEW = 64
 
 
 class Sight:
@@ -128,11 +130,14 @@ class Sight:
         if len(known):
             seen = _unit_rows(self._thumbs[rows[known]])
             n = min(MOST_ALIKE, len(known))
-            for thumb in self._thumbs[rows[is_new]]:
-                both = np.stack([thumb, thumb.reshape(16, 16)[:, ::-1].ravel()])
-                cosine = (seen @ _unit_rows(both).T).max(axis=1)
-                best = np.argpartition(-cosine, n - 1)[:n]
-                is_wanted[known[best[cosine[best] > ALIKE]]] = True
+            thumbs = self._thumbs[rows[is_new]]
+            for start in range(0, len(thumbs), FEW):
+                some = thumbs[start : start + FEW]
+                turned = some.reshape(-1, 16, 16)[:, :, ::-1].reshape(-1, 256)
+                cosine = np.maximum(_unit_rows(some) @ seen.T, _unit_rows(turned) @ seen.T)
+                best = np.argpartition(-cosine, n - 1, axis=1)[:, :n]
+                is_close = np.take_along_axis(cosine, best, axis=1) > ALIKE
+                is_wanted[known[best[is_close]]] = True
         return [one for one, wanted in zip(shown, is_wanted, strict=True) if wanted]
 
     def _copies(self, project: Project, new: set[int]) -> dict[int, str]:
