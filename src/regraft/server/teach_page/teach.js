@@ -186,7 +186,7 @@ function key(event) {
     const to = { p: "pictures", n: "next", m: "mend", s: "scored", t: "try", u: "use" }[name];
     if (to) { event.preventDefault(); return void go(to); }
   }
-  if (name === "g") { goes = true; setTimeout(() => { goes = false; }, 1200); return; }
+  if (name === "g") { goes = true; setTimeout(() => { goes = false; }, 3000); return; }
   if (name === "?") return void at("help").showModal();
   const onTab = event.target.closest("[role=tab]");
   if (onTab && ["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) return;
