@@ -1,10 +1,9 @@
-"""Which pictures to ask a person about next: unsure ones, unlike each other, no near-twins."""
+"""Which pictures to ask a person about next: those that stand for most doubt, no near-twins."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,12 @@ from regraft.teaching.sight import Sight
 
 # How many are asked about at once.
 AT_ONCE = 20
-# The unsure ones among which those unlike each other are chosen, in units of what is asked.
-POOL = 10
 # Pictures that are looked through at most; of more, a fixed part.
-MOST = 5000
+MOST = 2000
+# How near two labelled pictures lie as a rule, squared, while there are too few to tell.
+USUAL_REACH = 0.5
+# So that identical pictures do not make the reach nothing.
+LEAST_REACH = 1e-3
 
 
 def next_pictures(
@@ -38,7 +39,7 @@ def next_pictures(
     unsorted, labelled : sequences of Picture
         That were seen.
     proba : mapping of number to (K,)
-        Empty as long as there is no classifier: then those unlike each other come first.
+        Empty as long as there is no classifier: then typical ones unlike each other come first.
     n : int
 
     Examples
@@ -64,23 +65,48 @@ def _unsure_and_unlike(
     if not free or n <= 0:
         return []
     doubt = np.array([_doubt(proba.get(one.number)) for one in free]) if proba else None
-    X = sight.rows(free)
-    return [free[row] for row in rows_to_ask(X, sight.features(teaching), doubt, n)]
+    X, known = (_final(sight, some) for some in (free, teaching))
+    return [free[row] for row in rows_to_ask(X, known, doubt, n)]
+
+
+def _final(sight: Sight, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+    """The final features, of the first network."""
+    tap = sight.built.info.final
+    found: NDArray[np.float32] = sight.rows(pictures)[:, tap.start : tap.stop]
+    return found
 
 
 def rows_to_ask(
-    X: Any, known: NDArray[np.float32], doubt: NDArray[np.float64] | None, n: int
+    X: NDArray[np.float32],
+    known: NDArray[np.float32],
+    doubt: NDArray[np.float64] | None,
+    n: int,
 ) -> list[int]:
-    """The rows to ask about, of the most doubtful ones those unlike what is known and each other.
+    """Rows that stand for as much doubt as can be, beside what is known and each other.
+
+    A row stands for others as far as they lie within its reach. Greedily the row is taken that adds
+    most to the doubt that is stood for. Where nothing is known yet all are doubtful, and what comes
+    first is typical of many; the more is known, the shorter the reach, and the more doubt alone
+    decides. Near-twins never come together: what one stands for, the other adds nothing to.
 
     Parameters
     ----------
     X : (N, D) float32
-        Features; read row by row where they lie elsewhere.
+        Features to choose among.
     known : (M, D) float32
     doubt : (N,) float, or None
         None where nothing is learnt yet: then all are as doubtful.
     n : int
+
+    Returns
+    -------
+    list of at most n rows, the most useful first
+
+    References
+    ----------
+    Bae, Oliveira, Sutherland (2025), Uncertainty herding: one active learning method for all label
+    budgets, ICLR. There the reach is the least distance between labelled ones, here the median of
+    each one's to its nearest, which two twins do not change.
 
     Examples
     --------
@@ -88,14 +114,34 @@ def rows_to_ask(
     >>> rows_to_ask(X, X[:1], None, 2)
     [2, 3]
     """
-    if doubt is None:
-        doubt = np.ones(len(X))
-        pool = np.arange(len(X))
-    else:
-        pool = np.argsort(-doubt, kind="stable")[: POOL * n]
-    Z = _directions(np.concatenate([X[pool], known]))
-    taken = _spread(Z[: len(pool)], Z[len(pool) :], doubt[pool], n)
-    return [int(pool[row]) for row in taken]
+    Z = _directions(np.concatenate([X, known]))
+    Z, given = Z[: len(X)], Z[len(X) :]
+    reach = _reach(given)
+    likeness, covered = _likeness(Z, Z, reach), np.zeros(len(Z), np.float32)
+    if len(given):
+        covered = _likeness(Z, given, reach).max(axis=1)
+    weight = np.ones(len(Z), np.float32) if doubt is None else (doubt + 1e-3).astype(np.float32)
+    taken: list[int] = []
+    for _ in range(min(n, len(Z))):
+        gain = np.maximum(likeness - covered, 0) @ weight
+        gain[taken] = -1
+        taken.append(int(gain.argmax()))
+        covered = np.maximum(covered, likeness[taken[-1]])
+    return taken
+
+
+def _reach(known: NDArray[np.float32]) -> float:
+    """The squared distance to the nearest, as is usual among the known ones."""
+    if len(known) < 2:
+        return USUAL_REACH
+    squared = 2 - 2 * known @ known.T
+    np.fill_diagonal(squared, np.inf)
+    return max(float(np.median(squared.min(axis=1))), LEAST_REACH)
+
+
+def _likeness(A: NDArray[np.float32], B: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.exp(np.minimum(2 * A @ B.T - 2, 0) / np.float32(reach))
+    return found
 
 
 def _doubt(p: NDArray[np.float64] | None) -> float:
@@ -112,23 +158,6 @@ def _directions(X: NDArray[np.float32]) -> NDArray[np.float32]:
     length = np.linalg.norm(Z, axis=1, keepdims=True)
     found: NDArray[np.float32] = Z / np.where(length > 0, length, 1)
     return found
-
-
-def _spread(
-    Z: NDArray[np.float32], known: NDArray[np.float32], doubt: NDArray[np.float64], n: int
-) -> list[int]:
-    """Greedily the row whose doubt times distance from all that is known or taken is largest."""
-    far = np.full(len(Z), 2.0, np.float32)
-    if len(known):
-        far = 1 - (Z @ known.T).max(axis=1)
-    taken: list[int] = []
-    for _ in range(min(n, len(Z))):
-        worth = (doubt + 1e-3) * np.maximum(far, 0)
-        worth[taken] = -1
-        best = int(worth.argmax())
-        taken.append(best)
-        far = np.minimum(far, 1 - Z @ Z[best])
-    return taken
 
 
 def _mixed(chosen: list[Picture], held: list[Picture]) -> list[Picture]:
