@@ -64,7 +64,8 @@ def kept(
         classifier.classes,
     )  # fmt: skip
     if of_unknown is not None:
-        of_unknown["far"] = strangers(classifier, X, _far(classifier, uses_store))
+        far = _typical(classifier, _far(classifier, uses_store))
+        of_unknown["far"] = _turned_away(unknown, doubts.typical, far)
     return {
         "sets": [
             _set_of(unknown, coverage, proba, y, codes, classifier.classes)
@@ -98,7 +99,12 @@ def strangers(classifier: Classifier, X_own: Any, X_other: Any) -> dict[str, Any
     classifier.require(EVERY)
     assert classifier.unknown is not None
     own, other = (_typical(classifier, X) for X in (X_own, X_other))
-    n = len(np.unique(classifier.unknown.odd_units))
+    return _turned_away(classifier.unknown, own, other)
+
+
+def _turned_away(unknown: Unknown, own: Any, other: Any) -> dict[str, Any]:
+    """Of their p-values: how well the others are told apart, and what each level turns away."""
+    n = len(np.unique(unknown.odd_units))
     both = np.concatenate([own, other])
     is_other = np.arange(len(both)) >= len(own)
     auroc = estimate_auroc(is_other.astype(int), np.column_stack([both, -both]))[0]
