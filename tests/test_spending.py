@@ -80,6 +80,19 @@ def test_nothing_that_comes_before_the_steps_uses_their_time(clock: Clock) -> No
         watched.listener.progress("views", 2, 9)
 
 
+def test_what_comes_after_the_steps_has_all_that_is_left(clock: Clock) -> None:
+    """Learning is over: nothing of its time is kept while the tuned network sees pictures."""
+    watched = Watched(training(), clock.now + 60, Listener())
+    for done in range(1, 11):
+        clock.now += 4.0
+        watched.listener.progress("steps", done, 10)
+    clock.now += 15.0
+    watched.listener.progress("images", 9, 10)
+    clock.now += 6.0
+    with pytest.raises(OutOfTimeError):
+        watched.listener.progress("images", 10, 10)
+
+
 def test_an_arm_that_went_on_is_judged_by_the_steps_of_now(clock: Clock) -> None:
     watched = Watched(training(), clock.now + 70, Listener())
     for done in range(51, 101):

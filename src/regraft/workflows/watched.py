@@ -55,7 +55,8 @@ class Watched:
         if stage == "steps":
             self._require_speed(done, total)
         else:
-            deadline.check(self.moment - SURELY * self.arm.to_learn_s)
+            still_s = self.arm.to_learn_s if self._first is None else 0.0  # else it has learnt
+            deadline.check(self.moment - SURELY * still_s)
         self.arm.progress = f"{done} of {total} {stage}"
         self.heard.progress(f"{stage}: {self.arm.way.name}", done, total)
         self.on_progress()
