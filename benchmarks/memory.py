@@ -63,13 +63,14 @@ def write_store(room: Path, n_rows: int) -> None:
     os.environ["REGRAFT_CACHE"] = str(room / "cache")
     os.environ["REGRAFT_CACHE_LIMIT"] = "100G"
     from regraft.backbones import catalog
-    from regraft.features import engines, extract
+    from regraft.features import engines
     from regraft.features.store import Store
+    from regraft.features.strips import recipe_for
     from regraft.images import DECODER_VERSION
     from regraft.images.facts import FileFacts
 
     built = engines.locate(catalog.resolve(SMALL), device="cpu", offline=True)
-    recipe, n_features = extract.recipe_for(built.info), built.info.n_features
+    recipe, n_features = recipe_for(built.info), built.info.n_features
     random = np.random.default_rng(0)
     means = random.standard_normal((N_CLASSES, n_features)).astype(np.float32)
     paths = linked_files(room / "photos", n_rows)

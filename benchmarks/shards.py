@@ -51,14 +51,15 @@ def merge(n_rows: int) -> None:
 
 def write_parts(room: Path, n_rows: int) -> None:
     from regraft.backbones import catalog
-    from regraft.features import engines, extract, part_file
+    from regraft.features import engines, part_file
     from regraft.features.part import Part
     from regraft.features.shard import Shard
+    from regraft.features.strips import recipe_for
     from regraft.images.facts import FileFacts
     from regraft.images.facts_table import FactsTable
 
     built = engines.locate(catalog.resolve(SMALL), device="cpu", offline=True)
-    recipe, n_features = extract.recipe_for(built.info), built.info.n_features
+    recipe, n_features = recipe_for(built.info), built.info.n_features
     random = np.random.default_rng(0)
     means = random.standard_normal((N_CLASSES, n_features)).astype(np.float32)
     names = [f"s3://bucket/{row:08}.jpg" for row in range(n_rows)]
@@ -134,15 +135,15 @@ def one(data: str, runner: str) -> None:
         X, rate, seconds = by_ray_data(data)
     else:
         ticks = []
-        from regraft.features import extract
+        from regraft.features import one_pass
 
-        take = extract._Pass._take
+        take = one_pass.Pass._take
 
         def ticking(self, rows, part):
             ticks.append((time.perf_counter(), len(rows)))
             take(self, rows, part)
 
-        extract._Pass._take = ticking
+        one_pass.Pass._take = ticking
         done, seconds = passed(data, runner)
         X, rate = done.X, done.report.images_per_second
         if ticks:  # the workers' start is no part of the rate, nor are the images until then

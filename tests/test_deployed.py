@@ -17,8 +17,9 @@ import pytest
 
 from regraft import model as models
 from regraft.errors import BackboneError
-from regraft.features import engines, extract
+from regraft.features import engines
 from regraft.features.engine import difference
+from regraft.features.extraction import Extraction
 from regraft.features.store import Store
 from regraft.listener import Listener
 from regraft.machine import cache as caches
@@ -295,4 +296,4 @@ def test_without_the_store_the_numbers_are_the_same(
     first = predicting.features_of(classifier, table)
     assert (second.computed, second.from_store) == (6, 0)
     np.testing.assert_array_equal(first.X, second.X)
-    assert isinstance(second, extract.Extraction)
+    assert isinstance(second, Extraction)

@@ -30,7 +30,7 @@ from regraft.explain.occlusion import GRID, Occlusion
 from regraft.features import engine_builder, engines, extract
 from regraft.features.engine import Tap
 from regraft.features.store import Store
-from regraft.images import pictures
+from regraft.images import DECODER_VERSION, pictures
 from regraft.listener import Listener
 from regraft.model import predicting
 from regraft.probe.classifier import Classifier
@@ -778,7 +778,7 @@ def test_heat_is_json_whatever_is_missing() -> None:
 
 def test_the_nearest_are_those_of_all_of_train(planted: Planted, own_cache: Path) -> None:
     built = planted.classifier.built()
-    with Store.open(decoder=extract.DECODER_VERSION) as store:
+    with Store.open(decoder=DECODER_VERSION) as store:
         from regraft.data.sources import read_table
 
         photos = extract.run(read_table(str(planted.room / "photos")), built, store)
@@ -819,7 +819,7 @@ def test_an_image_that_is_gone_gives_way_to_the_next(
     built = planted.classifier.built()
     X = built.start().run(planted.pixels[:1])
     ask = {"info": built.info, "k": 2}
-    with Store.open(decoder=extract.DECODER_VERSION) as store:
+    with Store.open(decoder=DECODER_VERSION) as store:
         first, second = nearest.find(planted.classifier, X, [b""], store, **ask).neighbours[0]
         genuine = nearest.os.path.exists
         monkeypatch.setattr(nearest.os.path, "exists", lambda p: p != first.path and genuine(p))

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from bad_files import photograph
 from regraft.backbones import catalog
 from regraft.data.table import ImageTable
-from regraft.features import extract
+from regraft.features import extract, one_pass
 from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine, locate
-from regraft.features.extract import Extraction
+from regraft.features.extraction import Extraction
+from regraft.features.one_pass import jobs
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
 from regraft.images.geometry import Preprocess
@@ -136,7 +137,7 @@ def test_a_warm_pass_opens_no_file_and_starts_no_engine(
     def refuse(*args: object, **kwargs: object) -> bytes:
         raise AssertionError("a warm pass reads nothing")
 
-    monkeypatch.setattr(extract, "content_of", refuse)
+    monkeypatch.setattr(one_pass, "content_of", refuse)
     warm = run(photos, warm_engine)
     assert (warm.computed, warm.from_store) == (0, 18)
     assert (warm_engine.n_started, warm_engine.n_run) == ([], [])
@@ -242,7 +243,7 @@ def test_every_image_is_in_one_job_and_the_last_jobs_are_small(
     n: int, n_threads: int, batch_size: int
 ) -> None:
     rows = list(range(n))
-    found = list(extract.jobs(rows, n_threads, batch_size))
+    found = list(jobs(rows, n_threads, batch_size))
     assert [row for part in found for row in part] == rows
     assert all(len(part) % batch_size == 0 for part in found[:-1])
     assert not found or len(found[-1]) <= batch_size
@@ -253,7 +254,7 @@ def test_an_interrupt_keeps_what_was_computed(photos: Path, n_threads: int) -> N
     with pytest.raises(KeyboardInterrupt):
         run(photos, engine(fails_after=8), n_threads=n_threads)
     after = run(photos, engine())
-    in_hand = len(next(extract.jobs(list(range(18)), n_threads, 1)))
+    in_hand = len(next(jobs(list(range(18)), n_threads, 1)))
     assert after.from_store >= 8 - n_threads * in_hand + 1
     assert after.computed + after.from_store == 18
 

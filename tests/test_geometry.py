@@ -14,7 +14,7 @@ from PIL import Image
 from bad_files import photograph
 from regraft.errors import ConfigError
 from regraft.features.engine import EngineInfo
-from regraft.features.extract import recipe_for
+from regraft.features.strips import recipe_for
 from regraft.images import resize
 from regraft.images.decode import decode
 from regraft.images.geometry import Preprocess
@@ -183,7 +183,7 @@ def test_without_the_package_pillow_resizes_and_features_are_others(
     info = EngineInfo("n", "a", "d", "l", "o", Preprocess(), (("final", 2),), "openvino 1", "fp32")
     recipes = {}
     for name in (FAST, PILLOW):
-        monkeypatch.setattr("regraft.features.extract.resizer", lambda name=name: name)
+        monkeypatch.setattr("regraft.features.strips.resizer", lambda name=name: name)
         recipes[name] = recipe_for(info).digest
     assert recipes[FAST] != recipes[PILLOW]
     monkeypatch.setitem(sys.modules, "cykooz_resizer", None)

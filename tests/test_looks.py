@@ -32,6 +32,7 @@ from regraft.explain.explainer import explainer_for
 from regraft.explain.in_memory import explain_images
 from regraft.features import engines, extract, side_by_side
 from regraft.features.engine import Tap
+from regraft.features.extraction import Extraction
 from regraft.features.mirrored import Mirrored
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
@@ -217,7 +218,7 @@ def test_a_network_that_is_added_is_all_that_runs(
     monkeypatch.setattr(engines.BuiltEngine, "start", noting)
     table = read_table(str(cold.room / "photos"))
 
-    def seen(backbone: str, look: str = "plain") -> extract.Extraction:
+    def seen(backbone: str, look: str = "plain") -> Extraction:
         built = side_by_side.locate(replace(resolve(backbone), look=look))
         return extract.through_store(table, built)
 

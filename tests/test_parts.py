@@ -18,11 +18,15 @@ from regraft.backbones import catalog
 from regraft.data.table import ImageTable
 from regraft.errors import ArtefactError, ConfigError, UsageError
 from regraft.features import engines, extract, part_file
+from regraft.features.extraction import Extraction
 from regraft.features.part import Part
 from regraft.features.parts import Parts
 from regraft.features.recipe import Recipe
 from regraft.features.shard import Shard
 from regraft.features.store import Store
+from regraft.features.strips import recipe_for
+from regraft.images.facts import rejected_facts
+from regraft.images.facts_table import FactsTable
 from regraft.record.configuration import RunConfig
 from regraft.workflows import fitting, sharding
 from regraft.workflows.preparation import read
@@ -64,22 +68,20 @@ def make(room: Path, out: Path, shard: str, **options: Any) -> sharding.Made:
     )
 
 
-def one_pass(room: Path, table: ImageTable | None = None, **options: Any) -> extract.Extraction:
+def one_pass(room: Path, table: ImageTable | None = None, **options: Any) -> Extraction:
     built = engines.locate(catalog.resolve(BACKBONE), device="auto", offline=True)
     with Store.nowhere() as nothing:
         return extract.run(table or read(config(room)), built, nothing, **options)
 
 
-def merged(
-    room: Path, out: Path, table: ImageTable | None = None
-) -> tuple[extract.Extraction, list[str]]:
+def merged(room: Path, out: Path, table: ImageTable | None = None) -> tuple[Extraction, list[str]]:
     said: list[str] = []
     built = engines.locate(catalog.resolve(BACKBONE), device="auto", offline=True)
-    parts = Parts.open(out, extract.recipe_for(built.info), say=said.append)
+    parts = Parts.open(out, recipe_for(built.info), say=said.append)
     return one_pass(room, table, parts=parts), said
 
 
-def same(one: extract.Extraction, other: extract.Extraction) -> None:
+def same(one: Extraction, other: Extraction) -> None:
     assert one.X.tobytes() == other.X.tobytes()
     assert one.facts == other.facts
     assert one.table.paths.tolist() == other.table.paths.tolist()
@@ -87,7 +89,7 @@ def same(one: extract.Extraction, other: extract.Extraction) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(room: Path) -> extract.Extraction:
+def whole(room: Path) -> Extraction:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         return one_pass(room)
@@ -97,7 +99,7 @@ def whole(room: Path) -> extract.Extraction:
     f"{n}/7" for n in (7, 1, 3, 6, 5, 4)
 )]])  # fmt: skip
 def test_parts_in_any_order_are_the_bits_of_one_pass(
-    room: Path, tmp_path: Path, whole: extract.Extraction, order: list[str]
+    room: Path, tmp_path: Path, whole: Extraction, order: list[str]
 ) -> None:
     for shard in order:
         make(room, tmp_path, shard)
@@ -125,7 +127,7 @@ def test_a_part_that_is_there_is_not_made_again_and_of_other_files_it_is(
 
 
 def test_a_file_of_another_time_is_told_by_its_content_and_of_other_content_is_computed(
-    room: Path, tmp_path: Path, whole: extract.Extraction, make_photos: Callable[..., Path]
+    room: Path, tmp_path: Path, whole: Extraction, make_photos: Callable[..., Path]
 ) -> None:
     photos = make_photos(tmp_path / "photos", n=3, size_px=48)
     age(photos)
@@ -147,7 +149,7 @@ def test_a_file_of_another_time_is_told_by_its_content_and_of_other_content_is_c
 
 
 def test_data_that_are_mounted_elsewhere_are_the_same_data(
-    room: Path, tmp_path: Path, whole: extract.Extraction
+    room: Path, tmp_path: Path, whole: Extraction
 ) -> None:
     make(room, tmp_path / "parts", "1/1")
     os.symlink(room / "photos", tmp_path / "mounted")
@@ -317,7 +319,7 @@ def test_names_that_are_no_text_come_back(tmp_path: Path) -> None:
         precision="fp32", engine="none", decoder="1",
     )  # fmt: skip
     names = [os.fsdecode(b"caf\xe9/1.jpg"), "a\nb.jpg", 'quote".jpg', "\U0001f41d.jpg"]
-    bad = {n: extract.rejected_facts(0, bytes(32), ArtefactError("no")) for n in range(4)}  # type: ignore[arg-type]
+    bad = {n: rejected_facts(0, bytes(32), ArtefactError("no")) for n in range(4)}  # type: ignore[arg-type]
     empty = np.zeros((0, 3), np.float32)
-    made = Part(recipe, names, np.zeros((4, 2), np.int64), extract.FactsTable(0), empty, bad)
+    made = Part(recipe, names, np.zeros((4, 2), np.int64), FactsTable(0), empty, bad)
     assert part_file.read(part_file.write(made, tmp_path)).names == names

@@ -25,13 +25,15 @@ from hypothesis import strategies as st
 from regraft.backbones import catalog
 from regraft.data.table import ImageTable
 from regraft.errors import UsageError, WorkerError
-from regraft.features import engines, extract
+from regraft.features import engines, extract, one_pass
+from regraft.features.extraction import Extraction
 from regraft.features.part import Part
 from regraft.features.recipe import Recipe
 from regraft.features.runners import shards, work
 from regraft.features.runners.named import require_runner, runner_named
 from regraft.features.runners.shards import LostError, Queue, shards_of
 from regraft.features.store import Store
+from regraft.features.strips import recipe_for
 from regraft.images import DECODER_VERSION
 from regraft.images.facts import FileFacts
 from regraft.images.facts_table import FactsTable
@@ -183,7 +185,7 @@ def table_of(room: Path) -> ImageTable:
     return ImageTable.from_paths([str(path) for path in sorted((room / "photos").rglob("*.jpg"))])
 
 
-def passed(room: Path, runner: str, said: list[str] | None = None) -> extract.Extraction:
+def passed(room: Path, runner: str, said: list[str] | None = None) -> Extraction:
     built = engines.locate(catalog.resolve(BACKBONE), device="cpu", offline=True)
     say = [].append if said is None else said.append
     by = None if runner == "threads" else runner_named(runner, say=say)
@@ -192,13 +194,13 @@ def passed(room: Path, runner: str, said: list[str] | None = None) -> extract.Ex
 
 
 @pytest.fixture(scope="module")
-def by_threads(room: Path) -> extract.Extraction:
+def by_threads(room: Path) -> Extraction:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         return passed(room, "threads")
 
 
-def same(one: extract.Extraction, other: extract.Extraction) -> None:
+def same(one: Extraction, other: Extraction) -> None:
     assert one.X.tobytes() == other.X.tobytes()
     assert one.facts == other.facts
     assert one.table.paths.tolist() == other.table.paths.tolist()
@@ -206,9 +208,7 @@ def same(one: extract.Extraction, other: extract.Extraction) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_processes_give_the_bits_of_threads(
-    room: Path, by_threads: extract.Extraction, n: int
-) -> None:
+def test_processes_give_the_bits_of_threads(room: Path, by_threads: Extraction, n: int) -> None:
     found = passed(room, f"processes:{n}")
     same(found, by_threads)
     assert found.report.n_images == 60
@@ -247,7 +247,7 @@ def children() -> list[int]:
     return found
 
 
-def test_killed_workers_cost_no_image(room: Path, by_threads: extract.Extraction) -> None:
+def test_killed_workers_cost_no_image(room: Path, by_threads: Extraction) -> None:
     said: list[str] = []
     over = threading.Event()
     n_killed = 0
@@ -274,13 +274,13 @@ def test_killed_workers_cost_no_image(room: Path, by_threads: extract.Extraction
 
 DEADLY = """
 import os, signal
-from regraft.features import extract
-_content_of = extract.content_of
+from regraft.features import one_pass
+_content_of = one_pass.content_of
 def content_of(path):
     if os.path.basename(path) == "squares_all_007.jpg":
         os.kill(os.getpid(), signal.SIGSEGV)
     return _content_of(path)
-extract.content_of = content_of
+one_pass.content_of = content_of
 """
 
 
@@ -319,10 +319,10 @@ def test_a_worker_that_cannot_start_ends_with_its_words(
 
 def test_a_worker_of_another_recipe_is_refused(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = engines.locate(catalog.resolve(BACKBONE), device="cpu", offline=True)
-    other = extract.recipe_for(built.info).__class__(
-        **{**vars(extract.recipe_for(built.info)), "precision": "fp16"}
+    other = recipe_for(built.info).__class__(
+        **{**vars(recipe_for(built.info)), "precision": "fp16"}
     )
-    monkeypatch.setattr(extract, "recipe_for", lambda info: other)
+    monkeypatch.setattr(one_pass, "recipe_for", lambda info: other)
     with Store.nowhere() as nothing, pytest.raises(Exception, match="here fp16"):
         extract.run(table_of(room), built, nothing, runner=runner_named("processes:1"))
 
@@ -332,7 +332,7 @@ def test_a_worker_of_another_recipe_is_refused(room: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_driver_that_is_stopped_leaves_no_worker_and_goes_on(
     room: Path,
-    by_threads: extract.Extraction,
+    by_threads: Extraction,
     tmp_path: Path,
     make_photos: Callable[..., Path],
     how: signal.Signals,
@@ -418,7 +418,7 @@ finally:
     ("package", "program"), [("ray", WITH_RAY), ("distributed", WITH_DASK)], ids=["ray", "dask"]
 )
 def test_clusters_give_the_predictions_of_threads(
-    room: Path, by_threads: extract.Extraction, tmp_path: Path, package: str, program: str
+    room: Path, by_threads: Extraction, tmp_path: Path, package: str, program: str
 ) -> None:
     pytest.importorskip(package)
     (tmp_path / "program.py").write_text(program)

@@ -14,7 +14,7 @@ from regraft.backbones import catalog
 from regraft.data.table import ImageTable
 from regraft.errors import UsageError
 from regraft.features import engines, extract, upkeep
-from regraft.features.extract import Extraction
+from regraft.features.extraction import Extraction
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION
 from regraft.machine import cache as caches

@@ -22,6 +22,7 @@ from regraft.errors import ConfigError, DataError
 from regraft.evaluation import Estimate, Evaluation
 from regraft.explain.in_memory import Explained, explain_images
 from regraft.features import engines, extract, side_by_side
+from regraft.features.extraction import Extraction
 from regraft.images import pictures, several
 from regraft.images.pictures import Picture
 from regraft.machine import devices, extras
@@ -396,7 +397,7 @@ def _warn_of_what_was_not_measured(classifier: Classifier) -> None:
         warnings.warn(judged.in_words(classifier.classes), stacklevel=3)
 
 
-def _features(table: ImageTable, built: engines.BuiltEngine) -> extract.Extraction:
+def _features(table: ImageTable, built: engines.BuiltEngine) -> Extraction:
     """Of every image; one that cannot be read is an error, because rows must stay in line."""
     extraction = extract.through_store(table, built)
     if rejected := extraction.table.rejected:

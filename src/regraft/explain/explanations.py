@@ -20,7 +20,7 @@ from regraft.errors import UsageError
 from regraft.explain import drawing, nearest
 from regraft.explain.base import Heat, stacked
 from regraft.explain.explainer import explainer_for
-from regraft.features.extract import Extraction
+from regraft.features.extraction import Extraction
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
 from regraft.listener import SILENT, Listener

@@ -16,10 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from regraft.evaluation.metrics import unit_rows
-from regraft.features import extract
 from regraft.features.engine import EngineInfo
-from regraft.features.extract import Strip
 from regraft.features.store import Store
+from regraft.features.strips import Strip, stored_rows, strips_of
 from regraft.model import learnt_from
 from regraft.probe.base import Floats
 from regraft.probe.classifier import Classifier
@@ -97,7 +96,7 @@ def find(
     k : int
     """
     learnt = learnt_from.from_text(model.card.get("learnt_from"))
-    strips = extract.strips_of(info)
+    strips = strips_of(info)
     stored = _stored_whole(store, strips) if learnt and k else []
     known = [digest for digest in stored if digest[: learnt_from.DIGEST_BYTES] in learnt]
     row_of = {digest: row for row, digest in enumerate(known)}
@@ -106,7 +105,7 @@ def find(
     for start in range(0, len(known), CHUNK_ROWS):
         chunk = known[start : start + CHUNK_ROWS]
         rows = np.empty((len(chunk), X.shape[1]), np.float32)
-        found = extract.stored_rows(store, chunk, strips, rows).all(axis=1)
+        found = stored_rows(store, chunk, strips, rows).all(axis=1)
         Z = unit_rows(model.representation(rows[found]))
         similar[:, start + np.flatnonzero(found)] = asked @ Z.T
     for i, digest in enumerate(digests):

@@ -9,8 +9,9 @@ import functools
 from dataclasses import dataclass
 
 from regraft.features.engines import BuiltEngine
-from regraft.features.extract import Runner, recipe_for
+from regraft.features.one_pass import Runner
 from regraft.features.parts import NO_PARTS, Parts
+from regraft.features.strips import recipe_for
 from regraft.listener import Listener
 
 

@@ -16,6 +16,7 @@ from regraft.data.table import ImageTable
 from regraft.errors import UsageError
 from regraft.features import engine, engines, extract, pixels
 from regraft.features.store import Store, StoredRecipe
+from regraft.features.strips import recipe_for
 from regraft.images import DECODER_VERSION
 from regraft.machine import cache
 
@@ -86,7 +87,7 @@ def verify(n: int, *, seed: int = 0) -> Verified:
         recipes = store.recipes()
         n_stored = sum(stored.n_rows for stored in recipes)
     by_recipe = {
-        extract.recipe_for(shown).digest: engines.BuiltEngine(folder, shown, _no_source(shown))
+        recipe_for(shown).digest: engines.BuiltEngine(folder, shown, _no_source(shown))
         for folder, info in engines.list_built()
         for shown in _with_each_white(info, recipes)
     }

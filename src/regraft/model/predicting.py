@@ -22,6 +22,7 @@ from regraft.data.table import ImageTable, Rejected, Skipped
 from regraft.errors import ArchiveError, TableError, UsageError
 from regraft.features import extract
 from regraft.features.elsewhere import HERE, Elsewhere
+from regraft.features.extraction import Extraction
 from regraft.images import pictures, several
 from regraft.images.pictures import InMemory
 from regraft.listener import SILENT, Listener
@@ -192,7 +193,7 @@ def features_of(
     offline: bool = False,
     listener: Listener = SILENT,
     elsewhere: Elsewhere = HERE,
-) -> extract.Extraction:
+) -> Extraction:
     """Features of a table's images for a classifier, through the store if it is used."""
     built = classifier.built(sample=pictures.sample(table.paths), offline=offline, say=listener.say)
     return extract.through_store(

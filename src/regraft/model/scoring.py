@@ -19,7 +19,7 @@ from regraft.errors import TableError, UsageError
 from regraft.evaluation import Evaluation, evaluate, left_out
 from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.features.engine import EngineInfo
-from regraft.features.extract import Extraction
+from regraft.features.extraction import Extraction
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model import learnt_from, promises

@@ -12,6 +12,7 @@ from regraft.checks import duplicates
 from regraft.data.table import ImageTable
 from regraft.features import extract
 from regraft.features.engines import BuiltEngine
+from regraft.features.extraction import Extraction
 from regraft.features.rows import Rows
 from regraft.listener import SILENT, Listener
 from regraft.teaching.project import Picture, Project
@@ -108,7 +109,7 @@ class Sight:
             [bytes.fromhex(one.digest) for one in pictures], self._thumbs[rows]
         )
 
-    def _keep(self, pictures: Sequence[Picture], extraction: extract.Extraction) -> None:
+    def _keep(self, pictures: Sequence[Picture], extraction: Extraction) -> None:
         while len(self._X) < self._n + len(pictures):
             self._X, self._thumbs = _twice(self._X, self._n), _twice(self._thumbs, self._n)
         rows = slice(self._n, self._n + len(pictures))

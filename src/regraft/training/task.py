@@ -23,7 +23,7 @@ from regraft.probe.probe import Probe
 from regraft.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from regraft.features.extract import Extraction
+    from regraft.features.extraction import Extraction
 
 
 @dataclass(frozen=True)

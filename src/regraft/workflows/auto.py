@@ -23,7 +23,7 @@ from regraft.data.splits import Roles
 from regraft.data.table import ImageTable, column
 from regraft.errors import UsageError
 from regraft.features.engines import BuiltEngine
-from regraft.features.extract import Extraction
+from regraft.features.extraction import Extraction
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas, running_since
 from regraft.machine.name_length import require_short_names

@@ -12,7 +12,7 @@ from regraft.data.table import column
 from regraft.errors import ConfigError
 from regraft.features.engine import EngineInfo
 from regraft.features.engines import BuiltEngine
-from regraft.features.extract import Extraction
+from regraft.features.extraction import Extraction
 from regraft.machine import blas, cache, extras
 from regraft.machine.arrays import physical_bytes
 from regraft.probe import probe

@@ -25,6 +25,7 @@ from regraft.data.table import ImageTable
 from regraft.errors import TableError
 from regraft.features import engines, extract, side_by_side
 from regraft.features.elsewhere import HERE, Elsewhere
+from regraft.features.extraction import Extraction
 from regraft.images import pictures
 from regraft.images.brightest import measured_white
 from regraft.images.facts_table import FactsTable
@@ -56,7 +57,7 @@ class Seen:
         That gave these features.
     """
 
-    extraction: extract.Extraction
+    extraction: Extraction
     built: engines.BuiltEngine
 
     @property
@@ -111,7 +112,7 @@ class Prepared:
     """
 
     table: ImageTable
-    extraction: extract.Extraction
+    extraction: Extraction
     built: engines.BuiltEngine
     copies: Duplicates
     duplicates: Duplicates

@@ -14,11 +14,13 @@ from regraft.data.table import ImageTable
 from regraft.errors import ArtefactError, TableError, UsageError
 from regraft.features import engines, extract, part_file, side_by_side
 from regraft.features.elsewhere import HERE, Elsewhere
+from regraft.features.extraction import Seen
 from regraft.features.part import SUFFIX, Part, stamp_of, stat_of
 from regraft.features.parts import name_in
 from regraft.features.recipe import Recipe
 from regraft.features.shard import Shard
 from regraft.features.store import Store
+from regraft.features.strips import recipe_for
 from regraft.images import pictures
 from regraft.images.scale import MEASURED, rules_for, white_of
 from regraft.listener import SILENT, Listener
@@ -116,7 +118,7 @@ def make_part(
         say=listener.say,
     )
     stamps = np.array([stamp_of(stat_of(path)) for path in mine.paths], np.int64)
-    recipe = extract.recipe_for(built.info)
+    recipe = recipe_for(built.info)
     if found := _made_before(Path(out), shard, recipe, names, mine, stamps):
         return Made(*found, config.data, was_there=True)
     made = _passed(mine, built, uses_store, listener, elsewhere)
@@ -136,7 +138,7 @@ def _passed(
     uses_store: bool,
     listener: Listener,
     elsewhere: Elsewhere,
-) -> extract.Seen:
+) -> Seen:
     rules = rules_for(built.info.preprocess.white)
     with Store.open(decoder=rules) if uses_store else Store.nowhere() as store:
         seen, _, _ = extract.see(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from regraft.errors import UsageError
-from regraft.features.extract import Runner
+from regraft.features.one_pass import Runner
 
 _FORMS = "threads, processes:N, ray, ray://HOST:PORT or dask://HOST:PORT"
 MOST_PROCESSES = 1024

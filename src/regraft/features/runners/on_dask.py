@@ -16,7 +16,7 @@ _LONGEST_WAIT_S = 20
 
 
 class OnDask:
-    """A Dask scheduler and its workers; a :class:`regraft.features.extract.Runner`.
+    """A Dask scheduler and its workers; a :class:`regraft.features.one_pass.Runner`.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class OnDask:
         self.n_cores = 1
 
     def parts(self, paths: Sequence[str], built: BuiltEngine) -> Iterator[tuple[range, Part]]:
-        """See :class:`regraft.features.extract.Runner`."""
+        """See :class:`regraft.features.one_pass.Runner`."""
         with _connected(self.address) as client:
             self.n_cores = max(1, sum(client.nthreads().values()))
             job = Job(built, n_threads=1)

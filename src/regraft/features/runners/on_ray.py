@@ -27,7 +27,7 @@ _MOST_LETTERS = 30
 
 
 class OnRay:
-    """Ray on this machine, or a cluster; a :class:`regraft.features.extract.Runner`.
+    """Ray on this machine, or a cluster; a :class:`regraft.features.one_pass.Runner`.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class OnRay:
         self.n_cores = available_cores()
 
     def parts(self, paths: Sequence[str], built: BuiltEngine) -> Iterator[tuple[range, Part]]:
-        """See :class:`regraft.features.extract.Runner`."""
+        """See :class:`regraft.features.one_pass.Runner`."""
         with _running(self.address) as ray:
             self.n_cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
             task = ray.remote(num_cpus=1, max_retries=0)(_do)

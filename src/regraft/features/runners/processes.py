@@ -28,14 +28,14 @@ _LAST_WORDS_BYTES = 2_000
 
 
 class Processes:
-    """N processes; a :class:`regraft.features.extract.Runner`."""
+    """N processes; a :class:`regraft.features.one_pass.Runner`."""
 
     def __init__(self, n: int, *, say: Callable[[str], None] = lambda text: None) -> None:
         self.n, self.say = n, say
         self.n_cores = n * threads_each(n)
 
     def parts(self, paths: Sequence[str], built: BuiltEngine) -> Iterator[tuple[range, Part]]:
-        """See :class:`regraft.features.extract.Runner`."""
+        """See :class:`regraft.features.one_pass.Runner`."""
         job = Job(built, threads_each(self.n))
         hands = [Worker(job) for _ in range(min(self.n, len(paths)))]
         each = IMAGES_EACH * job.n_threads

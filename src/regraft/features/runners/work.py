@@ -18,6 +18,7 @@ from regraft.features import engines, extract, side_by_side
 from regraft.features.engines import BuiltEngine
 from regraft.features.part import Part, stamp_of, stat_of
 from regraft.features.store import Store
+from regraft.features.strips import recipe_for
 from regraft.machine.processor import available_cores
 
 
@@ -52,7 +53,7 @@ class Job:
         is_good = np.ones(len(paths), bool)
         is_good[list(seen.rejected)] = False
         return Part(
-            extract.recipe_for(built.info),
+            recipe_for(built.info),
             list(paths),
             stamps.reshape(-1, 2),
             seen.facts.select(is_good),
@@ -72,7 +73,7 @@ _changing = threading.Lock()
 
 def _engine_of(built: BuiltEngine) -> BuiltEngine:
     """The engine on this machine, one for all shards of a pass that this worker does."""
-    key = f"{built.folder} {extract.recipe_for(built.info).digest} {built.device}"
+    key = f"{built.folder} {recipe_for(built.info).digest} {built.device}"
     with _changing:
         found = _RUNNING.pop(key, None)
         if found is None:
