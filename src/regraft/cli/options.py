@@ -223,6 +223,29 @@ seed = click.option(
     help="Of splits and samples.",
 )
 
+doors = _together(
+    click.option(
+        "--host",
+        default="127.0.0.1",
+        show_default=True,
+        help="Where to listen; 127.0.0.1 is this machine alone, 0.0.0.0 its network.",
+    ),
+    click.option(
+        "--port", default=8000, show_default=True, type=click.IntRange(0, 65535),
+        help="0: any that is free.",
+    ),
+    click.option(
+        "--token",
+        envvar="REGRAFT_TOKEN",
+        metavar="SECRET",
+        help="Asked of every request; also read from REGRAFT_TOKEN. Beyond 127.0.0.1 one is made "
+        "where none is given; '' asks nobody.",
+    ),
+    click.option(
+        "--allow-host", "allowed_hosts", multiple=True, metavar="NAME",
+        help="A further name that the server is called by, as behind a proxy.",
+    ),
+)  # fmt: skip
 quiet = click.option(
     "-q", "--quiet", is_flag=True, help="No progress; only the result, and what must be known."
 )

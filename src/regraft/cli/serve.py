@@ -6,6 +6,7 @@ import importlib.util
 
 import click
 
+from regraft.cli import options
 from regraft.errors import UsageError
 
 # What the extra brings, by the names that are imported.
@@ -15,30 +16,10 @@ MIB = 2**20
 
 @click.command(short_help="answer over HTTP, with a page to drop pictures on")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Where to listen; 127.0.0.1 is this machine alone, 0.0.0.0 its network.",
-)
-@click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535),
-    help="0: any that is free.",
-)  # fmt: skip
+@options.doors
 @click.option(
     "--name", "names", multiple=True, metavar="NAME",
     help="What a model is called in addresses, once for each.  [default: its run's name]",
-)  # fmt: skip
-@click.option(
-    "--token",
-    envvar="REGRAFT_TOKEN",
-    metavar="SECRET",
-    help="Asked of every request; also read from REGRAFT_TOKEN. Beyond 127.0.0.1 one is made "
-    "where none is given; '' asks nobody.",
-)
-@click.option(
-    "--allow-host", "allowed_hosts", multiple=True, metavar="NAME",
-    help="A further name that the server is called by, as behind a proxy.",
 )  # fmt: skip
 @click.option(
     "--max-picture", default=32, show_default=True, type=click.IntRange(1, 1024), metavar="MIB",

@@ -16,27 +16,7 @@ from regraft.cli.serve import require_extra
     show_default=True,
     help="The network that looks at the pictures; `regraft backbones` lists them.",
 )
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Where to listen; 127.0.0.1 is this machine alone, 0.0.0.0 its network.",
-)
-@click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535),
-    help="0: any that is free.",
-)  # fmt: skip
-@click.option(
-    "--token",
-    envvar="REGRAFT_TOKEN",
-    metavar="SECRET",
-    help="Asked of every request; also read from REGRAFT_TOKEN. Beyond 127.0.0.1 one is made "
-    "where none is given; '' asks nobody.",
-)
-@click.option(
-    "--allow-host", "allowed_hosts", multiple=True, metavar="NAME",
-    help="A further name that the server is called by, as behind a proxy.",
-)  # fmt: skip
+@options.doors
 @click.option("--no-browser", is_flag=True, help="Open no browser; none is without a terminal.")
 @options.offline
 def command(

@@ -140,6 +140,17 @@ class EngineInfo:
         """Columns of the feature matrix."""
         return self.taps[-1].stop
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Which network it is, whose weights, and under which licence."""
+        return {
+            "name": self.name,
+            "architecture": self.architecture,
+            "digest": self.weights_digest,
+            "licence": self.licence,
+            "origin": self.origin,
+        }
+
     def to_json(self) -> str:
         """As ``engine.json`` holds it: of one network, which does not know how it will look."""
         known = {k: v for k, v in asdict(self).items() if k not in ("look", "parts")}

@@ -81,7 +81,7 @@ def facts_of(
         },
         "score": {"accuracy": card.get("accuracy"), "images": card.get("n")},
         "tested_with": card.get("tested_with"),
-        "backbone": _backbone_of(info),
+        "backbone": info.provenance,
         "networks": [
             _network_of(one, inputs[place]["name"])
             for one, place in zip(info.networks, seen_by(info), strict=True)
@@ -101,19 +101,9 @@ def _input_of(one: Input, n: str | int) -> dict[str, Any]:
     }
 
 
-def _backbone_of(info: EngineInfo) -> dict[str, Any]:
-    return {
-        "name": info.name,
-        "architecture": info.architecture,
-        "digest": info.weights_digest,
-        "licence": info.licence,
-        "origin": info.origin,
-    }
-
-
 def _network_of(info: EngineInfo, input_name: str) -> dict[str, Any]:
     """One of several networks, or the only one, and which input it sees."""
-    return {**_backbone_of(info), "sees": input_name, "geometry": info.preprocess.to_dict()}
+    return {**info.provenance, "sees": input_name, "geometry": info.preprocess.to_dict()}
 
 
 def write_facts(folder: Path, facts: Mapping[str, Any], **more: Any) -> None:

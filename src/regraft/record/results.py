@@ -119,14 +119,7 @@ def metrics(
 
 def _network(info: EngineInfo) -> dict[str, Any]:
     """What stands of a network; of several the digest is over all, the input the first one's."""
-    return {
-        "name": info.name,
-        "architecture": info.architecture,
-        "digest": info.weights_digest,
-        "licence": info.licence,
-        "origin": info.origin,
-        "input_px": list(info.preprocess.input_px),
-    }
+    return {**info.provenance, "input_px": list(info.preprocess.input_px)}
 
 
 def layer_curve(learnt: Learnt) -> list[dict[str, Any]]:

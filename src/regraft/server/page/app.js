@@ -196,7 +196,7 @@ addEventListener("drop", async (event) => {
   event.preventDefault();
   depth = 0;
   document.body.classList.remove("over");
-  take(await dropped(event.dataTransfer));
+  take((await dropped(event.dataTransfer)).map(({ file }) => file));
 });
 addEventListener("paste", (event) => take(pasted(event.clipboardData)));
 

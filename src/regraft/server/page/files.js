@@ -1,17 +1,19 @@
 // Pictures that come in: chosen, dropped (folders too), pasted.
 
-/** All files of a drop, folders walked through. */
+/** All files of a drop as {file, path}, folders walked through. */
 export async function dropped(transfer) {
-  const entries = [...(transfer.items || [])]
-    .filter((item) => item.kind === "file")
+  const entries = [...(transfer.items || [])].filter((item) => item.kind === "file")
     .map((item) => (item.webkitGetAsEntry ? item.webkitGetAsEntry() : null));
-  if (!entries.length || entries.some((entry) => !entry)) return [...transfer.files];
-  const found = await Promise.all(entries.map(filesIn));
-  return found.flat();
+  const files = [...transfer.files];
+  if (!entries.length || entries.some((entry) => !entry)) return files.map(named);
+  return (await Promise.all(entries.map((entry) => within(entry, "")))).flat();
 }
 
-async function filesIn(entry) {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+export const named = (file) => ({ file, path: file.webkitRelativePath || file.name });
+
+async function within(entry, above) {
+  const path = above + entry.name;
+  if (entry.isFile) return [{ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), path }];
   const reader = entry.createReader();
   const found = [];
   for (;;) {
@@ -19,8 +21,7 @@ async function filesIn(entry) {
     if (!some.length) break;
     found.push(...some);
   }
-  const named = found.filter((one) => !one.name.startsWith("."));
-  return (await Promise.all(named.map(filesIn))).flat();
+  return (await Promise.all(found.filter((one) => !one.name.startsWith(".")).map((one) => within(one, `${path}/`)))).flat();
 }
 
 /** Pictures of a paste. */

@@ -7,30 +7,6 @@ const MOST_FILES = 400;
 const MOST_BYTES = 48 * 2 ** 20;
 const ARCHIVE = /\.(zip|tar|tgz|tar\.gz|tar\.bz2|tar\.xz)$/i;
 
-/** All files of a drop as {file, path}, folders walked through. */
-export async function dropped(transfer) {
-  const entries = [...(transfer.items || [])].filter((item) => item.kind === "file")
-    .map((item) => (item.webkitGetAsEntry ? item.webkitGetAsEntry() : null));
-  const files = [...transfer.files];
-  if (!entries.length || entries.some((entry) => !entry)) return files.map(named);
-  return (await Promise.all(entries.map((entry) => within(entry, "")))).flat();
-}
-
-export const named = (file) => ({ file, path: file.webkitRelativePath || file.name });
-
-async function within(entry, above) {
-  const path = above + entry.name;
-  if (entry.isFile) return [{ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), path }];
-  const reader = entry.createReader();
-  const found = [];
-  for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) break;
-    found.push(...some);
-  }
-  return (await Promise.all(found.filter((one) => !one.name.startsWith(".")).map((one) => within(one, `${path}/`)))).flat();
-}
-
 let sending = Promise.resolve();
 
 /** Sends them, some at a time; `label` null puts them where their folders say. */

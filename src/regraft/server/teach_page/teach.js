@@ -3,7 +3,8 @@
 import { at, button, large, made, say } from "./dom.js";
 import { drawClasses, wireClasses } from "./classes.js";
 import { grid, targets } from "./grid.js";
-import { dropped, named, take } from "./incoming.js";
+import { dropped, named } from "./files.js";
+import { take } from "./incoming.js";
 import { mend } from "./mend.js";
 import { next } from "./next.js";
 import { drawLine, drawScore, wireScore } from "./score.js";
