@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from regraft.choosing import expectation
+from regraft.choosing.past import Past
 from regraft.choosing.standing import first
 from regraft.choosing.way import ways_of
 from regraft.cli.main import cli
@@ -22,7 +24,7 @@ from regraft.model import load
 from regraft.record.configuration import RunConfig
 from regraft.training import defaults
 from regraft.training.loop import Trainer
-from regraft.workflows import auto, search, spending
+from regraft.workflows import auto, billing, fitting, search, spending
 
 TINY = "random:test_efficientnet"
 
@@ -125,6 +127,9 @@ def test_arms_learn_fail_and_go_on_to_the_same_end(
         ("probe", None), ("probe", "flip"), ("partial", None),
     }  # fmt: skip
     assert not (Path("runs/whole") / "arms").exists()
+    learnt = Past.read().ratios
+    assert learnt["steps partial"]
+    assert "memory partial" not in learnt  # the process holds more than this training
 
     given = Trainer._one_epoch
 
@@ -159,6 +164,24 @@ def test_arms_learn_fail_and_go_on_to_the_same_end(
     assert again.result.metrics["auto"]["took"]["way"] == told["took"]["way"]
     files = [Path("runs", name, "model", "model.safetensors") for name in ("whole", "killed")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.slow  # PyTorch, and a tiny network learns twice
+def test_what_is_loaded_is_not_charged_again(
+    room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, fit, bills = billing.work_of, fitting.fit, []
+    loaded = []
+    monkeypatch.setattr(billing, "work_of",
+                        lambda *a: replace(given(*a), has_torch=bool(loaded)))  # fmt: skip
+    monkeypatch.setattr(fitting, "fit", lambda task: (fit(task), loaded.append(1))[0])
+    tiny(
+        methods=["probe", "partial", "full"],
+        watch=lambda search: bills.append({a.way.method: a.predicted_s for a in search.arms
+                                           if a.way.trains}),
+    )  # fmt: skip
+    first, last = bills[0], bills[-1]
+    assert sorted(first[name] > last[name] + 1.0 for name in first) == [False, True]
 
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns

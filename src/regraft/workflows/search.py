@@ -244,9 +244,20 @@ class Search:
         environment = Environment(
             folder=self._folder_of(arm), listener=watched.listener, offline=self.offline
         )
+        work, began = self.spending.work(config, n_missing=0), time.monotonic()
         classifier = fitting.fit(fitting.task_of(config, sight, self.lesson, environment))
         judging.settle_trained(arm, classifier, self.lesson)
+        self.spending.learn(arm.way, config, work, classifier, time.monotonic() - began)
+        if not work.has_torch:
+            self._bill_without_loading()
         return classifier
+
+    def _bill_without_loading(self) -> None:
+        """PyTorch is loaded now: other trainings take less than was said of them."""
+        for arm in self.waiting:
+            if arm.way.trains and not arm.paused_at:
+                arm.predicted_s = 0.0
+                self._bill_of(arm)
 
     def _after_epoch(self, arm: Arm, epoch: Any, n_epochs: int, moment: float) -> None:
         self.journal.log({"arm": arm.way.name, **epoch.to_dict()})

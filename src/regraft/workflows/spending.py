@@ -13,7 +13,9 @@ from regraft.choosing.bill import Bill
 from regraft.choosing.past import Past
 from regraft.choosing.reckoning import outside_s
 from regraft.choosing.way import Way
+from regraft.choosing.workload import Workload
 from regraft.machine.memory import available_mib
+from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
 from regraft.workflows import billing
 from regraft.workflows.lesson import Lesson
@@ -83,14 +85,40 @@ class Spending:
 
     def bill(self, way: Way, config: RunConfig, *, n_missing: int | None = None) -> Bill:
         """Of a way; `n_missing` images have to be seen, if that is known already."""
+        return bill.bill_of(way, config, self.work(config, n_missing), self.past)
+
+    def work(self, config: RunConfig, n_missing: int | None = None) -> Workload:
+        """What an arm has to go through, by what is known and loaded now."""
         work = billing.work_of(config, self.prepared, self.lesson)
         if n_missing is None:
             n_missing, is_built = billing.to_be_seen(config, self.prepared.table)
             work = replace(work, is_built=is_built)
-        work = replace(
+        return replace(
             work, n_missing=n_missing, situation=self.situation, picture_ms=None, network_ms=None
         )
-        return bill.bill_of(way, config, work, self.past)
+
+    def learn(
+        self, way: Way, config: RunConfig, work: Workload, trained: Classifier, took_s: float
+    ) -> None:
+        """Let a training that an arm went through whole make the bills of later commands better.
+
+        Not those of this search: how slow the hour is, is reckoned with here already.
+
+        Parameters
+        ----------
+        work : Workload
+            As it was before.
+        took_s : float
+            With what had to be loaded first.
+        """
+        assert trained.learnt is not None
+        training = trained.learnt.training
+        if training is None or training["resumed_at"]:
+            return
+        past = Past.read()
+        real = billing.real_parts({"fit": took_s}, training)
+        bill.note(way, config, work, past, real, None)
+        past.save()
 
     def charge(self, arm: Arm, own: Bill) -> None:
         """Write an arm's bill down; the process runs already."""
