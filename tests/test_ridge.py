@@ -293,6 +293,26 @@ def test_large_data_leave_out_a_sample_of_whole_units(monkeypatch: pytest.Monkey
     assert np.array_equal(again.rows, some.rows), "the same seed draws the same rows"
 
 
+@pytest.mark.parametrize("shape", [(60, 90), (300, 10)])
+def test_many_classes_leave_out_a_sample_of_whole_units(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores of all rows for all classes would be many times the features."""
+    Z, y = problem(shape)
+    everything = system_of(Z, y)
+    monkeypatch.setattr(ridge, "MAX_LEFT_OUT_SCORES", 3 * shape[0] // 2)  # of half the rows
+    some = system_of(Z, y)
+    assert 0.3 * shape[0] < len(some.rows) < 0.7 * shape[0]
+    for kind in closed_form.CLOSED_FORM:
+        all_scores = closed_form._at(everything, kind, 0.1).scores
+        own = closed_form._at(some, kind, 0.1).scores
+        np.testing.assert_allclose(
+            own - all_scores[some.rows], 0, atol=2e-2 if kind == "lda" else 1e-5
+        )
+    head, whole = some.head(0.1), everything.head(0.1)
+    np.testing.assert_allclose(head.weight, whole.weight, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [WIDE, TALL, (600, 20)])
 @pytest.mark.parametrize("strength", [float(ridge.STRENGTHS[6]), 0.37])
 def test_leverage_is_the_diagonal_of_the_hat_matrix(

@@ -59,21 +59,26 @@ def solve(
 ) -> tuple[Solved, list[dict[str, float]]]:
     """At the best strength, looked for from `near` on, and the curve of those that were tried."""
     y, row_weight = system.y[system.judges], system.weight[system.judges]
-    tried: dict[int, Solved] = {}
+    weights: dict[int, float] = {}
     points: dict[int, dict[str, float]] = {}
+    best: Solved | None = None  # the others' scores are not held: there may be many classes
 
     def loss(place: int) -> float:
-        if place not in tried:
-            nearest = min(tried, key=lambda other: abs(other - place), default=None)
-            start = None if nearest is None else tried[nearest].weight
+        nonlocal best
+        if place not in points:
+            nearest = min(weights, key=lambda other: abs(other - place), default=None)
+            start = None if nearest is None else weights[nearest]
             found = _at(system, kind, float(STRENGTHS[place]), start)
             losses = log_losses(found.weight * found.scores, y)
-            tried[place] = found
+            weights[place] = found.weight
             points[place] = curve_point(found.strength, losses, found.scores, y, row_weight)
+            if best is None or found.loss < best.loss:
+                best = found
         return points[place]["loss"]
 
     first = FIRST if near is None else int(np.abs(np.log(STRENGTHS / near)).argmin())
-    best = tried[_least(loss, first, len(STRENGTHS), strides)]
+    _go_down(loss, first, len(STRENGTHS), strides)
+    assert best is not None
     return best, [points[place] for place in sorted(points)]
 
 
@@ -126,8 +131,8 @@ def _solved(
     return Solved(kind, strength, scores, weight, loss, head)
 
 
-def _least(loss: Callable[[int], float], first: int, n: int, strides: Sequence[int]) -> int:
-    """Downhill, in large strides, then small ones."""
+def _go_down(loss: Callable[[int], float], first: int, n: int, strides: Sequence[int]) -> None:
+    """Downhill, in large strides, then small ones: where it ends, nothing tried was lower."""
     place = first
     for stride in strides:
         while True:
@@ -136,4 +141,3 @@ def _least(loss: Callable[[int], float], first: int, n: int, strides: Sequence[i
             if not loss(following) < loss(place):
                 break
             place = following
-    return place

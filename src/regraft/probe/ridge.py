@@ -36,6 +36,8 @@ USUAL_STRENGTH = 0.1
 MAX_GRAM_ROWS = 6_000
 # Rows of which the left-out errors are computed, as numbers held (rows x rank).
 MAX_LEFT_OUT_NUMBERS = 20_000_000
+# And as scores held (rows x classes), of which a solution needs some ten arrays.
+MAX_LEFT_OUT_SCORES = 4_000_000
 CHUNK_ROWS = 8_192
 # Of which the squares are held at once: they stay in the processor's cache.
 ROWS_TO_SQUARE = 256
@@ -104,6 +106,8 @@ class RidgeSystem:
         judges = np.zeros(N, bool)
         judges[rows_that_judge(y, folds)] = True
         of_judges = np.flatnonzero(np.isin(folds, folds[judges]))
+        at_most = MAX_LEFT_OUT_SCORES // n_classes
+        of_judges = of_judges[_rows_to_leave_out(folds[of_judges], at_most, seed)]
         parts = route(chunks, y, weight, mean_label, folds, of_judges, seed)
         return cls(
             **parts,
