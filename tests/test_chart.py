@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regraft.evaluation.confusion import Confusion
 from regraft.report import chart, drawings
 from regraft.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart
 
@@ -51,7 +52,7 @@ def test_words_are_escaped_and_the_picture_is_xml() -> None:
 
 def test_confusion_draws_a_cell_for_every_count_and_no_other() -> None:
     matrix = [[3, 0, 1], [0, 4, 0], [0, 2, 0]]
-    text = str(drawings.confusion(matrix, ["a", "b", "<c>"]))
+    text = str(drawings.confusion(Confusion.of_matrix(matrix), ["a", "b", "<c>"]))
     assert re.findall(r"<title>(.*?)</title>", text) == [
         "3 a predicted as a", "1 a predicted as &lt;c&gt;", "4 b predicted as b",
         "2 &lt;c&gt; predicted as b",
@@ -62,7 +63,7 @@ def test_confusion_draws_a_cell_for_every_count_and_no_other() -> None:
 def test_confusion_of_two_hundred_classes_stays_small() -> None:
     matrix = np.diag(np.full(200, 10))
     matrix[3, 7] = 2
-    text = str(drawings.confusion(matrix.tolist(), [f"class {k}" for k in range(200)]))
+    text = str(drawings.confusion(Confusion.of_matrix(matrix), [f"class {k}" for k in range(200)]))
     assert text.count("<rect") == 202
     assert len(text) < 60_000
 

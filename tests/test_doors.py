@@ -129,7 +129,7 @@ def test_evaluate_scores_what_the_run_scored(warm: House, way: Any) -> None:
     assert scored.split == reported.split == "val"
     assert scored.accuracy == reported.accuracy
     assert scored.log_loss.value == pytest.approx(reported.log_loss.value, abs=1e-5)
-    assert np.array_equal(scored.confusion, reported.confusion)
+    assert np.array_equal(scored.confusion.matrix, reported.confusion.matrix)
 
 
 FEW = [("probe", "ridge", None), ("probe", "ridge", ("final",))]

@@ -15,6 +15,7 @@ from numpy.testing import assert_array_equal
 from sklearn.neighbors import KNeighborsClassifier
 
 from regraft.evaluation.calibration import softmax
+from regraft.evaluation.confusion import Confusion
 from regraft.evaluation.evaluate import (
     evaluate,
     majority_baseline,
@@ -71,7 +72,7 @@ def test_values_are_those_of_scikit_learn():
     for name, value in expected.items():
         assert getattr(result, name).value == pytest.approx(value), name
     assert result.top_k[5].value == pytest.approx(sk.top_k_accuracy_score(y, p, k=5))
-    assert_array_equal(result.confusion, sk.confusion_matrix(y, predicted))
+    assert_array_equal(result.confusion.matrix, sk.confusion_matrix(y, predicted))
 
 
 def test_dictionary_is_the_contract():
@@ -165,7 +166,7 @@ def test_renaming_classes_permutes_the_rows_and_nothing_else():
     a = evaluate(y, p, classes=_names(4))
     b = evaluate(order.argsort()[y], p[:, order], classes=[_names(4)[j] for j in order])
     assert b.classes == tuple(_names(4)[j] for j in order)
-    assert_array_equal(b.confusion, a.confusion[np.ix_(order, order)])
+    assert_array_equal(b.confusion.matrix, a.confusion.matrix[np.ix_(order, order)])
     for new, old in enumerate(order):
         assert b.per_class[new].recall == a.per_class[old].recall
         assert b.per_class[new].auroc.low == pytest.approx(a.per_class[old].auroc.low)
@@ -328,3 +329,28 @@ def test_many_classes_stay_within_bounded_memory():
     tracemalloc.stop()
     assert result.accuracy.value > 0.7
     assert peak < 120e6
+
+
+def test_very_many_classes_are_told_by_what_occurred() -> None:
+    """10,000 classes: the matrix alone would be 10^8 numbers."""
+    K, rng = 10_000, np.random.default_rng(0)
+    y, called = rng.integers(0, K, 3_000), rng.integers(0, K, 3_000)
+    called[1_000:] = y[1_000:]
+    called[:40], y[:40] = 7, 3
+    confusion = Confusion.of(y, called, K)
+    written = json.loads(json.dumps(confusion.to_dict()))
+    assert written["confusion"] is None
+    assert len(written["confusion_cells"]) <= 3_000
+    again = Confusion.from_dict({**written, "per_class": [{}] * K})
+    for own, other in ((again.true, np.bincount(y, minlength=K)),
+                       (again.predicted, np.bincount(called, minlength=K)),
+                       (again.right, np.bincount(y[y == called], minlength=K))):  # fmt: skip
+        assert_array_equal(own, other)
+    assert again.mistakes()[0] == (40 + int(((y == 3) & (called == 7))[40:].sum()), 3, 7)
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_what_is_written_of_few_classes_comes_back(n_classes: int) -> None:
+    rng = np.random.default_rng(1)
+    confusion = Confusion.of(*rng.integers(0, n_classes, (2, 50)), n_classes)
+    assert_array_equal(Confusion.from_dict(confusion.to_dict()).matrix, confusion.matrix)

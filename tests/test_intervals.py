@@ -12,6 +12,7 @@ from scipy import stats
 from regraft.evaluation import intervals as iv
 from regraft.evaluation import metrics as m
 from regraft.evaluation.calibration import softmax
+from regraft.evaluation.confusion import Confusion
 
 
 @pytest.mark.parametrize(
@@ -89,14 +90,14 @@ def test_balanced_accuracy_of_equal_classes_is_as_sure_as_accuracy():
     predicted = y.copy()
     predicted[[0, 1, 2, 50, 51, 52]] ^= 1
     estimate = iv.estimate_balanced_accuracy(
-        y, predicted, m.confusion_matrix(y, predicted, 2), groups=None
+        y, predicted, Confusion.of(y, predicted, 2), groups=None
     )
     assert_allclose((estimate.low, estimate.high), iv.wilson_interval(94, 100), atol=2e-3)
 
 
 def test_balanced_accuracy_is_no_surer_than_its_rare_class():
     y = np.repeat([0, 1], [1000, 2])
-    estimate = iv.estimate_balanced_accuracy(y, y, m.confusion_matrix(y, y, 2), groups=None)
+    estimate = iv.estimate_balanced_accuracy(y, y, Confusion.of(y, y, 2), groups=None)
     assert estimate.value == 1
     assert estimate.low < 0.7
 
@@ -106,9 +107,9 @@ def test_macro_f1_influence_is_its_derivative():
     rng = np.random.default_rng(0)
     y = rng.choice(3, 2000, p=[0.6, 0.3, 0.1])
     predicted = np.where(rng.random(2000) < 0.8, y, rng.integers(0, 3, 2000))
-    confusion = m.confusion_matrix(y, predicted, 3)
-    draws = rng.multinomial(2000, confusion.ravel() / 2000, size=800).reshape(-1, 3, 3)
-    spread = np.std([m.macro_f1(c) for c in draws])
+    confusion = Confusion.of(y, predicted, 3)
+    draws = rng.multinomial(2000, confusion.matrix.ravel() / 2000, size=800).reshape(-1, 3, 3)
+    spread = np.std([m.macro_f1(Confusion.of_matrix(c)) for c in draws])
     estimate = iv.estimate_macro_f1(y, predicted, confusion, groups=None)
     assert (estimate.high - estimate.low) / (2 * 1.96) == pytest.approx(spread, rel=0.1)
 

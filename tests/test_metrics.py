@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from regraft.evaluation import metrics as m
 from regraft.evaluation.calibration import softmax
+from regraft.evaluation.confusion import Confusion
 
 
 @st.composite
@@ -37,8 +38,8 @@ def test_metrics_agree_with_scikit_learn(case):
     y, p = case
     k = p.shape[1]
     predicted, labels = p.argmax(axis=1), list(range(k))
-    confusion = m.confusion_matrix(y, predicted, k)
-    assert_array_equal(confusion, quietly(sk.confusion_matrix, y, predicted, labels=labels))
+    confusion = Confusion.of(y, predicted, k)
+    assert_array_equal(confusion.matrix, quietly(sk.confusion_matrix, y, predicted, labels=labels))
     precision, recall, f1, _ = quietly(
         sk.precision_recall_fscore_support, y, predicted, labels=labels, zero_division=np.nan
     )
@@ -111,8 +112,8 @@ def test_weight_two_is_the_row_twice(case, random):
     )
     k = p.shape[1]
     assert_array_equal(
-        m.confusion_matrix(y, predicted, k, sample_weight=weight),
-        m.confusion_matrix(many_y, many_predicted, k),
+        Confusion.of(y, predicted, k, sample_weight=weight).matrix,
+        Confusion.of(many_y, many_predicted, k).matrix,
     )
 
 
@@ -152,7 +153,7 @@ def test_calibration_error_agrees_with_a_plain_loop():
 
 
 def test_f1_is_zero_where_all_are_missed_and_undefined_where_there_is_nothing():
-    confusion = np.array([[0, 2, 0], [0, 3, 0], [0, 0, 0]])
+    confusion = Confusion.of_matrix([[0, 2, 0], [0, 3, 0], [0, 0, 0]])
     assert_allclose(m.f1(confusion), [0, 0.75, np.nan])
     assert_allclose(m.precision(confusion), [np.nan, 0.6, np.nan])
     assert m.macro_f1(confusion) == pytest.approx(0.375)

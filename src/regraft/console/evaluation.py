@@ -9,6 +9,7 @@ from rich.console import Console
 
 from regraft.console.screen import bare_table
 from regraft.console.wording import interval, literal, whole_percent
+from regraft.evaluation.confusion import Confusion
 from regraft.evaluation.metrics import is_even
 from regraft.wording import count, percent, printable
 
@@ -77,10 +78,11 @@ def _per_class(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _confusion(screen: Console, evaluation: Mapping[str, Any]) -> None:
     names = [row["label"] for row in evaluation["per_class"]]
-    matrix = evaluation["confusion"]
+    confusion = Confusion.from_dict(evaluation)
     if len(names) > MAX_CLASSES_LISTED:
-        _worst_confusions(screen, names, matrix)
+        _worst_confusions(screen, names, confusion)
         return
+    matrix = confusion.matrix.tolist()
     first = "true \\ predicted"
     widths = _header_widths(names, matrix, screen.width - max(len(first), 16))
     table = bare_table()
@@ -108,14 +110,9 @@ def _header_widths(names: list[str], matrix: list[list[int]], room: int) -> list
     return [max(digits, min(length, 4)) for length in lengths]
 
 
-def _worst_confusions(screen: Console, names: list[str], matrix: list[list[int]]) -> None:
-    pairs = [
-        (n, names[i], names[j])
-        for i, row in enumerate(matrix)
-        for j, n in enumerate(row)
-        if i != j and n
-    ]
-    for n, truth, called in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:5]:
+def _worst_confusions(screen: Console, names: list[str], confusion: Confusion) -> None:
+    named = [(n, names[i], names[j]) for n, i, j in confusion.mistakes()]
+    for n, truth, called in sorted(named, key=lambda pair: (-pair[0], pair[1:]))[:5]:
         screen.print(
             f"  {n} x {literal(truth, 30)} predicted as {literal(called, 30)}", soft_wrap=True
         )

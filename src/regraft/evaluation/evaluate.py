@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from regraft.evaluation.confusion import Confusion
 from regraft.evaluation.intervals import (
     Estimate,
     estimate_auroc,
@@ -28,7 +29,6 @@ from regraft.evaluation.metrics import (
     Reliability,
     brier_scores,
     confidence_bins,
-    confusion_matrix,
     log_losses,
     reliability_table,
     true_ranks,
@@ -77,8 +77,7 @@ class Evaluation:
         Accuracy within the k most probable classes, for each k asked that is below K.
     per_class : tuple of ClassScores
         In the order of ``classes``; a class without images is a row with ``n`` 0.
-    confusion : int array of shape (K, K)
-        Rows are the truth.
+    confusion : Confusion
     reliability : Reliability
         15 bins of confidence against accuracy.
     """
@@ -95,7 +94,7 @@ class Evaluation:
     ece: Estimate
     top_k: dict[int, Estimate]
     per_class: tuple[ClassScores, ...]
-    confusion: Array
+    confusion: Confusion
     reliability: Reliability
 
     @property
@@ -112,7 +111,7 @@ class Evaluation:
             **{name: getattr(self, name).to_dict() for name in names},
             **{f"top_{k}_accuracy": value.to_dict() for k, value in self.top_k.items()},
             "per_class": [row.to_dict() for row in self.per_class],
-            "confusion": self.confusion.tolist(),
+            **self.confusion.to_dict(),
             "reliability": _reliability_rows(self.reliability),
         }
 
@@ -166,7 +165,7 @@ def evaluate(
     y, proba = _checked(y_true, proba, n_classes=len(classes))
     codes = group_codes(groups, len(y))
     predicted = proba.argmax(axis=1)
-    confusion = confusion_matrix(y, predicted, len(classes))
+    confusion = Confusion.of(y, predicted, len(classes))
     auroc, auroc_by_class = estimate_auroc(y, proba, groups=codes, level=level)
     table = reliability_table(y, proba, n_bins=_BINS)
     binned = confidence_bins(y, proba, n_bins=_BINS)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from regraft.data.cells import is_missing
+from regraft.evaluation.confusion import Confusion
 from regraft.evaluation.metrics import (
     Array,
     Reliability,
@@ -181,7 +182,7 @@ def estimate_f1(
 
 
 def estimate_balanced_accuracy(
-    y_true: Array, y_pred: Array, confusion: Array, *, groups: Array | None, level: float = 0.95
+    y_true: Array, y_pred: Array, confusion: Confusion, *, groups: Array | None, level: float = 0.95
 ) -> Estimate:
     """Mean recall, by Wilson's formula at the effective number of images.
 
@@ -189,7 +190,7 @@ def estimate_balanced_accuracy(
     K fractions which are all equal, K^2 / sum(1 / n_k): a class of three images, all found, makes
     the mean no surer than its three images allow.
     """
-    n = confusion.sum(axis=1)
+    n = confusion.true
     n_present = np.count_nonzero(n)
     influence = ((y_true == y_pred) - recall(confusion)[y_true]) / (n[y_true] * n_present)
     return _estimate_average(
@@ -202,7 +203,7 @@ def estimate_balanced_accuracy(
 
 
 def estimate_macro_f1(
-    y_true: Array, y_pred: Array, confusion: Array, *, groups: Array | None, level: float = 0.95
+    y_true: Array, y_pred: Array, confusion: Confusion, *, groups: Array | None, level: float = 0.95
 ) -> Estimate:
     """Mean F1, by the delta method and Wilson's formula at the effective number of images.
 
@@ -210,8 +211,8 @@ def estimate_macro_f1(
     ----------
     Takahashi, Yamamoto, Kuchiba, Koyama (2022), Applied Intelligence 52, for the delta method.
     """
-    n_classes = len(confusion)
-    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+    n_classes = confusion.n_classes
+    total = confusion.predicted + confusion.true
     scores = f1(confusion)
     slope = divide(scores, total)
     is_hit = y_true == y_pred

@@ -15,38 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.evaluation.confusion import Confusion
+
 Array = NDArray[Any]
 
 # The largest class over the smallest that passes for even.
 EVEN = 1.5
 _BLOCK_ELEMENTS = 2**21  # 16 MiB of float64
-
-
-def confusion_matrix(
-    y_true: Array, y_pred: Array, n_classes: int, *, sample_weight: Array | None = None
-) -> Array:
-    """Count of images by true class (row) and predicted class (column).
-
-    Parameters
-    ----------
-    y_true, y_pred : int array of shape (N,), codes in [0, n_classes)
-    n_classes : int
-    sample_weight : array of shape (N,), optional
-        A weight of 2 counts as the image twice.
-
-    Returns
-    -------
-    array of shape (K, K), int (float with weights)
-
-    Examples
-    --------
-    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
-    array([[1, 1],
-           [0, 1]])
-    """
-    cells = np.asarray(y_true, dtype=np.int64) * n_classes + y_pred
-    counts = np.bincount(cells, weights=sample_weight, minlength=n_classes**2)
-    return counts.reshape(n_classes, n_classes)
 
 
 def accuracy(y_true: Array, y_pred: Array, *, sample_weight: Array | None = None) -> float:
@@ -60,12 +35,8 @@ def accuracy(y_true: Array, y_pred: Array, *, sample_weight: Array | None = None
     return float(np.average(np.equal(y_true, y_pred), weights=sample_weight))
 
 
-def recall(confusion: Array) -> Array:
+def recall(confusion: Confusion) -> Array:
     """Of the images of each class, the fraction found; NaN for a class with no images.
-
-    Parameters
-    ----------
-    confusion : array of shape (K, K), rows are the truth
 
     Returns
     -------
@@ -73,24 +44,24 @@ def recall(confusion: Array) -> Array:
 
     Examples
     --------
-    >>> recall(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+    >>> recall(Confusion.of_matrix([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
     array([0.75, 1.  ,  nan])
     """
-    return divide(np.diagonal(confusion), confusion.sum(axis=1))
+    return divide(confusion.right, confusion.true)
 
 
-def precision(confusion: Array) -> Array:
+def precision(confusion: Confusion) -> Array:
     """Of the images called each class, the fraction that are; NaN for a class never predicted.
 
     Examples
     --------
-    >>> precision(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+    >>> precision(Confusion.of_matrix([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
     array([1. , 0.8, nan])
     """
-    return divide(np.diagonal(confusion), confusion.sum(axis=0))
+    return divide(confusion.right, confusion.predicted)
 
 
-def f1(confusion: Array) -> Array:
+def f1(confusion: Confusion) -> Array:
     """Harmonic mean of precision and recall per class, as 2 TP / (2 TP + FP + FN).
 
     NaN only for a class that is neither present nor predicted; 0 where all its images are missed,
@@ -98,13 +69,13 @@ def f1(confusion: Array) -> Array:
 
     Examples
     --------
-    >>> f1(np.array([[3, 1], [1, 3]]))
+    >>> f1(Confusion.of_matrix([[3, 1], [1, 3]]))
     array([0.75, 0.75])
     """
-    return divide(2 * np.diagonal(confusion), confusion.sum(axis=0) + confusion.sum(axis=1))
+    return divide(2 * confusion.right, confusion.predicted + confusion.true)
 
 
-def balanced_accuracy(confusion: Array) -> float:
+def balanced_accuracy(confusion: Confusion) -> float:
     """Mean recall over the classes that have images: each class counts the same.
 
     References
@@ -113,18 +84,18 @@ def balanced_accuracy(confusion: Array) -> float:
 
     Examples
     --------
-    >>> balanced_accuracy(np.array([[90, 0], [5, 5]]))  # accuracy would be 0.95
+    >>> balanced_accuracy(Confusion.of_matrix([[90, 0], [5, 5]]))  # accuracy would be 0.95
     0.75
     """
     return nan_mean(recall(confusion))
 
 
-def macro_f1(confusion: Array) -> float:
+def macro_f1(confusion: Confusion) -> float:
     """Mean F1 over the classes that are present or predicted.
 
     Examples
     --------
-    >>> macro_f1(np.array([[3, 1], [1, 3]]))
+    >>> macro_f1(Confusion.of_matrix([[3, 1], [1, 3]]))
     0.75
     """
     return nan_mean(f1(confusion))

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from regraft.evaluation import wilson_interval
+from regraft.evaluation.confusion import Confusion
 from regraft.evaluation.curves import coverage_curve, precision_recall_curve, roc_curve
 from regraft.report.chart import WIDTH, Chart, percent, plain
 from regraft.wording import shortened
@@ -105,11 +106,9 @@ def rate(epochs: Sequence[Row]) -> Markup:
     return chart.svg()
 
 
-def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
+def confusion(counted: Confusion, names: Sequence[str]) -> Markup:
     """Truth in rows, what it was called in columns; only cells that are not 0 are drawn."""
-    counts = np.asarray(matrix, float)
     n_classes = len(names)
-    totals = np.maximum(counts.sum(1, keepdims=True), 1)
     is_named = n_classes <= MOST_NAMED
     side, edge = 420.0, 120.0 if is_named else 24.0
     cell = (side - edge - 4) / n_classes
@@ -118,8 +117,8 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
             plain(edge), cell * n_classes
         )
     ]
-    for i, j in zip(*np.nonzero(counts), strict=True):
-        share, kind = counts[i, j] / totals[i, 0], "right" if i == j else "wrong"
+    for (i, j), n in zip(counted.cells.tolist(), counted.counts.tolist(), strict=True):
+        share, kind = n / counted.true[i], "right" if i == j else "wrong"
         size = max(cell - 0.5, 0.8 if i == j else 3.0)  # one mistake among 200 classes is seen
         parts.append(
             Markup(
@@ -128,7 +127,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
             ).format(
                 kind, 0.45 + 0.55 * share, edge + j * cell, edge + i * cell,
                 size, size,
-                f"{int(counts[i, j])} {names[i]} predicted as {names[j]}",
+                f"{n} {names[i]} predicted as {names[j]}",
             )
         )  # fmt: skip
         if is_named and cell > 11:
@@ -136,7 +135,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
             parts.append(
                 Markup(
                     '<text class="count {}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>'
-                ).format("on" if share > 0.6 else "", *middle, int(counts[i, j]))
+                ).format("on" if share > 0.6 else "", *middle, n)
             )
     if is_named:
         for k, name in enumerate(names):

@@ -16,7 +16,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -24,6 +23,7 @@ from regraft import wording
 from regraft.choosing import each_network, kept, layer_curve, measured, scenario, verdict
 from regraft.choosing.difference import points
 from regraft.errors import UsageError
+from regraft.evaluation.confusion import Confusion
 from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
 from regraft.evaluation.metrics import reliability_table
 from regraft.machine import atomic
@@ -345,16 +345,17 @@ class FinishedRun:
     @property
     def called(self) -> list[dict[str, Any]]:
         """The most frequent confusions."""
-        matrix = np.asarray(self.evaluation["confusion"])
-        off = matrix - np.diag(np.diag(matrix))
         names = [row["label"] for row in self.evaluation["per_class"]]
-        order = np.argsort(-off, axis=None, kind="stable")[:MOST_PAIRS_CALLED]
-        cells = [divmod(int(place), len(names)) for place in order]
+        found = self.confusion.mistakes()[:MOST_PAIRS_CALLED]
         return [
-            {"n": int(off[i, j]), "of": int(matrix[i].sum()), "label": names[i], "called": names[j]}
-            for i, j in cells
-            if off[i, j]
+            {"n": n, "of": int(self.confusion.true[i]), "label": names[i], "called": names[j]}
+            for n, i, j in found
         ]
+
+    @cached_property
+    def confusion(self) -> Confusion:
+        """What was taken for what."""
+        return Confusion.from_dict(self.evaluation)
 
     @property
     def curve_classes(self) -> list[int]:
