@@ -231,12 +231,12 @@ def test_the_help_says_it_too() -> None:
 
     command = click.command()(nothing)
     helps = {p.name: p.help for p in command.params if isinstance(p, click.Option)}
-    assert helps["split_point"].startswith("partial: ")
-    assert helps["start_size"].startswith("full, scratch: ")
-    assert helps["gamma"].startswith("--schedule step: ")
+    assert helps["split_point"].endswith(" (partial).")
+    assert helps["start_size"].endswith(" (full, scratch).")
+    assert "(with --schedule step)." in helps["gamma"]
     for name, f in FIELDS.items():
         is_of_some = users(name) not in (TRAINED, tuple(METHODS))
-        assert (shown(f) + ": " in helps[name]) == is_of_some
+        assert (f"({shown(f)})" in helps[name]) == is_of_some
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from regraft.record import configuration
     default="2m",
     show_default=True,
     metavar="TIME",
-    help="All in all, from the start to the report: 90s, 2m, 1h30m.",
+    help="Time in all, from the start to the report: 90s, 2m, 1h30m.",
 )
 @click.option(
     "--ways",

@@ -46,7 +46,8 @@ def size() -> None:
 @click.option(
     "--limit",
     metavar="SIZE",
-    help="Such as 5G. Default: REGRAFT_CACHE_LIMIT, else 20G or a tenth of the disk.",
+    help="Size to come down to, such as 5G. Default: REGRAFT_CACHE_LIMIT, else 20G or a tenth of "
+    "the disk.",
 )
 def prune(limit: str | None) -> None:
     """Drop the features that were not used for longest, down to a size."""
@@ -77,7 +78,13 @@ def clear(**kinds: bool) -> None:
 
 @command.command(short_help="check checksums, and compute a sample again")
 @click.option("--sample", default=16, show_default=True, help="Features to compute again.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the sample.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Random seed of the sample.",
+)
 def verify(sample: int, seed: int) -> int:
     """Check every stored row's checksum, and compute a sample again and compare."""
     from regraft.console.cache import show_verified

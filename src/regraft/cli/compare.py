@@ -23,25 +23,33 @@ from regraft.wording import listed
     default="probe,partial",
     show_default=True,
     metavar="A,B,...",
-    help="Methods: probe, head, partial, full, scratch.",
+    help="Methods to compare: probe, head, partial, full, scratch.",
 )
 @click.option(
-    "--backbones", default="default", show_default=True, metavar="A,B,...", help="Networks."
+    "--backbones",
+    default="default",
+    show_default=True,
+    metavar="A,B,...",
+    help="Networks to compare.",
 )
 @click.option(
     "--seeds",
     default="0",
     show_default=True,
     metavar="A,B,...",
-    help="Each way is run with each; more seeds tell more.",
+    help="Random seeds; each way is run with each, and more seeds tell more.",
 )
-@click.option("--epochs", type=click.IntRange(0), help="Of the ways that learn by gradients.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(0),
+    help="Passes over the images, of the methods that learn by gradients.",
+)
 @click.option(
     "--recipe",
     type=click.Choice(RECIPES),
     default="default",
     show_default=True,
-    help="Of the ways that learn by gradients; tutorial: as the tutorials do.",
+    help="Defaults of the methods that learn by gradients; tutorial: as the tutorials do.",
 )
 @options.offline
 @options.device

@@ -15,14 +15,14 @@ from regraft.cli import options
     default="explained",
     show_default=True,
     metavar="FOLDER",
-    help="For a picture an image, and maps.json.",
+    help="Folder for an image of each picture, and maps.json.",
 )
 @click.option(
     "--method",
     type=click.Choice(["auto", "cam", "gradcam", "occlusion"]),
     default="auto",
     show_default=True,
-    help="auto takes the first of the others that the model allows.",
+    help="How the map is made; auto takes the first of the others that the model allows.",
 )
 @click.option("--label", metavar="NAME", help="Explain this class.  [default: the predicted one]")
 @click.option(
@@ -30,7 +30,7 @@ from regraft.cli import options
     default=3,
     show_default=True,
     type=click.IntRange(0),
-    help="Nearest training images that are named.",
+    help="How many of the nearest training images are named.",
 )
 @options.path_column
 @options.no_store

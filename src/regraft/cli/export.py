@@ -16,8 +16,15 @@ from regraft.cli import options
     help="ONNX (onnxruntime, browsers, phones), OpenVINO's IR, a torch.export program; or a "
     "folder that an image of `regraft serve` is built from.",
 )
-@click.option("--out", required=True, metavar="DIR", help="New, empty, or an earlier export.")
-@click.option("--int8", is_flag=True, help="In 8-bit integers (ONNX): smaller, and often faster.")
+@click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    help="Folder to write to: new, empty, or an earlier export.",
+)
+@click.option(
+    "--int8", is_flag=True, help="Write 8-bit integers (ONNX): smaller, and often faster."
+)
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 100),
@@ -35,7 +42,7 @@ from regraft.cli import options
     "--images",
     type=click.IntRange(64),
     metavar="N",
-    help="How many are compared, the least sure first.  [default: 128; 1000 with --int8]",
+    help="How many images are compared, the least sure first.  [default: 128; 1000 with --int8]",
 )
 @options.columns
 @options.offline

@@ -54,7 +54,7 @@ class Grouped(click.Command):
         }
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 group, n = place.get(str(parameter.name), (OTHERS, 0))
                 sections[group].append((n, record))
         for group, rows in sections.items():

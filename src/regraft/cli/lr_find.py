@@ -29,7 +29,7 @@ ROWS = 12
     type=click.Choice(TRAINED),
     default="partial",
     show_default=True,
-    help="What trains, as in `regraft train`.",
+    help="How to learn, as in `regraft train`.",
 )
 @options.backbone
 @options.head

@@ -220,7 +220,7 @@ seed = click.option(
     default=0,
     show_default=True,
     type=click.IntRange(0),
-    help="Of splits and samples.",
+    help="Random seed of splits and samples.",
 )
 
 doors = _together(
@@ -232,14 +232,14 @@ doors = _together(
     ),
     click.option(
         "--port", default=8000, show_default=True, type=click.IntRange(0, 65535),
-        help="0: any that is free.",
+        help="Port to listen on; 0 takes any that is free.",
     ),
     click.option(
         "--token",
         envvar="REGRAFT_TOKEN",
         metavar="SECRET",
-        help="Asked of every request; also read from REGRAFT_TOKEN. Beyond 127.0.0.1 one is made "
-        "where none is given; '' asks nobody.",
+        help="Password that is asked of every request; also read from REGRAFT_TOKEN. Beyond "
+        "127.0.0.1 one is made where none is given; '' asks nobody.",
     ),
     click.option(
         "--allow-host", "allowed_hosts", multiple=True, metavar="NAME",

@@ -12,7 +12,7 @@ from regraft.cli import options
 @click.command(short_help="label new images with a saved model")
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
-@click.option("--out", "out", metavar="FILE", help="Write a CSV.")
+@click.option("--out", "out", metavar="FILE", help="Write the answers into a CSV file.")
 @click.option(
     "--top",
     type=click.IntRange(1),

@@ -23,15 +23,15 @@ from regraft.wording import count
     type=click.IntRange(1, 40),
     default=8,
     show_default=True,
-    help="Images, spread over classes and splits.",
+    help="How many images, spread over classes and splits.",
 )
 @click.option(
     "--augment",
     "presets",
     multiple=True,
     metavar="PRESET",
-    help="none, light, standard, strong, orientation-free or upright; may be given again. One "
-    "alone is shown in several views.  [default: a view of each]",
+    help="Augmentation: none, light, standard, strong, orientation-free or upright; may be given "
+    "again. One alone is shown in several views.  [default: a view of each]",
 )
 @options.backbone
 @options.columns

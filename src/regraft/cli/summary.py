@@ -14,21 +14,25 @@ from regraft.training.methods import METHODS
     "--input",
     "input_size",
     metavar="SIZE",
-    help="Of the picture: 3x1024x1024, or 1024 for a square. Default: the network's own.",
+    help="Size of the picture: 3x1024x1024, or 1024 for a square. Default: the network's own.",
 )
 @click.option(
     "--classes",
     "n_classes",
     type=click.IntRange(2),
     metavar="K",
-    help="Of the head. Default: those of the network's own classifier.",
+    help="Number of classes of the head. Default: that of the network's own classifier.",
 )
 @click.option(
     "--method",
     type=click.Choice(list(METHODS)),
-    help="What would learn.  [default: probe; partial with --split-point]",
+    help="Method whose trained part is counted.  [default: probe; partial with --split-point]",
 )
-@click.option("--split-point", metavar="NAME", help="For partial: the first module that learns.")
+@click.option(
+    "--split-point",
+    metavar="NAME",
+    help="First module that learns, such as blocks.5 or layer4 (partial).",
+)
 @click.option(
     "--depth",
     type=click.IntRange(1),
@@ -36,7 +40,11 @@ from regraft.training.methods import METHODS
     show_default=True,
     help="How deep the table goes: layer1.0 is at depth 2.",
 )
-@click.option("--weights", metavar="FILE", help="As for train; only the name is looked at.")
+@click.option(
+    "--weights",
+    metavar="FILE",
+    help="Weights file, as for `regraft train`; only its name is looked at.",
+)
 @options.offline
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, all layers.")
 def command(depth: int, as_json: bool, **settings: object) -> None:

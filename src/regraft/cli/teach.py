@@ -14,7 +14,7 @@ from regraft.cli.serve import require_extra
     "--backbone",
     default="default",
     show_default=True,
-    help="The network that looks at the pictures; `regraft backbones` lists them.",
+    help="Network that looks at the pictures; `regraft backbones` lists them.",
 )
 @options.doors
 @click.option("--no-browser", is_flag=True, help="Open no browser; none is without a terminal.")

@@ -65,11 +65,10 @@ def _option(field: Field[Any]) -> Callable[[F], F]:
 def _help(field: Field[Any]) -> str:
     """What it is, for which methods if not for all that train, and what it is if not given."""
     methods, needs = users(field.name), field.metadata["needs"]
-    words: str = field.metadata["words"]
+    only = [", ".join(methods)] if methods not in (TRAINED, tuple(METHODS)) else []
     if needs:
-        words = f"{option(needs[0])} {needs[1]}: {words}"
-    if methods not in (TRAINED, tuple(METHODS)):
-        words = f"{', '.join(methods)}: {words}"
+        only.append(f"with {option(needs[0])} {needs[1]}")
+    words = field.metadata["words"] + (f" ({'; '.join(only)})" if only else "") + "."
     if field.default not in (None, "", 0, 0.0, False):
         words += f"  [default: {_shown(field.default)}]"
     return words

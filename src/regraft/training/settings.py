@@ -70,97 +70,120 @@ class TrainingSettings:
     """
 
     recipe: str = _setting(
-        "default", "default, or tutorial: SGD 1e-3, StepLR(7, 0.1), batch 4", choices=RECIPES
+        "default",
+        "Defaults of these options; tutorial: SGD 1e-3, StepLR(7, 0.1), batch 4",
+        choices=RECIPES,
     )
     split_point: str | None = _setting(
-        None, "the first module that learns, e.g. blocks.5 or layer4", used_by="splits"
+        None, "First module that learns, such as blocks.5 or layer4", used_by="splits"
     )
-    epochs: Epochs | None = _setting(None, "passes over the images")
-    batch_size: Images = _setting(32, "images per step")
-    accumulate: Images = _setting(1, "batches whose gradients are added up for one step")
-    optimizer: str = _setting("sgd", "what takes the steps", choices=OPTIMIZERS)
-    learning_rate: UpTo100 | None = _setting(None, "largest rate of the body")
-    head_rate: UpTo100 | None = _setting(None, "largest rate of the head")
+    epochs: Epochs | None = _setting(None, "Passes over the images")
+    batch_size: Images = _setting(32, "Images per step")
+    accumulate: Images = _setting(1, "Batches whose gradients are added up for one step")
+    optimizer: str = _setting("sgd", "Optimiser", choices=OPTIMIZERS)
+    learning_rate: UpTo100 | None = _setting(
+        None, "Largest learning rate of the body, the network below the head"
+    )
+    head_rate: UpTo100 | None = _setting(None, "Largest learning rate of the head")
     momentum: Annotated[float, Meta(ge=0, le=0.9999)] = _setting(
-        0.9, "of SGD", needs=("optimizer", "sgd")
+        0.9, "Momentum of SGD", needs=("optimizer", "sgd")
     )
     weight_decay: Annotated[float, Meta(ge=0, le=10)] = _setting(
-        0.0, "decoupled, not on biases and norms"
+        0.0, "Decoupled weight decay, not on biases and norms"
     )
     l2_sp: UpTo100 = _setting(
-        0.0, "pull towards the weights at the start (L2-SP)", used_by="moves_network"
+        0.0, "Pull towards the weights at the start, L2-SP", used_by="moves_network"
     )
     layer_decay: Annotated[float, Meta(ge=0.01, le=1)] = _setting(
-        1.0, "rate of a stage over that of the next one", used_by="moves_network"
+        1.0, "Learning rate of a stage over that of the next one", used_by="moves_network"
     )
-    schedule: str = _setting("one-cycle", "of the rate", choices=SCHEDULES)
-    warmup: Share = _setting(0.3, "share of the steps with a growing rate")
+    schedule: str = _setting("one-cycle", "How the learning rate changes", choices=SCHEDULES)
+    warmup: Share = _setting(0.3, "Share of the steps in which the learning rate grows")
     step_epochs: Annotated[int, Meta(ge=1, le=100_000)] = _setting(
-        7, "epochs until the rate falls", needs=("schedule", "step")
+        7, "Epochs until the learning rate falls", needs=("schedule", "step")
     )
-    gamma: Share = _setting(0.1, "what the rate is multiplied by", needs=("schedule", "step"))
-    loss: str = _setting("cross-entropy", "what is made small", choices=LOSSES)
-    label_smoothing: Below1 = _setting(0.0, "share of the target spread over all classes")
+    gamma: Share = _setting(
+        0.1, "What the learning rate is then multiplied by", needs=("schedule", "step")
+    )
+    loss: str = _setting("cross-entropy", "Loss function", choices=LOSSES)
+    label_smoothing: Below1 = _setting(0.0, "Share of the target that is spread over all classes")
     focal_gamma: Annotated[float, Meta(ge=0, le=20)] = _setting(
-        2.0, "how much sure hits count less", needs=("loss", "focal")
+        2.0, "How much less the loss counts images that are surely right", needs=("loss", "focal")
     )
-    mixup: UpTo100 = _setting(0.0, "alpha of mixup; 0 is without", used_by="moves_network")
-    cutmix: UpTo100 = _setting(0.0, "alpha of CutMix; 0 is without", used_by="sees_pictures")
+    mixup: UpTo100 = _setting(0.0, "Alpha of mixup; 0 turns it off", used_by="moves_network")
+    cutmix: UpTo100 = _setting(0.0, "Alpha of CutMix; 0 turns it off", used_by="sees_pictures")
     ema: Annotated[float, Meta(ge=0, le=0.99999)] = _setting(
-        0.0, "decay of the weights' moving average; 0 is without"
+        0.0, "Decay of the weights' moving average; 0 turns it off"
     )
     clip: Annotated[float, Meta(ge=0, le=1e6)] = _setting(
-        1.0, "largest norm of the gradient; 0 is without"
+        1.0, "Largest norm of the gradient; 0 turns clipping off"
     )
-    patience: Epochs = _setting(0, "stop after so many epochs without a better one; 0 never")
+    patience: Epochs = _setting(0, "Stop after so many epochs without a better one; 0: never")
     unfreeze: Annotated[float, Meta(ge=0, le=100_000)] = _setting(
-        0.0, "epochs in which the head alone learns, before the body does", used_by="moves_network"
+        0.0, "Epochs in which the head alone learns, before the body does", used_by="moves_network"
     )
     batchnorm: str | None = _setting(
-        None, "BatchNorm where layers learn", choices=BATCHNORM, used_by="moves_network"
+        None,
+        "What BatchNorm does in the layers that learn",
+        choices=BATCHNORM,
+        used_by="moves_network",
     )
-    augment: str = _setting("auto", "auto: by a test on validation images", choices=AUGMENTATIONS)
+    augment: str = _setting(
+        "auto",
+        "Random changes of the pictures; auto: by a test on validation images",
+        choices=AUGMENTATIONS,
+    )
     crop_scale: str | None = _setting(
-        None, "smallest and largest share of the picture in a crop: 0.08,1"
+        None, "Smallest and largest share of the picture in a crop, such as 0.08,1"
     )
-    degrees: Annotated[float, Meta(ge=0, le=180)] | None = _setting(None, "largest rotation")
-    horizontal_flip: Share | None = _setting(None, "its probability")
-    vertical_flip: Share | None = _setting(None, "its probability")
+    degrees: Annotated[float, Meta(ge=0, le=180)] | None = _setting(
+        None, "Largest rotation, in degrees"
+    )
+    horizontal_flip: Share | None = _setting(None, "Probability of a horizontal flip")
+    vertical_flip: Share | None = _setting(None, "Probability of a vertical flip")
     views: Annotated[int, Meta(ge=1, le=1000)] | None = _setting(
-        None, "augmented views per image; computed once", used_by="has_views"
+        None, "Augmented views per image, computed once", used_by="has_views"
     )
     image_size: Side | None = _setting(
-        None, "side of the network's input", used_by="shows_pictures"
+        None, "Side of the network's input, in pixels", used_by="shows_pictures"
     )
     start_size: Side | None = _setting(
-        None, "side in the first two thirds", used_by="sees_pictures"
+        None, "Side in the first two thirds of the training, in pixels", used_by="sees_pictures"
     )
     mean: str | None = _setting(
-        None, "of RGB in 0..1, three numbers: 0.5,0.5,0.5", used_by="shows_pictures"
+        None, "Mean of red, green and blue, in 0..1, such as 0.5,0.5,0.5", used_by="shows_pictures"
     )
-    std: str | None = _setting(None, "of RGB in 0..1, three numbers", used_by="shows_pictures")
+    std: str | None = _setting(
+        None, "Standard deviation of red, green and blue, in 0..1", used_by="shows_pictures"
+    )
     init_head: str = _setting(
         "probe",
-        "where the head starts",
+        "Where the head starts",
         choices=("probe", "random"),
         used_by="starts_from_probe",
     )
-    hidden: str = _setting("", "widths of a hidden layer or more before the last: 256")
-    dropout: Below1 = _setting(0.4, "after each hidden layer", needs=("hidden", "WIDTHS"))
-    keep: str = _setting("last", "what tells the best epoch, on validation images", choices=KEEPS)
+    hidden: str = _setting("", "Widths of hidden layers before the last layer, such as 256")
+    dropout: Below1 = _setting(0.4, "Dropout after each hidden layer", needs=("hidden", "WIDTHS"))
+    keep: str = _setting(
+        "last",
+        "Which epoch is kept: the best on validation images by this score, or the last",
+        choices=KEEPS,
+    )
     select_fraction: Annotated[float, Meta(ge=0.01, le=0.5)] = _setting(
-        0.1, "share of train held out as validation images, to choose"
+        0.1, "Share of train that is held out as validation images"
     )
     interpolate: bool = _setting(
         True,
-        "try the way from the start to the learnt weights (WiSE-FT)",
+        "Try the way from the start to the learnt weights, WiSE-FT",
         used_by="starts_from_probe",
     )
     average_last: Annotated[int, Meta(ge=1, le=50)] = _setting(
-        3, "try the average of so many last epochs"
+        3, "Try the average of so many last epochs"
     )
-    refit: bool = _setting(False, "learn again on all of train with what was chosen")
-    precision: str = _setting("auto", "arithmetic", choices=("auto", "fp32", "bf16", "fp16"))
+    refit: bool = _setting(False, "Learn again on all of train with what was chosen")
+    precision: str = _setting(
+        "auto", "Arithmetic of the training", choices=("auto", "fp32", "bf16", "fp16")
+    )
     compile: str = _setting(
         "auto",
         "torch.compile; auto: on a GPU, if many steps are to come and a trial is faster",
@@ -168,12 +191,14 @@ class TrainingSettings:
         used_by="moves_network",
     )
     workers: Annotated[int, Meta(ge=0, le=256)] | None = _setting(
-        None, "threads that prepare pictures"
+        None, "Threads that prepare pictures"
     )
     budget_gib: Annotated[float, Meta(ge=0, le=1e6)] = _setting(
-        4.0, "disk for activations and decoded pictures"
+        4.0, "Disk space for activations and decoded pictures, in GiB"
     )
-    tracker: str = _setting("", "tensorboard, wandb, ...: as Accelerate names them")
+    tracker: str = _setting(
+        "", "Experiment tracker by Accelerate's name for it, such as tensorboard or wandb"
+    )
 
     def __post_init__(self) -> None:
         json_values.check(vars(self), TrainingSettings, what="training")
