@@ -27,7 +27,8 @@ def main(page: str) -> None:
         tab.screenshot(path=str(OUT))
         browser.close()
     with Image.open(OUT) as shot:
-        few = shot.convert("RGB").quantize(64)
+        # By default colours of a few pixels are lost: the lines of the baselines.
+        few = shot.convert("RGB").quantize(64, method=Image.Quantize.MAXCOVERAGE)
     few.save(OUT, optimize=True)
     print(f"{OUT.stat().st_size / 1000:.0f} kB")
 
