@@ -1,5 +1,7 @@
 """Ants and bees, whole process, beside what a user would type instead; runs are interleaved.
 
+Peers give a score and no report, so that Regraft's report is timed apart.
+
 python benchmarks/peers.py [--rounds 3] [--fastai PYTHON_WITH_FASTAI]
 """
 
@@ -29,7 +31,7 @@ needs_shared()
 DATA, PEERS = SHARED / "data/hymenoptera_data", SHARED / "peers"
 
 built = fresh()
-first = timed([*REGRAFT, "train", DATA, "--json"], cache=built, cwd=fresh())
+first = timed([*REGRAFT, "train", DATA, "--json", "--no-report"], cache=built, cwd=fresh())
 print(f"first run ever (builds the engine): {first['seconds']:.2f} s, peak {peak_mib():.0f} MiB")
 
 times: dict[str, list[float]] = {}
@@ -42,8 +44,8 @@ def note(name: str, run: dict, value: float) -> None:
     print(f"  {name}: {run['seconds']:.2f} s, accuracy {value:.4f}", flush=True)
 
 
-def regraft(name: str, cache) -> None:
-    run = timed([*REGRAFT, "train", DATA, "--json"], cache=cache, cwd=fresh())
+def regraft(name: str, cache, *options: str) -> None:
+    run = timed([*REGRAFT, "train", DATA, "--json", *options], cache=cache, cwd=fresh())
     note(name, run, last_json(run["out"])["evaluation"]["accuracy"]["value"])
 
 
@@ -59,8 +61,9 @@ for _ in range(args.rounds):
     cold = fresh() / "cache"
     shutil.copytree(built, cold)
     timed([*REGRAFT, "cache", "clear", "--features"], cache=cold)
-    regraft("regraft, engine built, empty store", cold)
-    regraft("regraft, warm store", built)
+    regraft("regraft, engine built, empty store", cold, "--no-report")
+    regraft("regraft, warm store", built, "--no-report")
+    regraft("regraft, warm store, with its report", built)
     for name, command in peers.items():
         run = timed(command, cwd=PEERS)
         note(name, run, last_json(run["out"])["accuracy"])

@@ -279,7 +279,7 @@ bright = _where(
 )
 placeholders = _where(
     "placeholder",
-    "saying there is no image, by the looks or the name",
+    "standing in for a missing one, by its looks or its name",
     "it is no picture of its class",
     "look at it and remove it",
     lambda case: case.is_placeholder,

@@ -12,26 +12,26 @@ from regraft import __version__
 
 COMMANDS = {
     "train": "train a classifier on a folder of photographs and test it",
-    "auto": "the best way that a budget of time allows, found by measuring",
-    "advise": "which way to take, by what is measured in seconds, and what each would cost",
-    "compare": "several ways on the same data, side by side: accuracy against time",
-    "check": "what is in a folder of photographs, and what is wrong with it",
-    "features": "the pass over a folder, or a part of it, kept for a later train",
+    "auto": "find the best way that a budget of time allows, by measuring",
+    "advise": "say which way suits your data, and what each would cost",
+    "compare": "run several ways on the same data: accuracy against time",
+    "check": "say what is in a folder of photographs, and what is wrong with it",
+    "features": "compute the features of a folder, or a part of it, for a later train",
     "evaluate": "score a saved model on labelled images, with intervals",
     "predict": "label new images with a saved model",
     "serve": "answer over HTTP, with a page to drop pictures on",
     "teach": "teach a folder in the browser: label, see the score, mend, use",
     "calibrate": "let a saved model say what it does not know",
-    "explain": "where a saved model looks, as pictures and numbers",
+    "explain": "show where a saved model looks, as pictures and numbers",
     "export": "write a model for another runtime, compared on real images",
     "report": "draw a run's page again, or compare runs",
-    "lr-find": "learning-rate range test: the loss while the rate rises",
-    "show": "what the network will really see of your photographs",
-    "summary": "a network's layers, what they cost, and what a method trains",
-    "layers": "how far each stage of the network carries on your data",
+    "lr-find": "find a learning rate: the loss while the rate rises",
+    "show": "show what the network will see of your photographs",
+    "summary": "list a network's layers, what they cost, and what a method trains",
+    "layers": "measure how well each stage of the network serves your data",
     "backbones": "list the networks that can be used",
-    "cache": "what is kept on disk, and how to free it",
-    "demo": "the main job on real images that come along: 1,797 handwritten digits",
+    "cache": "show what is kept on disk, and free it",
+    "demo": "train on real images that come along: 1,797 handwritten digits",
 }
 
 
@@ -81,8 +81,8 @@ def cli() -> None:
       regraft train photos/                           train, test, save
       regraft predict runs/NAME/model new_photos/     use it
 
-    A network that learnt on millions of images keeps its body and gets a new head. Every score
-    has an interval, and what chose a setting does not report it.
+    A network that has learnt from millions of images is kept, and learns your classes. Every
+    score has an interval, and comes from images that taught and chose nothing.
     """
 
 

@@ -80,7 +80,8 @@ def _show_counts(found: Predictions) -> None:
     if doubts.is_none is not None and found.levels.reject is not None:
         print(
             f"{int(doubts.is_none.sum())} of {count(n, 'image')} are none of these "
-            f"{len(found.classes)}; of their own, about {percent(found.levels.reject)} are",
+            f"{len(found.classes)} classes; of images of these, about "
+            f"{percent(found.levels.reject)} would be called so too",
             file=sys.stderr,
         )
     if doubts.is_alone is not None and found.levels.precision is not None:

@@ -134,7 +134,7 @@ class ClassActivation:
         """The graph of one network's maps, found or built."""
         found = subgraphs.find(built, MAPS)
         if found is None:
-            say(Doing(f"building the graph of the maps of {built.info.name}, once (some seconds)"))
+            say(Doing(f"preparing the heat maps of {built.info.name}, once (some seconds)"))
             found = maps_of_graph.find_or_build(built, MAPS, example=example)
         if found is None:
             with extras.needed_for(
