@@ -17,7 +17,7 @@ from regraft.data.manifests import read_manifest
 from regraft.data.splits import assign, check_groups_across
 from regraft.data.table import ImageTable, check_known_classes, column
 from regraft.errors import TableError
-from regraft.evaluation.intervals import group_codes
+from regraft.evaluation.influence import group_codes
 from regraft.workflows.lesson import units_of
 
 NAN = float("nan")

@@ -14,14 +14,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn.neighbors import KNeighborsClassifier
 
+from regraft.evaluation.baseline import majority_baseline, nearest_neighbour_baseline
 from regraft.evaluation.calibration import softmax
 from regraft.evaluation.confusion import Confusion
-from regraft.evaluation.evaluate import (
-    evaluate,
-    majority_baseline,
-    nearest_neighbour_baseline,
-    score_in_words,
-)
+from regraft.evaluation.evaluate import evaluate, score_in_words
 from regraft.evaluation.intervals import Estimate, wilson_interval
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "log_loss", "brier", "ece")
@@ -223,7 +219,7 @@ def test_majority_answers_the_first_of_the_most_frequent():
 
 @pytest.mark.parametrize("block", [16, 10**6])
 def test_nearest_neighbour_agrees_with_scikit_learn(monkeypatch, block):
-    module = importlib.import_module("regraft.evaluation.evaluate")  # not the function
+    module = importlib.import_module("regraft.evaluation.baseline")
     monkeypatch.setattr(module, "_BLOCK_ELEMENTS", block)
     rng = np.random.default_rng(0)
     X_train, X = rng.normal(size=(57, 8)).astype(np.float32), rng.normal(size=(31, 8))
@@ -234,7 +230,7 @@ def test_nearest_neighbour_agrees_with_scikit_learn(monkeypatch, block):
 
 
 def test_nearest_neighbour_of_many_images_is_that_of_an_even_part(monkeypatch):
-    module = importlib.import_module("regraft.evaluation.evaluate")
+    module = importlib.import_module("regraft.evaluation.baseline")
     monkeypatch.setattr(module, "MOST_SCORED", 15)
     monkeypatch.setattr(module, "MOST_PAIRS", 11 * 20)  # every third of 57
     rng = np.random.default_rng(0)
@@ -261,7 +257,7 @@ class _Read:
 
 
 def test_nearest_neighbour_never_copies_what_lies_on_disk(monkeypatch):
-    module = importlib.import_module("regraft.evaluation.evaluate")
+    module = importlib.import_module("regraft.evaluation.baseline")
     monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 64)
     rng = np.random.default_rng(0)
     X_train, X = _Read(rng.normal(size=(57, 8))), _Read(rng.normal(size=(31, 8)))

@@ -1,15 +1,12 @@
 """How good a classifier is, and how sure that is: metrics, intervals, calibration, comparison."""
 
-from regraft.evaluation.calibration import fit_temperature, softmax
-from regraft.evaluation.evaluate import (
-    ClassScores,
-    Evaluation,
-    evaluate,
+from regraft.evaluation.baseline import (
     majority_baseline,
     nearest_neighbour_baseline,
     nearest_neighbour_hits,
-    score_in_words,
 )
+from regraft.evaluation.calibration import fit_temperature, softmax
+from regraft.evaluation.evaluate import ClassScores, Evaluation, evaluate, score_in_words
 from regraft.evaluation.intervals import Estimate, wilson_interval
 from regraft.evaluation.left_out import LeftOut
 from regraft.evaluation.metrics import Reliability

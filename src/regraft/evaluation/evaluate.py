@@ -12,18 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from regraft.evaluation.auroc import estimate_auroc
+from regraft.evaluation.calibration_error import estimate_ece
 from regraft.evaluation.confusion import Confusion
-from regraft.evaluation.intervals import (
-    Estimate,
-    estimate_auroc,
-    estimate_balanced_accuracy,
-    estimate_ece,
-    estimate_f1,
-    estimate_macro_f1,
-    estimate_mean,
-    estimate_rates,
-    group_codes,
-)
+from regraft.evaluation.influence import group_codes
+from regraft.evaluation.intervals import Estimate
+from regraft.evaluation.mean_loss import estimate_mean
 from regraft.evaluation.metrics import (
     Array,
     Reliability,
@@ -32,13 +26,16 @@ from regraft.evaluation.metrics import (
     log_losses,
     reliability_table,
     true_ranks,
-    unit_rows,
+)
+from regraft.evaluation.rates import (
+    estimate_accuracy,
+    estimate_balanced_accuracy,
+    estimate_f1,
+    estimate_macro_f1,
+    estimate_rates,
 )
 
 _BINS = 15
-# The nearest-neighbour baseline compares at most so many images, and so many pairs.
-MOST_SCORED, MOST_PAIRS = 10_000, 2 * 10**9
-_BLOCK_ELEMENTS = 2**22  # of a block of similarities, 16 MiB of float32
 
 
 @dataclass(frozen=True)
@@ -173,7 +170,7 @@ def evaluate(
         split=split,
         n=len(y),
         n_groups=None if codes is None else int(codes.max()) + 1,
-        accuracy=_estimate_accuracy(y == predicted, codes, level),
+        accuracy=estimate_accuracy(y == predicted, groups=codes, level=level),
         balanced_accuracy=estimate_balanced_accuracy(
             y, predicted, confusion, groups=codes, level=level
         ),
@@ -189,80 +186,6 @@ def evaluate(
         confusion=confusion,
         reliability=table,
     )
-
-
-def majority_baseline(
-    y_train: Array,
-    y_true: Array,
-    n_classes: int,
-    *,
-    groups: Iterable[Any] | None = None,
-    level: float = 0.95,
-) -> Estimate:
-    """Accuracy of always answering the class that is most frequent in training.
-
-    Examples
-    --------
-    >>> majority_baseline(np.array([0, 1, 1]), np.array([1, 1, 1, 0]), 2).value
-    0.75
-    """
-    favourite = np.bincount(y_train, minlength=n_classes).argmax()
-    return _estimate_accuracy(y_true == favourite, group_codes(groups, len(y_true)), level)
-
-
-def nearest_neighbour_baseline(
-    X_train: Array,
-    y_train: Array,
-    X: Array,
-    y: Array,
-    *,
-    groups: Iterable[Any] | None = None,
-    level: float = 0.95,
-) -> Estimate:
-    """Accuracy of answering the class of the most similar training image, by cosine.
-
-    Nothing is learnt here, so it shows what the features give by themselves. Similarities are
-    computed in blocks, so neither set needs a copy in memory. Of very many images an even part is
-    compared (:data:`MOST_SCORED`, :data:`MOST_PAIRS`): all with all would take hours.
-
-    Parameters
-    ----------
-    X_train : array of shape (M, D); X : array of shape (N, D)
-        Features; may be memory-mapped.
-    y_train : int array of shape (M,); y : int array of shape (N,)
-
-    Examples
-    --------
-    >>> X_train, X = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 1.0], [1.0, 2.0]])
-    >>> nearest_neighbour_baseline(X_train, np.array([0, 1]), X, np.array([0, 0])).value
-    0.5
-    """
-    scored, is_right = nearest_neighbour_hits(X_train, y_train, X, y)
-    codes = group_codes(groups, len(X))
-    return _estimate_accuracy(is_right, None if codes is None else codes[scored], level)
-
-
-def nearest_neighbour_hits(
-    X_train: Array, y_train: Array, X: Array, y: Array
-) -> tuple[Array, Array]:
-    """Which images the most similar training image answers rightly (see
-    :func:`nearest_neighbour_baseline`).
-
-    Returns
-    -------
-    rows : int array of shape (n,)
-        Of ``X``, those that were asked: all, or an even part of very many.
-    is_right : bool array of shape (n,)
-    """
-    if len(X_train) == 0 or X_train.shape[1:] != X.shape[1:]:
-        raise ValueError(
-            f"need training features (M, D) and features (N, D) with M of at least 1, "
-            f"got shapes {X_train.shape} and {X.shape}"
-        )
-    scored = _evenly(len(X), MOST_SCORED)
-    taught = _evenly(len(X_train), MOST_PAIRS // max(1, len(scored)))
-    nearest = _nearest(X_train, taught, X, scored)
-    return scored, np.asarray(y_train)[nearest] == np.asarray(y)[scored]
 
 
 def score_in_words(estimate: Estimate, n: int, *, split: str = "") -> str:
@@ -291,11 +214,6 @@ def _percent(fraction: float) -> str:
     return text
 
 
-def _estimate_accuracy(is_right: Array, groups: Array | None, level: float) -> Estimate:
-    everything = np.zeros(len(is_right), dtype=np.int64)
-    return estimate_rates(is_right, everything, 1, groups=groups, level=level)[0]
-
-
 def _estimate_top_k(
     y: Array, proba: Array, top_k: Sequence[int], groups: Array | None, level: float
 ) -> dict[int, Estimate]:
@@ -303,7 +221,7 @@ def _estimate_top_k(
     if not asked:
         return {}
     ranks = true_ranks(y, proba)
-    return {k: _estimate_accuracy(ranks < k, groups, level) for k in asked}
+    return {k: estimate_accuracy(ranks < k, groups=groups, level=level) for k in asked}
 
 
 def _per_class(
@@ -335,28 +253,6 @@ def _reliability_rows(table: Reliability) -> list[dict[str, Any]]:
         dict(zip(names, (None if x != x else x for x in row), strict=True))  # x != x is NaN
         for row in rows
     ]
-
-
-def _evenly(n: int, most: int) -> Array:
-    """At most so many of n rows, evenly taken."""
-    return np.arange(0, n, max(1, -(-n // most)))
-
-
-def _nearest(X_train: Array, taught: Array, X: Array, scored: Array) -> Array:
-    """Row of ``X_train``, of those `taught`, with the largest cosine to each of the rows `scored`
-    of ``X``; the first, if several. Rows are read by blocks."""
-    step = max(1, math.isqrt(_BLOCK_ELEMENTS))
-    best, nearest = np.full(len(scored), -np.inf), np.zeros(len(scored), dtype=np.int64)
-    for start in range(0, len(taught), step):
-        block = unit_rows(X_train[taught[start : start + step]])
-        for at in range(0, len(scored), step):
-            similarity = unit_rows(X[scored[at : at + step]]) @ block.T
-            column = similarity.argmax(axis=1)
-            highest = similarity[np.arange(len(column)), column]
-            is_nearer = highest > best[at : at + step]
-            best[at : at + step][is_nearer] = highest[is_nearer]
-            nearest[at : at + step][is_nearer] = taught[start + column[is_nearer]]
-    return nearest
 
 
 def _checked(y_true: Array, proba: Array, *, n_classes: int) -> tuple[Array, Array]:

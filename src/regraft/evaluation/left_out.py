@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from regraft.evaluation.evaluate import Evaluation
-from regraft.evaluation.intervals import Estimate, estimate_rates, group_codes
+from regraft.evaluation.influence import group_codes
+from regraft.evaluation.intervals import Estimate
 from regraft.evaluation.metrics import Array
+from regraft.evaluation.rates import estimate_accuracy, estimate_rates
 
 # Up to this share of images in other classes, two mixes of classes pass for the same.
 SAME_MIX = 0.1
@@ -89,7 +91,7 @@ def beside(tested: Evaluation, y: Array, is_right: Array, *, units: Array | None
         )
     level = tested.accuracy.level
     groups = None if units is None else group_codes(units.tolist(), len(y))
-    [accuracy] = estimate_rates(is_right, np.zeros_like(y), 1, groups=groups, level=level)
+    accuracy = estimate_accuracy(is_right, groups=groups, level=level)
     mix = np.array([row.n for row in tested.per_class], dtype=float)
     at_test_mix = _at_mix(is_right, y, mix, groups, level)
     compared = accuracy if at_test_mix is None else at_test_mix

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from regraft.evaluation.intervals import Estimate, group_codes, score_interval
+from regraft.evaluation.influence import group_codes
+from regraft.evaluation.intervals import Estimate, score_interval
 from regraft.evaluation.metrics import Array
 
 _BLOCK_SIGNS = 2**21

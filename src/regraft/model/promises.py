@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from regraft.data.table import ImageTable
 from regraft.evaluation import Estimate, conformal
-from regraft.evaluation.intervals import estimate_auroc, estimate_rates, group_codes
+from regraft.evaluation.auroc import estimate_auroc
+from regraft.evaluation.influence import group_codes
 from regraft.evaluation.left_out import combined
 from regraft.evaluation.levels import fewest_all_right, fewest_for
+from regraft.evaluation.rates import estimate_accuracy, estimate_rates
 from regraft.features import extract
 from regraft.images import drawn
 from regraft.probe.classifier import Classifier
@@ -114,8 +116,8 @@ def _turned_away(unknown: Unknown, own: Any, other: Any) -> dict[str, Any]:
         "levels": [
             {
                 "asked": share,
-                "caught": _share(other <= share, None).to_dict(),
-                "false_alarms": _share(own <= share, None).to_dict(),
+                "caught": estimate_accuracy(other <= share).to_dict(),
+                "false_alarms": estimate_accuracy(own <= share).to_dict(),
             }
             for share in REJECTS
             if fewest_for(share) <= n
@@ -143,7 +145,7 @@ def _set_of(
     each = estimate_rates(holds, y, len(classes), groups=groups)
     return {
         "coverage_asked": coverage,
-        "coverage": _share(holds, groups).to_dict(),
+        "coverage": estimate_accuracy(holds, groups=groups).to_dict(),
         "mean_size": float(size.mean()),
         "empty": int((size == 0).sum()),
         "of_one": int((size == 1).sum()),
@@ -169,7 +171,7 @@ def _alone(
     is_right, right = proba.argmax(axis=1) == y, None
     if is_alone.any():
         some = None if groups is None else group_codes(groups[is_alone].tolist(), is_alone.sum())
-        right = _share(is_right[is_alone], some).to_dict()
+        right = estimate_accuracy(is_right[is_alone], groups=some).to_dict()
     return {
         "precision_asked": precision,
         "share": float(is_alone.mean()),
@@ -184,7 +186,9 @@ def _unknown(
     if not levels:
         return None
     asked = REJECT if REJECT in levels else levels[0]
-    alarms = {level: _share(typical <= level, groups).to_dict() for level in levels}
+    alarms = {
+        level: estimate_accuracy(typical <= level, groups=groups).to_dict() for level in levels
+    }
     outs = [] if landed is None else each_class_out(landed)
     auroc = _mean_auroc(outs)
     return {
@@ -221,8 +225,3 @@ def _mean_auroc(outs: list[ClassOut]) -> Estimate | None:
         each.append(estimate_auroc(is_unknown.astype(int), np.column_stack([-odd, odd]))[0])
     found = combined(each, [1 / len(each)] * len(each))
     return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0), found.level)
-
-
-def _share(holds: NDArray[np.bool_], groups: Any) -> Estimate:
-    [found] = estimate_rates(holds, np.zeros(len(holds), np.intp), 1, groups=groups)
-    return found
