@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from conftest import ONE_ANSWER
 from regraft import ImageClassifier, load
+from regraft.backbones import weights
 from regraft.choosing import kept as kept_words
 from regraft.console.training import show_training
 from regraft.errors import ConfigError, TrainingError, UsageError
@@ -161,7 +162,7 @@ def test_r8_frozen_is_frozen_and_what_should_move_moved(
 def test_head_leaves_the_whole_network_as_it_is(results: dict[str, Result]) -> None:
     before = network_of(results["probe"].folder / "model")
     after = network_of(results["head"].folder / "model")
-    assert learning.splitting.changed(before, after)[1] == []
+    assert weights.changed(before, after)[1] == []
 
 
 def test_scratch_shares_nothing_with_the_source(results: dict[str, Result]) -> None:
@@ -191,7 +192,7 @@ def test_the_same_run_gives_the_same_bits(name: str, results: dict[str, Result])
     again = run(name, run_name=f"again-{name}", workers=0)
     first = load_file(results[name].folder / "model" / "model.safetensors")
     second = load_file(again.folder / "model" / "model.safetensors")
-    assert learning.splitting.changed(first, second)[1] == []
+    assert weights.changed(first, second)[1] == []
 
 
 def test_mixup_reaches_the_tokens_of_a_transformer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,7 +496,7 @@ def test_more_epochs_go_on_from_where_the_run_ended(room: Path, ema: float) -> N
     assert longer.metrics["training"]["resumed_at"] == 2
     first = load_file(straight.folder / "model" / "model.safetensors")
     second = load_file(longer.folder / "model" / "model.safetensors")
-    assert learning.splitting.changed(first, second)[1] == []
+    assert weights.changed(first, second)[1] == []
 
 
 @pytest.mark.parametrize(

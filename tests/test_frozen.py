@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from regraft.backbones import splitting
+from regraft.backbones import splitting, weights
+from regraft.backbones.split_points import split_points
 from regraft.features.engine import Tap
 from regraft.training import acceleration, batchnorm, learning, optim
 from regraft.training.examples import ActivationExamples, Labelled
@@ -67,7 +68,7 @@ def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
 def test_r8_after_real_steps(family: str, mode: str) -> None:
     network = FAMILIES[family]()
     before = tensors_of(network)
-    stages = [point.name for point in splitting.split_points(network) if point.is_stage]
+    stages = [point.name for point in split_points(network) if point.is_stage]
     parts = splitting.split(network, stages[len(stages) // 2])
     assert bool(batchnorm.batch_norms(parts.rest)) == (family not in WITHOUT_BATCHNORM)
     x = pictures(network, n=N)
@@ -77,7 +78,7 @@ def test_r8_after_real_steps(family: str, mode: str) -> None:
     body, model, beside_norms = train(parts, activations, mode)
 
     # The early layers: their tensors, and what they say in train mode as in eval mode.
-    same, moved = splitting.changed(prefix, tensors_of(parts.prefix))
+    same, moved = weights.changed(prefix, tensors_of(parts.prefix))
     assert (len(same), moved) == (len(prefix), [])
     parts.prefix.train()
     assert torch.equal(parts.prefix(x), activations)
@@ -90,7 +91,7 @@ def test_r8_after_real_steps(family: str, mode: str) -> None:
         if p.requires_grad and n.startswith("body.")
     }  # fmt: skip
     after = {**before, **{n: t for n, t in tensors_of(body).items() if n in before}}
-    same, moved = splitting.changed(before, after)
+    same, moved = weights.changed(before, after)
     assert set(parts.frozen) <= set(same)
     assert learnt <= set(parts.trained)
     # A convolution's own bias says what the shift of the BatchNorm after it says: that one moves.

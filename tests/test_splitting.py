@@ -19,6 +19,9 @@ torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
 splitting = import_module("regraft.backbones.splitting")
 stages = import_module("regraft.backbones.stages")
+Trail = import_module("regraft.backbones.trail").Trail
+weights = import_module("regraft.backbones.weights")
+split_points = import_module("regraft.backbones.split_points").split_points
 
 
 def make(name: str, *, side: int = 96, **options: Any) -> Any:
@@ -133,7 +136,7 @@ def hooked(module: Any, hook: Callable[..., Any]) -> Any:
 def test_the_parts_are_the_network_at_every_stage(build: Callable[[], Any]) -> None:
     network = build()
     before = copy.deepcopy(network.state_dict())
-    points = splitting.split_points(network)
+    points = split_points(network)
     at_stages = [point.name for point in points if point.is_stage]
     found = stages.find_stages(network)
     # Only the first stage may have nothing before it.
@@ -167,7 +170,7 @@ def test_the_parts_are_the_network_at_every_stage(build: Callable[[], Any]) -> N
             assert close(parts.rest(planted), wanted)
             assert torch.equal(planted, kept), "the rest writes into what it is given"
             assert close(parts.rest(activation), network(x))
-    same, moved = splitting.changed(before, network.state_dict())
+    same, moved = weights.changed(before, network.state_dict())
     assert (len(same), moved) == (len(before), [])
 
 
@@ -214,13 +217,13 @@ def test_blocks_within_a_stage_are_points(name: str) -> None:
     ],
 )
 def test_points_are_named_by_what_learns_in_order(architecture: str, wanted: list[str]) -> None:
-    points = splitting.split_points(make(architecture))
+    points = split_points(make(architecture))
     assert [f"{point.name}<{point.after}" for point in points][: len(wanted)] == wanted
     assert len({point.after for point in points}) == len(points)
 
 
 def test_a_vision_transformer_is_cut_before_each_block() -> None:
-    points = splitting.split_points(small_vit())
+    points = split_points(small_vit())
     found = [(point.name, point.after, point.is_stage) for point in points]
     assert found == [
         ("blocks.0", "norm_pre", True),
@@ -230,9 +233,9 @@ def test_a_vision_transformer_is_cut_before_each_block() -> None:
 
 
 def test_no_point_lies_where_two_tensors_cross() -> None:
-    names = {point.name for point in splitting.split_points(make("densenet121"))}
+    names = {point.name for point in split_points(make("densenet121"))}
     assert not any("denselayer" in name for name in names)
-    names = {point.name for point in splitting.split_points(make("resnet18"))}
+    names = {point.name for point in split_points(make("resnet18"))}
     assert names == {f"layer{n}{block}" for n in (1, 2, 3, 4) for block in ("", ".1")}
 
 
@@ -298,7 +301,7 @@ def test_the_prefix_stays_as_it_is_in_train_mode() -> None:
     assert not activation.requires_grad
     parts.rest.train()(activation).sum().backward()
     assert all(p.grad is None and not p.requires_grad for p in parts.prefix.parameters())
-    same, moved = splitting.changed(before, parts.prefix.network.state_dict())
+    same, moved = weights.changed(before, parts.prefix.network.state_dict())
     assert (same, moved) == (list(before), [])
     held = [name for name, _ in parts.prefix.network.named_parameters()]
     held += [name for name, _ in parts.prefix.network.named_buffers()]
@@ -324,7 +327,7 @@ def test_a_step_in_train_mode_is_the_step_of_the_whole_network() -> None:
     learnt = rest.state_dict()
     assert set(learnt) <= set(start)
     assert all(close(learnt[name], home[name]) for name in learnt if "num_batches" not in name)
-    same, moved = splitting.changed(start, {**start, **learnt})
+    same, moved = weights.changed(start, {**start, **learnt})
     assert set(same) == set(parts.frozen)
     assert "layer3.0.bn1.running_mean" in moved
     assert set(parts.trained) <= set(moved)
@@ -356,11 +359,11 @@ def test_changed_compares_bit_by_bit() -> None:
         "last bit": torch.nextafter(torch.tensor([1.0]), torch.tensor([2.0])),
         "strided": before["strided"].contiguous(),
     }
-    same, moved = splitting.changed(before, after)
+    same, moved = weights.changed(before, after)
     assert same == ["nan", "strided", "flag"]
     assert moved == ["zero", "kind", "shape", "count", "last bit"]
     with pytest.raises(ValueError, match=r"1 names.*flag"):
-        splitting.changed(before, {n: t for n, t in after.items() if n != "flag"})
+        weights.changed(before, {n: t for n, t in after.items() if n != "flag"})
 
 
 # -- What a split leaves alone, and what it does not compute --
@@ -470,7 +473,7 @@ def test_a_network_whose_blocks_share_a_tensor_has_no_split() -> None:
     network = make(
         "eva02_tiny_patch14_224", side=56, img_size=56, depth=2
     )  # each block is given the positions too
-    assert splitting.split_points(network) == []
+    assert split_points(network) == []
     with pytest.raises(BackboneError, match="this network has no split point"):
         splitting.split(network, "blocks.1")
 
@@ -504,7 +507,7 @@ def test_a_hidden_second_way_past_the_cut_is_caught() -> None:
     network, memory = make("resnet18"), []
     network.layer1 = Remembering(network.layer1, memory, is_first=True)
     network.layer3 = Remembering(network.layer3, memory, is_first=False)
-    names = [point.name for point in splitting.split_points(network) if point.is_stage]
+    names = [point.name for point in split_points(network) if point.is_stage]
     assert names == ["layer1", "layer2", "layer3", "layer4"]
     assert max(splitting.split(network, "layer1").proof.values()) < 1e-4
     with pytest.raises(BackboneError, match="layer3"):
@@ -518,7 +521,7 @@ def test_a_wrong_cut_is_caught_even_under_a_classifier_of_zeros(
     with torch.no_grad():
         network.classifier.weight.zero_()
         network.classifier.bias.zero_()
-    genuine = splitting._cut
+    genuine = splitting.cut
 
     def cut_and_spoil(*args: Any) -> Any:
         prefix, rest = genuine(*args)
@@ -527,7 +530,7 @@ def test_a_wrong_cut_is_caught_even_under_a_classifier_of_zeros(
         return prefix, rest
 
     assert max(splitting.split(network, "blocks.3").proof.values()) < 1e-4
-    monkeypatch.setattr(splitting, "_cut", cut_and_spoil)
+    monkeypatch.setattr(splitting, "cut", cut_and_spoil)
     with pytest.raises(BackboneError, match=r"cut at 'blocks\.3'.*outputs differ by") as caught:
         splitting.split(network, "blocks.3")
     assert caught.value.difference > 1e-3
@@ -535,14 +538,14 @@ def test_a_wrong_cut_is_caught_even_under_a_classifier_of_zeros(
 
 
 def test_a_step_that_is_made_twice_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = splitting._Trail.way_to
+    genuine = Trail.way_to
     network = make("mobilenetv3_small_050")
 
     def without_one(self: Any, name: Any) -> list[str]:
         return [step for step in genuine(self, name) if step != "blocks.2"]
 
-    points = splitting.split_points(network)
-    monkeypatch.setattr(splitting, "_points", lambda *args: points)
-    monkeypatch.setattr(splitting._Trail, "way_to", without_one)
+    points = split_points(network)
+    monkeypatch.setattr(splitting, "points_on", lambda *args: points)
+    monkeypatch.setattr(Trail, "way_to", without_one)
     with pytest.raises(BackboneError, match=r"'blocks\.3'"):
         splitting.split(network, "blocks.3")

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from regraft.backbones import catalog, cost, network, splitting
+from regraft.backbones import catalog, cost, network, splitting, weights
+from regraft.backbones.split_points import split_points
 from regraft.backbones.stages import find_stages
 from regraft.cli.main import cli
 from regraft.errors import BackboneError, UsageError
@@ -108,7 +109,7 @@ def test_the_network_stays_as_it_is() -> None:
     assert vit.training
     assert all(p.requires_grad and p.device.type == "cpu" for p in vit.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in vit.modules())
-    assert splitting.changed(before, vit.state_dict())[1] == []
+    assert weights.changed(before, vit.state_dict())[1] == []
 
 
 # -- A second opinion --
@@ -183,7 +184,7 @@ def test_less_is_kept_the_later_the_training_begins() -> None:
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
 def test_what_learns_is_what_the_split_trains(name: str) -> None:
     whole = untrained(name)
-    for point in splitting.split_points(whole)[::2]:
+    for point in split_points(whole)[::2]:
         found = summary.summarise(f"random:{name}", split_point=point.name)
         parts = splitting.split(whole, point.name)
         sizes = {n: p.numel() for n, p in whole.named_parameters()}
@@ -211,7 +212,7 @@ def test_each_method_learns_its_share() -> None:
 
 def test_default_split_points_are_those_of_partial() -> None:
     whole = untrained("test_efficientnet")
-    names = [point.name for point in splitting.split_points(whole)]
+    names = [point.name for point in split_points(whole)]
     found = summary.summarise("random:test_efficientnet", method="partial")
     for kind, gain in (("like", 0.01), ("unlike", 0.2)):
         situation = defaults.Situation(1000, 3, 300, 160, True, gain, tuple(find_stages(whole)))

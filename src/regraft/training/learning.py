@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from regraft.backbones import splitting, weights
+from regraft.backbones import weights
 from regraft.backbones.network import LoadedNetwork
 from regraft.errors import TrainingError
 from regraft.evaluation.calibration import fit_temperature, softmax
@@ -446,7 +446,7 @@ def _tuned_engine(
     body = {n: t.detach().cpu() for n, t in trainable.merged(trainable.body).items()}
     _refuse_strangers(body, before)
     after = {n: body.get(n, t) for n, t in before.items()}
-    same, moved = splitting.changed(before, after)
+    same, moved = weights.changed(before, after)
     learnt = _learning(trainable, trainer, set(before))
     report = _frozen_report(trainable, set(same), set(moved), learnt)
     if not moved:

@@ -216,11 +216,12 @@ class Chosen:
 
 def chosen(task: Task, rows: Rows, look: Look, loaded: LoadedNetwork) -> Chosen:
     """What "chosen for these data" means here."""
-    from regraft.backbones import splitting
+
+    from regraft.backbones.split_points import split_points
 
     names: list[str] = []
     if task.method.splits:
-        names = [point.name for point in splitting.split_points(loaded.network)]
+        names = [point.name for point in split_points(loaded.network)]
     situation = _situation(task, rows, look, loaded)
     settings = defaults.resolved(task.settings, task.method, situation, names)
     if settings.augment == "auto":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from regraft.backbones.cost import Cost, Layer
-    from regraft.backbones.splitting import SplitPoint
+    from regraft.backbones.split_points import SplitPoint
 
 # Larger pictures are beyond every published network; smaller ones vanish within them.
 SMALLEST_PX, LARGEST_PX = 8, 16_384
@@ -181,10 +181,11 @@ def summarise(
 
     with extras.needed_for("summary"):
         from regraft.backbones import cost, network, splitting
+        from regraft.backbones.split_points import split_points
 
     own = network.without_weights(source, offline=offline)
     own_shape = (3, *network.input_px(own.pretrained_cfg))
-    points = splitting.split_points(own)
+    points = split_points(own)
     defaults = _default_split_points(own, points)
     point, trained = None, set()
     if METHODS[method].splits:
