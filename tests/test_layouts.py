@@ -160,6 +160,12 @@ FOLDERS = [
           "augmented ones": ("Original", "Augmented"), "letters": ("A", "B"),
           "parts of a set that say no split": ("gallery", "query"),
       }.items()),
+    Case("numbered identities in two parts", [f"{part}/00{n}/1.jpg" for part in ("gallery", "query")
+                                              for n in (1, 2, 3)],
+         refused="'gallery', 'query' hold folders of the same names", cure="--label-from parent"),
+    Case("numbered identities, mostly the same", [
+        *(f"gallery/00{n}/1.jpg" for n in range(4)), *(f"query/00{n}/1.jpg" for n in (1, 2, 5))],
+         refused="'gallery', 'query' hold folders of the same names", cure="--label-from parent"),
     Case("subjects around numbered classes",
          ["s1/0/1.jpg", "s1/1/2.jpg", "s2/0/3.jpg", "s2/1/4.jpg"],
          refused="hold folders of the same names \\('0', '1'\\)", cure="--label-from parent"),
@@ -218,7 +224,8 @@ FOLDERS = [
     Case("train alone", each("train"), refused="all images are in 'train'",
          cure="the train folder itself, .*/train"),
     Case("years inside the classes", ["ants/2019/1.jpg", "ants/2020/2.jpg", "bees/2019/3.jpg",
-                                      "bees/2020/4.jpg"], {None: {"ants": 2, "bees": 2}}),
+                                      "bees/2020/4.jpg"],
+         refused="hold folders of the same names \\('2019', '2020'\\)", cure="--label-from top"),
     Case("a class called train", [*flat("train"), *flat("car"), *flat("bus")],
          {None: {"train": 3, "car": 3, "bus": 3}}),
     Case("a class called steam train", [*flat("steam train"), *flat("car")],

@@ -15,8 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 import verdict_sets
+from regraft.choosing import promised, verdict
 from regraft.cli.main import cli
 from regraft.evaluation import evaluate, left_out
+from regraft.evaluation.intervals import wilson_interval
 from regraft.record.configuration import RunConfig
 from regraft.report import page
 from regraft.workflows import experiment, reporting
@@ -95,11 +97,66 @@ def test_terminal_page_and_json_say_the_same(run_on: Runs, monkeypatch: pytest.M
     for words in (f"{100 * gap['value']:+.1f} points", judged["reasons"][0]["title"]):
         assert words in first
         assert words in html
+    titles = [reason["title"] for reason in judged["reasons"] if reason["weight"] != "none"]
+    assert len(titles) > 2
+    assert_in_order(titles, shown.stdout)
+    assert_in_order([title[1:] for title in titles], html[html.index("Can you trust it?") :])
+    assert_in_order([title[1:] for title in titles], judged["sentence"])
     for step in judged["next"]:
         assert step["text"] in " ".join(shown.stdout.split())
     assert "regraft predict" not in shown.stdout
     again = CliRunner().invoke(cli, ["train", data, "--run", "told", "--json"])
     assert json.loads(again.stdout)["verdict"] == judged
+
+
+def assert_in_order(words: list[str], text: str) -> None:
+    plain = " ".join(text.split())
+    places = [plain.find(word) for word in words]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("coverage_high", "alarms_low", "answer", "title"),
+    [
+        (0.96, 0.01, "yes", ""),
+        (0.94, 0.01, "with care", "A promise was missed"),
+        (0.96, 0.03, "with care", "A promise was missed"),
+        (0.94, 0.03, "with care", "Promises were missed"),
+    ],
+)
+def test_a_promise_missed_beyond_its_interval_weighs(
+    coverage_high: float, alarms_low: float, answer: str, title: str, run_on: Runs
+) -> None:
+    metrics = copy.deepcopy(run_on(verdict_sets.shapes).metrics)
+    sets = {"value": 0.9, "low": 0.85, "high": coverage_high}
+    alarms = {"value": 0.05, "low": alarms_low, "high": 0.2}
+    metrics["sets"] = [{"coverage_asked": 0.95, "coverage": sets}]
+    metrics["unknown"] = {"false_alarms_asked": 0.02, "false_alarms": alarms}
+    judged = verdict.verdict(metrics, []).to_dict()
+    assert judged["answer"] == answer
+    assert [r["title"] for r in judged["reasons"] if r["weight"] != "none"] == [title] * bool(title)
+    assert any("calibrate" in step["command"] for step in judged["next"]) == bool(title)
+
+
+@pytest.mark.parametrize(
+    ("n_cal", "shift", "least", "most"),
+    [(40, 0.0, 0, 0.03), (120, 0.0, 0, 0.03), (120, 1.0, 0.8, 1)],
+)
+def test_a_promise_that_holds_is_hardly_ever_called_missed(
+    n_cal: int, shift: float, least: float, most: float
+) -> None:
+    """Simulated: calibrating and tested scores of one kind (`shift` 0), or of two."""
+    random = np.random.default_rng(0)
+    rank = int(np.ceil(0.95 * (n_cal + 1)))
+    n_missed = 0
+    for _ in range(400):
+        level = np.sort(random.normal(size=n_cal))[rank - 1]
+        holds = random.normal(shift, size=150) <= level
+        low, high = wilson_interval(int(holds.sum()), holds.size)
+        found = {"value": holds.mean(), "low": low, "high": high}
+        n_missed += promised.Promise(0.95, found, n_cal, at_least=True).is_missed
+    assert least <= n_missed / 400 <= most
 
 
 def test_a_page_of_an_earlier_version_is_judged_when_it_is_drawn(run_on: Runs) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regraft.choosing import layer_curve, recommendation
-from regraft.choosing.trust import Check
+from regraft.choosing.trust_check import Check
 from regraft.evaluation.metrics import is_even
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS
@@ -89,9 +89,9 @@ def _mending(
         )
     for kind in weighty:
         if kind in MENDS and not (errors and kind in ("findings", "leaks")):
-            yield _step_against(kind, data, options)
+            yield _step_against(kind, metrics, options)
         if kind == "majority-class" and _is_uneven(metrics):
-            yield _step_against("rarer", data, options)
+            yield _step_against("rarer", metrics, options)
     yield from _beyond(metrics, findings, options)
 
 
@@ -99,9 +99,11 @@ def _is_uneven(metrics: Mapping[str, Any]) -> bool:
     return not is_even([row["n"] for row in metrics["evaluation"]["per_class"]])
 
 
-def _step_against(kind: str, data: str, options: str) -> Step:
+def _step_against(kind: str, metrics: Mapping[str, Any], options: str) -> Step:
     text, command = MENDS[kind]
-    return Step(text, command.format(data=data) + options if command else "")
+    data, model = shlex.quote(metrics["data"]["source"]), shlex.quote(metrics["model"])
+    of_data = options if "{data}" in command else ""
+    return Step(text, command.format(data=data, model=model) + of_data)
 
 
 # What to do about a check that weighs, and what to type.
@@ -136,6 +138,11 @@ MENDS = {
     "calibration": (
         "Take its probabilities for an order, not for shares: 80 % sure is not 80 % right.",
         "",
+    ),
+    "promises": (
+        "Before --coverage or --reject is relied on, calibrate it on labelled images of the kind "
+        "that it will meet.",
+        "regraft calibrate {model} labelled_photos/",
     ),
     "rejected": ("See why files could not be read.", "regraft check {data}"),
 }

@@ -8,17 +8,13 @@ a run of an earlier version does not have are left unchecked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from regraft.choosing import kept, measured
+from regraft.choosing import class_recall, kept, measured, promised
 from regraft.choosing.difference import left_out_in_words, points
+from regraft.choosing.trust_check import STATES, Check, Facts, State
 from regraft.wording import count, percent
-
-State = Literal["good", "care", "bad"]
-Facts = Mapping[str, Any]
-STATES: tuple[State, ...] = ("bad", "care", "good")
 
 # Scored images ('care'), and the width of the interval of their accuracy ('care' and 'bad').
 FEW_SCORED, WIDE, VERY_WIDE = 30, 0.15, 0.40
@@ -28,10 +24,6 @@ APART, FAR_APART = 0.03, 0.10
 LEAKED, MOSTLY_LEAKED, FLATTERED = 0.10, 0.20, 0.005
 # An expected calibration error that is surely above 0 weighs from here on.
 MISCALIBRATED = 0.05
-# Below, a recall is uncertain: scored images of the class, and the width of the interval.
-FEW_OF_CLASS, WIDE_RECALL = 20, 0.30
-# A recall that is surely below this: more often missed than found.
-MISSED = 0.5
 # Up to here a tie with the nearest neighbour weighs; above, there is little left to be better in.
 NEARLY_ALL = 0.9
 # Share of the files that could not be read.
@@ -45,28 +37,6 @@ TITLES = {
     "size-tells-class": "The image size gives the class away",
     "duplicates-across-splits": "Leakage between the splits",
 }
-MOST_NAMED = 4
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes
-    ----------
-    state : {'good', 'care', 'bad'}
-    title : str
-        In a few words, as it turned out.
-    text : str
-        The numbers.
-    kind : str
-        What was looked at, the same in every release: 'leaks', 'left-out', ...
-    """
-
-    state: State
-    title: str
-    text: str
-    kind: str = ""
 
 
 def checks(metrics: Facts, findings: Sequence[Facts]) -> list[Check]:
@@ -300,6 +270,21 @@ def _calibrated(metrics: Facts) -> Iterator[Check]:
         yield Check("good", "Its probabilities mean what they say", text)
 
 
+def _promises(metrics: Facts) -> Iterator[Check]:
+    missed = list(promised.missed(metrics))
+    if missed:
+        title = "A promise was missed" if len(missed) == 1 else "Promises were missed"
+        text = "; ".join(missed) + ", beyond chance."
+        yield Check("care", title, text[:1].upper() + text[1:])
+    elif promised.shown_sets(metrics) is not None:
+        yield Check(
+            "good",
+            "Its promises held",
+            'Neither prediction sets nor false alarms of "none of these" miss what was asked '
+            "beyond chance.",
+        )
+
+
 def _rejected(metrics: Facts) -> Iterator[Check]:
     data = metrics["data"]
     n = data["rejected"]
@@ -312,71 +297,6 @@ def _rejected(metrics: Facts) -> Iterator[Check]:
             f"{text} left out of {n + data['images']:,} and listed below; nothing replaces "
             f"{'it' if n == 1 else 'them'}.",
         )
-
-
-def _thin_classes(metrics: Facts) -> Iterator[Check]:
-    """Classes whose own recall is uncertain, however well the whole is known."""
-    rows = metrics["evaluation"]["per_class"]
-    thin = [row for row in rows if row["n"] < FEW_OF_CLASS or _width(row["recall"]) > WIDE_RECALL]
-    thin.sort(key=lambda row: (-_width(row["recall"]), row["n"]))
-    if not thin:
-        return
-    listed = (f"{row['label']} ({_recall(row)})" for row in thin)
-    yield Check(
-        "care",
-        f"Recall is uncertain for {_of_classes(len(thin), len(rows)).rpartition(' ')[0].lower()}",
-        f"Fewer than {FEW_OF_CLASS} scored images, or an interval of recall wider than "
-        f"{100 * WIDE_RECALL:.0f} points: {_first(listed, len(thin))}.",
-    )
-
-
-def _missed_classes(metrics: Facts) -> Iterator[Check]:
-    rows = metrics["evaluation"]["per_class"]
-    missed = [row for row in rows if row["n"] and row["recall"]["high"] < MISSED]
-    if not missed:
-        return
-    missed.sort(key=lambda row: float(row["recall"]["value"]))
-    listed = (f"{row['label']} ({_recall(row)})" for row in missed)
-    yield Check(
-        "care",
-        f"{_of_classes(len(missed), len(rows))} mostly missed",
-        f"Most of {'its' if len(missed) == 1 else 'their'} images are called something else: "
-        f"{_first(listed, len(missed))}.",
-    )
-
-
-def _recall(row: Facts) -> str:
-    """Of a class, with its interval."""
-    recall = row["recall"]
-    if not row["n"]:
-        return "not scored"
-    return (
-        f"{percent(recall['value'])} of {row['n']}, {100 * recall['low']:.0f} to "
-        f"{100 * recall['high']:.0f} %"
-    )
-
-
-def _width(recall: Facts) -> float:
-    return 1.0 if recall["low"] is None else float(recall["high"] - recall["low"])
-
-
-def _of_classes(n: int, of: int) -> str:
-    """How many of them, with their verb.
-
-    Examples
-    --------
-    >>> _of_classes(1, 5), _of_classes(2, 5), _of_classes(5, 5), _of_classes(2, 2)
-    ('1 of 5 classes is', '2 of 5 classes are', 'All 5 classes are', 'Both classes are')
-    """
-    everyone = "Both" if of == 2 else f"All {of}"
-    number = everyone if n == of else f"{n} of {of}"
-    return f"{number} classes {'is' if n == 1 else 'are'}"
-
-
-def _first(words: Iterable[str], n: int) -> str:
-    """The first few of n, and how many more."""
-    some = [word for word, _ in zip(words, range(MOST_NAMED), strict=False)]
-    return ", ".join(some) + (f" and {n - len(some)} more" if n > len(some) else "")
 
 
 def _has(n: int) -> str:
@@ -406,10 +326,11 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Check]]] = {
     "leaks": _leaks,
     "size": _enough,
     "majority-class": _beats_guessing,
-    "missed-classes": _missed_classes,
-    "thin-classes": _thin_classes,
+    "missed-classes": class_recall.missed,
+    "thin-classes": class_recall.thin,
     "nearest-neighbour": _beats_nearest,
     "calibration": _calibrated,
+    "promises": _promises,
     "rejected": _rejected,
     "chosen": _chosen_apart,
     "frozen": _frozen,

@@ -30,6 +30,8 @@ With care:
 - accuracy no better than always answering one class, though with every class counted alike it is;
 - worse than the nearest training image (paired), or no better while below 90 %;
 - probabilities that are off by 5 points or more, in an interval that excludes none;
+- a promise missed by more than chance, of the images that tested it and of those that set its
+  level: the coverage of sets (95 %), false alarms of "none of these" (2 %);
 - more than a fiftieth of the files could not be read.
 """
 
@@ -41,13 +43,12 @@ from typing import Any, Literal
 
 from regraft.choosing import next_step, trust
 from regraft.choosing.next_step import Step
-from regraft.choosing.trust import Check
+from regraft.choosing.trust_check import Check
+from regraft.wording import count
 
 Answer = Literal["yes", "with care", "no"]
 ANSWERS: Mapping[str, Answer] = {"good": "yes", "care": "with care", "bad": "no"}
 WEIGHTS = {"good": "none", "care": "care", "bad": "no"}
-# Reasons that the sentence names.
-MOST_NAMED = 2
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The answer, and the reasons that weigh most, in one sentence.
+        """The answer, and every reason that weighs, what weighs most first, in one sentence.
 
         Examples
         --------
@@ -80,12 +81,14 @@ class Verdict:
         """
         if self.answer == "yes":
             n = len(self.checks)
-            return f"Yes: {'1 check' if n == 1 else f'{n} checks'} found nothing against it."
-        heaviest = [c.title for c in self.checks if c.state == self.checks[0].state]
-        named = [title[:1].lower() + title[1:] for title in heaviest[:MOST_NAMED]]
-        left = sum(check.state != "good" for check in self.checks) - len(named)
-        more = f"; and {left} more {'reason' if left == 1 else 'reasons'}" if left else ""
-        return f"{self.answer.capitalize()}: {'; '.join(named)}{more}."
+            return f"Yes: {count(n, 'check')} found nothing against it."
+        named = [check.title[:1].lower() + check.title[1:] for check in self.weighty]
+        return f"{self.answer.capitalize()}: {'; '.join(named)}."
+
+    @property
+    def weighty(self) -> list[Check]:
+        """What speaks against it, in the order in which terminal, page and JSON name it."""
+        return [check for check in self.checks if check.state != "good"]
 
     def to_dict(self) -> dict[str, Any]:
         """The ``verdict`` of metrics.json and ``--json``."""

@@ -7,12 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
+from regraft.choosing import promised
 from regraft.console.screen import hang
 from regraft.console.wording import interval, literal
 from regraft.wording import count, percent
-
-# The sets that are shown; metrics.json has the others.
-SHOWN = 0.95
 
 
 def show_promises(screen: Console, metrics: Mapping[str, Any]) -> None:
@@ -43,18 +41,15 @@ def _level(share: float) -> str:
 
 
 def _sets(metrics: Mapping[str, Any]) -> list[str]:
-    sets = metrics.get("sets") or []
-    shown = next(
-        (one for one in sets if one["coverage_asked"] == SHOWN), sets[-1] if sets else None
-    )
+    shown = promised.shown_sets(metrics)
     if shown is None:
         return []
     held, asked = shown["coverage"], shown["coverage_asked"]
-    missed = ", below what was asked" if held["high"] < asked else ""
+    remark = promised.of_sets(shown).remark
     empty = f", {shown['empty']:,} sets empty" if shown.get("empty") else ""
     return [
         f"prediction sets for {_level(asked)} coverage held the right class in "
-        f"{percent(held['value'])} ({interval(held)}){missed}; {shown['mean_size']:.2f} classes on "
+        f"{percent(held['value'])} ({interval(held)}){remark}; {shown['mean_size']:.2f} classes on "
         f"average{empty}"
     ]
 
@@ -86,6 +81,7 @@ def _unknown(metrics: Mapping[str, Any]) -> list[str]:
     words = (
         f"rejected as none of these classes: {percent(alarms['value'])} of the images of the known "
         f"classes ({interval(alarms)}; target: at most {_level(found['false_alarms_asked'])})"
+        f"{promised.of_alarms(found).remark}"
     )
     if auroc is not None:
         words += (

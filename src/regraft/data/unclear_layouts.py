@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from itertools import combinations
 from typing import NoReturn
 
@@ -131,8 +130,8 @@ def _refuse_nested_alike(top: Folder) -> None:
     holders = _holders(top)
     for one, other in combinations(list(holders)[:20], 2):
         shared = sorted(holders[one] & holders[other])
-        are_most = 2 * len(shared) > max(len(holders[one]), len(holders[other]))
-        if len(shared) < 2 or not are_most or not _may_be_classes(shared, one, other):
+        are_most = 2 * len(shared) > min(len(holders[one]), len(holders[other]))
+        if len(shared) < 2 or not are_most:
             continue
         inner, outer = quoted(shared, at_most=3), f"{one.name!r}, {other.name!r}"
         _refuse(
@@ -144,14 +143,6 @@ def _refuse_nested_alike(top: Folder) -> None:
             f"--label-from top if {outer} are the classes;\n"
             "for splits, rename the folders train, val and test",
         )
-
-
-def _may_be_classes(shared: list[str], one: Folder, other: Folder) -> bool:
-    """Not where only years or numbers are shared, unless the folders around are numbered too."""
-    has_words = sum(any(letter.isalpha() for letter in name) for name in shared) > 1
-    plain = {re.sub(r"\d+", "", folder.name) for folder in (one, other)}
-    are_numbered = len(plain) == 1 and not all(re.fullmatch(r"(19|20)\d\d", s) for s in shared)
-    return has_words or are_numbered
 
 
 def of_unlike_parts(top: Folder) -> list[Reading]:

@@ -67,6 +67,7 @@ def kept(
     )  # fmt: skip
     if of_unknown is not None:
         far = _typical(classifier, _far(classifier, uses_store))
+        of_unknown["calibrated_on"] = {"units": n_odd}
         of_unknown["far"] = _turned_away(unknown, doubts.typical, far)
     return {
         "sets": [

@@ -1,0 +1,33 @@
+"""What a check of a score is: one thing that was looked at, with its weight in the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+State = Literal["good", "care", "bad"]
+# As in metrics.json.
+Facts = Mapping[str, Any]
+STATES: tuple[State, ...] = ("bad", "care", "good")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    state : {'good', 'care', 'bad'}
+    title : str
+        In a few words, as it turned out.
+    text : str
+        The numbers.
+    kind : str
+        What was looked at, the same in every release: 'leaks', 'left-out', ...
+    """
+
+    state: State
+    title: str
+    text: str
+    kind: str = ""
