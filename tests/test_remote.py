@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,6 @@ BACKBONE = "random:test_efficientnet"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Waits are short, and each test has clients of its own."""
-    from datetime import timedelta
-
     backoff = {"init_backoff": timedelta(milliseconds=5), "max_backoff": timedelta(milliseconds=20)}
     monkeypatch.setattr(remote, "_RETRY", {**remote._RETRY, "max_retries": 6, "backoff": backoff})
     monkeypatch.setattr(remote, "_FIRST_WAIT_S", 0.01)
@@ -110,6 +109,29 @@ def test_what_fails_for_a_moment_is_tried_again(
         as_s3(address, monkeypatch)
         assert remote.read("s3://bucket/3.jpg") == bytes([3]) * 1000
         assert remote.read("s3://bucket/2.jpg", 10, 20) == bytes([2]) * 20
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("https://no-such-host.invalid/1.jpg", "name of its host is not known"),
+        ("http://127.0.0.1:9/1.jpg", "nobody answers"),
+        ("s3://bucket/1.jpg", "nobody answers"),
+    ],
+)
+def test_what_is_out_of_reach_is_given_up_at_once(
+    address: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the patience of real commands, which a network that is not there would use up."""
+    patient = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
+    monkeypatch.setattr(remote, "_RETRY", patient)
+    as_s3("http://127.0.0.1:9", monkeypatch)
+    start = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(DecodeError, match=reason) as failed:
+            remote.read(address)
+    assert time.monotonic() - start < 3
+    assert failed.value.cure
 
 
 def test_a_host_at_which_nothing_works_is_given_up(

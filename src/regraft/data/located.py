@@ -163,6 +163,43 @@ def located(
     return [found.get(row, path) for row, path in enumerate(paths)], readings
 
 
+def beside_their_table(source: str, addresses: list[str]) -> tuple[list[str], list[Reading]]:
+    """Images that a table lists by their addresses, and that lie beside it too.
+
+    Nothing is fetched for those; that they were found is told.
+
+    Examples
+    --------
+    >>> beside_their_table("no such folder/list.csv", ["gs://bucket/ants/1.jpg"])
+    (['gs://bucket/ants/1.jpg'], [])
+    """
+    folder, name = os.path.split(source)
+    if not os.path.isdir(folder or "."):
+        return addresses, []
+    finder = Finder.below(folder, near=os.path.splitext(name)[0])
+    found = {
+        row: fits[0]
+        for row, address in enumerate(addresses)
+        if (parts := _folders_of(address))
+        and len(fits := finder.find_of_another_computer("/".join(parts), len(parts) - 1)) == 1
+    }
+    if 2 * len(found) <= len(addresses):
+        return addresses, []
+    row, path = next(iter(found.items()))
+    words = (
+        f"{source}: {count(len(found), 'image')} of the {len(addresses):,} listed by address "
+        f"{'lies' if len(found) == 1 else 'lie'} beside it and "
+        f"{'is' if len(found) == 1 else 'are'} not fetched: {addresses[row]!r} is read as {path!r}"
+    )
+    cure = "to fetch them, move the table away from the images"
+    return [found.get(i, one) for i, one in enumerate(addresses)], [Reading("paths", words, cure)]
+
+
+def _folders_of(address: str) -> list[str]:
+    """The parts of an address behind its host or bucket."""
+    return _ADDRESS.sub("", address).split("/")[1:]
+
+
 def _refuse_addresses(source: str, listed: Sequence[str]) -> None:
     """Addresses that `remote` does not know are no files either."""
     found = [path for path in listed if _ADDRESS.match(path.lstrip())]

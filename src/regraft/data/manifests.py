@@ -20,7 +20,7 @@ from regraft.data.cells import Names, is_missing
 from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
 from regraft.data.dialects import JSON, LISTS, TextTable, lists_images, opened
 from regraft.data.image_files import why_not_a_file
-from regraft.data.located import Finder, located
+from regraft.data.located import Finder, beside_their_table, located
 from regraft.data.one_hot import OneHot
 from regraft.data.remote import is_address, require_plain
 from regraft.data.several_labels import refuse_several
@@ -178,6 +178,9 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
     readings += boxes_in_columns(rows.known.names, source) if "label" in rows.columns else []
     if check_files and not any(map(is_address, paths)):
         paths, found = located(source, [str(path) for path in rows["path"]], paths)
+        readings += found
+    elif check_files and not is_address(source) and all(map(is_address, paths)):
+        paths, found = beside_their_table(source, paths)
         readings += found
     table = ImageTable(
         column(paths),

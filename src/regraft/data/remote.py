@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from regraft.data.out_of_reach import why_out_of_reach
 from regraft.errors import DecodeError, RegraftError, TableError, UsageError
 from regraft.machine import atomic
 
@@ -37,6 +38,9 @@ TRIES = 4
 _FIRST_WAIT_S = 0.25
 _CLIENT = {"timeout": "60s", "connect_timeout": "10s"}
 _RETRY = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
+# Until a host has answered once, nobody waits long: without a network, no patience helps.
+_FIRST_CLIENT = {"timeout": "60s", "connect_timeout": "4s"}
+_FIRST_RETRY = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 # Reads of one host that fail one after another until it is given up.
 MOST_FAILURES = 40
 MAX_BYTES = 2**30
@@ -46,7 +50,7 @@ _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public "
     "bucket, AWS_ENDPOINT_URL for another store)",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS (GOOGLE_SKIP_SIGNATURE=true for a public bucket)",
-    "az": "AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_KEY",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY",
 }
 
 
@@ -172,7 +176,9 @@ class _Host:
         self.scheme, self.root = scheme, root
         self._turns = threading.BoundedSemaphore(MOST_AT_ONCE)
         self._lock = threading.Lock()
-        self._store: Any = None
+        self._stores: dict[bool, Any] = {}
+        self._has_answered = False
+        self._out_of_reach = ""
         self._n_failed = 0
         self._last = ""
 
@@ -192,15 +198,18 @@ class _Host:
                 f"the last: {self._last}",
                 cure=self._cure(),
             )
+        if self._out_of_reach:
+            raise self._unreached(self._out_of_reach)
         path = _path_in(address, self.root)
+        if not self._has_answered and (met := self._met(ask, path)) is not None:
+            return met
         for n_tried in range(1, TRIES + 1):
             try:
                 found = ask(self._client(), path)
             except RegraftError:
                 raise
-            except BaseException as error:  # a panic of its Rust is no Exception
-                if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                    raise
+            except BaseException as error:
+                _require_of_client(error)
                 reason = in_words(error)
                 if reason == _CUT and n_tried < TRIES:
                     time.sleep(_FIRST_WAIT_S * 2**n_tried * random.uniform(0.5, 1))
@@ -210,6 +219,25 @@ class _Host:
                 self._n_failed = 0
             return found
         raise AssertionError("the last try returns or raises")
+
+    def _met(self, ask: Any, path: str) -> Any:
+        """What is given when asked for the first time, without patience; None if that failed, and
+        there is somebody who may answer."""
+        found = None
+        try:
+            found = ask(self._client(is_first=True), path)
+        except RegraftError:
+            raise
+        except BaseException as error:
+            _require_of_client(error)
+            if reason := why_out_of_reach(error):
+                self._out_of_reach = reason
+                raise self._unreached(reason) from None
+        self._has_answered = True
+        return found
+
+    def _unreached(self, reason: str) -> DecodeError:
+        return DecodeError(f"{self.root} cannot be reached: {reason}", cure=self._cure())
 
     def _failed(self, reason: str, n_tried: int) -> DecodeError:
         is_missing = reason.startswith("there is no such object")
@@ -226,22 +254,29 @@ class _Host:
         name = _CREDENTIALS.get(self.scheme)
         return "the same command tries again" + (f"; credentials: {name}" if name else "")
 
-    def _client(self) -> Any:
+    def _client(self, *, is_first: bool = False) -> Any:
         with self._lock:
-            if self._store is None:
+            if is_first not in self._stores:
                 require_client()
                 _require_endpoints()
                 from obstore.store import HTTPStore, from_url
 
-                options: Any = {**_CLIENT, "allow_http": self._allows_http()}
+                client, retry = (_FIRST_CLIENT, _FIRST_RETRY) if is_first else (_CLIENT, _RETRY)
+                options: Any = {**client, "allow_http": self._allows_http()}
                 is_web = self.scheme in ("http", "https")
                 make: Any = HTTPStore.from_url if is_web else from_url
-                self._store = make(self.root, client_options=options, retry_config=_RETRY)
-            return self._store
+                self._stores[is_first] = make(self.root, client_options=options, retry_config=retry)
+            return self._stores[is_first]
 
     def _allows_http(self) -> bool:
         named = " ".join(value for key, value in os.environ.items() if "ENDPOINT" in key)
         return self.scheme == "http" or "http://" in named
+
+
+def _require_of_client(error: BaseException) -> None:
+    """Raise what is no error of the client; a panic of its Rust is one, and no Exception."""
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        raise error
 
 
 def _require_endpoints() -> None:
@@ -331,6 +366,7 @@ def in_words(error: BaseException) -> str:
     short = re.sub(r"https?://\S+", "...", text.rpartition(" - ")[2] or text)
     known = {
         "redirect": "too many redirects",
+        "account must be specified": "no storage account is named",
         "credential": "no credentials were found",
         "timed out": "it timed out",
         "error sending request": "no connection, or it was reset",
