@@ -68,7 +68,8 @@ def _help(field: Field[Any]) -> str:
     only = [", ".join(methods)] if methods not in (TRAINED, tuple(METHODS)) else []
     if needs:
         only.append(f"with {option(needs[0])} {needs[1]}")
-    words = field.metadata["words"] + (f" ({'; '.join(only)})" if only else "") + "."
+    limits = f" ({'; '.join(only)})" if only else ""
+    words = f"{field.metadata['words']}{limits}."
     if field.default not in (None, "", 0, 0.0, False):
         words += f"  [default: {_shown(field.default)}]"
     return words
