@@ -219,7 +219,10 @@ def test_manifests_may_lie_elsewhere_and_so_may_their_pictures(
     bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (bucket / "list.csv").write_text("path,label\n1.jpg,a\nsub/2.jpg,b\ns3://other/3.jpg,a\n")
-    (tmp_path / "local.csv").write_text("path,label\ns3://bucket/1.jpg,a\ns3://bucket/2.jpg,b\n")
+    (tmp_path / "tables").mkdir()  # not above the bucket, whose pictures would then be read
+    (tmp_path / "tables" / "local.csv").write_text(
+        "path,label\ns3://bucket/1.jpg,a\ns3://bucket/2.jpg,b\n"
+    )
     with serving(bucket.parent) as address:
         as_s3(address, monkeypatch)
         table = read_table("s3://bucket/list.csv")
@@ -229,7 +232,7 @@ def test_manifests_may_lie_elsewhere_and_so_may_their_pictures(
         assert table.labels.tolist() == ["a", "b", "a"]
         assert table.source == "s3://bucket/list.csv"
         assert len(read_images("s3://bucket/list.csv")) == 3
-    assert read_table(tmp_path / "local.csv").paths.tolist() == [
+    assert read_table(tmp_path / "tables" / "local.csv").paths.tolist() == [
         "s3://bucket/1.jpg", "s3://bucket/2.jpg"
     ]  # fmt: skip
 

@@ -61,10 +61,9 @@ def solve(
     y, row_weight = system.y[system.judges], system.weight[system.judges]
     weights: dict[int, float] = {}
     points: dict[int, dict[str, float]] = {}
-    best: Solved | None = None  # the others' scores are not held: there may be many classes
+    least: dict[int, Solved] = {}  # others' scores are not held: there may be many classes
 
     def loss(place: int) -> float:
-        nonlocal best
         if place not in points:
             nearest = min(weights, key=lambda other: abs(other - place), default=None)
             start = None if nearest is None else weights[nearest]
@@ -72,13 +71,14 @@ def solve(
             losses = log_losses(found.weight * found.scores, y)
             weights[place] = found.weight
             points[place] = curve_point(found.strength, losses, found.scores, y, row_weight)
-            if best is None or found.loss < best.loss:
-                best = found
+            if all(found.loss <= other.loss for other in least.values()):
+                for beaten in [p for p, other in least.items() if found.loss < other.loss]:
+                    del least[beaten]
+                least[place] = found
         return points[place]["loss"]
 
     first = FIRST if near is None else int(np.abs(np.log(STRENGTHS / near)).argmin())
-    _go_down(loss, first, len(STRENGTHS), strides)
-    assert best is not None
+    best = least[_least(loss, first, len(STRENGTHS), strides)]
     return best, [points[place] for place in sorted(points)]
 
 
@@ -131,7 +131,7 @@ def _solved(
     return Solved(kind, strength, scores, weight, loss, head)
 
 
-def _go_down(loss: Callable[[int], float], first: int, n: int, strides: Sequence[int]) -> None:
+def _least(loss: Callable[[int], float], first: int, n: int, strides: Sequence[int]) -> int:
     """Downhill, in large strides, then small ones: where it ends, nothing tried was lower."""
     place = first
     for stride in strides:
@@ -141,3 +141,4 @@ def _go_down(loss: Callable[[int], float], first: int, n: int, strides: Sequence
             if not loss(following) < loss(place):
                 break
             place = following
+    return place
