@@ -6,6 +6,7 @@ about how it was read, or the refusal with its cure. Whatever `train` refuses, `
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import unicodedata
@@ -139,6 +140,21 @@ FOLDERS = [
          files={"photos.rar": b"Rar!"}),
     Case("labels in MATLAB's form", flat("jpg"), refused="'.*labels.mat' may hold the labels",
          cure="CSV with the columns path,label", files={"labels.mat": b"MATLAB"}),
+    Case("pets, and as many trimaps as images",
+         [f"{folder}/{name}_{n}.{end}" for folder, end in (("annotations/trimaps", "png"),
+          ("images", "jpg")) for name in ("cat", "dog") for n in (1, 2)],
+         refused="'annotations', 'images'", cure="alone: .*/images; or --label-from name"),
+    Case("classes sorted by their first letters", ["a/abbey/1.jpg", "a/airport/2.jpg",
+         "b/bakery/3.jpg", "b/bar/4.jpg", "c/church/5.jpg"], refused="'a', 'b', 'c' seem to sort",
+         cure="--label-from parent"),
+    Case("letters that are classes", [*flat("a"), *flat("b")], {None: {"a": 3, "b": 3}}),
+    Case("pixels in CSV", [], refused="no image in it", files={"fer2013.csv": text(
+         "emotion,pixels,Usage", "0,70 80 82 72,Training")}, cure="2 x 2 grey values.*fromarray"),
+    Case("one archive", [], refused="no image in it", cure="give the archive itself: '.*photos.zip",
+         files={"photos.zip": b"PK"}),
+    Case("parts of one archive", [], refused="no image in it", cure="all of them into one folder"
+         ".*photos-001.zip' '.*photos'; .*photos-002.zip' '.*photos'",
+         files={"photos-001.zip": b"PK", "photos-002.zip": b"PK"}),
     Case("images with their labels in the names, beside annotations",
          [*flat("images", "cat_1.jpg", "cat_2.jpg", "dog_1.jpg", "dog_2.jpg"),
           *flat("annotations/trimaps")],
@@ -342,7 +358,63 @@ BESIDE = [
     Case("images in parts with a table of another label", [*flat("ham_images_part_1", "1.jpg"),
                                                            "ham_images_part_2/2.jpg"],
          refused="metadata.csv names 2 images", cure="metadata.csv; --label-column NAME",
-         files={"metadata.csv": "lesion_id,image_id,dx,age\nL1,1,nv,3\nL2,2,mel,4\n"}),
+         files={"metadata.csv": "lesion_id,image_id,dg,age,sex\nL1,1,nv,3,m\nL2,2,mel,4,f\n"}),
+    Case("HAM10000", [*flat("HAM10000_images_part_1", "1.jpg", "2.jpg"),
+                      "HAM10000_images_part_2/3.jpg"], ALL,
+         "'dx' is read as the label.*'lesion_id' may say which",
+         files={"HAM10000_metadata.csv": text("lesion_id,image_id,dx,age", "L1,1,ants,3",
+                                              "L2,2,ants,4", "L3,3,bees,5")}),
+    Case("parts that wrap their images once more", ["images_001/images/1.jpg",
+         "images_001/images/2.jpg", "images_002/images/3.jpg"], ALL, "read from .*Data_Entry",
+         files={"Data_Entry_2017.csv": text("Image Index,Finding Labels", "1.jpg,ants",
+                                            "2.jpg,ants", "3.jpg,bees")}),
+    Case("VIA's CSV", flat(""), refused="an export of VIA", cure="^write the one label",
+         files={"via.csv": text("filename,file_attributes,region_count,region_attributes",
+                                *(f'{n}.jpg,"{{}}",0,"{{}}"' for n in (1, 2, 3)))}),
+    Case("VIA's JSON", flat(""), refused="may hold the labels.*an export of VIA",
+         cure="write the one label", files={"via.json":
+         '{"1.jpg10": {"filename": "1.jpg", "regions": [{"region_attributes": {}}]}}'}),
+    Case("CVAT's XML", IMAGES, refused="an export of CVAT", cure="as 'ImageNet 1.0'",
+         files={"annotations.xml": '<annotations><image id="0" name="1.jpg"><tag label="ants"/>'}),
+    Case("LabelMe's JSON", flat(""), refused="an export of LabelMe", cure="'flags' has those",
+         files={f"{n}.json": '{"shapes": [], "imagePath": "1.jpg"}' for n in (1, 2, 3)}),
+    Case("iNaturalist's JSON, which has no boxes", IMAGES, ALL, "labels of 3 images are read",
+         files={"train.json": json.dumps({
+             "images": [{"id": n, "file_name": f"images/{n}.jpg"} for n in (1, 2, 3)],
+             "annotations": [{"image_id": n, "category_id": n // 3} for n in (1, 2, 3)],
+             "categories": [{"id": 0, "name": "ants"}, {"id": 1, "name": "bees"}]})}),
+    Case("iNaturalist's JSON, two classes of one image", IMAGES, refused="several labels",
+         cure="one label",
+         files={"train.json": json.dumps({
+             "images": [{"id": n, "file_name": f"images/{n}.jpg"} for n in (1, 2, 3)],
+             "annotations": [*({"image_id": n, "category_id": n // 3} for n in (1, 2, 3)),
+                             {"image_id": 1, "category_id": 1}],
+             "categories": [{"id": 0, "name": "ants"}, {"id": 1, "name": "bees"}]})}),
+    Case("FiftyOne's labels.json", flat("data"), ALL, "'id' is read as the path",
+         files={"labels.json":
+                '{"classes": ["ants", "bees"], "labels": {"1": 0, "2": 0, "3": 1}}'}),
+    *(Case(f"JSON of {name}", flat("img"), ALL, "labels of 3 images are read",
+           files={"labels.json": json.dumps(content)})
+      for name, content in {
+          "pairs": [["1.jpg", "ants"], ["2.jpg", "ants"], ["3.jpg", "bees"]],
+          "names, each with an object": {
+              f"{n}.jpg": {"label": label} for n, label in ((1, "ants"), (2, "ants"), (3, "bees"))},
+          "classes with their images": {"ants": ["1.jpg", "2.jpg"], "bees": ["3.jpg"]},
+      }.items()),
+    Case("texts of the images' names", [*flat(""), "4.jpg"], refused="each image has a text of its "
+         "name, such as .*'cat'", cure="CSV with the columns path,label",
+         files={f"{n}.txt": "cat\n" for n in (1, 2, 3, 4)}),
+    Case("a text of names and labels that is no table", flat("data/images"),
+         refused="images_variant_train.txt' may hold the labels", cure="CSV with the columns",
+         files={"data/images_variant_train.txt": "1 707-320\n2 Boeing 737\n3 A 300\n"}),
+    Case("attributes beside one folder", flat("img_align_celeba"), refused="got 1: 'img_align_celeb"
+         "a'; '.*list_attr_celeba.txt' may hold the labels", cure="CSV with the columns path,label",
+         files={"list_attr_celeba.txt": "3\nMale Young\n1.jpg 1 -1\n2.jpg -1 -1\n3.jpg 1 1\n"}),
+    Case("one column per class in train.csv, ids in test.csv", flat("images", "Train_1.jpg",
+         "Train_2.jpg", "Train_3.jpg", "Test_4.jpg"), refused="all images are in 'train'",
+         cure="the table itself, .*train.csv",
+         files={"train.csv": text("image_id,ants,bees", "Train_1,1,0", "Train_2,1,0",
+                                  "Train_3,0,1"), "test.csv": "image_id\nTest_4\n"}),
     Case("images in parts with a table", [*flat("part_1", "1.jpg", "2.jpg"), "part_2/3.jpg"], ALL,
          "read from", files={"labels.csv": TABLE}),
     Case("a table that says other classes", [*flat("ham_1", "1.jpg", "2.jpg"), "ham_2/3.jpg"],
@@ -359,6 +431,25 @@ BESIDE = [
     Case("a table of other things beside classes", each(""), ALL,
          "classes are those of the folders",
          files={"metadata.csv": text("file_name,camera", "1.jpg,a", "2.jpg,b", "3.jpg,a")}),
+    Case("a table with groups beside the images", IMAGES, ALL,
+         "the labels of 3 images and the groups of 3 images are read",
+         files={"labels.csv": text("file,label,group", "1.jpg,ants,a", "2.jpg,ants,b",
+                                   "3.jpg,bees,c")}),
+    Case("a table of groups beside classes", each(""), ALL, "the groups of 3 images are read",
+         files={"groups.csv": text("file,group", "ants/1.jpg,a", "ants/2.jpg,b", "bees/3.jpg,c")}),
+    Case("a table with patients beside the images", IMAGES, ALL, "'patient_id' may say which",
+         files={"labels.csv": text("file,label,patient_id", "1.jpg,ants,a", "2.jpg,ants,b",
+                                   "3.jpg,bees,c")}),
+    Case("a table with patients beside classes", each(""), ALL, "'patient_id' may say which",
+         files={"about.csv": text("file,patient_id", "1.jpg,a", "2.jpg,b", "3.jpg,c")}),
+    Case("a table with folds beside the images", IMAGES, ALL, "'kfold' may say the split",
+         files={"labels.csv": text("file,label,kfold", "1.jpg,ants,0", "2.jpg,ants,1",
+                                   "3.jpg,bees,2")}),
+    Case("_annotations.csv of Roboflow in each split", [*flat("train"), *flat("valid")],
+         {"train": AB, "val": AB}, "'xmin', 'ymin', 'xmax', 'ymax' say where",
+         files={f"{s}/_annotations.csv": text(
+             "filename,width,height,class,xmin,ymin,xmax,ymax", "1.jpg,9,9,ants,1,2,3,4",
+             "2.jpg,9,9,ants,1,2,3,4", "3.jpg,9,9,bees,1,2,3,4") for s in ("train", "valid")}),
     Case("_classes.csv of Roboflow in each split", [*flat("train"), *flat("valid")],
          {"train": AB, "val": AB}, "one column per class",
          files={f"{s}/_classes.csv": text("filename, ants, bees", "1.jpg, 1, 0", "2.jpg, 1, 0",
@@ -387,7 +478,7 @@ MANIFESTS = [
     manifest("no header, an index first", "0,p/1.jpg,ants\n1,p/2.jpg,ants\n2,p/3.jpg,bees\n",
              counts=ALL, told="'2' is read as the path, column '3' is read as the label"),
     manifest("no header, two columns that may be it", "p/1.jpg,ants,red\np/2.jpg,bees,blue\n",
-             refused="has a label: no column", cure="--label-column NAME"),
+             refused="has a label: no column", cure="--label-column 2 or --label-column 3 says"),
     manifest("no header, columns by number",
              "p/1.jpg,red,ants\np/2.jpg,red,ants\np/3.jpg,red,bees\n",
              options={"label_column": "3"}, told="'1' is read as the path", counts=ALL),
@@ -495,6 +586,14 @@ MANIFESTS = [
              give="m.jsonl", counts=ALL),
     manifest("COCO given itself", COCO, give="instances.json", refused="is neither",
              cure="boxes, as COCO's, are not labels"),
+    manifest("pixels in place of paths", "label," + ",".join(f"pixel{n}" for n in range(784))
+             + "\n1," + ",".join("0" * 784) + "\n", refused="28 x 28 grey values",
+             cure="reshape\\(28, 28\\)"),
+    manifest("an export of CVAT", '<annotations><image id="0">', give="annotations.xml",
+             refused="an export of CVAT, which is not read", cure="ImageNet 1.0"),
+    manifest("a list of MXNet", "0\t0.0\tp/1.jpg\n1\t0.0\tp/2.jpg\n2\t1.0\tp/3.jpg\n",
+             give="train.lst", refused="the columns are '1', '2', '3'",
+             cure="--label-column 1 or --label-column 2"),
     manifest("a spreadsheet", b"PK", give="m.xlsx", refused="is neither",
              cure="save the sheet as CSV"),
     manifest("a label column of Latin-1", lined(",").replace("bees", "Käfer").encode("latin-1"),
@@ -633,6 +732,17 @@ def test_a_project_of_teachable_machine_is_read(tmp_path):
     assert "Teachable Machine" in table.readings[0].words
 
 
+def test_a_part_of_several_archives_says_so(tmp_path: Path) -> None:
+    for n in (1, 2):
+        with zipfile.ZipFile(tmp_path / f"photos-2024T0Z-00{n}.zip", "w") as new:
+            for label in ("ants", "bees"):
+                new.writestr(f"photos/{label}/{n}.jpg", JPEG)
+    table = read_table(tmp_path / "photos-2024T0Z-001.zip", archive_folder=tmp_path / "cache")
+    (told,) = table.readings
+    assert "'photos-2024T0Z-002.zip' beside it reads like another part" in told.words
+    assert "into one folder" in told.mend
+
+
 def test_what_is_refused_in_an_archive_is_named_as_the_user_knows_it(tmp_path):
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w") as new:
@@ -680,6 +790,13 @@ def test_columns_for_a_folder_that_holds_a_manifest_say_to_give_that(tmp_path):
     with pytest.raises(UsageError, match="manifest only") as caught:
         read_table(planted(case, tmp_path), label_column="lbl")
     assert caught.value.cure == f"give the manifest itself: {tmp_path / 'labels.csv'}"
+
+
+def test_groups_of_a_table_beside_the_images_are_kept(tmp_path: Path) -> None:
+    rows = text("file,label,group", "1.jpg,ants,a", "2.jpg,ants,a", "3.jpg,bees,c")
+    table = read_table(planted(Case("", IMAGES, files={"labels.csv": rows}), tmp_path))
+    assert table.groups is not None
+    assert table.groups.tolist() == ["a", "a", "c"]
 
 
 def test_a_table_that_labels_is_not_among_what_is_left_out(tmp_path: Path) -> None:

@@ -273,9 +273,10 @@ def readings(case: TableCase) -> Iterator[Finding]:
 
 _UNREAD = {
     "split-file": "a score is then of another division than others report",
+    "archive-part": "what is in the other parts is neither learnt from nor scored",
     "groups-unsaid": "a method may recognise the one instead of the class, and scores too well",
 }
-_DOUBTFUL = ("nested-classes", "boxes", "zip-names", "groups-unsaid")
+_DOUBTFUL = ("nested-classes", "boxes", "zip-names", "groups-unsaid", "archive-part")
 
 
 def in_no_split(case: TableCase) -> Iterator[Finding]:

@@ -84,11 +84,11 @@ def _kind(path: str, stems: set[str]) -> str:
     """Whose boxes a file holds; '' if it does not."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".txt" and _stem(path) in stems:
-        return "YOLO" if _YOLO_LINE.fullmatch(_head(path).partition("\n")[0]) else ""
+        return "YOLO" if _YOLO_LINE.fullmatch(head_of(path).partition("\n")[0]) else ""
     if suffix == ".xml" and _stem(path) in stems:
-        return "Pascal VOC" if "<bndbox>" in _head(path) else ""
+        return "Pascal VOC" if "<bndbox>" in head_of(path) else ""
     if suffix == ".json":
-        head = _head(path)
+        head = head_of(path)
         return "COCO" if '"images"' in head and _COCO.search(head) else ""
     return ""
 
@@ -97,7 +97,8 @@ def _stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def _head(path: str) -> str:
+def head_of(path: str) -> str:
+    """The first 64 KiB of a text; '' if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(_HEAD_BYTES)

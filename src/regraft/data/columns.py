@@ -13,6 +13,8 @@ from typing import NoReturn
 
 from regraft.data.cells import name_of
 from regraft.data.image_files import has_image_name
+from regraft.data.labelling_programs import why_of_columns
+from regraft.data.pixel_tables import why_pixels
 from regraft.data.table import SPLIT_NAMES, NoLabels, Reading, quoted
 from regraft.errors import TableError
 from regraft.wording import near_names
@@ -40,6 +42,7 @@ _LESS_USUAL = {
             "species",
             "breed",
             "diagnosis",
+            "dx",
             "choice",
             "annotation",
             "tag",
@@ -55,6 +58,8 @@ _LESS_USUAL = {
 }
 # What may hold names of images without their extension; only if such images are there.
 ID_NAMES = ("id", "imageid", "imgid", "name", "picture", "photo", "key", "uid", "idcode")
+# Up to so many columns are offered each for the label.
+_FEW = 3
 _INDEX_NAMES = ("", "unnamed0", "index", "rowid", "row")
 
 
@@ -86,18 +91,24 @@ class Columns:
             if place not in taken and _plain(name) not in _INDEX_NAMES
         ]
 
-    def require_path(self, source: str) -> None:
-        """Refuse a manifest without a column of paths."""
-        if "path" not in self.places:
-            _refuse_columns(source, self.names, "there is no column of paths")
+    def require_path(self, source: str, first: Sequence[object] = ()) -> None:
+        """Refuse a manifest without a column of paths; `first` is its first row."""
+        if "path" in self.places:
+            return
+        if pixels := why_pixels(self.names, first):
+            raise TableError(pixels[0], place=source, cure=pixels[1])
+        _refuse_columns(source, self.names, "there is no column of paths")
 
     def why_no_labels(self) -> NoLabels:
         """What to say if no column says the label: which was looked for, which there are."""
+        if known := why_of_columns(self.names):
+            return known
         free = [self.names[place] for place in self.free]
         if not free:
             cure = "add a column named label; or put the images of each class into its own folder"
             return NoLabels(self._looked_for(), cure)
-        option = f"--label-column {_typed(free[0])}" if len(free) == 1 else "--label-column NAME"
+        named = [f"--label-column {_typed(name)}" for name in free]
+        option = " or ".join(named) if len(named) <= _FEW else "--label-column NAME"
         return NoLabels(self._looked_for(), f"{option} says which column has the labels")
 
     def _looked_for(self) -> str:

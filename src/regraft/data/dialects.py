@@ -14,6 +14,8 @@ from typing import TextIO
 
 from regraft.data.columns import is_known_column
 from regraft.data.image_files import IMAGE_SUFFIXES, has_image_name
+from regraft.data.json_tables import records_of
+from regraft.data.pixel_tables import why_pixels
 
 JSON_LINES = (".jsonl", ".ndjson")
 JSON = ".json"
@@ -102,6 +104,15 @@ def lists_images(source: str) -> bool:
         return False
 
 
+def why_no_table_of_images(source: str) -> tuple[str, str] | None:
+    """What a text table holds in place of images, and the way to them; None if it is no such."""
+    try:
+        with opened(source) as table:
+            return why_pixels(table.header, table.first)
+    except (OSError, ValueError, csv.Error, RecursionError):
+        return None
+
+
 def _encoding(source: str) -> str:
     with open(source, "rb") as file:
         start = file.read(4)
@@ -179,13 +190,8 @@ def _json_rows(text: Iterable[str]) -> Iterator[Row]:
 
 
 def _json_records(text: TextIO) -> Iterator[Row]:
-    """A list of objects, as pandas and labelling programs write it; or one object that says the
-    label of each file."""
-    content = json.load(text)
-    if isinstance(content, dict) and content and all(map(has_image_name, content)):
-        content = [{"path": path, "label": label} for path, label in content.items()]
-    if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
-        raise ValueError("it is neither a list of objects nor one object of file names and labels")
+    """One row for each image of a JSON file (see ``json_tables``)."""
+    content = records_of(json.load(text))
     header = list(dict.fromkeys(str(key) for one in content for key in one))
     yield 0, header
     for number, one in enumerate(content, 1):

@@ -10,12 +10,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from regraft.data.archive_parts import cure_of_packed, is_packed
 from regraft.data.boxes import why_boxes
 from regraft.data.companions import without_companions
+from regraft.data.dialects import why_no_table_of_images
 from regraft.data.label_files import tables_below, tables_beside, with_labels_beside
 from regraft.data.labels_in_names import SAMPLE_MARK, SAMPLES, labelled_by_name, why_not_by_folder
 from regraft.data.layouts import Layout, layout_of, why_no_labels
-from regraft.data.other_forms import ways_from, why_labels_unread
+from regraft.data.other_forms import ways_from
 from regraft.data.source_forms import refuse_source
 from regraft.data.split_names import split_name
 from regraft.data.table import (
@@ -31,6 +33,7 @@ from regraft.data.table import (
 from regraft.data.tidying import check_text, in_order
 from regraft.data.tree import Folder, walk
 from regraft.data.unread_columns import says_division
+from regraft.data.unread_labels import why_labels_unread
 from regraft.errors import TableError
 
 
@@ -127,7 +130,7 @@ def _require_images(table: ImageTable, *, cure: str) -> None:
     for entry in entries:
         names_of.setdefault(entry.reason, []).append(table.shown(entry.path))
     left = (f"{quoted(names, at_most=3)} ({reason})" for reason, names in names_of.items())
-    way = ways_from(table.shown(entry.path) for entry in entries)
+    way = ways_from(table.shown(entry.path) for entry in entries) or _way_from_pixels(table)
     raise TableError(
         "there is no image in it; left out: " + first_few(left),
         place=table.source,
@@ -137,21 +140,25 @@ def _require_images(table: ImageTable, *, cure: str) -> None:
     )
 
 
+def _way_from_pixels(table: ImageTable) -> str:
+    """Of the first table whose rows are images themselves; '' if there is none."""
+    tables = [e.path for e in table.skipped if e.path.lower().endswith((".csv", ".tsv"))]
+    for path in tables:
+        if found := why_no_table_of_images(path):
+            return f"{table.shown(path)!r} is no list of images: {found[0]}; {found[1]}"
+    return ""
+
+
 def _cure_of_packed(table: ImageTable) -> str:
-    """What to type where there is nothing but archives, as Teachable Machine exports samples."""
-    packed = [s.path for s in table.skipped if s.path.lower().endswith(".zip")]
-    if not packed:
-        return ""
-    first = table.shown(packed[0])
-    if os.path.isfile(table.source):
+    """What to type where there is nothing but archives; '' if there are none."""
+    packed = [entry.path for entry in table.skipped if is_packed(entry.path)]
+    if packed and os.path.isfile(table.source):
         into = os.path.splitext(table.source)[0]
         return (
             f"unpack it: python -m zipfile -e {table.source!r} {into!r}; then the archives in it, "
             "each into a folder of its name, and give the folder of all"
         )
-    name = os.path.basename(first)[: -len(".zip")].removesuffix("-samples")
-    into = os.path.join(os.path.dirname(first), name)
-    return f"unpack each archive into a folder of its name: python -m zipfile -e {first!r} {into!r}"
+    return cure_of_packed([table.shown(path) for path in packed])
 
 
 def _table_of(rows: _Rows, source: str, root: str, readings: Sequence[Reading] = ()) -> ImageTable:
@@ -180,17 +187,28 @@ def _labelled(table: ImageTable, top: Folder, layout: Layout) -> ImageTable:
     elif files:
         table = with_labels_beside(table, files)
     table = _with_unread_division(table, top)
+    others = [path for folder in top.all_below() for path in folder.others]
+    if is_one and len(table.classes) == 1:
+        return _with_unread_labels(table, others)
     if table.n_unlabelled < len(table) or table.no_labels:
         return table
     if all(SAMPLE_MARK in os.path.basename(path) for path in table.paths):
         return labelled_by_name(replace(table, readings=(*table.readings, SAMPLES)))
-    others = [path for folder in top.all_below() for path in folder.others]
-    why = why_boxes(others, table.paths) or why_not_by_folder(table.paths)
-    why = _splits_with_classes(layout) or why or why_no_labels(layout)
-    is_known = why is not None and "--label-from" in why.cure
-    if not is_known:
-        why = why_labels_unread(map(table.shown, others), why)
+    why = _splits_with_classes(layout) or why_boxes(others, table.paths)
+    if why is None:
+        why = why_not_by_folder(table.paths) or why_no_labels(layout)
+        is_known = why is not None and "--label-from" in why.cure
+        if not is_known:
+            why = why_labels_unread(others, table.paths, why, shown=table.shown)
     return replace(table, no_labels=why)
+
+
+def _with_unread_labels(table: ImageTable, others: Sequence[str]) -> ImageTable:
+    """Told, if a file may say the classes of what is one class by its folder."""
+    why = why_labels_unread(others, table.paths, None, shown=table.shown)
+    if why is None:
+        return table
+    return replace(table, readings=(*table.readings, Reading("labels-unread", *why)))
 
 
 def _splits_with_classes(layout: Layout) -> NoLabels | None:

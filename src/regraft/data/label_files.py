@@ -25,12 +25,13 @@ from regraft.data.table import (
     NoLabels,
     Reading,
     Rejected,
+    column,
     quoted,
 )
 from regraft.data.tree import Folder
-from regraft.data.unread_columns import says_division
+from regraft.data.unread_columns import groups_unsaid, says_division, unsaid
 from regraft.errors import DataError, TableError
-from regraft.wording import count
+from regraft.wording import count, listed
 
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".txt")
 # Tables of answers that are still to be given, which name images with made-up labels.
@@ -83,18 +84,23 @@ def with_labels_beside(table: ImageTable, files: Sequence[str]) -> ImageTable:
     found = [one for file in files if (one := _matched(table, file)) is not None]
     if not found:
         return table
-    listing = [one for one in found if one.has_labels or one.only_lists]
+    listing = [one for one in found if one.has_labels or one.has_groups or one.only_lists]
     are_parts = len({one.split for one in listing} - {None}) > 1  # train.csv and test.csv
     readings = list(table.readings)
     for one in listing:
         table, words = _added(table, one, says_split=are_parts)
         if words:
-            readings += [_reading(table, one, words), *_told_once(one, readings)]
+            readings += [_reading(table, one, words), *_told_once(table, one, readings)]
     used = {reading.file for reading in readings if reading.file}
     not_used = tuple(entry for entry in table.skipped if entry.path not in used)
     table = replace(table, readings=tuple(readings), skipped=not_used)
     for one in found:
-        is_used = one.has_labels or (one.only_lists and are_parts) or says_division(one.file)
+        is_used = (
+            one.has_labels
+            or one.has_groups
+            or (one.only_lists and are_parts)
+            or says_division(one.file)
+        )
         table = table if is_used else _named(table, one)
     return table
 
@@ -111,6 +117,10 @@ class _Matched:
     @property
     def has_labels(self) -> bool:
         return "label" in self.rows.columns
+
+    @property
+    def has_groups(self) -> bool:
+        return "group" in self.rows.columns
 
     @property
     def only_lists(self) -> bool:
@@ -159,12 +169,12 @@ def _matched_rows(table: ImageTable, file: str, rows: Rows) -> _Matched | None:
     folder, name = os.path.split(file)
     finder = Finder(table.paths, table.root, near=os.path.splitext(name)[0])
     row_of, missing = dict[str, int](), list[str]()
-    n_shared = shared_folders([listed or "" for listed in rows["path"]])
-    for row, listed in enumerate(rows["path"]):
-        if listed is None:
+    n_shared = shared_folders([path or "" for path in rows["path"]])
+    for row, cell in enumerate(rows["path"]):
+        if cell is None:
             continue
-        written = os.path.join(folder, listed.strip().replace("\\", "/"))
-        fits = [written] if written in paths else finder.find_of_another_computer(listed, n_shared)
+        written = os.path.join(folder, cell.strip().replace("\\", "/"))
+        fits = [written] if written in paths else finder.find_of_another_computer(cell, n_shared)
         fits = [path for path in fits if path.startswith(folder + os.sep)] or fits
         if len(fits) == 1:
             _refuse_another_label(rows, row_of.setdefault(fits[0], row), row, file)
@@ -191,28 +201,34 @@ def _added(table: ImageTable, found: _Matched, *, says_split: bool) -> tuple[Ima
     refuse_several(found.rows["label"], found.file)
     _refuse_other_labels(table, found)
     labels, splits = table.labels.copy(), table.splits.copy()
+    before = column([None] * len(table)) if table.groups is None else table.groups
+    groups = before.copy()
     for i, path in enumerate(table.paths):
         if path not in found.row_of:
             continue
         cell = (found.said("split", path) or "").lower()
         labels[i] = labels[i] or found.said("label", path)
         splits[i] = splits[i] or SPLIT_NAMES.get(cell) or (found.split if says_split else None)
+        groups[i] = groups[i] or found.said("group", path)
     new = {
-        name: int((after != before).sum())
-        for name, after, before in (
+        name: int((after != earlier).sum())
+        for name, after, earlier in (
             ("label", labels, table.labels),
             ("split", splits, table.splits),
+            ("group", groups, before),
         )
     }
-    words = " and ".join(f"the {name}s of {count(n, 'image')}" for name, n in new.items() if n)
-    if not words:
+    said = [f"the {name}s of {count(n, 'image')}" for name, n in new.items() if n]
+    if not said:
         return table, ""
     missing = [
         Rejected(path, f"is listed in {table.shown(found.file)}, but is not there", "add the file")
         for path in found.missing
     ]
     rejected = tuple(sorted((*table.rejected, *missing)))
-    return replace(table, labels=labels, splits=splits, rejected=rejected), words
+    known = groups if new["group"] or table.groups is not None else None
+    table = replace(table, labels=labels, splits=splits, groups=known, rejected=rejected)
+    return table, listed(said)
 
 
 def _reading(table: ImageTable, found: _Matched, words: str) -> Reading:
@@ -221,11 +237,18 @@ def _reading(table: ImageTable, found: _Matched, words: str) -> Reading:
     return Reading("label-file", f"{words} are read from {file}", cure, file)
 
 
-def _told_once(found: _Matched, readings: Sequence[Reading]) -> list[Reading]:
+def _told_once(table: ImageTable, found: _Matched, readings: Sequence[Reading]) -> list[Reading]:
     """How a table's columns were read; once, where it is the same in each of several."""
     told = {reading.words.partition(": ")[2] for reading in readings}
-    own = (*found.rows.known.readings, *found.rows.readings)
+    own = (*found.rows.known.readings, *found.rows.readings, *_unsaid(table, found))
     return [reading for reading in own if reading.words.partition(": ")[2] not in told]
+
+
+def _unsaid(table: ImageTable, found: _Matched) -> list[Reading]:
+    """Columns that may say more of the images, and how to have them read."""
+    file = table.shown(found.file)
+    give = f"give {file} itself instead of the folder; "
+    return [one._replace(mend=give + one.mend) for one in unsaid(file, found.rows.known, [])]
 
 
 _OPTION = "--label-column NAME"
@@ -241,9 +264,17 @@ def _named(table: ImageTable, found: _Matched) -> ImageTable:
             return table  # a list of the images that nobody has labelled
         words = f"{file} names {count(n, 'image')}, but the classes are those of the folders"
         cure = f"if one of its columns is the class, give that file itself, with {_OPTION}"
-        return replace(table, readings=(*table.readings, Reading("label-file", words, cure)))
+        told = [Reading("label-file", words, cure), *_groups_unsaid(file, found)]
+        return replace(table, readings=(*table.readings, *told))
     reason = f"{file} names {count(n, 'image')}, but {why.reason}"
-    return replace(table, no_labels=NoLabels(reason, f"give that file itself: {file}; {why.cure}"))
+    give = f"give that file itself: {file}; " if "--label-column" in why.cure else ""
+    return replace(table, no_labels=NoLabels(reason, give + why.cure))
+
+
+def _groups_unsaid(file: str, found: _Matched) -> list[Reading]:
+    """Of a table beside class folders, which has the groups and not the labels."""
+    cure = "if so: list the images in a CSV with the columns path,label,group"
+    return [one._replace(mend=cure) for one in groups_unsaid(file, found.rows.known)]
 
 
 def _refuse_other_labels(table: ImageTable, found: _Matched) -> None:

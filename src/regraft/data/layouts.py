@@ -148,8 +148,15 @@ def _is_split(folder: Folder) -> bool:
 def _are_containers(top: Folder) -> bool:
     """Whether folders say what kind of files they hold and nothing of a class: images, part_2."""
     names = [folder.name for folder in top.filled]
-    are_they = are_parts(names) or all(map(is_container, names))
-    return len(names) > 1 and are_they and all(folder.is_flat for folder in top.filled)
+    if len(names) < 2:
+        return False
+    if are_parts(names):  # each may wrap its images once more: images_001/images
+        return all(_holds_containers(folder) for folder in top.filled)
+    return all(map(is_container, names)) and all(folder.is_flat for folder in top.filled)
+
+
+def _holds_containers(folder: Folder) -> bool:
+    return all(is_container(inner.name) for inner in folder.all_below() if inner is not folder)
 
 
 def why_no_labels(layout: Layout) -> NoLabels | None:

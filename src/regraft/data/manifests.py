@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from regraft.data.boxes import boxes_in_columns, why_boxes_alone
+from regraft.data.boxes import why_boxes_alone
 from regraft.data.cells import Names, is_missing
 from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
 from regraft.data.dialects import JSON, LISTS, TextTable, lists_images, opened
@@ -27,7 +27,7 @@ from regraft.data.several_labels import refuse_several
 from regraft.data.source_forms import MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import SPLIT_NAMES, ImageTable, NoLabels, Reading, column, first_few, quoted
 from regraft.data.tidying import check_text, in_order, without_missing, without_repeats
-from regraft.data.unread_columns import groups_unsaid, says_division, splits_unsaid
+from regraft.data.unread_columns import says_division, unsaid
 from regraft.errors import TableError
 
 
@@ -172,10 +172,8 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
     paths, readings = _full_paths(source, rows), [*rows.known.readings, *rows.readings]
     require_plain(paths, source)
     readings += [
-        *(splits_unsaid(source, rows.known, rows["path"]) if "label" in rows.columns else []),
-        *groups_unsaid(source, rows.known),
+        *(unsaid(source, rows.known, rows["path"]) if "label" in rows.columns else []),
     ]
-    readings += boxes_in_columns(rows.known.names, source) if "label" in rows.columns else []
     if check_files and not any(map(is_address, paths)):
         paths, found = located(source, [str(path) for path in rows["path"]], paths)
         readings += found
@@ -338,7 +336,7 @@ def _chosen(
         columns.places.pop("label", None)  # list_eval_partition.txt: its numbers are no classes
     if "path" not in columns.places:
         _find_names(source, columns, first)
-    columns.require_path(source)
+    columns.require_path(source, first)
     return columns
 
 

@@ -1,11 +1,9 @@
-"""Files that hold images or labels in a form that is not read, and the way to one that is."""
+"""Files that hold images in a form that is not read, and the way to one that is."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-
-from regraft.data.table import NoLabels, quoted
 
 _ARRAYS = (
     "holds arrays and no image files: write each image to a file in the folder of its class, "
@@ -29,8 +27,6 @@ _WAYS = {
     ".parquet": "may hold the images themselves: write each to a file in the folder of its class; "
     "or, if it lists paths, give it instead of the folder",
 }
-# Labels of a folder's images that people keep in these forms.
-_MAY_LABEL = (".mat", ".xlsx", ".xls", ".ods", ".json", ".xml", ".npy", ".npz", ".pkl")
 
 
 def way_from(path: str) -> str:
@@ -50,22 +46,3 @@ def way_from(path: str) -> str:
 def ways_from(paths: Iterable[str]) -> str:
     """The way from the first of some files of which one is known; '' if none is."""
     return next((f"{path!r} {way}" for path in paths if (way := way_from(path))), "")
-
-
-def why_labels_unread(others: Iterable[str], why: NoLabels | None) -> NoLabels | None:
-    """With the files that may hold the labels, if there are any.
-
-    Examples
-    --------
-    >>> why_labels_unread(["imagelabels.mat"], None).reason
-    "'imagelabels.mat' may hold the labels, and is not read"
-    """
-    found = sorted(path for path in others if path.lower().endswith(_MAY_LABEL))
-    if not found:
-        return why
-    is_are = "is" if len(found) == 1 else "are"
-    said = f"{quoted(found, at_most=3)} may hold the labels, and {is_are} not read"
-    cure = "write them into a CSV with the columns path,label, and give that"
-    if why is None:
-        return NoLabels(said, cure)
-    return NoLabels(f"{why.reason}; {said}", f"{why.cure}; {cure}")

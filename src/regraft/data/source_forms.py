@@ -11,6 +11,7 @@ import re
 from typing import NoReturn
 
 from regraft.data.image_files import has_image_name
+from regraft.data.labelling_programs import program_of
 from regraft.data.other_forms import way_from
 from regraft.data.table import quoted
 from regraft.errors import TableError
@@ -61,6 +62,8 @@ def refuse_source(source: str, reason: str) -> NoReturn:
     way = _WAYS.get(os.path.splitext(name)[1].lower(), "") if is_file else ""
     if is_file and (known := way_from(name)):
         way = f"{name} {known}. Else "
+    if is_file and (program := program_of(source)):
+        reason, way = f"is an export of {program[0]}, which is not read", f"{program[1]}. Else "
     raise TableError(f"{source!r} {reason}", cure=way + meant + _FORMS, source=source, near=near)
 
 

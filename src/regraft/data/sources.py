@@ -210,6 +210,7 @@ def _of_archive(
     source: str, of_folder: Callable[..., ImageTable], archive_folder: Path | None
 ) -> ImageTable:
     """Of a folder that the user does not know; what is said of it is said of the archive."""
+    from regraft.data.archive_parts import other_parts
     from regraft.data.zip_names import names_read
 
     root = _unpacked(source, archive_folder)
@@ -228,7 +229,8 @@ def _of_archive(
         Reading(*(text.replace(root, source) for text in reading)) for reading in table.readings
     ]
     why = table.no_labels and NoLabels(*(text.replace(root, source) for text in table.no_labels))
-    return replace(table, readings=(*readings, *names_read(source)), no_labels=why)
+    readings += [*names_read(source), *other_parts(source)]
+    return replace(table, readings=tuple(readings), no_labels=why)
 
 
 def _unpacked(source: str, archive_folder: Path | None) -> str:

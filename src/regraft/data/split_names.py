@@ -34,7 +34,8 @@ _GLUED = re.compile(
     "(set|sets|data|dataset|images|imgs|img|daten|datensatz|bilder|menge)"
 )
 # What a folder is called that holds everything, or that stands beside the images of other tasks.
-_CONTAINERS = _FILLERS - {"x", "y", "the", "of", "for", "and"} | frozenset(
+_OF_IMAGES = _FILLERS - {"x", "y", "the", "of", "for", "and"}
+_CONTAINERS = _OF_IMAGES | frozenset(
     """label labels mask masks annotation annotations segmentation segmentations groundtruth gt
     target targets input inputs output outputs xml json txt csv bbox bboxes boxes
     """.split()  # noqa: SIM905
@@ -116,6 +117,17 @@ def is_container(name: str) -> bool:
     return any(w in _CONTAINERS for w in words) and all(
         w in _CONTAINERS or w in _BESIDE_CONTAINERS for w in words
     )
+
+
+def is_beside(name: str) -> bool:
+    """Whether a container is of what goes with images (labels, masks), and not of these.
+
+    Examples
+    --------
+    >>> is_beside("annotations"), is_beside("SegmentationClass"), is_beside("images")
+    (True, True, False)
+    """
+    return not _OF_IMAGES.intersection(words_of(name))
 
 
 def are_parts(names: list[str]) -> bool:

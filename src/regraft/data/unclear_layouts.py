@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from regraft.data.labels_in_names import hint
 from regraft.data.split_folders import plain_name, splits_among
-from regraft.data.split_names import is_container, split_name
+from regraft.data.split_names import is_beside, is_container, split_name
 from regraft.data.table import Reading, quoted
 from regraft.data.tree import Folder
 from regraft.errors import TableError
@@ -22,6 +22,7 @@ def refuse_unclear(top: Folder, *, is_said: bool = False) -> None:
     for check in (_refuse_data_sets, _refuse_flat_splits, _refuse_wordy_split, _refuse_tasks):
         check(top)
     if not is_said:
+        _refuse_letters(top)
         _refuse_copy(top)
         _refuse_nested_alike(top)
 
@@ -109,10 +110,28 @@ def _refuse_copy(top: Folder) -> None:
                 )
 
 
+def _refuse_letters(top: Folder) -> None:
+    """'a' holds 'abbey' and 'airport', 'b' holds 'bakery': sorted by their first letters."""
+    names = [(folder.name, [inner.name for inner in folder.filled]) for folder in top.filled]
+    letters = [name for name, _ in names if len(name) == 1 and name.isalpha()]
+    inside = [(name, inner) for name, inners in names for inner in inners]
+    if len(letters) < 2 or len(letters) < len(names) or len(inside) <= len(names):
+        return
+    if all(inner.casefold().startswith(name.casefold()) for name, inner in inside):
+        _refuse(
+            top,
+            f"{quoted(letters, at_most=3)} seem to sort other folders by their first letters "
+            f"({quoted((inner for _, inner in inside), at_most=3)}); as classes, each letter would "
+            "be one",
+            "--label-from parent if the folders that hold the images are the classes; "
+            "--label-from top if the letters are",
+        )
+
+
 def _refuse_tasks(top: Folder) -> None:
     """'images' beside 'annotations', with folders in them."""
     if len(top.filled) > 1 and all(is_container(folder.name) for folder in top.filled):
-        first = max(top.filled, key=lambda folder: folder.n_images)
+        first = max(top.filled, key=lambda folder: (not is_beside(folder.name), folder.n_images))
         _refuse(
             top,
             f"its folders ({quoted(f.name for f in top.filled)}) say what kind of files they "

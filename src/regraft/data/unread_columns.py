@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable
 
+from regraft.data.boxes import boxes_in_columns
 from regraft.data.columns import Columns
 from regraft.data.split_names import split_name, words_of
 from regraft.data.table import Reading, quoted
@@ -24,6 +25,15 @@ _BESIDE = frozenset(("id", "ids", "no", "nr", "num", "number", "name", "code", "
 _DIVISIONS = frozenset(("partition", "partitions", "split", "splits", "fold", "folds"))
 
 
+def unsaid(source: str, columns: Columns, paths: Iterable[str | None]) -> list[Reading]:
+    """What to tell of a labelled table's other columns: splits, groups, boxes that are not read."""
+    return [
+        *splits_unsaid(source, columns, paths),
+        *groups_unsaid(source, columns),
+        *boxes_in_columns(columns.names, source),
+    ]
+
+
 def groups_unsaid(source: str, columns: Columns) -> list[Reading]:
     """What to tell if no column is the group, and some may be.
 
@@ -33,7 +43,7 @@ def groups_unsaid(source: str, columns: Columns) -> list[Reading]:
     >>> groups_unsaid("m.csv", columns)[0].mend
     'if so: --group-column patient_id, which keeps them together'
     """
-    if "group" in columns.places or "label" not in columns.places:
+    if "group" in columns.places:
         return []
     found = [columns.names[place] for place in columns.free if _says_what(columns.names[place])]
     if not found:

@@ -53,9 +53,12 @@ def require_two_classes(table: ImageTable, classes: Collection[str]) -> None:
         cure = f"put images of {quoted(others, at_most=3)} into train too; or give one part alone"
     if table.rejected:
         cure = f"replace the files that cannot be read (regraft check names them all); or {cure}"
+    unread = [reading for reading in table.readings if reading.kind == "labels-unread"]
+    cure = "; ".join([*(reading.mend for reading in unread), cure])
     raise TableError(
         f"training needs images of at least 2 classes, got 1: {next(iter(classes))!r}"
-        + why_no_more_classes(table),
+        + why_no_more_classes(table)
+        + "".join(f"; {reading.words}" for reading in unread),
         place=table.source,
         cure=cure,
         rejected=table.rejected,
@@ -101,7 +104,9 @@ def _naming_what_was_left_out(error: SplitError, table: ImageTable) -> SplitErro
 
 def _giving_what_teaches(cure: str, table: ImageTable) -> str:
     """The cure with the path of the train folder, or of the table that labels it."""
-    files = [reading.file for reading in table.readings if reading.file]
+    told = [reading for reading in table.readings if reading.file]
+    told.sort(key=lambda reading: not reading.words.startswith("the labels"))
+    files = [reading.file for reading in told]
     paths = table.paths[table.splits == "train"].tolist()
     if files:
         return cure.replace("the train folder itself", f"the table itself, {files[0]}")
