@@ -25,9 +25,9 @@ SEARCH = """
 import sys
 from regraft.choosing import expectation, standing
 from regraft.record.configuration import RunConfig
-from regraft.training import learning
+from regraft.training import candidates
 from regraft.workflows import auto
-learning.ALPHAS, standing.MARGIN = (1.0,), -1e6
+candidates.ALPHAS, standing.MARGIN = (1.0,), -1e6
 expectation.LEAST_SHARE = expectation.LEAST_LOSS = -100.0
 tiny = "random:test_efficientnet"
 auto.auto(RunConfig(sys.argv[1], backbone=tiny), budget_s=3600, backbones=[tiny], out=sys.argv[2],

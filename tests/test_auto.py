@@ -424,11 +424,11 @@ def test_a_search_killed_anywhere_ends_the_same(
     """
     from regraft.choosing import standing
     from regraft.listener import Listener
-    from regraft.training import learning
+    from regraft.training import candidates
     from regraft.workflows.journal import Journal
 
     # What was learnt is always taken, so that its bits matter.
-    monkeypatch.setattr(learning, "ALPHAS", (1.0,))
+    monkeypatch.setattr(candidates, "ALPHAS", (1.0,))
     monkeypatch.setattr(standing, "MARGIN", -1e6)
 
     def weights(name: str) -> bytes:

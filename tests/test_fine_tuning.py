@@ -17,16 +17,16 @@ from safetensors.torch import load_file
 
 from conftest import ONE_ANSWER
 from regraft import ImageClassifier, load
-from regraft.backbones import weights
+from regraft.backbones import weights as backbone_weights
 from regraft.choosing import kept as kept_words
 from regraft.console.training import show_training
 from regraft.errors import ConfigError, TrainingError, UsageError
 from regraft.images import pictures
 from regraft.model import predicting, scoring
 from regraft.record.configuration import RunConfig
-from regraft.training import defaults, learning, loop, stepping, views
+from regraft.training import candidates, defaults, loop, stepping, views
+from regraft.training.candidates import AS_IT_WAS, Candidate, between, preferred
 from regraft.training.examples import FeatureExamples, PixelExamples, prefetched
-from regraft.training.learning import Candidate, between, preferred
 from regraft.training.methods import METHODS
 from regraft.training.plan import held_out
 from regraft.training.settings import TrainingSettings
@@ -162,7 +162,7 @@ def test_r8_frozen_is_frozen_and_what_should_move_moved(
 def test_head_leaves_the_whole_network_as_it_is(results: dict[str, Result]) -> None:
     before = network_of(results["probe"].folder / "model")
     after = network_of(results["head"].folder / "model")
-    assert weights.changed(before, after)[1] == []
+    assert backbone_weights.changed(before, after)[1] == []
 
 
 def test_scratch_shares_nothing_with_the_source(results: dict[str, Result]) -> None:
@@ -177,7 +177,7 @@ def test_a_changed_frozen_tensor_is_an_error_and_nothing_is_saved(
 ) -> None:
     def change(trainer: Any) -> Any:
         history = original(trainer)
-        monkeypatch.setattr(learning.splitting, "changed", lambda b, a: ([], list(b)))
+        monkeypatch.setattr(backbone_weights, "changed", lambda b, a: ([], list(b)))
         return history
 
     original = loop.Trainer.run
@@ -192,7 +192,7 @@ def test_the_same_run_gives_the_same_bits(name: str, results: dict[str, Result])
     again = run(name, run_name=f"again-{name}", workers=0)
     first = load_file(results[name].folder / "model" / "model.safetensors")
     second = load_file(again.folder / "model" / "model.safetensors")
-    assert weights.changed(first, second)[1] == []
+    assert backbone_weights.changed(first, second)[1] == []
 
 
 def test_mixup_reaches_the_tokens_of_a_transformer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,7 @@ def test_alpha_zero_is_the_probe_itself(
     monkeypatch: pytest.MonkeyPatch, results: dict[str, Result], settings: dict[str, Any]
 ) -> None:
     """Not its weights under a temperature that was fitted to the few images held out."""
-    monkeypatch.setattr(learning, "preferred", lambda found, default: found[0])
+    monkeypatch.setattr(candidates, "preferred", lambda found, default: found[0])
     tuned = run("partial", run_name=f"alpha-zero{len(str(settings))}", **settings)
     training = tuned.metrics["training"]
     assert (training["chosen"]["alpha"], training["probe_kept"]) == (0.0, True)
@@ -460,15 +460,15 @@ def test_where_training_sees_another_size_the_probe_at_its_own_is_a_candidate(
     results: dict[str, Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def as_it_was(candidates: list[Candidate], default: float) -> Candidate:
-        return next(c for c in candidates if c.name == learning.AS_IT_WAS)
+        return next(c for c in candidates if c.name == AS_IT_WAS)
 
     with monkeypatch.context() as patch:
         patch.setattr(defaults, "image_size", lambda *given: 64)
-        patch.setattr(learning, "preferred", as_it_was)
+        patch.setattr(candidates, "preferred", as_it_was)
         result = run("full", run_name="as-it-was")
     training = result.metrics["training"]
     assert training["settings"]["image_size"] == 64
-    assert training["chosen"]["weights"] == learning.AS_IT_WAS
+    assert training["chosen"]["weights"] == AS_IT_WAS
     assert result.classifier.built() is result.prepared.built
     assert np.array_equal(result.proba, results["probe"].proba)
     saved = json.loads((result.folder / "model" / "config.json").read_text())["pretrained_cfg"]
@@ -477,7 +477,7 @@ def test_where_training_sees_another_size_the_probe_at_its_own_is_a_candidate(
     # A size that was asked for is kept.
     asked = run("full", run_name="asked", image_size=64)
     names = [c["weights"] for c in asked.metrics["training"]["candidates"]]
-    assert learning.AS_IT_WAS not in names
+    assert AS_IT_WAS not in names
 
 
 # -- settings --
@@ -496,7 +496,7 @@ def test_more_epochs_go_on_from_where_the_run_ended(room: Path, ema: float) -> N
     assert longer.metrics["training"]["resumed_at"] == 2
     first = load_file(straight.folder / "model" / "model.safetensors")
     second = load_file(longer.folder / "model" / "model.safetensors")
-    assert weights.changed(first, second)[1] == []
+    assert backbone_weights.changed(first, second)[1] == []
 
 
 @pytest.mark.parametrize(

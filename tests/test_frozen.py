@@ -17,7 +17,7 @@ from torch import nn
 from regraft.backbones import splitting, weights
 from regraft.backbones.split_points import split_points
 from regraft.features.engine import Tap
-from regraft.training import acceleration, batchnorm, learning, optim
+from regraft.training import acceleration, assembly, batchnorm, optim
 from regraft.training.examples import ActivationExamples, Labelled
 from regraft.training.loop import Trainer
 from regraft.training.plan import _plain_final
@@ -120,7 +120,7 @@ def train(
     prepared = batchnorm.prepare(body, mode, activations)
     head = random_head(width, N_CLASSES, (), 0.0, seed=1)
     model = TunableClassifier(body, (), taps, _plain_final(taps), head)
-    learning._free_what_learns(model, activations, None)
+    assembly._free_what_learns(model, activations, None)
     maps = activations.permute(0, 2, 3, 1) if activations.ndim == 4 else activations
     examples = ActivationExamples(maps.reshape(1, N, -1).numpy(), 0, tuple(activations.shape[1:]))
     y = np.arange(N) % N_CLASSES

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from regraft.machine import torch_threads
 from regraft.machine.processor import available_cores
-from regraft.training import learning
+from regraft.training.assembly import module_of, stepper_of
 from regraft.training.examples import Rows
 from regraft.training.methods import METHODS
 from regraft.training.plan import Plan
@@ -134,8 +134,8 @@ def range_test(plan: Plan, trainable: Trainable) -> RangeTest:
 
 
 def _range_test(plan: Plan, trainable: Trainable) -> RangeTest:
-    model, _ = learning.module(plan, trainable)
-    stepper = learning.stepper_of(plan, trainable, model)
+    model, _ = module_of(plan, trainable)
+    stepper = stepper_of(plan, trainable, model)
     base = max(group.rate for group in stepper.groups if group.is_head == (trainable.body is None))
     n_steps = steps_for(math.ceil(plan.rows.n_learn / stepper.images_per_step))
     rates, losses = rising(n_steps), []
