@@ -28,7 +28,7 @@ from regraft.training import candidates, defaults, loop, stepping, views
 from regraft.training.candidates import AS_IT_WAS, Candidate, between, preferred
 from regraft.training.examples import FeatureExamples, PixelExamples, prefetched
 from regraft.training.methods import METHODS
-from regraft.training.plan import held_out
+from regraft.training.rows import held_out
 from regraft.training.settings import TrainingSettings
 from regraft.training.tunable import TunableClassifier, head_module
 from regraft.training.usage import users

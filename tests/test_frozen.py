@@ -20,8 +20,8 @@ from regraft.features.engine import Tap
 from regraft.training import acceleration, assembly, batchnorm, optim
 from regraft.training.examples import ActivationExamples, Labelled
 from regraft.training.loop import Trainer
-from regraft.training.plan import _plain_final
 from regraft.training.settings import TrainingSettings
+from regraft.training.start import _plain_final
 from regraft.training.stepping import Stepper
 from regraft.training.tunable import TunableClassifier, random_head
 from test_splitting import make, one_thread, pictures, small_swin, small_vgg, small_vit

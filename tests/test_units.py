@@ -17,7 +17,7 @@ from regraft.probe.judging import FEWEST_TO_JUDGE, Judged, can_tell, rows_that_j
 from regraft.probe.network import Network
 from regraft.probe.probe import HEADS, USUAL_TEMPERATURES, Probe
 from regraft.probe.source_classifier import SourceClassifier
-from regraft.training.plan import held_out
+from regraft.training.rows import held_out
 
 TAPS = (Tap("early", 0, 12), Tap("late", 12, 28), Tap("final", 28, 40))
 SOURCE = SourceClassifier(

@@ -17,8 +17,9 @@ from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.probe.base import Floats
 from regraft.training.examples import Labelled
 from regraft.training.history import State
+from regraft.training.look import fitted_probe
 from regraft.training.loop import Trainer
-from regraft.training.plan import Plan, fitted_probe
+from regraft.training.plan import Plan
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Where to stand when the held-out images cannot tell: in the middle, which is best or next to it

@@ -22,7 +22,7 @@ from regraft.machine import blas
 from regraft.machine.processor import available_cores
 from regraft.record import results
 from regraft.record.configuration import RunConfig
-from regraft.training.plan import situation_of
+from regraft.training.chosen_settings import situation_of
 from regraft.workflows import billing, fitting
 from regraft.workflows.lesson import lesson_of
 from regraft.workflows.preparation import prepare

@@ -31,8 +31,8 @@ from regraft.machine.processor import available_cores
 from regraft.model.place import LOG
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
+from regraft.training.chosen_settings import situation_of
 from regraft.training.methods import METHODS
-from regraft.training.plan import situation_of
 from regraft.wording import duration
 from regraft.workflows import fitting
 from regraft.workflows.learnable import refuse_unlearnable

@@ -27,8 +27,8 @@ from regraft.machine import deadline
 from regraft.machine.deadline import OutOfTimeError
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
+from regraft.training.chosen_settings import situation_of
 from regraft.training.methods import METHODS
-from regraft.training.plan import situation_of
 from regraft.training.task import Environment
 from regraft.wording import duration
 from regraft.workflows import fitting, judging, search_words
