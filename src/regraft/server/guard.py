@@ -12,7 +12,7 @@ import hmac
 import ipaddress
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -55,6 +55,23 @@ class Doors:
     names: frozenset[str] = frozenset()
     token: str = field(default="", repr=False)
     open_paths: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, host: str, names: Iterable[str], token: str | None, open_paths: tuple[str, ...]
+    ) -> Doors:
+        """Doors of a server by what was typed: where no token was, one is made if others can ask.
+
+        Examples
+        --------
+        >>> Doors.of("127.0.0.1", ["Photos.example"], None, ()).names
+        frozenset({'photos.example'})
+        >>> [bool(Doors.of(host, [], None, ()).token) for host in ("127.0.0.1", "0.0.0.0")]
+        [False, True]
+        """
+        if token is None:
+            token = "" if is_loopback(host) else secrets.token_urlsafe(24)
+        return cls(host, frozenset(name.lower() for name in names), token, open_paths)
 
     def knows(self, host_header: str) -> bool:
         """Whether a Host header names this server."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TextIO
 
 from regraft.machine import blas
 from regraft.server import address, models
-from regraft.server.guard import Doors, is_loopback
+from regraft.server.guard import Doors
 from regraft.server.limits import Limits
 from regraft.server.logs import Log
 from regraft.server.models import Models
@@ -61,7 +60,7 @@ def serve(
     listener = address.bound(host, port)
     with blas.threads(1), listener:  # small products; more threads would wait for each other
         served, app, running = _loaded(folders, names, say)
-        doors = Doors(host, lower(allowed_hosts), token_for(token, host), app.OPEN_PATHS)
+        doors = Doors.of(host, allowed_hosts, token, app.OPEN_PATHS)
         metrics = app.Metrics()
         log, drain = Log(log_to, metrics.log_lines_lost.inc), running.Drain()
         service = app.Service(served, limits, log, metrics, drain)
@@ -91,15 +90,3 @@ def _loaded(
         from regraft.server import app, running
 
         return loading.result(), app, running
-
-
-def lower(names: Sequence[str]) -> frozenset[str]:
-    """As hosts are compared."""
-    return frozenset(name.lower() for name in names)
-
-
-def token_for(given: str | None, host: str) -> str:
-    """As given; made anew where more than this machine can ask."""
-    if given is not None:
-        return given
-    return "" if is_loopback(host) else secrets.token_urlsafe(24)

@@ -11,7 +11,6 @@ from regraft.features import side_by_side
 from regraft.server import address
 from regraft.server.guard import Doors
 from regraft.server.logs import Log
-from regraft.server.serving import lower, token_for
 from regraft.server.trying import prepare_maps
 from regraft.teaching.classroom import Classroom
 
@@ -60,7 +59,7 @@ def teach(
         from regraft.server import metrics, running, teach_app
 
         with Classroom(folder, built, note_bug=note_bug) as room:
-            doors = Doors(host, lower(allowed_hosts), token_for(token, host), teach_app.OPEN_PATHS)
+            doors = Doors.of(host, allowed_hosts, token, teach_app.OPEN_PATHS)
             drain, log = running.Drain(), Log(None)
             site = teach_app.Teaching(room, doors, log, metrics.Metrics(), drain)
             room.start()

@@ -1,18 +1,20 @@
 // The page: pictures in, cards out.
 
-import { ask, Door, Refused } from "./ask.js";
-import { wireCamera } from "./camera.js";
+import { ask, Refused } from "./ask.js";
+import { openCamera, snap, unavailable } from "./camera.js";
 import { Card, percent } from "./card.js";
+import { Door } from "./door.js";
 import { dropped, pasted } from "./files.js";
 
 const at = (id) => document.getElementById(id);
 const AT_ONCE = 4;
-const door = new Door(at("door"), at("token"), at("door-says"));
+const door = new Door();
 let models = [];
 let limits = null;
 let cards = [];
 let waiting = [];
 let working = 0;
+let nPictures = 0;  // of the camera
 
 // -- The model --
 
@@ -200,9 +202,21 @@ addEventListener("drop", async (event) => {
 });
 addEventListener("paste", (event) => take(pasted(event.clipboardData)));
 
-wireCamera({
-  button: at("camera"), dialog: at("shutter"), video: at("video"), says: at("shutter-says"),
-  shoot: at("shoot"), shut: at("shut"),
-}, (file) => take([file]));
+at("camera").disabled = Boolean(unavailable);
+at("camera").title = unavailable;
+at("camera").addEventListener("click", async () => {
+  at("shoot").disabled = true;
+  const sees = await openCamera({ dialog: at("shutter"), video: at("video"), says: at("shutter-says") });
+  at("shoot").disabled = !sees;
+  if (sees) at("shoot").focus();
+});
+at("shoot").addEventListener("click", async () => {
+  nPictures += 1;
+  const file = await snap(at("video"), `camera ${nPictures}.jpg`);
+  if (!file) return;
+  at("shutter-says").textContent = `Picture ${nPictures} taken.`;
+  take([file]);
+});
+at("shut").addEventListener("click", () => at("shutter").close());
 
 meet();

@@ -1,7 +1,6 @@
 // Requests to the server that gave this page: with its token where it asks for one, and again
 // after a while where it is busy.
 
-const KEPT = "regraft-token";
 const MOST_TRIES = 8;
 
 /** What the server refused: its words, and the cure. */
@@ -10,38 +9,6 @@ export class Refused extends Error {
     super(rule);
     this.cure = cure || "";
     this.status = status;
-  }
-}
-
-/** The token: from the address (#token=...), from before, or from whoever sits here. */
-export class Door {
-  constructor(dialog, input, says) {
-    Object.assign(this, { dialog, input, says, opened: null });
-    const given = new URLSearchParams(location.hash.slice(1)).get("token");
-    if (given) {
-      sessionStorage.setItem(KEPT, given);
-      history.replaceState(null, "", location.pathname + location.search);
-    }
-  }
-
-  headers() {
-    const token = sessionStorage.getItem(KEPT);
-    return token ? { Authorization: `Bearer ${token}` } : {};
-  }
-
-  /** Asks for a token, once for all requests that wait for one. */
-  open() {
-    this.opened ??= new Promise((resolve) => {
-      this.says.textContent = sessionStorage.getItem(KEPT) ? "That token is not the server's." : "";
-      this.dialog.addEventListener("close", () => {
-        sessionStorage.setItem(KEPT, this.input.value.trim());
-        this.input.value = "";
-        this.opened = null;
-        resolve();
-      }, { once: true });
-      this.dialog.showModal();
-    });
-    return this.opened;
   }
 }
 

@@ -1,54 +1,44 @@
-// A picture from the camera, as a file like any other.
+// The camera: opened in a dialog, a picture of what it sees as a file, closed with the dialog.
 
-/** Wires the dialog; `take(file)` gets each picture. */
-export function wireCamera({ button, dialog, video, says, shoot, shut }, take) {
-  if (!navigator.mediaDevices?.getUserMedia) {
-    button.disabled = true;
-    button.title = "Browsers give pages the camera only at https:// addresses and on this machine.";
-    return;
+/** Why this page cannot have the camera; empty if it can. */
+export const unavailable = navigator.mediaDevices?.getUserMedia
+  ? "" : "Browsers give pages the camera only at https:// addresses and on this machine.";
+
+/** Shows the dialog and what the camera sees; whether it sees. If not, `says` tells why. */
+export async function openCamera({ dialog, video, says }) {
+  dialog.addEventListener("close", () => close(video), { once: true });
+  dialog.showModal();
+  says.textContent = unavailable || "Waiting for the camera …";
+  if (unavailable) return false;
+  try {
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+  } catch (error) {
+    says.textContent = inWords(error);
+    return false;
   }
-  let stream = null;
-  let number = 0;
+  if (!dialog.open) {  // shut while the browser asked
+    close(video);
+    return false;
+  }
+  await video.play().catch(() => {});
+  says.textContent = "";
+  return true;
+}
 
-  const stop = () => {
-    for (const track of stream?.getTracks() || []) track.stop();
-    stream = null;
-    video.srcObject = null;
-  };
-
-  button.addEventListener("click", async () => {
-    dialog.showModal();
-    shoot.disabled = true;
-    says.textContent = "Waiting for the camera …";
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-    } catch (error) {
-      says.textContent = inWords(error);
-      return;
-    }
-    if (!dialog.open) return stop();
-    video.srcObject = stream;
-    await video.play().catch(() => {});
-    shoot.disabled = false;
-    says.textContent = "";
-    shoot.focus();
+/** What the camera sees now, as a file of this name; null if it sees nothing yet. */
+export async function snap(video, name) {
+  if (!video.videoWidth) return null;
+  const canvas = Object.assign(document.createElement("canvas"), {
+    width: video.videoWidth, height: video.videoHeight,
   });
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
+  return new File([blob], name, { type: "image/jpeg" });
+}
 
-  shoot.addEventListener("click", () => {
-    if (!video.videoWidth) return;
-    const canvas = Object.assign(document.createElement("canvas"), {
-      width: video.videoWidth, height: video.videoHeight,
-    });
-    canvas.getContext("2d").drawImage(video, 0, 0);
-    canvas.toBlob((blob) => {
-      number += 1;
-      says.textContent = `Picture ${number} taken.`;
-      take(new File([blob], `camera ${number}.jpg`, { type: "image/jpeg" }));
-    }, "image/jpeg", 0.95);
-  });
-
-  shut.addEventListener("click", () => dialog.close());
-  dialog.addEventListener("close", stop);
+function close(video) {
+  for (const track of video.srcObject?.getTracks() || []) track.stop();
+  video.srcObject = null;
 }
 
 function inWords(error) {

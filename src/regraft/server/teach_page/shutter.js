@@ -1,9 +1,9 @@
-// The camera: single pictures, and bursts that stay together when some pictures are set aside.
+// The camera of a taught folder: single pictures, and bursts that stay together when some pictures are set aside.
 
+import { openCamera, snap } from "./camera.js";
 import { at, count } from "./dom.js";
 
 const EVERY_MS = 200;
-let stream = null;
 let number = 0;
 let take = () => {};
 let burst = null;
@@ -11,11 +11,11 @@ let burst = null;
 export function wireShutter() {
   const button = at("burst");
   at("shoot").addEventListener("click", async () => {
-    const file = await snap();
+    const file = await shot();
     if (file) take([file], "");
   });
   const begin = () => {
-    if (burst || !stream) return;
+    if (burst || !at("video").srcObject) return;
     burst = { files: [], key: crypto.randomUUID().replaceAll("-", ""), timer: setInterval(frame, EVERY_MS) };
     frame();
   };
@@ -38,16 +38,12 @@ export function wireShutter() {
   button.addEventListener("keyup", end);
   button.addEventListener("blur", end);
   at("shut").addEventListener("click", () => at("shutter").close());
-  at("shutter").addEventListener("close", () => {
-    end();
-    for (const track of stream?.getTracks() || []) track.stop();
-    stream = at("video").srcObject = null;
-  });
+  at("shutter").addEventListener("close", end);
 }
 
 async function frame() {
   const now = burst;
-  const file = await snap();
+  const file = await shot();
   if (file && now) now.files.push(file);
   if (now === burst && now) at("shutter-says").textContent = `${count(now.files.length, "picture")} …`;
 }
@@ -57,33 +53,13 @@ export async function openShutter(taking, { hasClasses = true } = {}) {
   take = taking;
   at("shutter-into").hidden = !hasClasses;
   at("burst").hidden = !hasClasses;
-  at("shutter").showModal();
   for (const id of ["shoot", "burst"]) at(id).disabled = true;
-  if (!navigator.mediaDevices?.getUserMedia) {
-    at("shutter-says").textContent = "Browsers give pages the camera only at https:// addresses and on this machine.";
-    return;
-  }
-  at("shutter-says").textContent = "Waiting for the camera …";
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-  } catch (error) {
-    const why = { NotAllowedError: "The browser was not allowed to use the camera: allow it in the address bar.", NotFoundError: "No camera was found." };
-    at("shutter-says").textContent = why[error.name] || `The camera cannot be used: ${error.message || error.name}`;
-    return;
-  }
-  at("video").srcObject = stream;
-  await at("video").play().catch(() => {});
+  if (!await openCamera({ dialog: at("shutter"), video: at("video"), says: at("shutter-says") })) return;
   for (const id of ["shoot", "burst"]) at(id).disabled = false;
-  at("shutter-says").textContent = "";
   at("shoot").focus();
 }
 
-async function snap() {
-  const video = at("video");
-  if (!video.videoWidth) return null;
-  const canvas = Object.assign(document.createElement("canvas"), { width: video.videoWidth, height: video.videoHeight });
-  canvas.getContext("2d").drawImage(video, 0, 0);
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
+function shot() {
   number += 1;
-  return new File([blob], `camera-${Date.now()}-${number}.jpg`, { type: "image/jpeg" });
+  return snap(at("video"), `camera-${Date.now()}-${number}.jpg`);
 }

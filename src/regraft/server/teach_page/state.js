@@ -1,9 +1,10 @@
 // What the server knows of the folder, here: asked for once, then only what has changed.
 
-import { ask, Door, Refused } from "./ask.js";
+import { ask, Refused } from "./ask.js";
 import { at, say } from "./dom.js";
+import { Door } from "./door.js";
 
-const door = new Door(at("door"), at("token"), at("door-says"));
+const door = new Door();
 
 /** Everything that is shown. Pictures by number: {number, path, name, label, held, digest}. */
 export const state = {
