@@ -17,8 +17,9 @@ from PIL import Image
 
 from bad_files import photograph
 from regraft.errors import ConfigError
-from regraft.images import augment
-from regraft.images.augment import PRESETS, Augmentation
+from regraft.images import augment, retouch
+from regraft.images.augment import Augmentation
+from regraft.images.augment_presets import PRESETS
 from regraft.images.decode import decode
 from regraft.images.geometry import Preprocess
 
@@ -355,7 +356,7 @@ def test_colour_equals_pillow_s_enhancements(name: str, factor: float) -> None:
     image = Image.fromarray(pixels)
     mean = float(np.asarray(image.convert("L")).mean())
     factors = {"Brightness": 1.0, "Contrast": 1.0, "Color": 1.0, name: factor}
-    matrix = augment._colour_matrix(*factors.values(), mean)
+    matrix = retouch.colour_matrix(*factors.values(), mean)
     expected = getattr(ImageEnhance, name)(image).enhance(factor)
     assert difference(image.convert("RGB", matrix), expected).max() <= 1
 

@@ -24,7 +24,7 @@ from regraft.data.table import ImageTable
 from regraft.errors import ConfigError, DataError, UsageError
 from regraft.features import engines
 from regraft.images import pictures
-from regraft.images.augment import PRESETS
+from regraft.images.augment_presets import PRESETS
 from regraft.images.geometry import Preprocess
 from regraft.listener import SILENT
 from regraft.record.configuration import RunConfig

@@ -3,92 +3,34 @@
 A view is a pure function of (seed, epoch, index): a counter-based generator gives each its own
 stream, so order, threads and other users of random numbers change nothing. Every number is drawn
 whether it is used or not, so that two augmentations that differ in one setting share all else.
-
-torch resizes 8-bit pixels about twice as fast as Pillow, and samples turned pictures three times
-as fast; Pillow's colour matrix beats both torch's and NumPy's arithmetic on small results.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image
 
 from regraft.errors import ConfigError
+from regraft.images.augment_presets import PRESETS
 from regraft.images.geometry import Preprocess, as_tuple
 from regraft.images.modes import Pixels
+from regraft.images.retouch import RETOUCHES, colour_matrix, mean_grey
+from regraft.images.warp import (
+    INTERPOLATIONS,
+    STRAIGHT,
+    Bend,
+    Crop,
+    Pair,
+    bent,
+    resized_crop,
+    turned,
+)
 from regraft.wording import near_names
-
-Pair = tuple[float, float]
-Bend = tuple[float, float, float, float]
-
-# What each preset is for, and how it differs from showing the whole picture.
-PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "none": (
-        "the evaluation view: the centre of the picture, the same every time",
-        {},
-    ),
-    "light": (
-        "for fine-tuning on a few hundred to some thousand photographs: half of the picture or "
-        "more, mirrored half of the time, light and colour a little different",
-        {
-            "scale": (0.5, 1.0),
-            "ratio": (0.8, 1.25),
-            "horizontal_flip": 0.5,
-            "brightness": 0.2,
-            "contrast": 0.2,
-            "saturation": 0.2,
-        },
-    ),
-    "standard": (
-        "as the tutorials and most ImageNet recipes: any part from 8% of the area, squeezed by up "
-        "to 4:3, mirrored half of the time",
-        {"scale": (0.08, 1.0), "ratio": (3 / 4, 4 / 3), "horizontal_flip": 0.5},
-    ),
-    "strong": (
-        "for long training: the standard, then one operation of TrivialAugment at a random "
-        "strength, and a quarter of the views with a part replaced by noise",
-        {
-            "scale": (0.08, 1.0),
-            "ratio": (3 / 4, 4 / 3),
-            "horizontal_flip": 0.5,
-            "trivial_augment": True,
-            "erase": 0.25,
-        },
-    ),
-    "orientation-free": (
-        "for pictures without an up and down (from the air, through a microscope): any quarter "
-        "turn, mirrored both ways, up to 15 degrees more, most of the picture, light a little "
-        "different",
-        {
-            "scale": (0.6, 1.0),
-            "ratio": (0.85, 1 / 0.85),
-            "degrees": 15.0,
-            "horizontal_flip": 0.5,
-            "vertical_flip": 0.5,
-            "quarter_turns": True,
-            "brightness": 0.2,
-            "contrast": 0.2,
-            "saturation": 0.1,
-        },
-    ),
-    "upright": (
-        "for signs, digits and text, which a mirror makes into something else: never mirrored, up "
-        "to 10 degrees turned, a little moved, squeezed and enlarged, light different",
-        {
-            "scale": (0.75, 1.0),
-            "ratio": (0.9, 1 / 0.9),
-            "degrees": 10.0,
-            "brightness": 0.3,
-            "contrast": 0.3,
-        },
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +192,7 @@ class Augmentation:
         if self.name == "none":
             resize_px = math.floor(min(size_px) / 0.875)
             return (evaluation or Preprocess(size_px, resize_px, interpolation))(pixels)
+        _known("interpolation", interpolation, INTERPOLATIONS)
         random = _generator(seed, epoch, index)
         drawn = _Drawn(*random.random(len(_Drawn._fields)).tolist())
         operation, strength = self._operation(drawn)
@@ -260,12 +203,14 @@ class Augmentation:
         tries = random.random((_MOST_TRIES, 2)).tolist()
         crop = self._crop(height, width, size[1] / size[0], drawn, tries)
         bend, shift = self._bend(drawn, operation, strength)
-        if bend != _STRAIGHT or shift != (0.0, 0.0):
-            view = _bent(pixels, crop, size, interpolation, bend, shift)
+        if bend != STRAIGHT or shift != (0.0, 0.0):
+            view = bent(pixels, crop, size, interpolation, bend, shift)
         else:
-            view = _resized(pixels, crop, size, interpolation)
+            view = resized_crop(pixels, crop, size, interpolation)
 
-        view = self._turned(view, n_turns, drawn)
+        flips_x = drawn.flips_horizontally < self.horizontal_flip
+        flips_y = drawn.flips_vertically < self.vertical_flip
+        view = turned(view, n_turns, flips_x=flips_x, flips_y=flips_y)
         view = self._recoloured(view, drawn, operation, strength)
         if drawn.erases < self.erase:
             _erase(view, drawn, random)
@@ -302,7 +247,7 @@ class Augmentation:
 
     def _crop(
         self, height: int, width: int, aspect: float, drawn: _Drawn, tries: Iterable[list[float]]
-    ) -> _Box:
+    ) -> Crop:
         """The first of ten random boxes that fits; else the largest of an allowed ratio.
 
         As torchvision's RandomResizedCrop, but that the largest box is not always in the centre.
@@ -321,7 +266,7 @@ class Augmentation:
             n_columns = max(1, min(width, round(height * shape)))
         top = int(drawn.top * (height - n_rows + 1))
         left = int(drawn.left * (width - n_columns + 1))
-        return _Box(top, left, n_rows, n_columns)
+        return Crop(top, left, n_rows, n_columns)
 
     def _bend(self, drawn: _Drawn, operation: str, strength: float) -> tuple[Bend, Pair]:
         """Linear map from the view to the source, and a shift as share of the crop."""
@@ -336,31 +281,17 @@ class Augmentation:
         shift_y = 0.45 * strength if operation == "translate_y" else 0.0
         return bend, (shift_x, shift_y)
 
-    def _turned(self, view: Pixels, n_turns: int, drawn: _Drawn) -> Pixels:
-        import torch
-
-        turned = torch.from_numpy(view)
-        if n_turns:
-            turned = torch.rot90(turned, n_turns)
-        if drawn.flips_horizontally < self.horizontal_flip:
-            turned = turned.flip(1)
-        if drawn.flips_vertically < self.vertical_flip:
-            turned = turned.flip(0)
-        return np.ascontiguousarray(turned.numpy())
-
     def _recoloured(self, view: Pixels, drawn: _Drawn, operation: str, strength: float) -> Pixels:
         brightness = 1 + self.brightness * (2 * drawn.brightness - 1)
         contrast = 1 + self.contrast * (2 * drawn.contrast - 1)
         saturation = 1 + self.saturation * (2 * drawn.saturation - 1)
         if (brightness, contrast, saturation) != (1, 1, 1):
-            matrix = _colour_matrix(brightness, contrast, saturation, _mean_grey(view))
+            matrix = colour_matrix(brightness, contrast, saturation, mean_grey(view))
             view = np.array(Image.fromarray(view).convert("RGB", matrix))
-        if operation in _RETOUCHES:
-            view = np.array(_RETOUCHES[operation](Image.fromarray(view), strength))
+        if operation in RETOUCHES:
+            view = np.array(RETOUCHES[operation](Image.fromarray(view), strength))
         return view
 
-
-# ---- drawing --------------------------------------------------------------------------------
 
 _MOST_TRIES = 10
 
@@ -397,121 +328,8 @@ def _between(low: float, high: float, share: float) -> float:
     return low + (high - low) * share
 
 
-# ---- geometry -------------------------------------------------------------------------------
-
-_STRAIGHT: Bend = (1.0, 0.0, 0.0, 1.0)
-
-
-class _Box(NamedTuple):
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-def _resized(pixels: Pixels, box: _Box, size: tuple[int, int], interpolation: str) -> Pixels:
-    """A part of a picture at another size, C-contiguous."""
-    rows = slice(box.top, box.top + box.height)
-    part = pixels[rows, box.left : box.left + box.width].copy()  # torch warns of read-only arrays
-    if interpolation not in ("bilinear", "bicubic"):
-        _known("interpolation", interpolation, map(str.lower, Image.Resampling.__members__))
-        resample = Image.Resampling[interpolation.upper()]
-        return np.array(Image.fromarray(part).resize(size[::-1], resample))
-    import torch
-
-    source = torch.from_numpy(part)[None].permute(0, 3, 1, 2)  # channels last: the fast way
-    resized = torch.nn.functional.interpolate(source, size, mode=interpolation, antialias=True)
-    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
-
-
-def _bent(
-    pixels: Pixels, crop: _Box, size: tuple[int, int], interpolation: str, bend: Bend, shift: Pair
-) -> Pixels:
-    """The crop, turned or sheared about its centre and shifted.
-
-    What it reaches is first resized, with antialiasing, to the scale of the result; then the
-    result is sampled from that. Beyond the picture its edge is repeated: a reflection would show
-    mirrored signs.
-    """
-    x_scale, y_scale = size[1] / crop.width, size[0] / crop.height
-    half_x, half_y = crop.width / 2, crop.height / 2
-    centre_x = crop.left + half_x + shift[0] * crop.width
-    centre_y = crop.top + half_y + shift[1] * crop.height
-    reach_x = abs(bend[0]) * half_x + abs(bend[1]) * half_y
-    reach_y = abs(bend[2]) * half_x + abs(bend[3]) * half_y
-
-    height, width = pixels.shape[:2]
-    left, n_columns = _reached(centre_x, reach_x, width, 1 / x_scale)
-    top, n_rows = _reached(centre_y, reach_y, height, 1 / y_scale)
-    region_size = max(1, round(n_rows * y_scale)), max(1, round(n_columns * x_scale))
-    region = _resized(pixels, _Box(top, left, n_rows, n_columns), region_size, interpolation)
-
-    # grid_sample's coordinates go from -1 to 1 over the region. As complex numbers, x + iy, they
-    # are one sum of what a column and what a row of the view contribute.
-    to_x, to_y = 2 / n_columns, 2 / n_rows
-    by_column = half_x * complex(bend[0] * to_x, bend[2] * to_y) * _centres(size[1])
-    by_row = half_y * complex(bend[1] * to_x, bend[3] * to_y) * _centres(size[0])
-    by_row += complex((centre_x - left) * to_x - 1, (centre_y - top) * to_y - 1)
-    grid = np.add.outer(by_row, by_column).view(np.float32).reshape(1, *size, 2)
-    import torch
-
-    source = torch.from_numpy(region)[None].permute(0, 3, 1, 2) + 0.5  # to round, not cut off
-    sampled = torch.nn.functional.grid_sample(
-        source, torch.from_numpy(grid), padding_mode="border", align_corners=False
-    )
-    planes: Pixels = sampled[0].numpy().astype(np.uint8)
-    return np.stack(list(planes), axis=-1)
-
-
-def _reached(centre: float, reach: float, n_source: int, margin: float) -> tuple[int, int]:
-    """First pixel and number of pixels along one axis; one at least, also if all lies outside."""
-    first = min(max(0, math.floor(centre - reach - margin)), n_source - 1)
-    last = max(min(n_source, math.ceil(centre + reach + margin)), first + 1)
-    return first, last - first
-
-
-def _centres(n: int) -> NDArray[np.complex64]:
-    """Of n pixels that fill -1..1."""
-    return ((2 * np.arange(n) + 1) / n - 1).astype(np.complex64)
-
-
-# ---- colour ---------------------------------------------------------------------------------
-
-_GREY = (0.299, 0.587, 0.114)  # Rec. 601, as in Pillow and torchvision
-
-
-def _mean_grey(view: Pixels) -> float:
-    """Of every 64th pixel: enough for the point about which contrast turns."""
-    red, green, blue = view[::8, ::8].reshape(-1, 3).mean(0).tolist()
-    return float(_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue)
-
-
-def _colour_matrix(
-    brightness: float, contrast: float, saturation: float, mean_grey: float
-) -> tuple[float, ...]:
-    """Saturation, then contrast, then brightness as one 3 x 4 matrix, so that it clips once."""
-    gain, offset = brightness * contrast, brightness * (1 - contrast) * mean_grey
-    rows = []
-    for i in range(3):
-        mix = [(1 - saturation) * weight + saturation * (i == j) for j, weight in enumerate(_GREY)]
-        rows += [gain * weight for weight in mix] + [offset]
-    return tuple(rows)
-
-
-# TrivialAugment's operations that change single pixels; the strength's sign matters to the first
-# four. Those that move pixels are in Augmentation._bend.
-_RETOUCHES: dict[str, Callable[[Image.Image, float], Image.Image]] = {
-    "brightness": lambda image, s: ImageEnhance.Brightness(image).enhance(1 + 0.9 * s),
-    "contrast": lambda image, s: ImageEnhance.Contrast(image).enhance(1 + 0.9 * s),
-    "saturation": lambda image, s: ImageEnhance.Color(image).enhance(1 + 0.9 * s),
-    "sharpness": lambda image, s: ImageEnhance.Sharpness(image).enhance(1 + 0.9 * s),
-    "posterize": lambda image, s: ImageOps.posterize(image, 8 - round(4 * abs(s))),
-    "solarize": lambda image, s: ImageOps.solarize(image, round(256 * (1 - abs(s)))),
-    "autocontrast": lambda image, s: ImageOps.autocontrast(image),
-    "equalize": lambda image, s: ImageOps.equalize(image),
-}
 _BENDS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
-_OPERATIONS = ("identity", *_BENDS, *_RETOUCHES)
+_OPERATIONS = ("identity", *_BENDS, *RETOUCHES)
 
 
 def _erase(view: Pixels, drawn: _Drawn, random: np.random.Generator) -> None:
@@ -526,8 +344,6 @@ def _erase(view: Pixels, drawn: _Drawn, random: np.random.Generator) -> None:
     noise = random.integers(0, 256, (n_rows, n_columns, 3), np.uint8)
     view[top : top + n_rows, left : left + n_columns] = noise
 
-
-# ---- what is refused ------------------------------------------------------------------------
 
 _SHARES = ("horizontal_flip", "vertical_flip", "brightness", "contrast", "saturation", "erase")
 

@@ -232,7 +232,8 @@ def _columns(presets: Sequence[str]) -> list[tuple[str, int]]:
     first = [(ORIGINAL, 0), (PLAIN, 0)]
     if list(presets) == [PLAIN]:
         return first  # every view of it is the same
-    from regraft.images.augment import PRESETS, Augmentation
+    from regraft.images.augment import Augmentation
+    from regraft.images.augment_presets import PRESETS
 
     wanted = list(dict.fromkeys(presets or PRESETS))
     extras.require("torch", "augmented views", otherwise="--augment none")
