@@ -10,7 +10,8 @@ import torch
 from timm.layers import BatchNormAct2d, StdConv2d
 from torch import nn
 
-from regraft.training.batchnorm import MODES, batch_norms, fold, keep_frozen, prepare, re_estimate
+from regraft.training.batchnorm import MODES, batch_norms, keep_frozen, prepare, re_estimate
+from regraft.training.folding import fold
 
 NETWORKS = [
     "resnet18",
