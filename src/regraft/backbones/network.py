@@ -162,12 +162,14 @@ def tap(loaded: LoadedNetwork) -> tuple[TappedNetwork, list[tuple[str, int]]]:
 
 
 def _take_size(network: nn.Module, config: dict[str, Any]) -> None:
-    """Transformers hold their pictures' size (an embedding per position); timm resamples it."""
-    own = (getattr(network, "pretrained_cfg", None) or {}).get("input_size")
-    is_other = own is not None and input_px(config) != tuple(own[1:])
+    """Transformers hold their pictures' size (an embedding per position); timm resamples it, and
+    leaves the size that the network's own config tells."""
+    own = getattr(network, "pretrained_cfg", None) or {}
+    is_other = "input_size" in own and input_px(config) != tuple(own["input_size"][1:])
     if is_other and hasattr(network, "set_input_size"):
-        with chance.drawn_from(chance.FRESH):
+        with chance.drawn_from(chance.FRESH), quiet.no_warnings():
             network.set_input_size(img_size=input_px(config))
+        network.pretrained_cfg = catalog.changed_by(own, {"input_size": config["input_size"]})
 
 
 def takes_any_size(loaded: LoadedNetwork) -> bool:
