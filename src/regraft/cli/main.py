@@ -81,8 +81,8 @@ def cli() -> None:
       regraft train photos/                           train, test, save
       regraft predict runs/NAME/model new_photos/     use it
 
-    A network that has learnt from millions of images is kept, and learns your classes. Every
-    score has an interval, and comes from images that taught and chose nothing.
+    A network that has learnt from millions of images gets a new last layer for your classes.
+    Every score has an interval, and comes from images that taught and chose nothing.
     """
 
 
