@@ -1,11 +1,18 @@
 """Each finding is raised where it belongs, once, and not on clean data."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from regraft.checks import find_duplicates, find_outliers, find_problems, find_table_problems
+from regraft.checks import (
+    find_duplicates,
+    find_outliers,
+    find_problems,
+    find_table_problems,
+    left_out,
+)
 from regraft.data.table import ImageTable, Rejected, Skipped, column
 from regraft.images.facts import FileFacts
 from regraft.images.facts_table import FactsTable
@@ -268,3 +275,113 @@ def test_rows_that_do_not_fit_together_are_refused():
     found = find_duplicates([b"a"], np.zeros((1, 256), np.uint8))
     with pytest.raises(ValueError, match="60 images, 60 facts, 1 units"):
         find_problems(table, FactsTable.of(facts), found)
+
+
+# ---- in the number of what is found ---------------------------------------------------------
+
+
+def of_table(kind, n):
+    """The clean table with `n` images, classes or entries of a problem."""
+    table = clean_table()
+    first = np.arange(N) < n
+    names = [f"c{i}" for i in range(n)]
+    more = ImageTable.from_paths([f"{c}/{i}.jpg" for c in names for i in range(4)], np.repeat(
+        names, 4).tolist())  # fmt: skip
+    return {
+        "unreadable": lambda: replace(table, rejected=(Rejected("a.jpg", "cut", "copy it"),) * n),
+        "class-unreadable": lambda: replace(
+            table, rejected=tuple(Rejected("a.jpg", "cut", "copy it", name) for name in names)
+        ),
+        "class-not-in-train": lambda: joined(table, more, "val"),
+        "class-not-scored": lambda: joined(table, more, "train"),
+        "few-images": lambda: joined(table, more, "train"),
+        "unlabelled": lambda: relabelled(table, labels=np.where(first, None, table.labels)),
+        "in-no-split": lambda: relabelled(table, splits=np.where(first, None, table.splits)),
+        "ungrouped": lambda: relabelled(
+            table, groups=np.where(first, None, np.array([f"g{i}" for i in range(N)], object))
+        ),
+        "named-unlabelled": lambda: joined(
+            table,
+            ImageTable.from_paths(
+                ["x/1.jpg", "y/2.jpg"][:n], ["unlabelled", "unsup"][:n]
+            ), "train"),
+        "named-like-nothing": lambda: joined(
+            table, ImageTable.from_paths(["x/1.jpg", "y/2.jpg"][:n], ["nan", "None"][:n]), "train"
+        ),
+    }[kind]()  # fmt: skip
+
+
+def joined(table, more, split):
+    return ImageTable.from_paths(
+        [*table.paths, *more.paths], [*table.labels, *more.labels]
+    ).with_splits([*table.splits, *[split] * len(more)])
+
+
+ONE = re.compile(r"\b(it|its)\b")
+SEVERAL = re.compile(r"\b(they|them|their|these|those)\b")
+
+
+def assert_in_number(finding, n):
+    """The message counts; consequence and cure speak of as many."""
+    said = f"{finding.why}. {finding.mend}"
+    assert not re.search(r"[\[\]|]", said), said
+    assert re.search(rf"\b{n}\b", finding.message), finding.message
+    if n == 1:
+        assert not re.search(r"\b1 (?!class\b)\w+s\b", finding.message)
+        assert not SEVERAL.search(said), said
+    else:
+        assert not re.search(r"\b2 \w+ (?:is|has)\b", finding.message)
+        assert not ONE.search(said), said
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize(
+    "kind",
+    ["unreadable", "class-unreadable", "class-not-in-train", "class-not-scored", "few-images",
+     "unlabelled", "in-no-split", "ungrouped", "named-unlabelled", "named-like-nothing"],
+)  # fmt: skip
+def test_a_table_problem_is_said_in_its_number(kind, n):
+    found = find_table_problems(of_table(kind, n))
+    (finding,) = [one for one in found if one.kind == kind]
+    if kind.endswith("unreadable"):  # its cure is the files' own
+        finding = replace(finding, mend="")
+    assert_in_number(finding, n)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("kind", sorted(left_out._SKIPPED))
+def test_what_is_left_out_is_said_in_its_number(kind, n):
+    entries = [Skipped(f"{i}", kind, "") for i in range(n)]
+    (finding,) = left_out.findings_of(entries)
+    if kind != "same-class":  # two folders are meant of each
+        assert_in_number(finding, n)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("wrong-extension", {"format": "PNG"}),
+        ("tiny", {"width": 20, "height": 400}),
+        ("huge", {"width": 10_000, "height": 9_000}),
+        ("odd-shape", {"width": 2000, "height": 400}),
+        ("blank", {"contrast": 0.5}),
+        ("dark", {"brightness": 5.0}),
+        ("bright", {"brightness": 250.0}),
+        ("faulty-file", {"note": "has bytes left over"}),
+        ("several-frames", {"format": "GIF", "n_frames": 3}),
+        ("little-range", {"mode": "I;16", "peak": 4095.0, "white": 65535.0}),
+    ],
+)
+def test_a_picture_problem_is_said_in_its_number(kind, change, n):
+    facts = [replace(fact, **change) if i < n else fact for i, fact in enumerate(clean_facts())]
+    found = {finding.kind: finding for finding in problems(clean_table(), facts)}
+    finding = found[kind]
+    if kind in ("little-range", "several-frames", "faulty-file"):  # of the model, of channels
+        finding = replace(finding, mend="")
+    assert_in_number(finding, n)
+
+
+def test_previews_in_a_photograph_are_no_pages():
+    facts = [replace(fact, format="MPO", n_frames=2) for fact in clean_facts()]
+    assert "several-frames" not in kinds(problems(clean_table(), facts))

@@ -551,7 +551,7 @@ MANIFESTS = [
     manifest("addresses of the internet, and other images beside their table",
              lined(",", folder="https://example.org/q/"), images=flat("p", "7.jpg"), counts=ALL),
     manifest("addresses of a kind that is not read", lined(",", folder="ftp://example.org/p/"),
-             refused="3 paths of 3 are addresses", cure="or download the images"),
+             refused="3 of 3 paths are addresses", cure="or download the images"),
     manifest("two label columns", "path,label,class\np/1.jpg,a,b\n",
              refused="could all be the label",
              cure="--label-column label or --label-column class"),

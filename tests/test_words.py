@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import itertools
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -16,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+import regraft
 from regraft import model as models
 from regraft.checks.finding import Finding
 from regraft.checks.findings import find_problems_by_name
@@ -465,3 +469,50 @@ def test_the_screen_speaks_the_standard_words(
     page = Path("runs/one/report.html").read_text(encoding="utf-8")
     for words in ("Cross-validated accuracy", "what was predicted"):
         assert words in page
+
+
+# Numbers before a plural that are never 1 where they are shown, or are measured with decimals.
+NEVER_ONE = {
+    "len(paths)", "FEW_IMAGES", "MAX_ENTRIES", "MAX_MEMBERS", "FEW_OF_CLASS", "number",
+    "100 * WIDE_RECALL", "len(ties)", "n_doubtful", "median", "n_folds", "len(sizes)", "len(tried)",
+    "len(rows)", "len(shown)", "len(findings)", "n_labelled", "n_classes", "n", "len(unknown)",
+    "self._n_failed", "len(mine)", "n_images", "n_learnt_from", "len(rates)", "len(classes)",
+    "sample.n_pictures", "len(table)", "len(duplicates.unit)", "shown['mean_size']", "len(X)",
+}  # fmt: skip
+NOUNS = (
+    "images|classes|files|pictures|groups|rows|folders|epochs|networks|runs|ways|checks|findings|"
+    "labels|units|models|sets|paths|columns|folds|tensors|entries|addresses|members|weakest|reads"
+)
+
+
+@pytest.mark.parametrize(
+    "room", ["checks", "choosing", "report", "cli", "console", "data", "workflows", "evaluation"]
+)
+def test_a_number_and_its_noun_agree(room: str) -> None:
+    """Whatever counts goes through `wording.count`, so that one image is not '1 images'."""
+    found = [
+        f"{file.name}:{text.lineno}: {{{said}}}{after.value}"
+        for file in sorted(Path(regraft.__file__).parent.joinpath(room).glob("*.py"))
+        for text in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(text, ast.JoinedStr)
+        for before, after in itertools.pairwise(text.values)
+        if isinstance(before, ast.FormattedValue) and isinstance(after, ast.Constant)
+        if re.match(rf" (?:[a-z-]+ )?(?:{NOUNS})\b", str(after.value))
+        if (said := ast.unparse(before.value)) not in NEVER_ONE and not _is_no_number(before.value)
+    ]
+    assert found == []
+
+
+def _is_no_number(said: ast.expr) -> bool:
+    """A call of `count`, a word that is chosen by the number, a name in quotes."""
+    if isinstance(said, ast.Call) and isinstance(said.func, ast.Name):
+        return said.func.id in ("count", "quoted")
+    is_word = isinstance(said, ast.IfExp) and isinstance(said.body, ast.Constant)
+    return is_word or ast.unparse(said) in (
+        "split",
+        "outer",
+        "cells",
+        "self.evaluation.split",
+        "evaluation['split']",
+        "found.log_loss",
+    )

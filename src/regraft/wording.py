@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -29,6 +30,19 @@ def count(n: int, noun: str, plural: str = "") -> str:
     ('1 image', '1,200 classes')
     """
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def agree(n: int, text: str) -> str:
+    """A text in the number of its subject, where it says ``[one|several]``.
+
+    Only of texts of our own: a name from outside may have such brackets itself.
+
+    Examples
+    --------
+    >>> agree(1, "[it is|they are] left out"), agree(2, "[it is|they are] left out")
+    ('it is left out', 'they are left out')
+    """
+    return re.sub(r"\[([^|\]]*)\|([^\]]*)\]", r"\1" if n == 1 else r"\2", text)
 
 
 def none_can(n: int, noun: str, what: str) -> str:

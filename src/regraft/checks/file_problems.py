@@ -8,9 +8,9 @@ import numpy as np
 
 from regraft.checks.finding import Finding
 from regraft.checks.picture_problems import PictureCase
-from regraft.data.table import first_few
+from regraft.data.table import first_few, quoted
 from regraft.images.scale import MEASURED, name_of, white_above
-from regraft.wording import count
+from regraft.wording import agree, count
 
 
 def little_range(case: PictureCase) -> Iterator[Finding]:
@@ -19,13 +19,13 @@ def little_range(case: PictureCase) -> Iterator[Finding]:
     if not rows.any():
         return
     peak, white = (case.column(name)[rows].max() for name in ("peak", "white"))
-    fitting = white_above(peak)
+    n, fitting = int(rows.sum()), white_above(peak)
     yield Finding(
         "little-range",
         "warning",
-        f"{count(int(rows.sum()), 'image')} of 16 bits hold values up to {peak:,.0f} of "
-        f"{white:,.0f}: {_part(fitting / white)} of the range",
-        "to the network they are almost black",
+        f"{count(n, 'image of 16 bits holds', 'images of 16 bits hold')} values up to "
+        f"{peak:,.0f} of {white:,.0f}: {_part(fitting / white)} of the range",
+        agree(n, "to the network [it is|they are] almost black"),
         f"--scale {name_of(fitting)} in every command on these data: {fitting:,} is white then "
         f"(or --scale {MEASURED}); the model keeps it",
         case.paths(rows),
@@ -55,6 +55,27 @@ def own_range(case: PictureCase) -> Iterator[Finding]:
     )
 
 
+def several_frames(case: PictureCase) -> Iterator[Finding]:
+    """Pages, channels or a film in one file, of which only the first is learnt.
+
+    A JPEG's further pictures are previews and maps of depth, as phones write them.
+    """
+    is_film = np.isin(case.column("format"), ("TIFF", "GIF", "WEBP", "PNG"))
+    rows = is_film & (case.column("n_frames") > 1)
+    if rows.any():
+        n, most = int(rows.sum()), int(case.column("n_frames")[rows].max())
+        yield Finding(
+            "several-frames",
+            "note",
+            f"{count(n, 'file')} of several pictures (pages, channels, a film), of up to {most:,}: "
+            + quoted(case.names(rows), at_most=3),
+            agree(n, "only the first of [it|each] is read, and the others are not"),
+            "if others matter, write each to a file of its own, and name what belongs together in "
+            "a group column; or combine channels to one RGB image",
+            case.paths(rows),
+        )
+
+
 def faults(case: PictureCase) -> Iterator[Finding]:
     """Files that are read although something is wrong with them: every row is there."""
     notes = case.column("note")
@@ -67,10 +88,18 @@ def faults(case: PictureCase) -> Iterator[Finding]:
         "faulty-file",
         "note",
         f"{count(len(paths), 'file')} with a fault that costs no row: {first_few(each, at_most=3)}",
-        "it is read, every row of it; but it was not written or copied as it should be",
-        "look at it; if it shows something wrong, copy it again from where it comes from",
+        agree(
+            len(paths),
+            "[it is|they are] read, every row of [it|them]; but [it was|they were] not written or "
+            "copied as [it|they] should be",
+        ),
+        agree(
+            len(paths),
+            "look at [it; if it shows|them; if one shows] something wrong, copy it again from "
+            "where it comes from",
+        ),
         paths,
     )
 
 
-FILE_CHECKS = (little_range, own_range, faults)
+FILE_CHECKS = (little_range, own_range, several_frames, faults)

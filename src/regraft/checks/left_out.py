@@ -6,54 +6,66 @@ from collections.abc import Iterable, Iterator
 
 from regraft.checks.finding import Finding
 from regraft.data.table import Skipped, quoted
-from regraft.wording import count, within
+from regraft.wording import agree, count, within
 
 # Kind on the table: one, several, why it matters, what to do.
 _SKIPPED = {
     "stray-folder": (
         "folder beside the splits",
         "folders beside the splits",
-        "the images in it are not used",
-        "move it away, or its images into train, val or test",
+        "the images in [it|them] are not used",
+        "move [it|them] away, or [its|their] images into train, val or test",
     ),
     "unreadable-folder": (
         "folder that cannot be opened",
         "folders that cannot be opened",
-        "whatever is in it is not used",
+        "whatever is in [it|them] is not used",
         "give read permission",
     ),
     "unlabelled": (
         "image outside the class folders",
         "images outside the class folders",
-        "without a class, nothing can be learnt from it",
-        "move it to the folder of its class",
+        "without a class, nothing can be learnt from [it|them]",
+        "move [it to the folder of its|each to the folder of the right] class",
     ),
     "empty-folder": (
         "folder without images",
         "folders without images",
-        "it is no class to be learnt",
-        "add images, or remove it",
+        "[it is no class|they are no classes] to be learnt",
+        "add images, or remove [it|them]",
     ),
-    "not-an-image": ("file that is no image", "files that are no images", "left out", "remove it"),
+    "not-an-image": (
+        "file that is no image",
+        "files that are no images",
+        "left out",
+        "remove [it|them]",
+    ),
     "link-loop": (
         "link back to its own folder",
         "links back to their own folders",
-        "following it would never end",
-        "remove the link",
+        "following [it|them] would never end",
+        "remove the [link|links]",
     ),
     "same-class": (
         "folder with the name of another but for blanks or how its accents are stored",
         "folders with the name of another but for blanks or how their accents are stored",
-        "they are read as one class",
-        "put their images into one folder; or give them names that differ",
+        "each is read as one class with that other",
+        "put the images of both into one folder; or give them names that differ",
     ),
     "companion": (
         "mask or thumbnail of another image",
         "masks and thumbnails of other images",
-        "it shows no more than the image that it goes with, and is not learnt",
-        "if it is an image of its own, give it another name",
+        "[it shows|they show] no more than the image that [it goes|each goes] with, and [is|are] "
+        "not learnt",
+        "if [it is an image of its|they are images of their] own, give [it another name|them other "
+        "names]",
     ),
-    "repeated-row": ("repeated row", "repeated rows", "each image is used once", "remove them"),
+    "repeated-row": (
+        "repeated row",
+        "repeated rows",
+        "each image is used once",
+        "remove [it|them]",
+    ),
     "leftover": ("file left by a program", "files left by programs", "left out", "nothing to do"),
     "hidden": ("hidden entry", "hidden entries", "left out", "nothing to do"),
 }
@@ -73,7 +85,7 @@ def findings_of(left_out: Iterable[Skipped], folder: str = "") -> Iterator[Findi
                 "warning" if kind in _SERIOUS else "note",
                 f"{count(len(paths), one, several)}: "
                 + quoted((within(path, folder) for path in paths), at_most=3),
-                why,
-                mend,
+                agree(len(paths), why),
+                agree(len(paths), mend),
                 paths,
             )

@@ -17,7 +17,7 @@ from regraft.checks.outliers import find_outliers
 from regraft.checks.placeholder_names import hints_of_names
 from regraft.checks.table_problems import TableCase
 from regraft.data.table import first_few, quoted
-from regraft.wording import count
+from regraft.wording import agree, count
 
 if TYPE_CHECKING:
     from regraft.images.facts_table import FactsTable
@@ -130,8 +130,11 @@ def mistyped(case: PictureCase) -> Iterator[Finding]:
             "wrong-extension",
             "note",
             f"{count(len(rows), 'file')} with the wrong extension: {first_few(each, at_most=3)}",
-            "it is read rightly here, but other programs may refuse it",
-            "rename it",
+            agree(
+                len(rows),
+                "[it is|they are] read rightly here, but other programs may refuse [it|them]",
+            ),
+            agree(len(rows), "rename [it|them]"),
             paths,
         )
 
@@ -146,7 +149,8 @@ def _where(
         if mask.any():
             paths = case.paths(mask)
             message = f"{count(len(paths), 'image')} {words}: {quoted(case.names(mask), at_most=3)}"
-            yield Finding(kind, "note", message, why, mend, paths)
+            n = len(paths)
+            yield Finding(kind, "note", message, agree(n, why), agree(n, mend), paths)
 
     return check
 
@@ -164,8 +168,10 @@ def outliers(case: PictureCase) -> Iterator[Finding]:
             "note",
             f"{count(len(paths), 'image')} unlike the rest of the class and nearer to another: "
             + quoted(case.names(is_odd), at_most=3),
-            "it may be labelled wrongly, or show something else",
-            "look at it; correct the label if it is wrong",
+            agree(len(paths), "[it|each] may be labelled wrongly, or show something else"),
+            agree(
+                len(paths), "look at [it|them]; correct the [label if it is|labels that are] wrong"
+            ),
             paths,
         )
 
@@ -242,46 +248,50 @@ def _mean_ranks(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 tiny = _where(
     "tiny",
     f"with a side below {TINY_PX} pixels",
-    "little can be seen in it",
-    "take it from a larger source, if there is one",
+    "little can be seen in [it|them]",
+    "take [it|them] from a larger source, if there is one",
     lambda case: np.asarray(case.sides[0] < TINY_PX),
 )
 huge = _where(
     "huge",
     f"above {HUGE_MPX} megapixels",
-    "reading it takes long, and the network sees it scaled down",
-    "scale it down, or cut out what matters",
+    "reading [it|them] takes long, and the network sees [it|them] scaled down",
+    "scale [it|them] down, or cut out what matters",
     lambda case: np.asarray(case.sides.prod(axis=0) > HUGE_MPX * 1e6),
 )
 long_aspect = _where(
     "odd-shape",
     f"more than {LONG_ASPECT} times as long as wide",
-    "the network sees a square: what is left of it may not show the motif",
+    "the network sees a square: what is left of [it|them] may not show the motif",
     "cut out what matters",
     lambda case: np.asarray(case.sides[1] > LONG_ASPECT * case.sides[0]),
 )
 blank = _where(
-    "blank", "of a single tone", "it shows nothing", "remove it", lambda case: case.is_blank
+    "blank",
+    "of a single tone",
+    "[it shows|they show] nothing",
+    "remove [it|them]",
+    lambda case: case.is_blank,
 )
 dark = _where(
     "dark",
     "almost black",
-    "little can be seen in it",
-    "look at it; remove it if empty",
+    "little can be seen in [it|them]",
+    "look at [it; remove it if empty|them; remove those that are empty]",
     lambda case: (case.column("brightness") < DARK) & ~(case.is_blank | case.uses_little),
 )
 bright = _where(
     "bright",
     "almost white",
-    "little can be seen in it",
-    "look at it; remove it if empty",
+    "little can be seen in [it|them]",
+    "look at [it; remove it if empty|them; remove those that are empty]",
     lambda case: (case.column("brightness") > BRIGHT) & ~(case.is_blank | case.is_placeholder),
 )
 placeholders = _where(
     "placeholder",
-    "standing in for a missing one, by its looks or its name",
-    "it is no picture of its class",
-    "look at it and remove it",
+    "standing in for a missing one, by the looks or the name",
+    "[it is no picture of its|each is no picture of its] class",
+    "look at [it and remove it|them and remove them]",
     lambda case: case.is_placeholder,
 )
 

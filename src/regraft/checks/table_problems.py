@@ -18,7 +18,7 @@ from regraft.data.splits import check_groups_across
 from regraft.data.table import ImageTable, first_few, quoted, unknown_classes
 from regraft.data.unread import unread_classes
 from regraft.data.unrepeated_labels import why_no_classes
-from regraft.wording import count, within
+from regraft.wording import agree, count, within
 
 FEW_IMAGES, VERY_FEW_IMAGES = 10, 2  # of a class in train: below, a note; a warning
 UNEVEN, VERY_UNEVEN = 3, 5  # largest class to smallest: above, a note; a warning
@@ -77,7 +77,10 @@ def rejected(case: TableCase) -> Iterator[Finding]:
             "warning",
             f"{count(len(entries), 'image')} cannot be read: "
             + first_few(reason + f" ({n:,})" * (len(reasons) > 1) for reason, n in reasons),
-            "they are left out, so the result says nothing about images like them",
+            agree(
+                len(entries),
+                "[it is|they are] left out, so the result says nothing about images like [it|them]",
+            ),
             first_few(dict.fromkeys(entry.mend for entry in entries), at_most=3),
             tuple(case.table.shown(entry.path) for entry in entries),
         )
@@ -92,7 +95,11 @@ def unread(case: TableCase) -> Iterator[Finding]:
             "warning",
             f"{count(len(lost), 'class', 'classes')} of which no image can be read: "
             f"{first_few(f'{label!r} ({len(entries):,})' for label, entries in lost.items())}",
-            "it is neither learnt nor scored, and a model without it never answers it",
+            agree(
+                len(lost),
+                "[it is|they are] neither learnt nor scored, and a model without [it|them] never "
+                "answers [it|them]",
+            ),
             first_few(dict.fromkeys(bad.mend for bad in files), at_most=3),
             tuple(bad.path for bad in files),
         )
@@ -108,9 +115,11 @@ def unknown_in_reported(case: TableCase) -> Iterator[Finding]:
             "error",
             f"{count(len(unknown), 'class', 'classes')} to be scored "
             f"{'has' if len(unknown) == 1 else 'have'} no image in train: {quoted(unknown)}",
-            "no method can learn them, so train refuses the division",
+            agree(len(unknown), "no method can learn [it|them], so train refuses the division"),
             (f"is {quoted(near)} meant? Then rename; else " if near else "")
-            + "add images of it to train, or leave the class out",
+            + agree(
+                len(unknown), "add images of [it|them] to train, or leave the [class|classes] out"
+            ),
             case.paths_of_classes(unknown),
         )
 
@@ -148,8 +157,12 @@ def missing_from_reported(case: TableCase) -> Iterator[Finding]:
             f"{count(len(missing), 'class', 'classes')} of train "
             f"{'has' if len(missing) == 1 else 'have'} no image in {case.reported}: "
             f"{quoted(missing)}",
-            "how well it is recognised is not measured, and the average leaves it out",
-            f"move some of its images to {case.reported}",
+            agree(
+                len(missing),
+                "how well [it is|they are] recognised is not measured, and the average leaves "
+                "[it|them] out",
+            ),
+            agree(len(missing), "move some of [its|their] images to ") + case.reported,
         )
 
 
@@ -164,8 +177,8 @@ def few_images(case: TableCase) -> Iterator[Finding]:
             severity,
             f"{count(len(few), 'class', 'classes')} with fewer than {FEW_IMAGES} images to learn "
             f"from: {first_few(f'{label!r} ({n})' for label, n in fewest)}",
-            "what is learnt of them rests on chance",
-            "add images of them, or leave them out",
+            agree(len(few), "what is learnt of [it|them] rests on chance"),
+            agree(len(few), "add images of [it|them], or leave [it|them] out"),
         )
 
 
@@ -222,7 +235,8 @@ def leak_in_words(case: TableCase, is_leaked: Mask) -> str:
 
 # What programs write behind the name of a copied folder.
 _COPY = re.compile(
-    r"(?:\s*\(\d+\)|[\s_-]+(?:copy|kopie|copie|copia|cópia|副本)(?:[\s_-]*\(?\d+\)?)?)$",
+    r"(?:\s*\(\d+\)|[\s_-]+(?:copy|kopie|copie|copia|cópia|副本|old|bak|backup)"
+    r"(?:[\s_-]*\(?\d+\)?)?)$",
     re.IGNORECASE,
 )
 
@@ -253,8 +267,8 @@ def unlabelled(case: TableCase) -> Iterator[Finding]:
             "unlabelled",
             "note",
             f"{count(int(without.sum()), 'image')} of {len(case.table):,} without a label",
-            "they are neither learnt from nor scored",
-            "label them, or leave them out",
+            agree(int(without.sum()), "[it is|they are] neither learnt from nor scored"),
+            agree(int(without.sum()), "label [it|them], or leave [it|them] out"),
             case.paths(without),
         )
 
@@ -287,8 +301,9 @@ def in_no_split(case: TableCase) -> Iterator[Finding]:
             "in-no-split",
             "warning",
             f"{count(int(without.sum()), 'image')} of {len(case.table):,} in no split",
-            "they are neither learnt from nor scored",
-            "say their split too, or give no splits: then Regraft divides them all",
+            agree(int(without.sum()), "[it is|they are] neither learnt from nor scored"),
+            agree(int(without.sum()), "say [its|their] split too, or give no splits: then ")
+            + "Regraft divides all images",
             case.paths(without),
         )
 
@@ -302,8 +317,12 @@ def ungrouped(case: TableCase) -> Iterator[Finding]:
             "ungrouped",
             "note",
             f"{count(int(without.sum()), 'image')} of {len(case.table):,} without a group",
-            "each of them is a group of its own, and may be tested while its like teaches",
-            "name the group of those that belong together",
+            agree(
+                int(without.sum()),
+                "[it is a group of its own|they are groups of their own], and may be tested while "
+                "[its|their] like teaches",
+            ),
+            "name the group of what belongs together",
             case.paths(without),
         )
 
@@ -319,8 +338,9 @@ def named_like_nothing(case: TableCase) -> Iterator[Finding]:
                 "warning",
                 f"{count(len(found), what, plural)} with a name that programs write where a value "
                 f"is missing: {quoted(found)}",
-                f"it is read as a {what} like any other",
-                f"if it means that there is none, leave those cells empty; else rename the {what}",
+                agree(len(found), "[it is|each is] read as a ") + f"{what} like any other",
+                "if that means that there is none, leave the cells empty; else give "
+                + agree(len(found), "[it another name|them other names]"),
                 case.paths(_rows_named(case.table, what, found)),
             )
 
@@ -334,8 +354,16 @@ def named_unlabelled(case: TableCase) -> Iterator[Finding]:
             "warning",
             f"{count(len(found), 'class', 'classes')} called after images that nobody has "
             f"labelled: {quoted(found)}",
-            "they may be of the other classes, and are learnt as a class of their own",
-            "move the folder away if it is none; predict can label its images later",
+            agree(
+                len(found),
+                "images of other classes may be in [it|them], and are learnt as [a class|classes] "
+                "apart",
+            ),
+            agree(
+                len(found),
+                "move [it away if it is no class|them away if they are no classes]; predict can "
+                "label the images later",
+            ),
             case.paths_of_classes(found),
         )
 

@@ -147,7 +147,7 @@ def _enough(metrics: Facts) -> Iterator[Check]:
     width = accuracy["high"] - accuracy["low"]
     verb = "was" if n == 1 else "were"
     text = f"{count(n, 'image')} {verb} scored; the interval is {100 * width:.1f} points wide." + (
-        f" It counts {evaluation['n_groups']} groups." if evaluation["n_groups"] else ""
+        f" It counts {count(evaluation['n_groups'], 'group')}." if evaluation["n_groups"] else ""
     )
     if width > VERY_WIDE:
         yield Check("bad", "Too few images were scored to say anything", text)
@@ -227,7 +227,7 @@ def _chosen_apart(metrics: Facts) -> Iterator[Check]:
         yield Check("care", title, words[:1].upper() + words[1:] + ".")
         return
     if training is not None and training.get("held_out"):
-        by = f"by {training['held_out']} images held out of {training['held_out_from']}"
+        by = f"by {count(training['held_out'], 'image')} held out of {training['held_out_from']}"
     yield Check(
         "good",
         "Scored on images that chose nothing",
@@ -247,8 +247,8 @@ def _frozen(metrics: Facts) -> Iterator[Check]:
     yield Check(
         "good",
         "Frozen stayed frozen",
-        f"{weights['frozen']} tensors were compared bit by bit after training and are what "
-        f"they were; {moved}.",
+        f"{count(weights['frozen'], 'tensor was', 'tensors were')} compared bit by bit after "
+        f"training and did not change; {moved}.",
     )
 
 

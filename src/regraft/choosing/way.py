@@ -11,6 +11,7 @@ from regraft.errors import ConfigError
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS, method_named
 from regraft.training.settings import is_used
+from regraft.wording import count
 
 # What is tried unless it is said: cheap ones first. `scratch` is for comparison alone.
 METHODS_TRIED = ("probe", "partial", "full")
@@ -49,7 +50,7 @@ class Way:
         parts = [self.method, self.backbone]
         parts += [f"look {self.look}"] * bool(self.look)
         parts += [f"{self.image_size} px"] * bool(self.image_size)
-        parts += [f"{self.epochs} epochs"] * bool(self.epochs)
+        parts += [count(self.epochs, "epoch")] if self.epochs else []
         return ", ".join(parts)
 
     @property

@@ -12,6 +12,7 @@ from regraft.console.screen import bare_table, hang, print_json, stdout
 from regraft.console.wording import literal
 from regraft.machine.cache import in_words
 from regraft.training.methods import METHODS
+from regraft.wording import count
 from regraft.workflows.summary import FROZEN, HEAD, IN_PART, LEARNS, Summary
 
 STYLES = {LEARNS: "bold", HEAD: "bold green", IN_PART: "", FROZEN: "dim"}
@@ -41,7 +42,7 @@ def show_network(summary: Summary, *, depth: int, as_json: bool) -> None:
     named = "" if name.startswith(summary.backbone) else f" ({summary.backbone})"
     screen.print(
         f"[bold]{escape(name + named)}[/] on one picture of {_size(summary)}{own}; head for "
-        f"{summary.n_classes} classes",
+        f"{count(summary.n_classes, 'class', 'classes')}",
         soft_wrap=True,
     )
     screen.print()
@@ -120,8 +121,9 @@ def _method(summary: Summary) -> Iterator[tuple[str, str]]:
     if training is not None:
         yield (
             "Training",
-            f"at least {in_words(training.total_bytes)} at {training.batch_size} pictures a step: "
-            f"weights, gradients, momentum, and {in_words(training.kept_bytes)} kept of each "
+            f"at least {in_words(training.total_bytes)} at "
+            f"{count(training.batch_size, 'picture')} a step: weights, gradients, momentum, and "
+            f"{in_words(training.kept_bytes)} kept of each "
             "picture",
         )
 

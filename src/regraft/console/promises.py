@@ -46,7 +46,7 @@ def _sets(metrics: Mapping[str, Any]) -> list[str]:
         return []
     held, asked = shown["coverage"], shown["coverage_asked"]
     remark = promised.of_sets(shown).remark
-    empty = f", {shown['empty']:,} sets empty" if shown.get("empty") else ""
+    empty = f", {count(shown['empty'], 'set')} empty" if shown.get("empty") else ""
     return [
         f"prediction sets for {_level(asked)} coverage held the right class in "
         f"{percent(held['value'])} ({interval(held)}){remark}; {shown['mean_size']:.2f} classes on "

@@ -30,7 +30,8 @@ def show_training(screen: Console, metrics: Mapping[str, Any]) -> None:
         hang(
             screen,
             "",
-            f"[dim]{weights['frozen']} tensors were frozen and are bit by bit what they were; "
+            f"[dim]{count(weights['frozen'], 'tensor was', 'tensors were')} frozen and did not "
+            "change by a bit; "
             f"{weights['moved']} moved[/]",
         )
     for note in training["notes"]:
@@ -51,7 +52,7 @@ def _learnt(method: str, training: Mapping[str, Any]) -> str:
 def _taken(training: Mapping[str, Any]) -> str:
     """Which state on the way from the start to the trained weights, and by what."""
     chosen = training["chosen"]
-    by = f"{training['held_out']} held-out images of {training['held_out_from']}"
+    by = f"{count(training['held_out'], 'held-out image')} of {training['held_out_from']}"
     if training.get("probe_kept"):
         return f"the probe itself: what was learnt did worse on {by}"
     start = "the probe" if training["starts_from_probe"] else "the start"
@@ -60,7 +61,7 @@ def _taken(training: Mapping[str, Any]) -> str:
         1.0: f"the weights of the {chosen['weights']}",
     }
     way = f"{whole_percent(chosen['alpha'])} of the way from {start} to the {chosen['weights']}"
-    by = f"by {training['held_out']} validation images of {training['held_out_from']}"
+    by = f"by {count(training['held_out'], 'validation image')} of {training['held_out_from']}"
     if not training["candidates"]:
         by = "with too few images for a validation part that could tell"
     return f"{ends.get(chosen['alpha'], way)}, {by}"

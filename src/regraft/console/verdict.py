@@ -11,6 +11,7 @@ from rich.markup import escape
 from regraft.choosing.difference import left_out_in_words, points
 from regraft.console.screen import INDENT, hang
 from regraft.console.wording import literal
+from regraft.wording import count
 
 STYLES = {"yes": "bold green", "with care": "bold yellow", "no": "bold red"}
 MEANINGS = {
@@ -41,7 +42,7 @@ def show_verdict(screen: Console, metrics: Mapping[str, Any]) -> None:
     style = STYLES[judged["answer"]]
     weighty = [reason for reason in judged["reasons"] if reason["weight"] != "none"]
     n_checks = len(judged["reasons"])
-    nothing = f", for photos like those tested: {n_checks} checks found nothing against it"
+    nothing = f", for photos like those tested: {count(n_checks, 'check')} found nothing against it"
     meaning = MEANINGS.get(judged["answer"], nothing)
     if judged["answer"] == "with care" and any(r["kind"] == "findings" for r in weighty):
         meaning = NOT_BY_MOTIF

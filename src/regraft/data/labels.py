@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from regraft.data.cells import is_missing, name_of
 from regraft.data.table import first_few, quoted
+from regraft.wording import count
 
 # A label's kind, and the Python and NumPy types that are of it; bool before int, which it is too.
 KINDS: dict[str, tuple[type, ...]] = {
@@ -229,7 +230,8 @@ def _refuse_missing(listed: list[Any]) -> None:
         return
     first = first_few(f"y[{place}] = {_shown(listed[place])}" for place in places)
     raise ValueError(
-        f"{len(places)} of {len(listed)} labels are missing (None, NaN, NA or blank): {first}; "
+        f"{len(places)} of {count(len(listed), 'label')} {'is' if len(places) == 1 else 'are'} "
+        f"missing (None, NaN, NA or blank): {first}; "
         "leave those images out, or give them a label"
     )
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from regraft.data.cells import name_of
 from regraft.data.table import ImageTable, NoLabels, Reading, column, first_few
 from regraft.errors import TableError
+from regraft.wording import count
 
 # Teachable Machine's projects name samples '<class>-!-<number>'.
 SAMPLE_MARK = "-!-"
@@ -70,8 +71,8 @@ def labelled_by_name(table: ImageTable) -> ImageTable:
     if not are_marked and 2 * len(counts) > max(len(table), 2):
         shown = first_few((f"{label!r} ({n})" for label, n in counts.most_common(4)), at_most=4)
         raise TableError(
-            f"--label-from name reads {len(counts):,} labels in the names of {len(table):,} "
-            f"images, such as {shown}",
+            f"--label-from name reads {count(len(counts), 'label')} in the names of "
+            f"{count(len(table), 'image')}, such as {shown}",
             place=table.source,
             cure="the label is what stands before the last number of a name (cat.12.jpg); list "
             "the images in a CSV with the columns path,label instead",

@@ -205,7 +205,7 @@ def _refuse_addresses(source: str, listed: Sequence[str]) -> None:
     found = [path for path in listed if _ADDRESS.match(path.lstrip())]
     if found:
         raise TableError(
-            f"{count(len(found), 'path')} of {len(listed):,} are addresses of a kind that is not "
+            f"{len(found):,} of {count(len(listed), 'path')} are addresses of a kind that is not "
             f"read, such as {found[0]!r}",
             place=source,
             cure="addresses are s3://, gs://, az:// and https://; or download the images, and "

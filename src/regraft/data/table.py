@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from regraft.data.cells import is_missing, name_of, names_for, spelt
 from regraft.errors import TableError
-from regraft.wording import near_names
+from regraft.wording import count, near_names
 
 ObjectArray = npt.NDArray[np.object_]
 
@@ -155,7 +155,8 @@ class ImageTable:
 
     def __repr__(self) -> str:
         return (
-            f"<ImageTable of {len(self)} images in {len(self.classes)} classes from "
+            f"<ImageTable of {count(len(self), 'image')} in "
+            f"{count(len(self.classes), 'class', 'classes')} from "
             f"{self.source!r}>"
         )
 

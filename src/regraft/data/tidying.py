@@ -16,7 +16,7 @@ from regraft.data.image_files import why_not_a_file
 from regraft.data.remote import is_address
 from regraft.data.table import ImageTable, ObjectArray, Rejected, Skipped, first_few
 from regraft.errors import TableError
-from regraft.wording import none_can
+from regraft.wording import count, none_can
 
 
 def check_text(names: Iterable[str], role: str, source: str) -> None:
@@ -79,8 +79,8 @@ def without_repeats(table: ImageTable) -> ImageTable:
         if len(differs):
             told = [f"{table.paths[i]!r} ({values[i - 1]!r}, {values[i]!r})" for i in differs]
             raise TableError(
-                f"{len(differs):,} repeated rows give one image different {name}: "
-                f"{first_few(told)}",
+                f"{count(len(differs), 'repeated row gives', 'repeated rows give')} one image "
+                f"different {name}: {first_few(told)}",
                 place=table.source,
                 cure="keep the right row of each",
                 paths=table.paths[differs].tolist(),

@@ -28,6 +28,7 @@ from regraft.model.export_reference import ReadAhead, RealPictures, Reference, p
 from regraft.model.export_targets import Target, Written
 from regraft.model.saving import check_parts
 from regraft.probe.classifier import Classifier
+from regraft.wording import count
 
 # Points of accuracy that 8-bit integers may cost.
 MAX_DROP = 0.5
@@ -165,7 +166,7 @@ def _in_int8(
             f"{n} are there, {export_int8.FEWEST_CALIBRATING} are needed",
             cure="--data DATA with more images, or a smaller --images",
         )
-    listener.say(Doing(f"learning the ranges of 8-bit integers from {n} images"))
+    listener.say(Doing(f"learning the ranges of 8-bit integers from {count(n, 'image')}"))
     assert target.write_int8 is not None
     smaller = target.write_int8(classifier, built, exact, shown)
     with ReadAhead(made, reference, before.pictures) as again:

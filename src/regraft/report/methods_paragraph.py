@@ -7,6 +7,7 @@ from typing import Any
 
 from regraft.choosing import each_network, kept, measured
 from regraft.training.methods import METHODS
+from regraft.wording import count
 
 REFERENCES = {
     "efficientnet": "Tan M, Le Q (2019) EfficientNet: rethinking model scaling for convolutional "
@@ -68,7 +69,8 @@ def paragraph(metrics: Mapping[str, Any], environment: Mapping[str, Any]) -> tup
     known = next((r for key, r in REFERENCES.items() if key in backbone["architecture"]), "")
     splits = ", ".join(f"{n:,} {name}" for name, n in data["splits"].items())
     sentences = [
-        f"We classified {data['images']:,} images of {len(data['classes'])} classes"
+        f"We classified {count(data['images'], 'image')} of "
+        f"{count(len(data['classes']), 'class', 'classes')}"
         f"{_named(data['classes'])} ({splits}) with Regraft {environment.get('regraft', '')}.",
         f"{_subject(backbone)} {backbone['architecture']}{' ' + cite(known) if known else ''} "
         f"({backbone['origin'] or 'weights as given'}; digest {backbone['digest'][:16]}), "
@@ -131,18 +133,19 @@ def _learning(metrics: Mapping[str, Any], cite: Any) -> list[str]:
     if training["candidates"]:
         ended = (
             f" Start and end of training were interpolated (share {training['chosen']['alpha']:g} "
-            f"of the end) {cite(WISE)}, chosen on {training['held_out']} validation images."
+            f"of the end) {cite(WISE)}, chosen on "
+            f"{count(training['held_out'], 'validation image')}."
         )
     if kept.keeps_probe(metrics):
         return [
             f"The network stayed frozen; we fitted {how}.{by} Fine-tuning ({part}; "
-            f"{len(training['epochs'])} epochs) did worse on {training['held_out']} held-out "
-            "images and was not used."
+            f"{count(len(training['epochs']), 'epoch')}) did worse on "
+            f"{count(training['held_out'], 'held-out image')} and was not used."
         ]
     return [
         f"By gradients {part}: {settings['optimizer'].upper()}, {settings['schedule']} schedule, "
         f"rate {settings['learning_rate']:g} (head {settings['head_rate']:g}), "
-        f"{len(training['epochs'])} epochs in batches of {settings['batch_size']}, "
+        f"{count(len(training['epochs']), 'epoch')} in batches of {settings['batch_size']}, "
         f"augmentation '{settings['augment']}', {settings['image_size']} px.{start}{ended}"
     ]
 

@@ -26,6 +26,7 @@ from regraft.model.place import run_of
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
 from regraft.record.run_folder import PREDICTIONS, config_in
+from regraft.wording import count
 from regraft.workflows.preparation import table_of
 
 # At least this many real images tell, as far as there are so many.
@@ -108,8 +109,8 @@ def export_model(
         found = _of_table(classifier, table, wanted, offline=offline, listener=listener)
     if len(found.real) < FEWEST:
         listener.say(
-            f"only {len(found.real)} images are there to compare it on; {FEWEST} or more would "
-            "tell more (--data DATA)"
+            f"only {count(len(found.real), 'image is', 'images are')} there to compare it on; "
+            f"{FEWEST} or more would tell more (--data DATA)"
         )
     return exporting.export(
         classifier, out, to=to, real=found.real, teaching=found.teaching, int8=int8,
