@@ -394,9 +394,9 @@ def test_pictures_of_any_mode_can_be_seen(mode: str) -> None:
 
 
 def test_labels_that_are_missing_are_named() -> None:
-    with pytest.raises(ValueError, match="1 of 2 labels are missing"):
+    with pytest.raises(ValueError, match="1 of 2 labels is missing"):
         ImageClassifier().fit(["a.jpg", "b.jpg"], ["a", None])
-    with pytest.raises(ValueError, match="1 of 2 labels are missing"):
+    with pytest.raises(ValueError, match="1 of 2 labels is missing"):
         ImageClassifier().fit(["a.jpg", "b.jpg"], [1.0, float("nan")])
 
 

@@ -276,8 +276,8 @@ def test_noise_is_none_of_these_in_words_and_in_a_table(
     (tmp_path / "bad.jpg").write_bytes(b"")
     code, out, err = command("predict", model, tmp_path, *OPTIONS, capsys=capsys)
     assert code == 0
-    assert "none of these 3 (less like them than " in out
-    assert "1 of 1 image are none of these 3" in err.replace("images", "image")
+    assert "none of these 3 classes (less like them than " in out
+    assert "1 of 1 image is none of these 3 classes" in err
     table = tmp_path / "out" / "labels.csv"
     table.parent.mkdir()
     assert command("predict", model, tmp_path, *OPTIONS, "--out", table, capsys=capsys)[0] == 0

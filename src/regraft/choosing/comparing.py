@@ -133,9 +133,10 @@ class Ranking:
     def why(self) -> str:
         """What to take, in a sentence."""
         best, take, ties = self.best, self.take, self.ties
-        top = f"{self.rows[best].way.name} is highest with {percent(self.rows[best].right.mean())}"
+        right = percent(self.rows[best].right.mean())
         if len(self.rows) == 1:
-            return f"{top}; nothing else was compared"
+            return f"the only way that was asked for; {right} right"
+        top = f"{self.rows[best].way.name} is highest with {right}"
         if len(ties) == 1:
             return f"{top}, and better than the others by more than chance"
         cheap = self.rows[take]

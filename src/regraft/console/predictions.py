@@ -60,8 +60,8 @@ def _print_lines(found: Predictions, top: int | None) -> None:
 
 def _none_of(found: Predictions, typical: float) -> str:
     return (
-        f"none of these {len(found.classes)} "
-        f"(less like them than {percent(1 - typical)} of their own)"
+        f"none of these {count(len(found.classes), 'class', 'classes')} "
+        f"(less like them than {percent(1 - typical)} of their own images)"
     )
 
 
@@ -78,10 +78,11 @@ def _show_counts(found: Predictions) -> None:
     """How many were turned away, and how many are for a person."""
     n, doubts = len(found.paths), found.doubts
     if doubts.is_none is not None and found.levels.reject is not None:
+        n_none = int(doubts.is_none.sum())
         print(
-            f"{int(doubts.is_none.sum())} of {count(n, 'image')} are none of these "
-            f"{len(found.classes)} classes; of images of these, about "
-            f"{percent(found.levels.reject)} would be called so too",
+            f"{n_none:,} of {count(n, 'image')} {'is' if n_none == 1 else 'are'} none of these "
+            f"{count(len(found.classes), 'class', 'classes')}; by mistake, about "
+            f"{percent(found.levels.reject)} of the classes' own images are called so",
             file=sys.stderr,
         )
     if doubts.is_alone is not None and found.levels.precision is not None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from regraft.data.cells import is_missing, name_of, names_for, spelt
 from regraft.errors import TableError
-from regraft.wording import count, near_names
+from regraft.wording import agree, count, near_names
 
 ObjectArray = npt.NDArray[np.object_]
 
@@ -341,8 +341,11 @@ def check_known_classes(
     raise TableError(
         f"{number}: {first_few(each)}. Known are {quoted(sorted(known_classes), at_most=10)}.",
         place=place,
-        cure="rename the class if it is a slip; otherwise add images of it to train, "
-        "or leave it out",
+        cure=agree(
+            len(unknown),
+            "rename the [class if it is a slip|classes if these are slips]; otherwise add images "
+            "of [it|them] to train, or leave [it|them] out",
+        ),
         labels=unknown,
         near=near,
     )

@@ -77,9 +77,9 @@ class ClassActivation:
                 built.networks, self.prefixes, by_network(example), strict=True
             )
         ]
-        self.why = "the score is a sum over positions"
+        self.why = "the score is a sum over places in the picture; the map shows what each adds"
         if built.info.parts:
-            self.why += f" and over {len(built.info.parts)} networks, whose maps are added"
+            self.why += f"; the maps of {len(built.info.parts)} networks are added"
         if any(map(is_source, self.representation.taps)):
             self.why += "; the part through the source classes is placed by integrated gradients"
         if self._sees_early_alone():

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from regraft.data.table import quoted
 from regraft.errors import ArtefactError, RegraftError, TableError
 from regraft.features.engines import BuiltEngine
 from regraft.listener import SILENT, Doing, Listener
@@ -236,14 +237,32 @@ def require_free(folder: Path) -> None:
             place=str(folder),
             cure="give a new folder with --out, or empty this one",
         )
+    added = sorted({*export_folder.files_in(folder)} - _files_of(folder))
+    added = [name for name in added if not name.startswith("__pycache__/")]  # of preprocess.py
+    if added:
+        raise ArtefactError(
+            "the folder holds more than the export that is to be replaced: "
+            f"{quoted(added, at_most=3)}",
+            place=str(folder),
+            cure="move that away, or give a new folder with --out",
+        )
 
 
 def _is_ours(folder: Path) -> bool:
+    return str(_facts_in(folder).get("made_by")).startswith("regraft ")
+
+
+def _files_of(folder: Path) -> set[str]:
+    """Those that an earlier export wrote."""
+    return {export_folder.MODEL, *_facts_in(folder).get("files", ())}
+
+
+def _facts_in(folder: Path) -> dict[str, Any]:
     try:
         said = json.loads((folder / export_folder.MODEL).read_text(encoding="utf-8"))
-        return str(said["made_by"]).startswith("regraft ")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def whole(folder: Path) -> AbstractContextManager[Path]:

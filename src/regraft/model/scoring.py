@@ -265,7 +265,11 @@ def _scored_part(table: ImageTable, split: str | None) -> tuple[ImageTable, str]
     present = [name for name in ("test", "val", "train") if (table.splits == name).any()]
     if split == "all" or not present:
         if split not in (None, "all"):
-            raise UsageError(f"{table.source!r} has no splits, so no {split!r}", cure="--split all")
+            raise UsageError(
+                f"{table.source!r} has no splits, so no {split!r}",
+                cure="leave out --split: then the images that the model has not learnt from are "
+                "scored; or --split all",
+            )
         return table, "all"
     name = split or present[0]
     if name not in present:
