@@ -176,7 +176,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else(
     for _ in range(2):
         exporting.export(classifier, out, to="openvino", real=real)
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(ArtefactError, match="more than the export.*'notes.txt'"):
+    with pytest.raises(ArtefactError, match=r"more than the export.*'notes.txt'"):
         exporting.export(classifier, out, to="openvino", real=real)
     assert (out / "notes.txt").read_text() == "mine"
     (out / "model.json").write_text("{}")

@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import subprocess
+import sys
 import unicodedata
 import zipfile
 from dataclasses import dataclass, field
@@ -732,6 +735,19 @@ def test_a_project_of_teachable_machine_is_read(tmp_path):
     assert "Teachable Machine" in table.readings[0].words
 
 
+def test_images_inside_parquet_are_refused_with_a_line_that_writes_them(tmp_path: Path) -> None:
+    pl = pytest.importorskip("polars")
+    rows = {"image": [{"bytes": JPEG, "path": "1.jpg"}] * 3, "label": ["ants", "ants", "bees"]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "train-00000.parquet")
+    with pytest.raises(DataError, match="holds the images themselves") as caught:
+        read_table(tmp_path / "train-00000.parquet")
+    command = caught.value.cure.partition(": ")[2].partition("; and give DATA")[0]
+    words = shlex.split(command)
+    assert words[:2] == ["python", "-c"]
+    subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, check=True, timeout=60)
+    assert read_table(tmp_path / "DATA").counts() == ALL
+
+
 def test_a_part_of_several_archives_says_so(tmp_path: Path) -> None:
     for n in (1, 2):
         with zipfile.ZipFile(tmp_path / f"photos-2024T0Z-00{n}.zip", "w") as new:
@@ -831,7 +847,9 @@ def test_a_zip_in_a_zip_is_refused_with_what_unpacks_it(tmp_path: Path) -> None:
     assert f"python -m zipfile -e '{path}' '{tmp_path / 'outer'}'" in caught.value.cure
 
 
-@pytest.mark.parametrize("name", ["bees (1)", "bees - Copy", "bees Kopie", "Bees copy 2"])
+@pytest.mark.parametrize(
+    "name", ["bees (1)", "bees - Copy", "bees Kopie", "Bees copy 2", "bees_old"]
+)
 def test_a_copied_class_folder_is_found(name: str, tmp_path: Path) -> None:
     planted(Case("", [*each(""), *flat(name)]), tmp_path)
     found = survey.check(RunConfig(str(tmp_path)), quick=True).findings
@@ -845,6 +863,22 @@ def test_a_class_of_what_nobody_labelled_is_found(name: str, tmp_path: Path) -> 
     found = survey.check(RunConfig(str(tmp_path)), quick=True).findings
     (finding,) = [one for one in found if one.kind == "named-unlabelled"]
     assert (finding.severity, repr(name) in finding.message) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_told"),
+    [
+        (("2024-01-01", "2024-01-02"), True), (("20240101", "20240102_1530"), True),
+        (("100CANON", "101CANON"), True), (("100APPLE", "101APPLE"), True),
+        (("2024-01-01", "ants"), False), (("1", "2"), False), (("1990", "2000"), False),
+    ],
+)  # fmt: skip
+def test_classes_called_after_days_or_cameras_are_found(
+    names: tuple[str, ...], is_told: bool, tmp_path: Path
+) -> None:
+    planted(Case("", [path for name in names for path in flat(name)]), tmp_path)
+    found = survey.check(RunConfig(str(tmp_path)), quick=True).findings
+    assert ("named-after-time" in [one.kind for one in found]) == is_told
 
 
 def test_numbers_written_otherwise_are_named_as_what_was_meant(tmp_path: Path) -> None:

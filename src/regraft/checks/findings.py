@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from regraft.checks.class_names import NAME_CHECKS
 from regraft.checks.copy_problems import COPY_CHECKS
 from regraft.checks.duplicates import Duplicates
 from regraft.checks.file_problems import FILE_CHECKS
@@ -52,7 +53,8 @@ def find_table_problems(table: ImageTable) -> list[Finding]:
     warning 1 class with fewer than 10 images to learn from: 'ant' (1)
     """
     case = TableCase(table)
-    return in_order([finding for check in TABLE_CHECKS for finding in check(case)])
+    checks = (*TABLE_CHECKS, *NAME_CHECKS)
+    return in_order([finding for check in checks for finding in check(case)])
 
 
 def find_problems_by_name(table: ImageTable) -> list[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -233,32 +232,6 @@ def leak_in_words(case: TableCase, is_leaked: Mask) -> str:
     return f"{n_leaked:,} of the {count(n_reported, 'image')} of {case.reported} among them"
 
 
-# What programs write behind the name of a copied folder.
-_COPY = re.compile(
-    r"(?:\s*\(\d+\)|[\s_-]+(?:copy|kopie|copie|copia|cópia|副本|old|bak|backup)"
-    r"(?:[\s_-]*\(?\d+\)?)?)$",
-    re.IGNORECASE,
-)
-
-
-def similar_names(case: TableCase) -> Iterator[Finding]:
-    """Classes whose names differ in case, blanks, punctuation or the mark of a copy only."""
-    by_plain: dict[str, list[str]] = {}
-    for label in case.table.classes:
-        plain = re.sub(r"[\s_-]+", " ", _COPY.sub("", label)).strip().casefold()
-        by_plain.setdefault(plain, []).append(label)
-    alike = [names for names in by_plain.values() if len(names) > 1]
-    if alike:
-        yield Finding(
-            "similar-class-names",
-            "warning",
-            "classes with almost the same name: "
-            + first_few(" and ".join(map(repr, names)) for names in alike),
-            "they are learnt as different classes",
-            "give them one name if they are one class",
-        )
-
-
 def unlabelled(case: TableCase) -> Iterator[Finding]:
     """Some images with a label and some without."""
     without = case.table.labels == None  # noqa: E711  (element by element)
@@ -327,65 +300,6 @@ def ungrouped(case: TableCase) -> Iterator[Finding]:
         )
 
 
-def named_like_nothing(case: TableCase) -> Iterator[Finding]:
-    """Classes and groups whose name is what programs write where there is none."""
-    groups = () if case.table.groups is None else set(case.table.groups) - {None}
-    for what, plural, names in (("class", "classes", case.table.classes), ("group", "", groups)):
-        found = sorted(name for name in names if name.casefold() in _NOTHING)
-        if found:
-            yield Finding(
-                "named-like-nothing",
-                "warning",
-                f"{count(len(found), what, plural)} with a name that programs write where a value "
-                f"is missing: {quoted(found)}",
-                agree(len(found), "[it is|each is] read as a ") + f"{what} like any other",
-                "if that means that there is none, leave the cells empty; else give "
-                + agree(len(found), "[it another name|them other names]"),
-                case.paths(_rows_named(case.table, what, found)),
-            )
-
-
-def named_unlabelled(case: TableCase) -> Iterator[Finding]:
-    """Classes whose name says that nobody has labelled their images."""
-    found = [name for name in case.table.classes if _plain(name) in _UNLABELLED]
-    if found:
-        yield Finding(
-            "named-unlabelled",
-            "warning",
-            f"{count(len(found), 'class', 'classes')} called after images that nobody has "
-            f"labelled: {quoted(found)}",
-            agree(
-                len(found),
-                "images of other classes may be in [it|them], and are learnt as [a class|classes] "
-                "apart",
-            ),
-            agree(
-                len(found),
-                "move [it away if it is no class|them away if they are no classes]; predict can "
-                "label the images later",
-            ),
-            case.paths_of_classes(found),
-        )
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name).casefold()
-
-
-_UNLABELLED = frozenset(
-    """unlabeled unlabelled nolabel nolabels unsup unsupervised unannotated unsorted
-    unassigned""".split()  # noqa: SIM905
-)
-
-
-def _rows_named(table: ImageTable, what: str, names: list[str]) -> Mask:
-    column = table.labels if what == "class" or table.groups is None else table.groups
-    return np.array([name in names for name in column], np.bool_)
-
-
-_NOTHING = frozenset(("nan", "none", "null", "na", "n/a", "#n/a", "<na>", "nat", "nil"))
-
-
 def skipped(case: TableCase) -> Iterator[Finding]:
     """What lies in the folder and is not used, one finding for each kind."""
     return findings_of(case.table.as_shown(case.table.skipped), case.table.source)
@@ -401,9 +315,6 @@ TABLE_CHECKS = (
     missing_from_reported,
     few_images,
     imbalance,
-    similar_names,
-    named_like_nothing,
-    named_unlabelled,
     ungrouped,
     in_no_split,
     unlabelled,

@@ -20,6 +20,7 @@ from regraft.data.cells import Names, is_missing
 from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
 from regraft.data.dialects import JSON, LISTS, TextTable, lists_images, opened
 from regraft.data.image_files import why_not_a_file
+from regraft.data.images_in_parquet import holds_images, refuse_images_inside
 from regraft.data.located import Finder, beside_their_table, located
 from regraft.data.one_hot import OneHot
 from regraft.data.remote import is_address, require_plain
@@ -261,6 +262,9 @@ def _read_parquet(source: str, columns: dict[str, str | None]) -> Rows:
         header = list(schema)
         known = _chosen(source, header, columns, _first_row(path))
         chosen = {role: header[place] for role, place in known.places.items()}
+        if holds_images(schema[chosen["path"]]):
+            kind, label = schema[chosen["path"]], chosen.get("label")
+            refuse_images_inside(source, chosen["path"], kind, label)
         for name in chosen.values():
             if schema[name].is_nested() or schema[name] == pl.Binary:
                 raise ValueError(f"column {name!r} holds {schema[name]}, not text")

@@ -24,8 +24,8 @@ _WAYS = {
     ),
     **dict.fromkeys(".avi .mp4 .mov .mkv .webm .mpg .mpeg .wmv .m4v".split(), _VIDEO),  # noqa: SIM905
     **dict.fromkeys(".keras .tflite .pb .onnx .pt .pth .mlmodel".split(), _MODEL),  # noqa: SIM905
-    ".parquet": "may hold the images themselves: write each to a file in the folder of its class; "
-    "or, if it lists paths, give it instead of the folder",
+    ".parquet": "may list paths, or hold the images themselves: give it instead of the folder, and "
+    "it is read, or the line is said that writes the images to files",
 }
 
 

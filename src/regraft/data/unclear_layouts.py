@@ -175,7 +175,11 @@ def of_unlike_parts(top: Folder) -> list[Reading]:
         f"{one.name!r} is read as one class, with all of its folders "
         f"({quoted(sorted(names), at_most=3)}), and so are the others"
     )
-    cure = "if the folders in it are the classes: --label-from parent"
+    cure = (
+        "if the folders in it are the classes: --label-from parent; if they are subjects, sites or "
+        "days: list the images in a CSV with the columns path,label,group, which keeps each on one "
+        "side"
+    )
     return [Reading("nested-classes", words, cure)] if len(parts) > len(holders) else []
 
 
