@@ -14,7 +14,9 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from regraft.errors import TrainingError
-from regraft.probe import closed_form, ridge
+from regraft.probe import closed_form, hat, ridge
+from regraft.probe.discriminant import Discriminant
+from regraft.probe.hat import STRENGTHS, Inverses, Spectrum
 from regraft.probe.out_of_fold import ChosenHead
 from regraft.probe.ridge import RidgeSystem, rows_in_chunks
 
@@ -102,20 +104,46 @@ def test_the_solution_is_scikit_learns(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(head.bias, other.intercept_, atol=1e-5)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shape", [WIDE, TALL])
-def test_gram_and_covariance_are_one_solution(
-    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+def test_all_routes_are_one_solution(
+    shape: tuple[int, int], weighted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By covariance, by the decomposition of the Gram matrix, and by its inverse."""
     Z, y = problem(shape)
-    found = []
-    for route in (ridge._by_gram, ridge._by_covariance):
-        monkeypatch.setattr(ridge, "_by_gram", route)
-        monkeypatch.setattr(ridge, "_by_covariance", route)
-        system = system_of(Z, y, folds=units_of_two_to_five(len(y)))
-        found.append((system.left_out_scores(0.05), system.head(0.05).scores(Z)))
-    (left_a, scores_a), (left_b, scores_b) = found
-    np.testing.assert_allclose(left_a, left_b, atol=1e-4)
-    np.testing.assert_allclose(scores_a, scores_b, atol=1e-4)
+    wide = np.pad(Z, ((0, 0), (0, len(y))))  # columns of zeros, so that N < D
+    weight = np.random.default_rng(2).uniform(0.2, 3, len(y)) if weighted else np.ones(len(y))
+    options = {"folds": mixed(len(y)), "sample_weight": weight}
+    routes = [
+        RidgeSystem.build(lambda: iter([wide]), y, n_classes=3, few_strengths=few, **options)
+        for few in (False, True)
+    ]
+    monkeypatch.setattr(ridge, "MAX_GRAM_ROWS", 0)
+    routes.append(system_of(wide, y, **options))
+    assert [type(system.hat) for system in routes] == [Spectrum, Inverses, Spectrum]
+    for strength in (0.05, 3.0):
+        found = [
+            (
+                system.left_out_scores(strength),
+                system.head(strength).scores(wide),
+                Discriminant.of(system, strength).left_out(),
+                Discriminant.of(system, strength).head().scores(wide),
+            )
+            for system in routes
+        ]
+        for other, tolerance in ((found[1], 1e-6), (found[2], 1e-4)):
+            for a, b in zip(found[0], other, strict=True):
+                np.testing.assert_allclose(a, b, atol=tolerance * max(1, np.abs(a).max()))
+
+
+def test_an_inverse_is_made_once_a_strength() -> None:
+    Z, y = problem(WIDE)
+    system = RidgeSystem.build(lambda: iter([Z]), y, n_classes=3, few_strengths=True)
+    assert list(system.hat.at_hand) == []
+    for strength in (1.0, 0.1, 1.0):
+        system.left_out_scores(strength)
+        Discriminant.of(system, strength).left_out()
+    assert list(system.hat.at_hand) == [0.1, 1.0]
 
 
 def test_the_route_follows_the_shape_of_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +342,7 @@ def test_many_classes_leave_out_a_sample_of_whole_units(
 
 
 @pytest.mark.parametrize("shape", [WIDE, TALL, (600, 20)])
-@pytest.mark.parametrize("strength", [float(ridge.STRENGTHS[6]), 0.37])
+@pytest.mark.parametrize("strength", [float(STRENGTHS[6]), 0.37])
 def test_leverage_is_the_diagonal_of_the_hat_matrix(
     shape: tuple[int, int], strength: float
 ) -> None:
@@ -322,18 +350,18 @@ def test_leverage_is_the_diagonal_of_the_hat_matrix(
     Z, y = problem(shape)
     system = system_of(Z, y)
     wide = Z.astype(np.float64) - Z.astype(np.float64).mean(0)
-    hat = wide @ np.linalg.solve(wide.T @ wide + strength * np.eye(shape[1]), wide.T)
-    np.testing.assert_allclose(system.leverage(strength), np.diag(hat), atol=2e-6)
+    matrix = wide @ np.linalg.solve(wide.T @ wide + strength * np.eye(shape[1]), wide.T)
+    np.testing.assert_allclose(system.hat.leverage(strength), np.diag(matrix), atol=2e-6)
 
 
 def test_fits_that_are_kept_are_those_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     Z, y = problem(TALL)
     system, other = system_of(Z, y), system_of(Z, y)
-    first, again = system.fits(0.1), system.fits(0.1)
+    first, again = system.hat.fits(0.1), system.hat.fits(0.1)
     assert first is again
-    monkeypatch.setattr(ridge, "MAX_LEFT_OUT_NUMBERS", 10)  # too many to keep
-    assert np.array_equal(other.fits(0.1), first)
-    assert other.fits(0.1) is not other.fits(0.1)
+    monkeypatch.setattr(hat, "MAX_KEPT_NUMBERS", 10)  # too many to keep
+    assert np.array_equal(other.hat.fits(0.1), first)
+    assert other.hat.fits(0.1) is not other.hat.fits(0.1)
 
 
 def test_the_sample_is_never_empty() -> None:
@@ -349,7 +377,7 @@ def test_the_strength_is_the_best_of_the_curve(kind: str) -> None:
     best = min(fitted.curve, key=lambda point: point["loss"])
     assert fitted.strength == best["strength"]
     assert best["accuracy"] == pytest.approx((fitted.oof_scores.argmax(1) == y).mean())
-    every = [closed_form._at(system, kind, float(s)).loss for s in closed_form.STRENGTHS]
+    every = [closed_form._at(system, kind, float(s)).loss for s in STRENGTHS]
     assert best["loss"] == pytest.approx(min(every), rel=1e-6), "downhill ends at the bottom"
 
 

@@ -24,8 +24,9 @@ from regraft.data.splits import carve
 from regraft.features.engine import Tap, stage_of
 from regraft.machine import blas
 from regraft.machine.processor import available_cores
+from regraft.probe import scale
 from regraft.probe.base import Codes, Floats
-from regraft.probe.closed_form import CLOSED_FORM, STRIDES, Solved, solve
+from regraft.probe.closed_form import CLOSED_FORM, NEAR, STRIDES, Solved, solve
 from regraft.probe.ground import Ground
 from regraft.probe.judging import rows_that_judge
 from regraft.probe.network import Network
@@ -111,6 +112,7 @@ class Member:
     """One head of a choice: its taps, and how it was solved on the images that chose."""
 
     taps: tuple[str, ...]
+    n_images: int
     solved: Solved
     curve: list[dict[str, float]]
 
@@ -205,8 +207,9 @@ def choose(
         def tried(rows: NDArray[np.intp]) -> tuple[Ground, list[Entry]]:
             part = (X[rows], y[rows], units[rows], weight[rows])
             ground = Ground.of(
-                *part, n_classes=n_classes, network=network, sets=sets, threads=threads
-            )
+                *part, n_classes=n_classes, network=network, sets=sets, threads=threads,
+                few_strengths=bool(search.near),
+            )  # fmt: skip
             found = threads.map(lambda taps: _entries(ground, taps, search), sets)
             return ground, list(itertools.chain.from_iterable(found))
 
@@ -214,8 +217,7 @@ def choose(
             search = replace(search, strides=(2,))
             screened = tried(few)[1]
             sets = _survivors(screened, sets)
-            near = {(entry.taps, entry.head): entry.candidate.strength for entry in screened}
-            search = replace(search, strides=(1,), near=near)
+            search = replace(search, strides=NEAR, near=_near(screened, len(rows) / len(few)))
         ground, entries = tried(rows)
         if pools and len(entries) > 1 and len(y) <= MAX_ROWS_TO_POOL:
             entries += _pooled(ground, _best_sets(entries, sets), entries)
@@ -235,7 +237,7 @@ class Search:
 
     heads: Sequence[str]
     strides: Sequence[int] = STRIDES
-    near: Mapping[tuple[tuple[str, ...], str], float | None] = field(default_factory=dict)
+    near: Mapping[tuple[tuple[str, ...], str], float] = field(default_factory=dict)
     are_given: bool = False
 
     def heads_on(self, taps: tuple[str, ...]) -> Sequence[str]:
@@ -247,14 +249,20 @@ class Search:
 def _entries(ground: Ground, taps: tuple[str, ...], search: Search) -> list[Entry]:
     """Each head on these taps, the better one first."""
     system = ground.system(taps)
-    members = [
-        Member(
-            taps, *solve(system, kind, near=search.near.get((taps, kind)), strides=search.strides)
-        )
-        for kind in search.heads_on(taps)
-    ]
+    members = []
+    for kind in search.heads_on(taps):
+        near = search.near.get((taps, kind))
+        solved = solve(system, kind, near=near, strides=search.strides)
+        members.append(Member(taps, len(ground.y), *solved))
     entries = [_entry(ground, taps, member.solved.kind, (member,)) for member in members]
     return sorted(entries, key=lambda entry: entry.candidate.loss)
+
+
+def _near(screened: list[Entry], times: float) -> dict[tuple[tuple[str, ...], str], float]:
+    """Where the search begins on so many times the images: their inner products grow as they do."""
+    return {
+        (entry.taps, entry.head): times * entry.members[0].solved.strength for entry in screened
+    }
 
 
 def _pooled(ground: Ground, sets: list[tuple[str, ...]], entries: list[Entry]) -> list[Entry]:
@@ -271,15 +279,17 @@ def _pooled(ground: Ground, sets: list[tuple[str, ...]], entries: list[Entry]) -
 
 def _entry(ground: Ground, taps: tuple[str, ...], head: str, members: tuple[Member, ...]) -> Entry:
     y = ground.judged_y
-    stack = np.stack([member.solved.scores for member in members])
-    weights = np.array([member.solved.weight for member in members])
-    scores = stack[0]
-    if len(members) > 1:
+    if len(members) == 1:
+        scores, weight = members[0].solved.scores, members[0].solved.weight
+        losses = scale.nested_losses(scores, y, ground.folds, weight)
+    else:
+        stack = np.stack([member.solved.scores for member in members])
         weights = fit_weights(stack, y)
         scores = np.tensordot(weights, stack, 1)
-    losses = nested_losses(stack, y, ground.folds, weights)
+        losses = nested_losses(stack, y, ground.folds, weights)
     is_right = scores.argmax(1) == y
-    recalls = np.bincount(y, is_right)[np.unique(y)] / np.bincount(y)[np.unique(y)]
+    sizes = np.bincount(y)
+    recalls = (np.bincount(y, is_right) / np.maximum(sizes, 1))[sizes > 0]
     candidate = Candidate(
         taps, head, float(np.average(losses, weights=ground.judging_weight)),
         float(is_right.mean()), float(recalls.mean()),

@@ -19,6 +19,7 @@ from regraft.machine.processor import available_cores
 from regraft.probe import closed_form, ridge
 from regraft.probe.base import Codes, Floats
 from regraft.probe.choice import Choice, Member
+from regraft.probe.closed_form import NEAR, STRIDES
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.network import Network
 from regraft.probe.out_of_fold import ChosenHead, curve_point, log_losses
@@ -59,8 +60,8 @@ class Train:
         """Of these taps."""
         return blocks_of(taps, self.network.taps, self.network.source)
 
-    def system(self, represent: Representation) -> RidgeSystem:
-        """Decomposed; the rows are read in chunks."""
+    def system(self, represent: Representation, *, few_strengths: bool = False) -> RidgeSystem:
+        """Solved for all strengths, or for few of them; the rows are read in chunks."""
         # What fits in one chunk is represented once, not anew for each of the three readings.
         whole = [represent(self.X)] if len(self.X) <= ridge.CHUNK_ROWS else None
 
@@ -69,23 +70,26 @@ class Train:
 
         return RidgeSystem.build(
             chunks, self.y, n_classes=self.n_classes, folds=self.units,
-            sample_weight=self.weight, seed=self.seed,
+            sample_weight=self.weight, seed=self.seed, few_strengths=few_strengths,
         )  # fmt: skip
 
 
 def fit_closed_form(
-    train: Train, taps: tuple[str, ...], kind: str
+    train: Train, taps: tuple[str, ...], kind: str, *, near: float | None = None
 ) -> tuple[Representation, ChosenHead]:
-    """One head on given taps."""
+    """One head on given taps; its strength is looked for from `near` on."""
     represent = train.representation(taps, train.blocks(taps))
     with blas.threads(1 if len(train.y) <= SMALL_ROWS else available_cores()):
-        return represent, closed_form.finish(train.system(represent), kind)
+        system = train.system(represent, few_strengths=near is not None)
+        strides = STRIDES if near is None else NEAR
+        return represent, closed_form.finish(system, kind, near=near, strides=strides)
 
 
 def fit_chosen(train: Train, choice: Choice) -> tuple[Representation, ChosenHead]:
     """The chosen head, or the pool; what chose on all of train is solved already."""
     if len(choice.members) <= 1 and choice.ground is None:
-        return fit_closed_form(train, choice.taps, choice.head)
+        near = _near(train, choice.members[0]) if choice.members else None
+        return fit_closed_form(train, choice.taps, choice.head, near=near)
     blocks = tuple(dict.fromkeys(b for m in choice.members for b in train.blocks(m.taps)))
     if choice.ground is not None:
         represent = choice.ground.representation(choice.taps, blocks)
@@ -101,10 +105,25 @@ def _again(train: Train, members: Sequence[Member]) -> tuple[tuple[Member, ...],
     """The same heads on all rows, each at the strength that suits it now."""
     found: list[Member] = []
     for taps in dict.fromkeys(member.taps for member in members):
-        system = train.system(train.representation(taps, train.blocks(taps)))
-        kinds = [member.solved.kind for member in members if member.taps == taps]
-        found += [Member(taps, *closed_form.solve(system, kind)) for kind in kinds]
+        represent = train.representation(taps, train.blocks(taps))
+        system = train.system(represent, few_strengths=True)
+        found += [
+            Member(
+                taps,
+                len(train.y),
+                *closed_form.solve(
+                    system, member.solved.kind, near=_near(train, member), strides=NEAR
+                ),
+            )
+            for member in members
+            if member.taps == taps
+        ]
     return tuple(found), system.judged_rows
+
+
+def _near(train: Train, member: Member) -> float:
+    """Where the strength of a head that is known on fewer images is looked for on all."""
+    return member.solved.strength * len(train.y) / member.n_images
 
 
 def _one(

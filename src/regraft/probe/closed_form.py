@@ -15,14 +15,15 @@ import numpy as np
 
 from regraft.probe.base import Floats
 from regraft.probe.discriminant import Discriminant
+from regraft.probe.hat import STRENGTHS
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.out_of_fold import ChosenHead, curve_point, log_losses
-from regraft.probe.pool import fit_weights
-from regraft.probe.ridge import STRENGTHS, USUAL_STRENGTH, RidgeSystem
+from regraft.probe.ridge import USUAL_STRENGTH, RidgeSystem
+from regraft.probe.scale import fit_weight
 
 CLOSED_FORM = ("lda", "ridge")
-# Where the search begins, and its strides.
-FIRST, STRIDES = 8, (2, 1)
+# Where the search begins, its strides, and those from near on.
+FIRST, STRIDES, NEAR = 8, (2, 1), (1,)
 # Of scores of unit mean square.
 LEAST_WEIGHT = 0.05
 USUAL_STRENGTHS = {"lda": 1.0, "ridge": USUAL_STRENGTH}
@@ -57,7 +58,10 @@ class Solved:
 def solve(
     system: RidgeSystem, kind: str, *, near: float | None = None, strides: Sequence[int] = STRIDES
 ) -> tuple[Solved, list[dict[str, float]]]:
-    """At the best strength, looked for from `near` on, and the curve of those that were tried."""
+    """At the best strength, and the curve of those that were tried.
+
+    The search begins at `near`, or at the best of those that the system has at hand.
+    """
     y, row_weight = system.y[system.judges], system.weight[system.judges]
     weights: dict[int, float] = {}
     points: dict[int, dict[str, float]] = {}
@@ -77,19 +81,27 @@ def solve(
                 least[place] = found
         return points[place]["loss"]
 
-    first = FIRST if near is None else int(np.abs(np.log(STRENGTHS / near)).argmin())
+    at_hand = map(_place, system.hat.at_hand)
+    first = min(at_hand, key=loss, default=FIRST if near is None else _place(near))
     best = least[_least(loss, first, len(STRENGTHS), strides)]
     return best, [points[place] for place in sorted(points)]
 
 
-def finish(system: RidgeSystem, kind: str) -> ChosenHead:
+def _place(strength: float) -> int:
+    """The nearest on the scale."""
+    return int(np.abs(np.log(STRENGTHS / strength)).argmin())
+
+
+def finish(
+    system: RidgeSystem, kind: str, *, near: float | None = None, strides: Sequence[int] = STRIDES
+) -> ChosenHead:
     """The head at the best strength; at the usual one where nothing can be measured."""
     if not system.can_choose:
         strength = USUAL_STRENGTHS[kind]
         ridge = system.head(strength)
         head = Discriminant.of(system, strength).usual_head() if kind == "lda" else ridge
         return ChosenHead.unmeasured(head, strength, system.n_classes)
-    best, curve = solve(system, kind)
+    best, curve = solve(system, kind, near=near, strides=strides)
     rows = system.judged_rows
     return ChosenHead(best.head(), best.strength, curve, rows, best.scores.astype(np.float32))
 
@@ -97,24 +109,19 @@ def finish(system: RidgeSystem, kind: str) -> ChosenHead:
 def _at(system: RidgeSystem, kind: str, strength: float, start: float | None = None) -> Solved:
     """At one strength; `start` is the weight at one nearby."""
     y = system.y[system.judges]
-
-    def weight_of(scores: Floats, start: float | None) -> float:
-        begin = None if start is None else np.array([start])
-        return float(fit_weights(scores[None], y, start=begin)[0])
-
     if kind == "ridge":
         scores = system.left_out_scores(strength).astype(np.float32)
-        weight = weight_of(scores, start)
+        weight = fit_weight(scores, y, start=start)
         return _solved(system, kind, strength, scores, weight, lambda: system.head(strength))
     fitted = Discriminant.of(system, strength)
     scores = fitted.left_out().astype(np.float32)
-    weight = weight_of(scores, start)
+    weight = fit_weight(scores, y, start=start)
     # What the classes' sizes say, on the scale of the scores; those of noise would have none.
     spread = float(np.sqrt(np.square(scores - scores.mean(axis=1, keepdims=True)).mean()))
     prior = 1 / max(weight, LEAST_WEIGHT / max(spread, 1e-12))
     if np.ptp(fitted.log_shares) > 0:
         scores[:, fitted.present] += (prior * fitted.left_out_log_shares).astype(np.float32)
-        weight = weight_of(scores, weight)
+        weight = fit_weight(scores, y, start=weight)
     return _solved(system, kind, strength, scores, weight, lambda: fitted.head(prior))
 
 

@@ -39,8 +39,6 @@ class Discriminant:
     ----------
     system : RidgeSystem
     strength : float
-    shrink : (r,)
-        Ridge's share of each direction.
     counts : (K,)
         Weight of each class; classes without any are left out of all that follows.
     present : (K,) bool
@@ -55,7 +53,6 @@ class Discriminant:
 
     system: RidgeSystem
     strength: float
-    shrink: Floats
     counts: Floats
     present: NDArray[np.bool_]
     A: Floats
@@ -66,15 +63,13 @@ class Discriminant:
     @classmethod
     def of(cls, system: RidgeSystem, strength: float) -> Discriminant:
         """At this strength."""
-        shrink = system.shrink(strength)
         present = system.mean_label > 0
         counts = (system.mean_label * system.total_weight)[present]
-        projected = system.projected[:, present]
-        shrunk = shrink[:, None] * projected
-        A = np.linalg.inv(np.diag(counts) - projected.T @ shrunk)
-        fits = system.fits(strength)[:, present] / np.sqrt(system.weight)[:, None]
+        explained = system.hat.explained(strength)[np.ix_(present, present)]
+        A = np.linalg.inv(np.diag(counts) - explained)
+        fits = system.hat.fits(strength)[:, present] / np.sqrt(system.weight)[:, None]
         return cls(
-            system, strength, shrink, counts, present, (A + A.T) / 2, fits,
+            system, strength, counts, present, (A + A.T) / 2, fits,
             fits @ A, A - np.diag(1 / counts),
         )  # fmt: skip
 
@@ -154,13 +149,14 @@ class Discriminant:
                 rows = members[:, 0]
                 distances[rows], rest[rows] = self._alone(rows, self._code[rows], own[rows])
                 continue
-            for rows in members:
-                distances[rows], rest[rows] = self._together(rows, self._code[rows])
+            hats = self.system.hat.blocks(self.strength, members)
+            for rows, hat in zip(members, hats, strict=True):
+                distances[rows], rest[rows] = self._together(rows, self._code[rows], hat)
         return distances, rest
 
     def _own(self) -> Floats:
         """``(n,)`` of each row with itself."""
-        leverage = self.system.leverage(self.strength) / self.system.weight
+        leverage = self.system.hat.leverage(self.strength) / self.system.weight
         own: Floats = leverage + np.einsum("nk,nk->n", self.fits, self.to_means)
         return own
 
@@ -184,11 +180,11 @@ class Discriminant:
         without[place] = rest
         return distances, without
 
-    def _together(self, rows: NDArray[np.intp], code: Codes) -> tuple[Floats, Floats]:
-        """Of rows that are left out together."""
+    def _together(self, rows: NDArray[np.intp], code: Codes, hat: Floats) -> tuple[Floats, Floats]:
+        """Of rows that are left out together, and what ridge's hat matrix has of them."""
         weight, root = self.system.weight[rows], np.sqrt(self.system.weight[rows])
-        U, fits, to_means = self.system.U[rows], self.fits[rows], self.to_means[rows]
-        of_rows = (U * self.shrink) @ U.T / (root[:, None] * root) + fits @ to_means.T
+        fits, to_means = self.fits[rows], self.to_means[rows]
+        of_rows = hat / (root[:, None] * root) + fits @ to_means.T
         of_rows_and_means = to_means - self.between[code]  # deviations with means
         of_deviations_and_rows = of_rows - to_means[:, code].T
         of_deviations = of_deviations_and_rows - of_rows_and_means[:, code]

@@ -39,6 +39,8 @@ class Ground:
         The representation by each block alone, as these rows standardise it.
     parts, grams : dict
         Of each block the rows, ``(N, d)``, and their inner products, ``(N, N)``.
+    few_strengths : bool
+        Whether about as many as heads will be asked for.
     """
 
     y: Codes
@@ -49,6 +51,7 @@ class Ground:
     alone: dict[Block, Representation] = field(repr=False)
     parts: dict[Block, Floats] = field(repr=False)
     grams: dict[Block, Floats] = field(repr=False)
+    few_strengths: bool = False
 
     @classmethod
     def of(
@@ -62,6 +65,7 @@ class Ground:
         network: Network,
         sets: Iterable[tuple[str, ...]],
         threads: Executor,
+        few_strengths: bool = False,
     ) -> Ground:
         """For these sets of taps, a block a thread."""
         blocks = dict.fromkeys(
@@ -74,11 +78,9 @@ class Ground:
             )
             return alone, part, part @ part.T
 
-        alone, parts, grams = zip(*threads.map(standardised, blocks), strict=True)
-        return cls(
-            y, units, weight, n_classes, network,
-            *(dict(zip(blocks, found, strict=True)) for found in (alone, parts, grams)),
-        )  # fmt: skip
+        made = zip(*threads.map(standardised, blocks), strict=True)
+        alone, parts, grams = (dict(zip(blocks, found, strict=True)) for found in made)
+        return cls(y, units, weight, n_classes, network, alone, parts, grams, few_strengths)
 
     @cached_property
     def judges(self) -> NDArray[np.intp]:
@@ -124,7 +126,7 @@ class Ground:
 
         return RidgeSystem.of_centred(
             rows, gram, transposed, self.y, n_features=n_features, n_classes=self.n_classes,
-            folds=self.units, sample_weight=self.weight,
+            folds=self.units, sample_weight=self.weight, few_strengths=self.few_strengths,
         )  # fmt: skip
 
     def representation(self, taps: tuple[str, ...], blocks: tuple[Block, ...]) -> Representation:

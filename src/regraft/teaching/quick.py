@@ -91,7 +91,7 @@ class QuickHead:
             return self._represent, self._system.with_labels(train.y, n_classes=train.n_classes)
         represent = train.representation(self.taps, train.blocks(self.taps))
         system = train.system(represent)
-        is_whole = len(system.U) == len(train.y)
+        is_whole = len(system.rows) == len(train.y)
         self._pictures = pictures if is_whole else ()
         self._represent, self._system = (represent, system) if is_whole else (None, None)
         return represent, system

@@ -1,0 +1,141 @@
+"""The one weight of a head's scores, their inverse temperature: `pool` for a single head.
+
+A choice fits some hundred of them, so this works on one column of sums where a pool has matrices;
+`tests/test_pool.py` compares the two.
+
+N images, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from regraft.probe.base import Codes, Floats
+
+MAX_STEPS = 50
+# Of scores of unit mean square, about what fits.
+START = 2.0
+# Of the log loss a step must promise, to go on after it.
+LEAST_GAIN = 1e-6
+
+
+def fit_weight(scores: Floats, y: Codes, *, start: float | None = None) -> float:
+    """The weight, not negative, at which the softmax of the scores has the least log loss.
+
+    The target is not 1 but ``1 - 1 / (N + 2)`` (:func:`regraft.probe.pool.fit_weights`).
+
+    Parameters
+    ----------
+    scores : (N, K) float, finite
+        Left out.
+    y : (N,) codes
+    start : float, optional
+        Where to begin: the weight of much the same scores.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 3, 200)
+    >>> scores = rng.normal(size=(200, 3)) + 2 * np.eye(3)[y]
+    >>> weight = fit_weight(scores, y)
+    >>> bool(abs(fit_weight(10 * scores, y) - weight / 10) < 1e-6)
+    True
+    """
+    below = Below.of(scores, y)
+    weight = START if start is None else start * below.scale
+    loss, slope, bend = below.sums(weight)
+    for _ in range(MAX_STEPS):
+        step, size = max(-slope / bend, -weight), 1.0
+        promised = slope * step
+        if -promised < LEAST_GAIN * max(loss, 1e-3):
+            # The last one: what it gains is below the rounding of the loss, not of the slope.
+            weight += step
+            break
+        while True:
+            moved = weight + size * step
+            following = below.sums(moved)
+            if following[0] <= loss + 1e-4 * size * promised or size < 1e-4:
+                break
+            size /= 2
+        if following[0] >= loss:
+            break
+        weight, (loss, slope, bend) = moved, following
+    return float(weight / below.scale)
+
+
+def nested_losses(scores: Floats, y: Codes, fold: Codes, weight: float) -> Floats:
+    """``(N,)`` log losses, each image's weight fitted without its fold, by one Newton step from
+    that of all images (:func:`regraft.probe.pool.nested_losses`)."""
+    below = Below.of(scores, y)
+    whole = weight * below.scale
+    slopes, bends = below.expansion(whole)
+    sizes, slope, bend = (np.bincount(fold, sums) for sums in (np.ones(len(y)), slopes, bends))
+    rest = len(y) - sizes
+    with np.errstate(invalid="ignore", divide="ignore"):
+        step = (slope.sum() - slope) / (bend.sum() - bend + 1e-9 * rest)
+    weights = np.where(rest > 0, np.maximum(whole - step, 0.0), whole)[fold]
+    total = _row_sums(np.exp(below.z * weights.astype(below.z.dtype)[:, None]))
+    losses: Floats = np.log(total) - weights * below.true
+    return losses
+
+
+@dataclass(frozen=True, eq=False)
+class Below:
+    """Scores from each row's highest, of unit mean square about the rows' means.
+
+    Attributes
+    ----------
+    z : (N, K)
+        None above 0, so that no exponential overflows.
+    scale : float
+        What the scores were divided by.
+    true, target : (N,)
+        Those of the truth, and smoothed.
+    """
+
+    z: Floats
+    scale: float
+    true: Floats
+    target: Floats
+
+    @classmethod
+    def of(cls, scores: Floats, y: Codes) -> Below:
+        """Of scores at hand."""
+        n, n_classes = scores.shape
+        z = scores - (_row_sums(scores) / n_classes)[:, None]
+        scale = float(np.sqrt(np.vdot(z, z) / z.size)) or 1.0
+        z /= scale
+        top, smoothing = z.max(axis=1), 1 / (n + 2)
+        true = z[np.arange(n), y]
+        target = true * (1 - smoothing - smoothing / (n_classes - 1)) - top
+        z -= top[:, None]
+        return cls(z, scale, true - top, target.astype(np.float64))
+
+    def sums(self, weight: float) -> tuple[float, float, float]:
+        """Mean log loss at a weight, its slope and curvature."""
+        total, first, second = self._moments(weight)
+        loss = np.log(total).mean(dtype=np.float64) - weight * self.target.mean()
+        slope = first.mean(dtype=np.float64) - self.target.mean()
+        return float(loss), float(slope), float((second - first**2).mean(dtype=np.float64) + 1e-9)
+
+    def expansion(self, weight: float) -> tuple[Floats, Floats]:
+        """``(N,)`` slopes and curvatures of the images' losses."""
+        _, first, second = self._moments(weight)
+        return first - self.target, (second - first**2).astype(np.float64)
+
+    def _moments(self, weight: float) -> tuple[Floats, Floats, Floats]:
+        """``(N,)`` sums of the exponentials, means and mean squares under them."""
+        shares = np.exp(self.z * self.z.dtype.type(weight))
+        total = _row_sums(shares)
+        shares *= self.z
+        first = _row_sums(shares) / total
+        shares *= self.z
+        return total, first, _row_sums(shares) / total
+
+
+def _row_sums(rows: Floats) -> Floats:
+    """By one product: NumPy's sums over short rows take longer."""
+    found: Floats = rows @ np.ones(rows.shape[1], rows.dtype)
+    return found
