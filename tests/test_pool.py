@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from regraft.evaluation.calibration import fit_temperature
+from regraft.probe import scale
 from regraft.probe.out_of_fold import log_losses
 from regraft.probe.pool import fit_weights, nested_losses
 
@@ -112,3 +113,32 @@ def test_a_model_whose_heads_see_the_final_features_twice_is_whole() -> None:
     assert not _are_of(known[1:], known)
     assert not _are_of((*known, Block("final", 8, 11, True)), known)
     assert not _are_of((*known, Block("blocks.1", 0, 4, False)), known)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000), n_classes=st.integers(2, 6), which=st.integers(0, 2),
+    times=st.sampled_from([1e-3, 1.0, 1e4]),
+)  # fmt: skip
+def test_the_weight_of_one_head_is_a_pool_s_of_one(
+    seed: int, n_classes: int, which: int, times: float
+) -> None:
+    scores, y = heads(seed, 80, n_classes)
+    one = times * scores[which]
+    (wanted,) = fit_weights(one[None], y)
+    for start in (None, 0.5 * wanted, 2 * wanted):
+        assert scale.fit_weight(one, y, start=start) == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+    fold = np.random.default_rng(seed).integers(0, 5, len(y))
+    np.testing.assert_allclose(
+        scale.nested_losses(one, y, fold, float(wanted)),
+        nested_losses(one[None], y, fold, np.array([wanted])),
+        rtol=1e-6, atol=1e-9,
+    )  # fmt: skip
+
+
+def test_one_head_that_says_nothing_has_no_weight() -> None:
+    y = np.arange(40) % 4
+    for scores in (np.zeros((40, 4)), -5 * np.eye(4)[y]):
+        assert scale.fit_weight(scores, y) * np.abs(scores).max() < 1e-6
+        losses = scale.nested_losses(scores, y, np.zeros(40, int), scale.fit_weight(scores, y))
+        np.testing.assert_allclose(losses, np.log(4), atol=1e-6)

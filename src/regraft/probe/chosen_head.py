@@ -94,7 +94,8 @@ def fit_chosen(train: Train, choice: Choice) -> tuple[Representation, ChosenHead
     if choice.ground is not None:
         represent = choice.ground.representation(choice.taps, blocks)
         members, rows = choice.members, choice.ground.judges
-        return represent, _one(train, members, represent, rows)
+        with blas.threads(1):
+            return represent, _one(train, members, represent, rows)
     represent = train.representation(choice.taps, blocks)
     with blas.threads(available_cores()):
         members, rows = _again(train, choice.members)

@@ -41,8 +41,9 @@ class Solved:
         Left out, of the rows that judge.
     weight : float
         The inverse temperature of the scores.
+    losses : (n,) float
+        Their log losses at it, and their weighted mean.
     loss : float
-        Their mean log loss at it.
     head : callable
         The solution on all rows.
     """
@@ -51,6 +52,7 @@ class Solved:
     strength: float
     scores: Floats
     weight: float
+    losses: Floats
     loss: float
     head: Callable[[], LinearHead] = field(repr=False)
 
@@ -70,11 +72,11 @@ def solve(
     def loss(place: int) -> float:
         if place not in points:
             nearest = min(weights, key=lambda other: abs(other - place), default=None)
-            start = None if nearest is None else weights[nearest]
-            found = _at(system, kind, float(STRENGTHS[place]), start)
-            losses = log_losses(found.weight * found.scores, y)
+            found = _at(
+                system, kind, float(STRENGTHS[place]), None if nearest is None else weights[nearest]
+            )
             weights[place] = found.weight
-            points[place] = curve_point(found.strength, losses, found.scores, y, row_weight)
+            points[place] = curve_point(found.strength, found.losses, found.scores, y, row_weight)
             if all(found.loss <= other.loss for other in least.values()):
                 for beaten in [p for p, other in least.items() if found.loss < other.loss]:
                     del least[beaten]
@@ -134,8 +136,9 @@ def _solved(
     head: Callable[[], LinearHead],
 ) -> Solved:
     y, row_weight = system.y[system.judges], system.weight[system.judges]
-    loss = float(np.average(log_losses(weight * scores, y), weights=row_weight))
-    return Solved(kind, strength, scores, weight, loss, head)
+    losses = log_losses(weight * scores, y)
+    loss = float(row_weight @ losses / row_weight.sum())
+    return Solved(kind, strength, scores, weight, losses, loss, head)
 
 
 def _least(loss: Callable[[int], float], first: int, n: int, strides: Sequence[int]) -> int:

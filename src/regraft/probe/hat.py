@@ -28,8 +28,8 @@ STRENGTHS = np.logspace(-4, 4, 17)
 MAX_KEPT_NUMBERS = 20_000_000
 # Of which the squares are held at once: they stay in the processor's cache.
 ROWS_TO_SQUARE = 256
-# Rows of a triangle that LAPACK inverts; larger ones are taken apart, into halves.
-ROWS_TO_INVERT = 96
+# Rows that LAPACK factors and inverts; more are taken apart, into halves.
+ROWS_TO_INVERT = 64
 
 Members = NDArray[np.intp]
 
@@ -162,8 +162,7 @@ class Inverses:
     def _at(self, strength: float) -> _Inverse:
         """What is needed of the inverse, which is larger than all that."""
         if strength not in self._known:
-            factor = np.linalg.cholesky(self.gram + strength * np.eye(len(self.gram)))
-            root = inverse_of_lower(factor)  # root' root is the inverse
+            root = inverse_root(self.gram + strength * np.eye(len(self.gram)))
             own = np.einsum("mn,mn->n", root, root)[self.rows]
             of_folds = [self.rows[members] for members in self.folds if members.shape[1] > 1]
             blocks = {rows.shape[1]: _blocks(root, rows) for rows in of_folds}
@@ -219,24 +218,27 @@ class _Inverse:
     blocks: dict[int, Floats]
 
 
-def inverse_of_lower(matrix: Floats) -> Floats:
-    """Of a lower triangular matrix, by halves; LAPACK's, through NumPy, takes it for a full one.
+def inverse_root(matrix: Floats) -> Floats:
+    """The lower triangular W of W' W = M^-1, for a symmetric, positive definite M: the inverse of
+    Cholesky's factor, by halves and so by products, which LAPACK through NumPy does not offer.
 
     Examples
     --------
-    >>> lower = np.tril(np.random.default_rng(0).normal(size=(200, 200))) + 20 * np.eye(200)
-    >>> bool(np.allclose(inverse_of_lower(lower) @ lower, np.eye(200)))
+    >>> rows = np.random.default_rng(0).normal(size=(200, 300))
+    >>> root = inverse_root(rows @ rows.T)
+    >>> bool(np.allclose(root.T @ root @ (rows @ rows.T), np.eye(200)))
     True
     """
     n, half = len(matrix), len(matrix) // 2
     if n <= ROWS_TO_INVERT:
-        small: Floats = np.linalg.inv(matrix)
+        small: Floats = np.linalg.inv(np.linalg.cholesky(matrix))
         return small
-    found = np.zeros_like(matrix)
-    found[:half, :half] = first = inverse_of_lower(matrix[:half, :half])
-    found[half:, half:] = second = inverse_of_lower(matrix[half:, half:])
-    found[half:, :half] = -second @ (matrix[half:, :half] @ first)
-    return found
+    root = np.zeros_like(matrix)
+    root[:half, :half] = first = inverse_root(matrix[:half, :half])
+    below = matrix[half:, :half] @ first.T  # of Cholesky's factor
+    root[half:, half:] = second = inverse_root(matrix[half:, half:] - below @ below.T)
+    root[half:, :half] = -second @ (below @ first)
+    return root
 
 
 def _blocks(root: Floats, rows: Members) -> Floats:

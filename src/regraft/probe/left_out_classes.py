@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from regraft.evaluation.conformal import p_values, weights_of
 from regraft.probe.base import Floats
-from regraft.probe.distance import STRENGTH, Landmarks, blocks_of, by_size, inverse_of, log_of, own
+from regraft.probe.distance import STRENGTH, blocks_of, by_size, inverse_of, log_of, own
 from regraft.probe.unknown import Landed, per_spread
 
 # Of more classes than this, so many by chance are left out.
@@ -78,46 +78,74 @@ def each_class_out(landed: Landed, *, seed: int = 0) -> list[ClassOut]:
 
 
 def _class_outs(landed: Landed, codes: NDArray[np.integer]) -> Iterator[ClassOut]:
-    y = landed.y
+    y, landmarks = landed.y, landed.landmarks
     names, place = np.unique(y, return_inverse=True)
     labels = np.zeros((len(y), len(names)))
     labels[np.arange(len(y)), place] = 1.0
+    sizes, A_labels, sums = (
+        labels.sum(axis=0),
+        landmarks.inverse @ labels,
+        labels.T @ landmarks.rows,
+    )
+    A_ones, total = A_labels.sum(axis=1), sums.sum(axis=0)
     for code in codes:
-        is_inside, others = y == code, names != code
-        if is_inside.all():
+        [own_place], others = np.flatnonzero(names == code), names != code
+        kept = place != own_place
+        n = np.count_nonzero(kept)
+        if not n:
             continue
-        A = centred(landed.landmarks, ~is_inside)
-        of_others = labels[:, others] - labels[~is_inside][:, others].mean(axis=0)
-        of_others[is_inside] = 0.0
-        inside = np.flatnonzero(is_inside)
-        yield _class_out(A, A @ of_others, of_others, landed.units, inside, int(code))
+        A_kept = (A_ones - A_labels[:, own_place]) / n
+        A = Centred.of(landmarks.inverse, kept / n, A_kept, A_ones, (total - sums[own_place]) / n)
+        mean = sizes[others] / n
+        of_others = labels[:, others] - np.outer(kept, mean)
+        alpha = A_labels[:, others] - np.outer(n * A_kept, mean) - A.moved_by(of_others)
+        yield _class_out(A, alpha, of_others, landed.units, np.flatnonzero(~kept), int(code))
 
 
-def centred(landmarks: Landmarks, kept: NDArray[np.bool_]) -> Floats:
-    """``(M, M)`` inverse where the features are centred on the mean of the rows that are `kept`.
+@dataclass(frozen=True, eq=False)
+class Centred:
+    """The (M, M) inverse A where the features are centred on the mean of the rows that are kept.
 
     Else a class would be told by the others' centre, which it had a share in: of two classes that
     are left out in turn, one lies where the other's mean points, seen from between them. With
     ``u = BB'p`` for the weights p of the mean, the Gram matrix changes by ``-u1' - 1u' + p'u 11'``,
-    of rank two (Woodbury's identity).
+    of rank two (Woodbury's identity), so the inverse is ``A - both core both'``.
     """
-    A, p = landmarks.inverse, kept / kept.sum()
-    mean = landmarks.rows[kept].mean(axis=0, dtype=np.float64)
-    length = float(mean @ mean)  # p'u
-    Ap = A @ p
-    both = np.column_stack([p - STRENGTH * Ap, A.sum(axis=1)])  # A [u, 1]
-    across = both[:, 0].sum()  # 1' A u
-    within = np.array([
-        [length - STRENGTH * float(p @ p) + STRENGTH**2 * float(p @ Ap), across],
-        [across, A.sum()],
-    ])  # fmt: skip
-    core = np.linalg.inv(np.array([[-length, -1.0], [-1.0, 0.0]]) + within)
-    found: Floats = A - both @ core @ both.T
-    return found
+
+    A: Floats
+    both: Floats
+    core: Floats
+
+    @classmethod
+    def of(cls, A: Floats, p: Floats, Ap: Floats, A_ones: Floats, mean: Floats) -> Centred:
+        """Of A, the weights p, A p, the sums of A's rows, and the mean itself."""
+        length = float(mean @ mean)  # p'u
+        both = np.column_stack([p - STRENGTH * Ap, A_ones])  # A [u, 1]
+        across = both[:, 0].sum()  # 1' A u
+        within = np.array([
+            [length - STRENGTH * float(p @ p) + STRENGTH**2 * float(p @ Ap), across],
+            [across, A_ones.sum()],
+        ])  # fmt: skip
+        return cls(A, both, np.linalg.inv(np.array([[-length, -1.0], [-1.0, 0.0]]) + within))
+
+    def moved_by(self, targets: Floats) -> Floats:
+        """``(M, K)`` what centring takes from A times the targets."""
+        moved: Floats = self.both @ (self.core @ (self.both.T @ targets))
+        return moved
+
+    def columns(self, rows: NDArray[np.intp]) -> Floats:
+        """``(M, m)`` of some rows with all."""
+        found: Floats = self.A[:, rows] - self.both @ (self.core @ self.both[rows].T)
+        return found
+
+    def blocks(self, members: NDArray[np.intp]) -> Floats:
+        """``(n, size, size)`` within each of n units."""
+        both = self.both[members]
+        return blocks_of(self.A, members) - both @ self.core @ both.transpose(0, 2, 1)
 
 
 def _class_out(
-    A: Floats,
+    A: Centred,
     alpha: Floats,
     labels: Floats,
     units: NDArray[np.integer],
@@ -125,15 +153,14 @@ def _class_out(
     code: int,
 ) -> ClassOut:
     """`labels` are those of the other classes, centred, zero inside; `alpha` is A times them."""
-    outside = np.setdiff1d(np.arange(len(A)), inside)
-    block = np.linalg.inv(A[np.ix_(inside, inside)])
-    across = A[np.ix_(outside, inside)] @ block
+    outside, columns = np.setdiff1d(np.arange(len(alpha)), inside), A.columns(inside)
+    block = np.linalg.inv(columns[inside])
+    across = columns[outside] @ block
     rest = alpha[outside] - across @ alpha[inside]
     square, scores = np.empty(len(outside)), np.empty((len(outside), labels.shape[1]))
     for members in by_size(units[outside]):
         rows = outside[members]
-        part = blocks_of(A, rows) - across[members] @ A[inside[None, :, None], rows[:, None, :]]
-        left = inverse_of(part)
+        left = inverse_of(A.blocks(rows) - across[members] @ columns[rows].transpose(0, 2, 1))
         square[members] = own(left) - STRENGTH
         scores[members] = labels[rows] - left @ rest[members]
     strange = log_of(np.diagonal(block) - STRENGTH), (-block @ alpha[inside]).max(axis=1)

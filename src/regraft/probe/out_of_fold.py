@@ -79,15 +79,18 @@ def merged_folds(folds: Codes, y: Codes, *, n_folds: int = 5) -> NDArray[np.intp
     if len(names) <= n_folds:
         return index.astype(np.intp)
     class_sizes = np.bincount(y)
-    rows_of = np.split(np.argsort(index, kind="stable"), np.cumsum(sizes)[:-1])
+    pairs, counts = np.unique(index * len(class_sizes) + y, return_counts=True)
+    fold_of, codes = np.divmod(pairs, len(class_sizes))
+    shares = counts / class_sizes[codes]
+    starts = np.searchsorted(fold_of, np.arange(len(names) + 1))
     held = np.zeros((n_folds, len(class_sizes)))
     rows_held = np.zeros(n_folds)
     place = np.zeros(len(names), np.intp)
     for name in np.lexsort((np.arange(len(names)), -sizes)):
-        codes, counts = np.unique(y[rows_of[name]], return_counts=True)
-        crowding = held[:, codes] @ (counts / class_sizes[codes])
+        own = slice(starts[name], starts[name + 1])
+        crowding = held[:, codes[own]] @ shares[own]
         place[name] = np.lexsort((rows_held, crowding.round(9)))[0]
-        held[place[name], codes] += counts
+        held[place[name], codes[own]] += counts[own]
         rows_held[place[name]] += sizes[name]
     merged: NDArray[np.intp] = place[index]
     return merged
@@ -105,9 +108,10 @@ def curve_point(
     strength: float, losses: Floats, scores: Floats, y: Codes, sample_weight: Floats
 ) -> dict[str, float]:
     """One row of the curve: weighted means over the rows."""
+    share = sample_weight / sample_weight.sum()
     is_right = scores.argmax(axis=1) == y
     return {
         "strength": float(strength),
-        "loss": float(np.average(losses, weights=sample_weight)),
-        "accuracy": float(np.average(is_right, weights=sample_weight)),
+        "loss": float(share @ losses),
+        "accuracy": float(share @ is_right),
     }

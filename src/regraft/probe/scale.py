@@ -9,6 +9,7 @@ N images, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -116,19 +117,25 @@ class Below:
     def sums(self, weight: float) -> tuple[float, float, float]:
         """Mean log loss at a weight, its slope and curvature."""
         total, first, second = self._moments(weight)
-        loss = np.log(total).mean(dtype=np.float64) - weight * self.target.mean()
-        slope = first.mean(dtype=np.float64) - self.target.mean()
-        return float(loss), float(slope), float((second - first**2).mean(dtype=np.float64) + 1e-9)
+        n = len(total)
+        loss = float(np.log(total).sum()) / n - weight * self.mean_target
+        bend = float(second.sum() - first @ first) / n
+        return loss, float(first.sum()) / n - self.mean_target, bend + 1e-9
 
     def expansion(self, weight: float) -> tuple[Floats, Floats]:
         """``(N,)`` slopes and curvatures of the images' losses."""
         _, first, second = self._moments(weight)
-        return first - self.target, (second - first**2).astype(np.float64)
+        return first - self.target, second - first**2
+
+    @cached_property
+    def mean_target(self) -> float:
+        """Over the images."""
+        return float(self.target.mean())
 
     def _moments(self, weight: float) -> tuple[Floats, Floats, Floats]:
-        """``(N,)`` sums of the exponentials, means and mean squares under them."""
+        """``(N,)`` float64 sums of the exponentials, means and mean squares under them."""
         shares = np.exp(self.z * self.z.dtype.type(weight))
-        total = _row_sums(shares)
+        total = _row_sums(shares).astype(np.float64)
         shares *= self.z
         first = _row_sums(shares) / total
         shares *= self.z
