@@ -54,15 +54,19 @@ def find_outliers(
         return is_odd
     z = Standardised(final)
     units = np.arange(len(labels)) if unit is None else np.asarray(unit)
-    for label, rows in rows_of.items():
-        if len(rows) < MIN_CLASS:
-            continue
-        distance = _distance(z, rows, rows, units)
-        far = rows[_robust_z(distance) > ODD]
-        if len(far):
-            own = _distance(z, far, rows, units)
-            others = [_distance(z, far, rows_of[name], units) for name in rows_of if name != label]
-            is_odd[far] = own > np.min(others, axis=0) if others else True
+    far = [
+        (place, row)
+        for place, rows in enumerate(rows_of.values())
+        if len(rows) >= MIN_CLASS
+        for row in rows[_robust_z(_distance(z, rows, rows, units)) > ODD]
+    ]
+    if not far:
+        return is_odd
+    own_class, some = np.array(far).T
+    distance = np.stack([_distance(z, some, rows, units) for rows in rows_of.values()])
+    own = distance[own_class, np.arange(len(some))]
+    distance[own_class, np.arange(len(some))] = np.inf
+    is_odd[some] = (own > distance.min(axis=0)) | (len(rows_of) == 1)
     return is_odd
 
 

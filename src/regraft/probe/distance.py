@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.probe.base import Codes, Floats
+from regraft.probe.hat import inverse_root
 
 # Of unit mean square length, so 1 means: as strong as one image.
 STRENGTH = 1.0
@@ -90,7 +91,7 @@ class Landmarks:
         rows = np.asarray(rows, np.float32)
         gram = (rows @ rows.T).astype(np.float64)
         gram[np.diag_indices(len(gram))] += STRENGTH
-        factor = np.linalg.inv(np.linalg.cholesky(gram))
+        factor = inverse_root(gram)
         return cls(rows, factor.T @ factor, factor)
 
     @cached_property

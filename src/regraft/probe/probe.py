@@ -97,7 +97,7 @@ class Probe:
         choice = self._choose(train)
         chosen = time.perf_counter()
         representation, fitted = self._fitted(train, choice)
-        with blas.threads(1 if len(y) <= SMALL_ROWS else available_cores()):
+        with blas.threads(1):  # of a few hundred landmarks
             unknown, landed = of_left_out(
                 representation, X, y, units, fitted.oof_rows, fitted.oof_scores,
                 n_classes=len(classes), seed=self.random_state,
