@@ -7,7 +7,6 @@ of an image of the same class: 'mask' beside 'no mask' are classes.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Iterable
@@ -19,7 +18,6 @@ from regraft.data.split_names import words_of
 from regraft.data.table import ImageTable, Skipped
 
 _WORDS = "mask|masks|segmentation|seg|groundtruth|gt|trimap|thumb|thumbs|thumbnail|thumbnails"
-_WORDS_WITHIN = ("mask", "seg", "groundtruth", "gt", "trimap", "thumb")
 _SUFFIX = re.compile(rf"(?P<of>.+?)[\s_.-]+(?:{_WORDS})(?:[\s_.-]*\d+)?", re.IGNORECASE)
 _FOLDERS = frozenset(
     """mask masks segmentation segmentations segmented groundtruth gt trimap trimaps thumb thumbs
@@ -69,14 +67,9 @@ def _companions(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _names_it(path: str) -> bool:
-    stem = _stem(path)
-    # Most names have none of the words, which is quicker told than by the pattern.
-    may_say = any(word in stem.casefold() for word in _WORDS_WITHIN)
-    is_named = may_say and _SUFFIX.fullmatch(stem) is not None
-    return is_named or _is_of_companions(os.path.dirname(path))
+    return _SUFFIX.fullmatch(_stem(path)) is not None or _is_of_companions(os.path.dirname(path))
 
 
-@functools.lru_cache(maxsize=1024)
 def _is_of_companions(folder: str) -> bool:
     words = words_of(os.path.basename(folder))
     return bool(words) and all(word in _FOLDERS for word in words)
