@@ -116,7 +116,7 @@ class Ground:
         n_features = sum(self.parts[block].shape[1] for block in blocks)
         rows = gram = None
         if n_features < len(self.y):
-            rows = share * np.concatenate([self.parts[block] for block in blocks], axis=1)
+            rows = self.represented(blocks)
         else:
             gram = functools.reduce(np.add, [self.grams[block] for block in blocks]) * share**2
 
@@ -138,3 +138,8 @@ class Ground:
             np.concatenate([share * self.alone[block].scale for block in blocks]),
             self.network.source,
         )  # fmt: skip
+
+    def represented(self, blocks: tuple[Block, ...]) -> Floats:
+        """``(N, D)`` the rows as that representation gives them."""
+        share = np.float32(1 / np.sqrt(len(blocks)))
+        return share * np.concatenate([self.parts[block] for block in blocks], axis=1)

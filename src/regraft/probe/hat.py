@@ -162,7 +162,9 @@ class Inverses:
     def _at(self, strength: float) -> _Inverse:
         """What is needed of the inverse, which is larger than all that."""
         if strength not in self._known:
-            root = inverse_root(self.gram + strength * np.eye(len(self.gram)))
+            shifted = self.gram.copy()
+            shifted[np.diag_indices(len(shifted))] += strength
+            root = inverse_root(shifted)
             own = np.einsum("mn,mn->n", root, root)[self.rows]
             of_folds = [self.rows[members] for members in self.folds if members.shape[1] > 1]
             blocks = {rows.shape[1]: _blocks(root, rows) for rows in of_folds}

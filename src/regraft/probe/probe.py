@@ -98,9 +98,11 @@ class Probe:
         chosen = time.perf_counter()
         representation, fitted = self._fitted(train, choice)
         with blas.threads(1):  # of a few hundred landmarks
+            ground = choice.ground
             unknown, landed = of_left_out(
                 representation, X, y, units, fitted.oof_rows, fitted.oof_scores,
                 n_classes=len(classes), seed=self.random_state,
+                Z=None if ground is None else ground.represented(representation.blocks),
             )  # fmt: skip
         rows = fitted.oof_rows
         temperature = USUAL_TEMPERATURES.get(choice.head, 1.0)

@@ -216,27 +216,25 @@ def _centre_and_scale(
     """Of a block's rows: their mean, and one over the root of their mean square distance from it,
     repeated over the columns; 0 for rows that are all the same."""
     mean, mean_square = _moments(chunks, sample_weight)
-    spread = max(float(mean_square.sum() - (mean**2).sum()), 0.0)
+    spread = max(mean_square - float(mean @ mean), 0.0)
     return mean, np.full(len(mean), 1 / np.sqrt(spread) if spread > 1e-12 else 0.0)
 
 
-def _moments(chunks: Iterator[Floats], sample_weight: Floats | None) -> tuple[Floats, Floats]:
-    """Weighted mean and mean square of a block's columns, in one pass over chunks of its rows."""
-    start, total = 0, 0.0
+def _moments(chunks: Iterator[Floats], sample_weight: Floats | None) -> tuple[Floats, float]:
+    """Weighted mean of a block's rows, and of their squared lengths, in one pass over chunks."""
+    start, total, square = 0, 0.0, 0.0
     first: Floats | None = None
-    second: Floats | None = None
-    for chunk in chunks:
-        rows = chunk.astype(np.float64)
+    for rows in chunks:
         weight = np.ones(len(rows))
         if sample_weight is not None:
             weight = np.asarray(sample_weight[start : start + len(rows)], np.float64)
         start += len(rows)
         total += float(weight.sum())
-        a, b = weight @ rows, weight @ rows**2
-        first, second = (a, b) if first is None or second is None else (first + a, second + b)
+        square += float(weight @ np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+        summed = weight @ rows.astype(np.float64)
+        first = summed if first is None else first + summed
     assert first is not None
-    assert second is not None
-    return first / total, second / total
+    return first / total, square / total
 
 
 CHUNK_ROWS = 8192

@@ -11,6 +11,7 @@ Array letters: N images, n that calibrate, D represented features, K classes, M 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -300,6 +301,7 @@ def of_left_out(
     *,
     n_classes: int,
     seed: int,
+    Z: Floats | None = None,
 ) -> tuple[Unknown, Landed]:
     """By images that were left out of a fit.
 
@@ -307,15 +309,21 @@ def of_left_out(
     ----------
     X : (N, D0) float32
         Of all that taught; may be mapped from disk.
+    Z : (N, D) float32, optional
+        The same, represented, where that was done already.
     y, units : (N,) int
     rows : (n,) int
         Which of them were left out.
     scores : (n, K)
         What fits without them gave.
     """
+
+    def represented(some: NDArray[np.intp]) -> Floats:
+        return represent(X[some]) if Z is None else Z[some]
+
     places = landmark_rows(len(y), most_landmarks(len(represent.centre)), seed)
-    landmarks = Landmarks.of(represent(X[places]))
-    logs = _left_out_logs(landmarks, represent, X, units, places, rows, seed)
+    landmarks = Landmarks.of(represented(places))
+    logs = _left_out_logs(landmarks, represented, units, places, rows, seed)
     is_asked = np.isfinite(logs)
     top = scores[is_asked].max(axis=1, initial=-np.inf)
     weights = np.array([per_spread(logs[is_asked]), per_spread(top)])
@@ -382,7 +390,7 @@ def landmark_rows(n: int, most: int, seed: int) -> NDArray[np.intp]:
 
 
 def _left_out_logs(
-    landmarks: Landmarks, represent: Representation, X: Floats, units: Codes,
+    landmarks: Landmarks, represented: Callable[[NDArray[np.intp]], Floats], units: Codes,
     places: NDArray[np.intp], rows: NDArray[np.intp], seed: int,
 ) -> Floats:  # fmt: skip
     """``(n,)`` logs of left-out distances of `rows`; NaN for those that are not asked."""
@@ -391,7 +399,7 @@ def _left_out_logs(
     others = rows[~np.isin(units[rows], units[places])]
     others = others[landmark_rows(len(others), MOST_ASKED, seed)]
     if len(others):
-        logs[others] = landmarks.distance.log(represent(X[others]))
+        logs[others] = landmarks.distance.log(represented(others))
     found: Floats = logs[rows]
     return found
 
