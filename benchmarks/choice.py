@@ -7,8 +7,7 @@ join them, whole and in parts. Each is divided three times at random, copies who
 fixed choices learn and are scored on the same division. How far the default's accuracy lies below
 the best fixed choice's has a paired 95 % interval (Newcombe's, copies as one); that choice was
 picked by the very images, so the interval begins too high, if anything. ``--packages`` holds
-emoji-datasource and emoji-datasource-google 16.0.0, as `npm pack` brings them; ``--photographs``
-leaves out what is made.
+emoji-datasource and emoji-datasource-google 16.0.0, as `npm pack` brings them.
 """
 
 from __future__ import annotations
@@ -149,9 +148,9 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, default=Path("packages"))
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--divisions", type=int, default=3)
-    parser.add_argument("--photographs", action="store_true")
     args = parser.parse_args()
-    made = [] if args.photographs else choice_sets.write(args.sets, args.packages)
+    folders_of_parts = [folder for name, folder, *_ in PARTS if name in args.only]
+    made = choice_sets.write(args.sets, args.packages, [*args.only, *folders_of_parts])
     photographs = sorted(p for p in (SHARED / "data").glob("*") if p.is_dir())
     folders = {folder.name: folder for folder in [*photographs, *made]}
     jobs = [(name, name, None, None) for name in folders] + [p for p in PARTS if p[1] in folders]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,13 @@ Pictures = Iterator[tuple[str, Image.Image]]
 EMOJI, EMOJI_GOOGLE = "emoji-datasource-16.0.0.tgz", "emoji-datasource-google-16.0.0.tgz"
 
 
-def write(folder: Path, packages: Path) -> list[Path]:
+def write(folder: Path, packages: Path, only: Collection[str] = ()) -> list[Path]:
     """One folder a set, ``<set>/<class>/<number>.png``; those that are there already are kept."""
     made = []
     for maker in MAKERS:
         place = folder / maker.__name__
+        if only and maker.__name__ not in only:
+            continue
         if not place.exists():
             try:
                 pictures = maker(packages) if maker in FROM_PACKAGES else maker()
