@@ -2,17 +2,21 @@
 
     python benchmarks/teaching_page.py first FOLDER      two class folders, thirty pictures each
     python benchmarks/teaching_page.py many FOLDER       thousands of pictures in class folders
+    python benchmarks/teaching_page.py mend FOLDER [--seeds 10]      wrong labels mended by keys
 
 A server is started for each, and the page is driven as a person drives it. ``many`` takes the
 labels of six pictures away and gives others, one at a time, and measures until the new score is
-drawn; then it walks through the views, and asks how much memory server and tab hold. FOLDER is
-copied, so nothing of it is touched.
+drawn; then it walks through the views, and asks how much memory server and tab hold. ``mend``
+plants twenty wrong labels, opens Mend by its keys, and does with each picture what a person does
+who knows them: Enter or a number where the label is wrong, K where it is right. FOLDER is copied,
+so nothing of it is touched.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import random
 import re
 import shutil
 import subprocess
@@ -26,6 +30,7 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 PATIENCE_S = 900
+N_PLANTED, N_KEYS = 20, 30
 # Acts on one tile, and waits until the score of another lesson is drawn.
 ACT = """async ([place, key]) => {
   const score = document.querySelector('#score');
@@ -50,13 +55,13 @@ ACT = """async ([place, key]) => {
 
 
 @contextlib.contextmanager
-def taught(folder: Path) -> Iterator[tuple[str, int]]:
+def taught(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """`regraft teach` of a folder: its address and its process."""
     command = [sys.executable, "-m", "regraft", "teach", folder, "--port", "0", "--no-browser"]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen([*map(str, command)], stderr=said)
         try:
-            yield _address(said, process), process.pid
+            yield _address(said, process), process
         finally:
             process.terminate()
             process.wait(60)
@@ -131,25 +136,69 @@ def many(page: Any, url: str, folder: Path, pid: int) -> None:
     print(f"server, now and at most: {mebibytes(pid)} MiB")
 
 
+def planted(source: Path, folder: Path, seed: int) -> dict[str, str]:
+    """A copy with twenty wrong labels: the class of each file by its new name."""
+    rng, true_of = random.Random(seed), {}
+    paths = sorted(path for path in source.glob("*/*") if path.is_file())
+    classes = sorted({path.parent.name for path in paths})
+    wrong = set(rng.sample(paths, N_PLANTED))
+    for number, path in enumerate(paths):
+        own = path.parent.name
+        given = rng.choice([one for one in classes if one != own]) if path in wrong else own
+        (folder / given).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / given / f"{number}{path.suffix}")
+        true_of[f"{number}{path.suffix}"] = own
+    return true_of
+
+
+def mend(page: Any, url: str, folder: Path, true_of: dict[str, str]) -> int:
+    """How many of the planted labels thirty keystrokes mend, two of them to open the list."""
+    page.goto(url)
+    page.locator("#score .big").wait_for(timeout=1000 * PATIENCE_S)
+    page.wait_for_timeout(3000)
+    classes = sorted(path.name for path in folder.iterdir() if path.name != ".regraft")
+    for key in ("g", "m"):
+        page.keyboard.press(key)
+    for _ in range(N_KEYS - 2):
+        page.wait_for_timeout(600)  # as long as a person looks, at least
+        shown = page.locator("#mend figcaption")
+        if not shown.count():
+            break
+        given, name = shown.first.inner_text().split("/")
+        best = page.locator("#mend .choices .best span").first.inner_text()
+        true = true_of[name]
+        page.keyboard.press("k" if true == given else "Enter" if true == best else
+                            str(classes.index(true) + 1))  # fmt: skip
+    page.wait_for_timeout(2000)
+    left = sum(true_of[path.name] != path.parent.name for path in folder.glob("*/*.*"))
+    return N_PLANTED - left
+
+
 def main() -> None:
     """As the first lines say."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["first", "many"])
+    parser.add_argument("what", choices=["first", "many", "mend"])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=10)
     given = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with tempfile.TemporaryDirectory() as room, sync_playwright() as playwright:
-        folder = Path(room) / "taught"
-        if given.what == "many":
-            shutil.copytree(given.folder, folder, ignore=shutil.ignore_patterns(".regraft"))
-        with taught(folder) as (url, pid):
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1280, "height": 850})
-            if given.what == "first":
-                first(page, url, given.folder)
-            else:
-                many(page, url, folder, pid)
-            browser.close()
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 850})
+        for seed in range(given.seeds if given.what == "mend" else 1):
+            folder, true_of = Path(room) / f"taught-{seed}", dict[str, str]()
+            if given.what == "many":
+                shutil.copytree(given.folder, folder, ignore=shutil.ignore_patterns(".regraft"))
+            elif given.what == "mend":
+                true_of = planted(given.folder, folder, seed)
+            with taught(folder) as (url, process):
+                if given.what == "first":
+                    first(page, url, given.folder)
+                elif given.what == "many":
+                    many(page, url, folder, process.pid)
+                else:
+                    print(f"seed {seed}: {mend(page, url, folder, true_of)} mended", flush=True)
+        browser.close()
 
 
 if __name__ == "__main__":
