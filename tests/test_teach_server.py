@@ -66,11 +66,20 @@ def pictures(server: Running, since: int = 0) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("waiting", [None, 0, 1], ids=["all", "an_empty_class", "one_of_a_class"])
 def test_a_dropped_folder_becomes_a_scored_model_that_evaluate_scores_alike(
-    server: Running, drawn: Path
+    server: Running, drawn: Path, waiting: int | None
 ) -> None:
     assert len(fill(server, drawn)["added"]) == 60
+    if waiting is not None:
+        do(server, "class/add", name="moths")
+        room_of(server).changed()
+        if waiting:
+            picture = min((drawn / "discs").iterdir()).read_bytes() + b"a byte more"
+            add(server, [("moth.jpg", picture)], "label=moths")
+        room_of(server).wait_until_taught()
     told = server.ask("/api/lesson").json
+    assert told["waiting"] == ([] if waiting is None else ["moths"])
     score = told["score"]["accuracy"]
     assert told["missing"] == ""
     assert 0 <= score["low"] <= score["value"] <= score["high"] <= 1
@@ -247,11 +256,30 @@ def test_the_labels_leave_as_table_tasks_and_zip(server: Running, drawn: Path) -
     assert sorted(names) == sorted(f"{row['split']}/{row['path']}" for row in rows)
 
 
+def test_a_model_that_was_kept_leaves_as_a_zip_that_answers(
+    server: Running, drawn: Path, tmp_path: Path
+) -> None:
+    fill(server, drawn)
+    name = do(server, "keep").json["name"]
+    reply = server.ask(f"/out/{name}/model.zip")
+    assert f'filename="{name}-model.zip"' in reply.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(reply.body)) as archive:
+        archive.extractall(tmp_path / "elsewhere")
+    for part, status in (("export-onnx", 409), ("..%2f..", 404), ("journal.jsonl", 409)):
+        assert server.ask(f"/out/{name}/{part}.zip").status == status
+    table = room_of(server).project.folder / "table.csv"
+    table.write_bytes(server.ask("/out/pictures.csv").body)
+    scored = scoring.evaluate_model(str(tmp_path / "elsewhere" / "model"), str(table))
+    shown = server.ask("/api/lesson").json["score"]["accuracy"]["value"]
+    assert scored.evaluation.accuracy.value == pytest.approx(shown)
+
+
 @pytest.mark.slow  # trains in a process of its own, as the button does
 def test_a_button_trains_and_the_report_may_do_nothing_here(server: Running, drawn: Path) -> None:
     fill(server, drawn)
     begun = do(server, "train", way="probe").json
-    assert begun["command"].startswith("regraft train taught/.regraft/pictures.csv --out ")
+    table = room_of(server).project.folder / ".regraft" / "pictures.csv"
+    assert begun["command"].startswith(f"regraft train {table} --out ")  # as typed from anywhere
     assert do(server, "train", way="probe").status == 409
     assert wait_until(lambda: not server.ask("/api/use").json["job"]["is_running"], 120)
     told = server.ask("/api/use").json

@@ -114,9 +114,10 @@ class Teaching:
             Route("/large/{number:int}", self.large),
             *self._deeds(),
             Route("/api/try", self.try_one, methods=["POST"]),
-            Route("/api/use", self._telling(self.use)),
+            Route("/api/use", self._telling(self.jobs.to_dict)),
             Route("/report/{run}", self.report),
             Route("/out/{name}", self.out),
+            Route("/out/{run}/{part}.zip", self.out_of_run),
         ]
 
     def _deeds(self) -> list[Route]:
@@ -309,15 +310,6 @@ class Teaching:
 
     # -- What leaves --------------------------------------------------------------------------
 
-    def use(self) -> dict[str, Any]:
-        """Ways to train, what was trained, and the command that runs."""
-        last = self.jobs.last
-        return {
-            "ways": self.jobs.ways(),
-            "runs": self.jobs.runs(),
-            "job": last.to_dict() if last else None,
-        }
-
     async def report(self, request: Request) -> Response:
         """A run's page, which may do nothing on this site."""
         folder = await run_in_threadpool(self.jobs.run_folder, request.path_params["run"])
@@ -327,6 +319,11 @@ class Teaching:
         """What was taught, for other programs."""
         name = request.path_params["name"]
         return await run_in_threadpool(teach_out.download, self.room.project, name)
+
+    async def out_of_run(self, request: Request) -> Response:
+        """A model or an export, for whoever does not sit at the machine where it lies."""
+        folder = await run_in_threadpool(self.jobs.part_folder, **request.path_params)
+        return teach_out.download_folder(folder)
 
     # -- News ---------------------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ class Jobs:
     def __init__(self, project: Project, tell: Callable[[Job], None]) -> None:
         self.project, self.tell = project, tell
         self.last: Job | None = None
+        self._home = Path.cwd()
         self._lock = threading.Lock()
 
     def train(self, way: str, budget: str = "2m") -> Job:
@@ -111,6 +112,14 @@ class Jobs:
             raise UsageError(f"there is no run {name[:100]!r}", cure="train one")
         return self.project.folder / RUNS / name
 
+    def part_folder(self, run: str, part: str) -> Path:
+        """A run's model or one of its exports, by name."""
+        folder = self.run_folder(run)
+        if part not in ("model", *_exports(folder)):
+            cure = ", ".join(("model", *_exports(folder)))
+            raise UsageError(f"{run} has no {part[:100]!r}", cure=cure)
+        return folder / part
+
     def runs(self) -> list[dict[str, Any]]:
         """What was trained here, the newest first."""
         root = self.project.folder / RUNS
@@ -118,6 +127,11 @@ class Jobs:
         finished = [path for path in folders if (path / "model" / "config.json").exists()]
         finished.sort(key=lambda path: -path.stat().st_mtime)
         return [self._facts(path) for path in finished if not path.name.startswith(".")]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ways to train, what was trained, and the command that runs, for JSON."""
+        last = self.last
+        return {"ways": self.ways(), "runs": self.runs(), "job": last.to_dict() if last else None}
 
     def stop(self) -> None:
         """End what runs."""
@@ -130,21 +144,21 @@ class Jobs:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             config = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))
             extra = config["regraft"].get("extra", {})
-        exports = [path.name for path in sorted(folder.glob("export-*")) if path.is_dir()]
         return {
             "name": folder.name,
             "accuracy": extra.get("accuracy"),
             "n": extra.get("n"),
             "model": self._within(folder / "model"),
             "has_report": (folder / "report.html").exists(),
-            "exports": exports,
+            "exports": _exports(folder),
             "export": {target: shown(self._to_export(folder, target)) for target in TARGETS},
             "serve": shown(["serve", self._within(folder / "model")]),
         }
 
     def _within(self, path: Path) -> str:
-        """As it would be typed where the folder lies."""
-        return os.path.relpath(path, self.project.folder.resolve().parent)
+        """As it would be typed where the server was started."""
+        whole = path.resolve()
+        return str(whole.relative_to(self._home) if whole.is_relative_to(self._home) else whole)
 
     def _run(self, arguments: Sequence[str]) -> Job:
         with self._lock:
@@ -155,7 +169,7 @@ class Jobs:
             job = Job(list(arguments))
             job.process = subprocess.Popen(
                 [sys.executable, "-m", "regraft", *arguments],
-                cwd=self.project.folder.resolve().parent,
+                cwd=self._home,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 encoding="utf-8", errors="replace", start_new_session=True,
                 env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
@@ -174,6 +188,10 @@ class Jobs:
                 self.tell(job)
         job.code = job.process.wait()
         self.tell(job)
+
+
+def _exports(folder: Path) -> list[str]:
+    return [path.name for path in sorted(folder.glob("export-*")) if path.is_dir()]
 
 
 def why_not(way: str) -> str:

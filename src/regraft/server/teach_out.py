@@ -58,6 +58,14 @@ def download(project: Project, name: str) -> Response:
     raise Refusal(404, "there is no such file", cure="pictures.csv, label-studio.json, folder.zip")
 
 
+def download_folder(folder: Path) -> Response:
+    """A run's model, or an export of it, as a zip."""
+    headers = _headers(f"{folder.parent.name}-{folder.name}.zip")
+    return StreamingResponse(
+        leaving.zipped_folder(folder), media_type="application/zip", headers=headers
+    )
+
+
 def _attached(data: bytes, kind: str, name: str) -> Response:
     return Response(data, media_type=kind, headers=_headers(name))
 

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,22 @@ def zipped(project: Project, *, chunk_bytes: int = 2**20) -> Iterator[bytes]:
     with project.lock:
         pictures = [(project.path(one), _within(one)) for one in project.shown() if one.label]
         text = table(project)
+    yield from _zip(pictures, chunk_bytes, {f"{OWN}/pictures.csv": text})
+
+
+def zipped_folder(folder: Path, *, chunk_bytes: int = 2**20) -> Iterator[bytes]:
+    """A zip of a folder with all that lies in it, as a folder of its name, piece by piece."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder.parent).as_posix() for path in paths]
+    yield from _zip(list(zip(paths, names, strict=True)), chunk_bytes, {})
+
+
+def _zip(
+    files: Sequence[tuple[Path, str]], chunk_bytes: int, texts: Mapping[str, str]
+) -> Iterator[bytes]:
     made = _Pipe()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
-        for path, name in pictures:
+        for path, name in files:
             try:
                 info = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
             except OSError:  # moved meanwhile
@@ -89,7 +102,8 @@ def zipped(project: Project, *, chunk_bytes: int = 2**20) -> Iterator[bytes]:
                 while piece := file.read(chunk_bytes):
                     member.write(piece)
                     yield made.taken()
-        archive.writestr(f"{OWN}/pictures.csv", text)
+        for name, text in texts.items():
+            archive.writestr(name, text)
     yield made.taken()
 
 
