@@ -1,9 +1,9 @@
 """The server of `regraft teach` is killed at random moments while a script posts actions.
 
-    python benchmarks/teaching_kills.py FOLDER [--kills 20]
+    python benchmarks/teaching_kills.py FOLDER [--kills 20] [--seed 24]
 
 FOLDER (class folders) is copied. A server is started on the copy, actions are posted to it without
-pause (labels, classes made, renamed and removed, trash, pictures sent, undo, redo), and it gets
+pause (labels, classes made, renamed and removed, trash, undo, redo), and it gets
 SIGKILL. Then the folder is opened: what was acknowledged must be there, at most one action more
 (the one under way; it was not acknowledged), and opened again the state must be the same. The next
 server goes on where this one ended. Besides actions the server itself writes what it finds
@@ -126,15 +126,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=24)
     given = parser.parse_args()
-    rng = random.Random(24)
+    rng = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as room:
         folder = Path(room) / "taught"
         shutil.copytree(given.folder, folder, ignore=shutil.ignore_patterns(".regraft"))
         for kill in range(given.kills):
             said = killed(folder, rng)
             more = judge(folder, said)
-            print(f"kill {kill + 1}: {said.n_actions} actions, version {said.version}, {more} more")
+            print(
+                f"kill {kill + 1}: {said.n_actions} actions, version {said.version}, {more} more",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -159,6 +159,7 @@ def mend(page: Any, url: str, folder: Path, true_of: dict[str, str]) -> int:
     classes = sorted(path.name for path in folder.iterdir() if path.name != ".regraft")
     for key in ("g", "m"):
         page.keyboard.press(key)
+    page.locator("#mend figcaption").first.wait_for()
     for _ in range(N_KEYS - 2):
         page.wait_for_timeout(600)  # as long as a person looks, at least
         shown = page.locator("#mend figcaption")
@@ -170,7 +171,7 @@ def mend(page: Any, url: str, folder: Path, true_of: dict[str, str]) -> int:
         page.keyboard.press("k" if true == given else "Enter" if true == best else
                             str(classes.index(true) + 1))  # fmt: skip
     page.wait_for_timeout(2000)
-    left = sum(true_of[path.name] != path.parent.name for path in folder.glob("*/*.*"))
+    left = sum(not (folder / true / name).exists() for name, true in true_of.items())
     return N_PLANTED - left
 
 
@@ -180,12 +181,14 @@ def main() -> None:
     parser.add_argument("what", choices=["first", "many", "mend"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="the first of them")
     given = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with tempfile.TemporaryDirectory() as room, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 850})
-        for seed in range(given.seeds if given.what == "mend" else 1):
+        n_seeds = given.seeds if given.what == "mend" else 1
+        for seed in range(given.seed, given.seed + n_seeds):
             folder, true_of = Path(room) / f"taught-{seed}", dict[str, str]()
             if given.what == "many":
                 shutil.copytree(given.folder, folder, ignore=shutil.ignore_patterns(".regraft"))

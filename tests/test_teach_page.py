@@ -155,6 +155,91 @@ def test_a_closer_look_goes_on_and_labels_by_keys(page: Any, server: Running, dr
     assert sum(one.label == "stripes" for one in room_of(server).project.shown()) == 17
 
 
+def test_keys_act_on_the_picture_that_was_looked_at_last(
+    page: Any, server: Running, drawn: Path
+) -> None:
+    fill(page, drawn)
+    page.focus("#grid")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    page.locator("#viewer .large").wait_for()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    name = page.locator("#viewer-name").inner_text()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Delete")
+    page.locator("#says", has_text="Removed 1 picture.").wait_for()
+    (gone,) = [one for one in room_of(server).project.pictures.values() if one.is_removed]
+    assert gone.path.endswith(f"-{name}")  # a number before it keeps names in the trash apart
+
+
+def test_a_double_click_opens_the_picture_that_was_clicked(page: Any, drawn: Path) -> None:
+    fill(page, drawn)
+    tile = page.locator("#grid .tile").nth(9)
+    words = tile.get_attribute("aria-label")
+    tile.dblclick(position={"x": 20, "y": 6})  # no bar that comes with the first moves the tile
+    page.locator("#viewer .large").wait_for()
+    assert words.startswith(f"{page.locator('#viewer-name').inner_text()},")
+    assert page.locator("#chosen-bar").is_hidden()
+
+
+def test_pictures_go_into_the_class_that_is_looked_at(
+    page: Any, server: Running, unsorted: Path
+) -> None:
+    page.fill("#new-name", "ants")
+    page.keyboard.press("Enter")
+    page.locator("#classes .pick", has_text="ants").click()
+    choose(page, unsorted)
+    page.locator("#says", has_text="16 pictures added to ants.").wait_for()
+    page.locator("#grid-words", has_text="16 pictures in ants").wait_for()
+    assert {one.label for one in room_of(server).project.shown()} == {"ants"}
+
+
+def test_the_link_to_the_pictures_leads_to_them(page: Any, drawn: Path) -> None:
+    fill(page, drawn)
+    page.click("#tab-use")
+    page.keyboard.press("Tab")
+    page.locator(".skip").press("Enter")
+    page.keyboard.press("Space")
+    assert page.locator("#chosen-words").inner_text() == "1 chosen"
+
+
+def test_next_suggests_as_soon_as_there_is_a_model_and_keeps_what_is_shown(
+    page: Any, server: Running, unsorted: Path
+) -> None:
+    room = room_of(server)
+    choose(page, unsorted)
+    page.locator(".tile").nth(15).wait_for()
+    page.locator("#working").wait_for(state="hidden")
+    page.click("#tab-next")
+    page.locator("#next .strip button").nth(15).wait_for()
+    free = {one.path: one for one in room.project.shown() if not one.is_held}
+    while (name := page.locator("#next figcaption").first.inner_text()) not in free:
+        page.keyboard.press("k")  # one that is set aside, of which the model says nothing
+    labels = {one.number: path.split("_")[0] for path, one in free.items() if path != name}
+    some = [n for kind in ("discs", "stripes") for n in labels if labels[n] == kind][::2]
+    room.project.label_each({n: labels[n] for n in some})
+    room.changed()
+    page.locator("#next", has_text="The model would say").wait_for()
+    assert page.locator("#next figcaption").first.inner_text() == name
+    assert page.locator("#next .choices .best").count() == 1
+
+
+def test_what_is_exported_far_below_is_seen_to_run(page: Any, server: Running, drawn: Path) -> None:
+    page.set_viewport_size({"width": 390, "height": 500})
+    fill(page, drawn)
+    page.click("#tab-use")
+    page.get_by_role("button", name="Keep the model of now").click()
+    page.locator("#says", has_text="Kept as quick-").wait_for()
+    assert page.locator("#models").get_by_role("link", name="Download model").is_visible()
+    page.route("**/api/export", lambda route: route.fulfill(json={}))
+    page.get_by_role("button", name="Export", exact=True).click()
+    page.wait_for_function(
+        "() => { const { top } = document.querySelector('#job').getBoundingClientRect();"
+        " return top >= 0 && top < innerHeight; }"
+    )
+
+
 def test_a_token_is_taken_from_the_address(
     browser: Any, engine_cache: Path, tmp_path: Path, unsorted: Path
 ) -> None:

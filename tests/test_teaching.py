@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regraft.errors import DataError, UsageError
-from regraft.teaching.lesson import Taught, Teacher
+from regraft.teaching.lesson import Taught, Teacher, what_is_missing
 from regraft.teaching.names import class_name
 from regraft.teaching.order import next_pictures
 from regraft.teaching.project import New, Project, is_held
@@ -297,7 +297,19 @@ def test_nothing_is_learnt_from_one_class_and_what_is_missing_is_said(project: P
     project.add(pictures(3), "ants")
     assert Teacher().teach(project, Blind()).missing == "add a second class"
     project.add_class("bees")
-    assert Teacher().teach(project, Blind()).missing == "add some pictures of bees"
+    assert Teacher().teach(project, Blind()).missing == "put 2 pictures into bees"
+
+
+def test_a_label_that_only_scores_is_said_not_to_teach(project: Project) -> None:
+    project.add(pictures(60))
+    held = next(one for one in project.shown() if one.is_held)
+    teaches = next(one for one in project.shown() if not one.is_held)
+    classes = ["ants", "bees"]
+    for one, n in ((held, "2 more pictures"), (teaches, "1 more picture")):
+        project.label([one.number], "ants")
+        labelled = [one for one in project.shown() if one.label]
+        only_scores = "those marked test do not count: they only score"
+        assert what_is_missing(labelled, classes) == f"put {n} into ants ({only_scores})"
 
 
 def test_a_class_with_too_few_pictures_waits_and_the_others_are_learnt(

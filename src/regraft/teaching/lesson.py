@@ -15,6 +15,7 @@ from regraft.probe.classifier import Classifier
 from regraft.teaching.project import Picture, Project
 from regraft.teaching.quick import QuickHead, knowing_doubt
 from regraft.teaching.sight import Sight
+from regraft.wording import count
 
 # Pictures of a class that must teach before anything is learnt.
 LEAST = 2
@@ -94,7 +95,7 @@ class Teacher:
             version, every = project.version, tuple(sorted(project.classes))
             seen = [one for one in project.shown() if one in sight]
         teaching = [one for one in seen if one.label in every and not one.is_held]
-        if missing := what_is_missing(teaching, every):
+        if missing := what_is_missing([one for one in seen if one.label], every):
             return Taught(version, missing)
         waiting = too_few(teaching, every)
         classes = tuple(name for name in every if name not in waiting)
@@ -121,8 +122,10 @@ class Teacher:
         )
 
 
-def what_is_missing(teaching: Sequence[Picture], classes: Sequence[str]) -> str:
+def what_is_missing(labelled: Sequence[Picture], classes: Sequence[str]) -> str:
     """What must come before anything can be learnt, in words; empty if nothing.
+
+    Who has labelled pictures that are set aside is told why they do not count.
 
     Examples
     --------
@@ -131,8 +134,13 @@ def what_is_missing(teaching: Sequence[Picture], classes: Sequence[str]) -> str:
     """
     if len(classes) < 2:
         return "add a first class" if not classes else "add a second class"
-    few = too_few(teaching, classes)
-    return f"add some pictures of {few[0]}" if len(classes) - len(few) < 2 else ""
+    few = too_few([one for one in labelled if not one.is_held], classes)
+    if len(classes) - len(few) >= 2:
+        return ""
+    own = [one.is_held for one in labelled if one.label == few[0]]
+    n = LEAST - own.count(False)
+    asked = f"put {count(n, 'more picture') if own else count(n, 'picture')} into {few[0]}"
+    return f"{asked} (those marked test do not count: they only score)" if any(own) else asked
 
 
 def too_few(teaching: Sequence[Picture], classes: Sequence[str]) -> tuple[str, ...]:

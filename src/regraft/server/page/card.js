@@ -116,8 +116,9 @@ function words(answer) {
     found.push(`It is unlike what the model learnt from: only ${percent(answer.typical)} of those images are less like the others than this one.`);
   }
   if (answer.set) {
-    const some = answer.set.length ? answer.set.join(", ") : "no class";
-    found.push(answer.set.length === 1 ? `The set holds ${some} alone.` : `The set: ${some}.`);
+    const some = answer.set.join(", ");
+    found.push(!answer.set.length ? "The set of classes that it may be is empty: it fits none as the pictures of that class do."
+      : `The set of classes that it may be: ${some}${answer.set.length === 1 ? " alone" : ""}.`);
   }
   return found.map((text) => made("p", "words", text));
 }

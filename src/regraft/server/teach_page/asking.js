@@ -1,7 +1,7 @@
 // One picture after the other, each with what it may be: what Next and Mend are made of.
 
 import { askPerson, button, large, made, percent, picture, say, small } from "./dom.js";
-import { complain, get, label, remove, sentence, state } from "./state.js";
+import { complain, get, isUntold, label, remove, sentence, state } from "./state.js";
 
 /**
  * A queue of questions in an element.
@@ -70,7 +70,7 @@ export class Asking {
       made("div", { class: "buttons" },
         button(`${question.keepWords ?? this.keepWords} (K)`, () => this.pass()),
         button("Trash (Del)", () => this.trash()),
-        state.lesson?.score || state.lesson?.classes.length ? heat : null,
+        (state.lesson?.score || state.lesson?.classes.length) && !isUntold(one) ? heat : null,
       ),
       (this.nearby = made("div")),
     );
@@ -100,7 +100,7 @@ export class Asking {
   toggleHeat(isOn = !this.hasHeat) {
     this.hasHeat = isOn;
     const one = state.pictures.get(this.current?.number);
-    if (!one || !this.image) return;
+    if (!one || !this.image || isUntold(one)) return;
     const label_ = this.current.best ? `&label=${encodeURIComponent(this.current.best)}` : "";
     this.image.src = isOn ? `api/heat/${one.number}?v=${state.lesson?.version}${label_}` : large(one);
     this.image.alt = isOn ? `${one.name}; bright places speak for ${this.current.best ?? "the answer"}` : one.name;

@@ -56,6 +56,15 @@ export const grid = {
     chosen.clear();
     redraw();
   },
+
+  /** Puts the cursor on a picture, so that keys act on what was looked at last. */
+  stand(number) {
+    const place = placeOf.get(number);
+    if (place === undefined) return;
+    active = anchor = place;
+    reveal();
+    redraw();
+  },
 };
 
 function ordered(pictures) {
@@ -139,6 +148,7 @@ function words() {
   at("grid-words").textContent = `${count(shown.length, "picture")}${where}`;
   at("grid-empty").hidden = shown.length > 0;
   at("grid-empty").textContent = state.pictures.size ? "None here." : "No picture yet: drop some above. Two classes with a few pictures each are enough to begin.";
+  if (chosen.size && at("chosen-bar").hidden) letThrough(at("chosen-bar"));
   at("chosen-bar").hidden = !chosen.size;
   if (!chosen.size) return;
   at("chosen-words").textContent = `${chosen.size} chosen`;
@@ -148,6 +158,12 @@ function words() {
     made("span", { class: "quiet" }, "label:"), ...names.map(give), button("a new class …", giveNew), give(null),
     button("Trash", () => act(() => remove([...chosen]))), button("Choose none", grid.clear),
   );
+}
+
+/** A bar that comes with the first of two clicks lets the second through to the picture beneath. */
+function letThrough(bar) {
+  bar.style.pointerEvents = "none";
+  setTimeout(() => { bar.style.pointerEvents = ""; }, 500);
 }
 
 async function giveNew() {
@@ -206,7 +222,8 @@ function reveal() {
   const { columns, height } = measures();
   const top = at("grid").getBoundingClientRect().top + Math.floor(active / columns) * height;
   if (top < 130) scrollBy(0, top - 130);
-  else if (top + height > innerHeight) scrollBy(0, top + height - innerHeight + 10);
+  const bottom = innerHeight - at("chosen-bar").offsetHeight - 20;
+  if (top >= 130 && top + height > bottom) scrollBy(0, top + height - bottom);
 }
 
 /** What a key or a class that is dropped on acts on: what is chosen, else what has the focus. */

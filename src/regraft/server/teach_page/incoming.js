@@ -1,7 +1,7 @@
 // Pictures on their way in: files, folders with their paths, archives, pastes, bursts of a camera.
 
 import { at, button, count, made, say } from "./dom.js";
-import { complain, post, send, sentence, sync } from "./state.js";
+import { complain, post, send, sentence, state, sync } from "./state.js";
 
 const MOST_FILES = 400;
 const MOST_BYTES = 48 * 2 ** 20;
@@ -35,8 +35,8 @@ async function sendAll(found, label, together) {
     }
   } finally {
     show(null);
-    report(arrived, pictures, label);
     await sync();
+    report(arrived, pictures, label);
   }
 }
 
@@ -108,5 +108,12 @@ function report({ added, refused, n }, pictures, label) {
   }
   at("refused").hidden = !parts.length;
   if (parts.length) at("refused").replaceChildren(...parts, button("Close", () => { at("refused").hidden = true; }));
-  else if (added.length) say(sentence(`${count(added.length, "picture")} added${label ? ` to ${label}` : ""}`));
+  else if (added.length) say(sentence(`${count(added.length, "picture")} added${whereTo(added, label)}`));
+}
+
+function whereTo(added, label) {
+  if (label) return ` to ${label}`;
+  const n = added.filter((number) => state.pictures.get(number)?.label === null).length;
+  if (!n) return "";
+  return `, ${n === added.length ? "" : `${n} of them `}without a class: choose some and press a class, or go to Next`;
 }

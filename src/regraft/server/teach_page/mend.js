@@ -28,6 +28,7 @@ export const mend = {
     const version = `${state.lesson?.version}`;
     if (isShown && ofVersion !== version) {
       ofVersion = version;
+      if (!asking.current) asking.show(questions(chosen)); // what is known already does not wait
       try {
         const [copies, odd] = await Promise.all([get("api/copies"), get("api/odd")]);
         found = { copies: copies.groups, odd: odd.pictures };

@@ -87,7 +87,8 @@ function weak({ confusions, helps }) {
     made("p", {}, made("strong", {}, `${count(one.numbers.length, "picture")} of ${one.label} taken for ${one.taken_for}`)),
     thumbs(one.numbers)));
   const words = helps ? `${helps.n} more of ${helps.label} would help most.` : "No class stands out.";
-  return made("section", { class: "panel" }, made("h2", {}, "Where it is weak"), made("p", {}, lists.length ? words : "It takes no labelled picture for another class."), ...lists);
+  return made("section", { class: "panel" }, made("h2", {}, "Where it is weak"), made("p", {}, lists.length ? words : "It takes no labelled picture for another class."),
+    lists.length ? made("p", { class: "quiet small" }, "Of all labelled pictures, those that teach too, each answered by a model that had not learnt from it; the score counts those set aside alone.") : null, ...lists);
 }
 
 function thumbs(numbers) {

@@ -37,7 +37,7 @@ export function send(path, body) {
 export async function act(path, given = {}, words = null) {
   try {
     const done = await post(`api/${path}`, given);
-    say(words ?? sentence(done.words));
+    say(words ?? sentence(past(done.words)));
     await sync();
     return true;
   } catch (error) {
@@ -54,6 +54,16 @@ export function complain(error) {
 export function sentence(text) {
   return text ? text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") : "";
 }
+
+const DONE = { add: "added", label: "labelled", remove: "removed", merge: "merged", rename: "renamed", "undo:": "undone:", "redo:": "done again:" };
+
+/** "label 1 picture as ants", which is what Undo would take back, as what was done. */
+export function past(words) {
+  return words.replace(/^\S+/, (verb) => DONE[verb] ?? verb);
+}
+
+/** Whether the model says nothing of it: its label will score the model, and must be a person's own. */
+export const isUntold = (one) => one.held && one.label === null;
 
 export const label = (numbers, name) => numbers.length && act("label", { pictures: numbers, label: name });
 export const remove = (numbers) => numbers.length && act("remove", { pictures: numbers });

@@ -9,7 +9,7 @@ import { mend } from "./mend.js";
 import { next } from "./next.js";
 import { drawLine, drawScore, wireScore } from "./score.js";
 import { openShutter, wireShutter } from "./shutter.js";
-import { begin, complain, label, on, picturesOf, redo, remove, state, undo } from "./state.js";
+import { begin, complain, isUntold, label, on, picturesOf, redo, remove, state, undo } from "./state.js";
 import { tryFiles } from "./try.js";
 import { use } from "./use.js";
 
@@ -52,6 +52,7 @@ function badges() {
 function showClass(name) {
   grid.show(name);
   at("filter").value = name === null ? "all" : `=${name}`;
+  for (const id of ["into", "camera-into"]) at(id).value = name ? `=${name}` : "";
   drawClasses(grid.filter);
   if (view !== "pictures") go("pictures");
 }
@@ -95,6 +96,7 @@ function look(one, among) {
   if (!one) return say("There are none.");
   const place = among.findIndex((other) => other.number === one.number);
   const bad = state.bad[one.number];
+  grid.stand(one.number);
   at("viewer-name").textContent = one.name;
   const image = made("img", { class: "large", src: large(one), alt: one.name });
   at("viewer-body").replaceChildren(bad ? made("p", { class: "notice" }, `${bad[0]}. ${bad[1]}`) : image, made("p", { class: "quiet" }, `${one.label ?? "no class"}${one.held ? "; set aside to score on" : ""} · ${one.path}`));
@@ -104,10 +106,10 @@ function look(one, among) {
   };
   const trash = async () => { if (await remove([one.number])) at("viewer").close(); };
   const deeds = [
-    ...state.classes.slice(0, 9).map((name) => button(name, () => give(name), { "aria-pressed": String(name === one.label) })),
-    button("Where the model looks", () => { image.src = `api/heat/${one.number}?v=${state.lesson?.version}`; }, { disabled: Boolean(!state.lesson || state.lesson.missing) }),
+    ...state.classes.slice(0, 9).map((name, key) => made("button", { type: "button", onclick: () => give(name), "aria-pressed": String(name === one.label) }, made("kbd", {}, String(key + 1)), ` ${name}`)),
+    button("Where the model looks", () => { image.src = `api/heat/${one.number}?v=${state.lesson?.version}`; }, { disabled: Boolean(!state.lesson || state.lesson.missing || isUntold(one)) }),
     button("Trash", trash),
-    button("Before", other(-1) || (() => {}), { disabled: !other(-1) }), button("After", other(1) || (() => {}), { disabled: !other(1) }),
+    button("← Previous", other(-1) || (() => {}), { disabled: !other(-1) }), button("Next →", other(1) || (() => {}), { disabled: !other(1) }),
     button("Close", () => at("viewer").close(), { class: "main" }),
   ];
   at("viewer-deeds").replaceChildren(...deeds);
@@ -232,6 +234,11 @@ wireScore({ look });
 at("undo").addEventListener("click", undo);
 at("redo").addEventListener("click", redo);
 at("help-button").addEventListener("click", () => at("help").showModal());
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  if (view !== "pictures") go("pictures");
+  at("grid").focus();
+});
 at("help-shut").addEventListener("click", () => at("help").close());
 at("filter").addEventListener("change", (event) => showClass(event.target.value === "all" ? null : event.target.value.slice(1)));
 addEventListener("keydown", key);
