@@ -386,3 +386,19 @@ def test_the_ridge_chosen_is_that_of_normal_equations() -> None:
     fitted = fit_ridge(Z, y, n_classes=3, folds=np.arange(90), sample_weight=np.ones(90))
     wanted = refitted(Z, y, np.arange(90), np.ones(90), float(fitted.strength or 0), 3)
     np.testing.assert_allclose(fitted.oof_scores, wanted, atol=1e-4)
+
+
+def test_an_inverse_leaves_out_only_those_that_judge() -> None:
+    """A class that lies in one unit teaches and judges nothing, by either route."""
+    Z, y = problem((24, 40))
+    folds = np.where(y == 2, 1000, np.arange(len(y)))
+    systems = [
+        RidgeSystem.build(lambda: iter([Z]), y, n_classes=3, folds=folds, few_strengths=few)
+        for few in (False, True)
+    ]
+    assert [type(system.hat) for system in systems] == [Spectrum, Inverses]
+    assert all(np.array_equal(system.judged_rows, np.flatnonzero(y != 2)) for system in systems)
+    for kind in closed_form.CLOSED_FORM:
+        by_values, by_inverse = (closed_form._at(system, kind, 1.0) for system in systems)
+        np.testing.assert_allclose(by_inverse.scores, by_values.scores, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(by_inverse.head().weight, by_values.head().weight, atol=1e-5)

@@ -72,9 +72,8 @@ def solve(
     def loss(place: int) -> float:
         if place not in points:
             nearest = min(weights, key=lambda other: abs(other - place), default=None)
-            found = _at(
-                system, kind, float(STRENGTHS[place]), None if nearest is None else weights[nearest]
-            )
+            start = None if nearest is None else weights[nearest]
+            found = _at(system, kind, float(STRENGTHS[place]), start)
             weights[place] = found.weight
             points[place] = curve_point(found.strength, found.losses, found.scores, y, row_weight)
             if all(found.loss <= other.loss for other in least.values()):

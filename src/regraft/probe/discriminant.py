@@ -101,24 +101,24 @@ class Discriminant:
 
     @property
     def left_out_log_shares(self) -> Floats:
-        """``(n, K')`` without the row's fold; a class that is gone counts as one image."""
-        _, rest = self._left_out_distances
-        rest = np.where(np.isfinite(rest) & (rest > 0), rest, 1.0)[self.system.judges]
-        shares: Floats = np.log(rest / rest.sum(axis=1, keepdims=True))
-        return shares
+        """``(n, K')`` of the rows that judge, without the row's fold."""
+        return self.system.left_out_log_shares[:, self.present]
 
     def left_out(self) -> Floats:
         """``(n, K)`` scores of the rows that judge, each by a fit without its fold; no prior.
 
         From their mean over classes, as the head's.
         """
-        distances, rest = self._left_out_distances
-        kept = (distances - self.scatter / rest)[self.system.judges]
-        scores = np.full((len(kept), len(self.present)), -np.inf)
-        scores[:, self.present] = -self.freedom / 2 * kept
-        scores = np.where(np.isfinite(scores), scores, _lowest(scores))
-        centred: Floats = scores - scores[:, self.present].mean(axis=1, keepdims=True)
-        return centred
+        kept = (self._left_out_distances - self.scatter / self._rest)[self.system.judges]
+        kept *= -self.freedom / 2
+        if not np.isfinite(kept).all():
+            kept = np.where(np.isfinite(kept), kept, _lowest(kept))
+        centred: Floats = kept - kept.mean(axis=1, keepdims=True)
+        if self.present.all():
+            return centred
+        scores = np.tile(_lowest(centred), len(self.present))
+        scores[:, self.present] = centred
+        return scores
 
     @property
     def scatter(self) -> float:
@@ -129,9 +129,14 @@ class Discriminant:
         """
         if not self.system.can_choose:
             return 0.0
-        distances, rest = self._left_out_distances
         own = np.flatnonzero(self.system.judges), self._code[self.system.judges]
-        return float(np.average(distances[own] * rest[own] / (rest[own] + 1)))
+        rest = self._rest[own]
+        return float((self._left_out_distances[own] * rest / (rest + 1)).mean())
+
+    @cached_property
+    def _rest(self) -> Floats:
+        """``(n, K')`` weights of the classes that are there, without the row's fold."""
+        return self.system.remaining[:, self.present]
 
     @cached_property
     def _code(self) -> Codes:
@@ -139,20 +144,19 @@ class Discriminant:
         return np.searchsorted(np.flatnonzero(self.present), self.system.y)
 
     @cached_property
-    def _left_out_distances(self) -> tuple[Floats, Floats]:
-        """``(n, K)`` squared distances to the means without the row's fold, and their weights."""
+    def _left_out_distances(self) -> Floats:
+        """``(n, K')`` squared distances to the means without the row's fold."""
         distances = np.empty_like(self.fits)
-        rest = np.tile(self.counts, (len(distances), 1))
         own = self._own()
         for members in self.system.fold_rows:
             if members.shape[1] == 1:
                 rows = members[:, 0]
-                distances[rows], rest[rows] = self._alone(rows, self._code[rows], own[rows])
+                distances[rows] = self._alone(rows, self._code[rows], own[rows])
                 continue
             hats = self.system.hat.blocks(self.strength, members)
             for rows, hat in zip(members, hats, strict=True):
-                distances[rows], rest[rows] = self._together(rows, self._code[rows], hat)
-        return distances, rest
+                distances[rows] = self._together(rows, self._code[rows], hat)
+        return distances
 
     def _own(self) -> Floats:
         """``(n,)`` of each row with itself."""
@@ -160,7 +164,7 @@ class Discriminant:
         own: Floats = leverage + np.einsum("nk,nk->n", self.fits, self.to_means)
         return own
 
-    def _alone(self, rows: NDArray[np.intp], code: Codes, own: Floats) -> tuple[Floats, Floats]:
+    def _alone(self, rows: NDArray[np.intp], code: Codes, own: Floats) -> Floats:
         """Of rows of which each is a fold of its own."""
         to_means, means = self.to_means[rows], np.diag(self.between)
         place = np.arange(len(rows)), code
@@ -176,11 +180,9 @@ class Discriminant:
             distances += (share / left)[:, None] * along**2
             distances[place] = (count / rest) ** 2 * deviation / left
         distances[rest <= 1e-9 * count] = np.inf  # its class is gone; such rows do not judge
-        without = np.tile(self.counts, (len(rows), 1))
-        without[place] = rest
-        return distances, without
+        return distances
 
-    def _together(self, rows: NDArray[np.intp], code: Codes, hat: Floats) -> tuple[Floats, Floats]:
+    def _together(self, rows: NDArray[np.intp], code: Codes, hat: Floats) -> Floats:
         """Of rows that are left out together, and what ridge's hat matrix has of them."""
         weight, root = self.system.weight[rows], np.sqrt(self.system.weight[rows])
         fits, to_means = self.fits[rows], self.to_means[rows]
@@ -191,9 +193,8 @@ class Discriminant:
 
         held = np.zeros((len(self.counts), len(rows)))
         held[code, np.arange(len(rows))] = weight
-        rest = self.counts - held.sum(1)
-        is_gone = rest <= 1e-9 * self.counts
-        rest[is_gone] = np.inf
+        rest = self._rest[rows[0]]
+        is_gone = np.isinf(rest)
         moved = held / rest[:, None]  # mean' = mean - moved @ deviations
         touched = np.flatnonzero(held.any(1) & ~is_gone)
         removed = np.concatenate([np.diag(root), held[touched] / np.sqrt(rest[touched])[:, None]])
@@ -206,12 +207,12 @@ class Discriminant:
         rows_means = to_means - of_deviations_and_rows.T @ moved.T
         means = np.diag(self.between) - 2 * np.einsum("kb,bk->k", moved, of_rows_and_means)
         means = means + np.einsum("kb,kb->k", moved @ of_deviations, moved)
-        distances = np.diag(of_rows)[:, None] - 2 * rows_means + means
+        distances: Floats = np.diag(of_rows)[:, None] - 2 * rows_means + means
         distances += np.einsum("vb,vb->b", with_rows, inner @ with_rows)[:, None]
         distances -= 2 * with_rows.T @ inner @ with_means
         distances += np.einsum("vk,vk->k", with_means, inner @ with_means)
         distances[:, is_gone] = np.inf
-        return distances, np.tile(rest, (len(rows), 1))
+        return distances
 
     def _with_absent(self, weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
         """Classes without images below all others on the rows that it learnt from."""

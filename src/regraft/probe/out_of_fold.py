@@ -108,10 +108,9 @@ def curve_point(
     strength: float, losses: Floats, scores: Floats, y: Codes, sample_weight: Floats
 ) -> dict[str, float]:
     """One row of the curve: weighted means over the rows."""
-    share = sample_weight / sample_weight.sum()
-    is_right = scores.argmax(axis=1) == y
+    is_right, total = scores.argmax(axis=1) == y, sample_weight.sum()
     return {
         "strength": float(strength),
-        "loss": float(share @ losses),
-        "accuracy": float(share @ is_right),
+        "loss": float(sample_weight @ losses / total),
+        "accuracy": float(sample_weight @ is_right / total),
     }

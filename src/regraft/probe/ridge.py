@@ -205,6 +205,27 @@ class RidgeSystem:
         """``(m, size)`` of the n rows in each of the m folds of one size, size after size."""
         return list(by_size(self.folds))
 
+    @cached_property
+    def remaining(self) -> Floats:
+        """``(n, K)`` weight of each class without the row's fold; infinite where none is left."""
+        _, fold = np.unique(self.folds, return_inverse=True)
+        held = np.zeros((int(fold.max(initial=-1)) + 1, self.n_classes))
+        np.add.at(held, (fold, self.y), self.weight)
+        counts = self.mean_label * self.total_weight
+        rest = counts - held[fold]
+        rest[rest <= 1e-9 * counts] = np.inf
+        return rest
+
+    @cached_property
+    def left_out_log_shares(self) -> Floats:
+        """``(m, K)`` logs of these, of the rows that judge, as shares of the classes that there
+        are; a class that is gone counts as one image."""
+        rest = self.remaining[self.judges]
+        rest = np.where(np.isfinite(rest), rest, 1.0)
+        total = rest[:, self.mean_label > 0].sum(axis=1, keepdims=True)
+        shares: Floats = np.log(rest / total)
+        return shares
+
     def _left_out(self, strength: float, residual: Floats) -> Floats:
         """From residuals to left-out residuals: ``(I - H_BB)^-1 r_B`` of every fold B.
 
