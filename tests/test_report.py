@@ -17,6 +17,7 @@ from PIL import Image
 from regraft.cli.main import cli
 from regraft.errors import TableError, UsageError
 from regraft.record.configuration import RunConfig
+from regraft.record.run_folder import REPORT
 from regraft.report import page, pictures
 from regraft.report.evidence import Evidence
 from regraft.workflows import experiment, reporting
@@ -91,7 +92,7 @@ def many(room: Path) -> Path:
 
 
 def text_of(room: Path, name: str = "chosen") -> str:
-    return (room / "runs" / name / page.REPORT).read_text(encoding="utf-8")
+    return (room / "runs" / name / REPORT).read_text(encoding="utf-8")
 
 
 def test_every_section_is_there_and_every_link_leads_to_one(room: Path) -> None:
@@ -148,7 +149,7 @@ def test_a_wrong_label_is_listed_first(room: Path) -> None:
 
 def test_the_run_folder_alone_draws_the_same_page(room: Path, tmp_path: Path) -> None:
     shutil.copytree(room / "runs" / "chosen", tmp_path / "chosen")
-    (tmp_path / "chosen" / page.REPORT).unlink()
+    (tmp_path / "chosen" / REPORT).unlink()
     drawn = page.write(tmp_path / "chosen")  # no photos, no store
     here, there = drawn.read_text(), text_of(room)
     assert here.replace(str(tmp_path / "chosen"), "runs/chosen") == there
@@ -161,7 +162,7 @@ def test_a_run_made_without_a_report_is_looked_at_again(
     monkeypatch.chdir(room)
     kept = Evidence.load(room / "runs/chosen")
     shutil.copytree("runs/chosen", "runs/without")
-    for name in ("evidence.json", "evidence.safetensors", page.REPORT):
+    for name in ("evidence.json", "evidence.safetensors", REPORT):
         (room / "runs/without" / name).unlink()
     result = CliRunner().invoke(cli, ["report", "runs/without", "--json"])
     assert result.exit_code == 0, result.output
@@ -251,7 +252,7 @@ def test_train_draws_it_and_no_report_leaves_it_out(
         result = CliRunner().invoke(cli, args)
         assert result.exit_code == 0, result.output
         assert json.loads(result.stdout)["schema"] == 1  # one object, whatever is drawn
-        assert (room / "runs" / name / page.REPORT).exists() is not bool(option)
+        assert (room / "runs" / name / REPORT).exists() is not bool(option)
 
 
 def test_a_run_made_again_without_a_report_keeps_the_one_that_still_holds(
@@ -263,10 +264,10 @@ def test_a_run_made_again_without_a_report_keeps_the_one_that_still_holds(
     args = ["train", "changing", "--run", "again", "--json"]
     assert CliRunner().invoke(cli, args).exit_code == 0
     assert CliRunner().invoke(cli, [*args, "--no-report"]).exit_code == 0
-    assert (room / "runs/again" / page.REPORT).exists()
+    assert (room / "runs/again" / REPORT).exists()
     next((room / "changing/val" / HOSTILE[0]).iterdir()).unlink()
     assert CliRunner().invoke(cli, [*args, "--no-report"]).exit_code == 0
-    assert not (room / "runs/again" / page.REPORT).exists()  # it spoke of other images
+    assert not (room / "runs/again" / REPORT).exists()  # it spoke of other images
 
 
 def test_a_picture_that_is_gone_is_said_and_no_error(tmp_path: Path) -> None:
@@ -290,7 +291,7 @@ def opened(browser: Any, room: Path, request: pytest.FixtureRequest) -> Iterator
     tab.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     tab.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     tab.on("request", lambda r: wrong.append(r.url) if not r.url.startswith("data:") else None)
-    file = (room / "runs" / "chosen" / page.REPORT).absolute().as_uri()
+    file = (room / "runs" / "chosen" / REPORT).absolute().as_uri()
     tab.goto(file)
     wrong.remove(file)
     yield tab

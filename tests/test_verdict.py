@@ -20,6 +20,7 @@ from regraft.cli.main import cli
 from regraft.evaluation import evaluate, left_out
 from regraft.evaluation.intervals import wilson_interval
 from regraft.record.configuration import RunConfig
+from regraft.record.run_folder import REPORT
 from regraft.report import page
 from regraft.workflows import experiment, reporting
 
@@ -89,7 +90,7 @@ def test_terminal_page_and_json_say_the_same(run_on: Runs, monkeypatch: pytest.M
     assert shown.exit_code == 0, shown.output
     first = "\n".join(shown.stdout.splitlines()[:FIRST_SCREEN])
     metrics = json.loads(Path("runs/told/metrics.json").read_text())
-    html = Path("runs/told", page.REPORT).read_text().replace("\N{NO-BREAK SPACE}", " ")
+    html = Path("runs/told", REPORT).read_text().replace("\N{NO-BREAK SPACE}", " ")
     judged, gap = metrics["verdict"], metrics["left_out"]["difference"]
     assert judged["answer"] == "no"
     assert "Trust   no" in first

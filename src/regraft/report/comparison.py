@@ -19,8 +19,8 @@ from regraft.errors import UsageError
 from regraft.evaluation import Estimate
 from regraft.evaluation.intervals import score_interval
 from regraft.evaluation.paired import PairedComparison, compare_paired
-from regraft.report import page
-from regraft.report.page import FinishedRun
+from regraft.report.finished_run import FinishedRun
+from regraft.report.rendering import publish, render
 from regraft.wording import count, listed
 
 LEVEL = 0.95
@@ -248,4 +248,4 @@ class Comparison:
 
 def write(comparison: Comparison, file: Path) -> Path:
     """The page, as one file."""
-    return page.publish(page.render("comparison.html.j2", of=comparison, **page.shared()), file)
+    return publish(render("comparison.html.j2", of=comparison), file)

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from regraft.report import page
 from regraft.report.chart import Chart, percent
+from regraft.report.rendering import publish, render
 from regraft.wording import duration
 
 
@@ -22,11 +22,11 @@ def write(content: Mapping[str, Any], file: Path) -> Path:
         As `regraft compare --json` has it.
     """
     tests = {test["a"]: test for test in content["tests"]}
-    html = page.render(
+    html = render(
         "ways.html.j2", of=content, tests=tests, picture=picture(content), named=named,
-        duration=duration, **page.shared(),
+        duration=duration,
     )  # fmt: skip
-    return page.publish(html, file)
+    return publish(html, file)
 
 
 def named(row: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ from regraft.record.identity import MadeFrom, made_from_in
 from regraft.record.run_folder import RUN_FILE
 from regraft.report import comparison, evidence, page
 from regraft.report.comparison import Comparison
+from regraft.report.finished_run import require_finished
 from regraft.workflows import fitting
 from regraft.workflows.experiment import Result
 from regraft.workflows.lesson import Lesson, lesson_of
@@ -120,7 +121,7 @@ def compare(
 
 
 def _require_evidence(folder: Path, offline: bool, listener: Listener) -> None:
-    page.require_finished(folder)
+    require_finished(folder)
     if evidence.Evidence.load(folder) is None:
         _gather_again(folder, offline, listener)
 
