@@ -49,8 +49,6 @@ class Layer:
         Of one picture, over all calls.
     so_far : int
         Multiply-adds of the network until this module has finished.
-    is_leaf : bool
-        Nothing is in it.
     """
 
     name: str
@@ -59,7 +57,6 @@ class Layer:
     n_parameters: int
     multiply_adds: int = 0
     so_far: int = 0
-    is_leaf: bool = True
 
 
 @dataclass(frozen=True)
@@ -268,7 +265,6 @@ def _layers(network: nn.Module, notes: dict[str, _Note]) -> Iterator[Layer]:
                 sum(p.numel() for p in module.parameters()),
                 note.multiply_adds,
                 note.so_far,
-                _is_leaf(module),
             )
 
 

@@ -52,8 +52,8 @@ LIMITS = Limits(
     picture_bytes=64 * MIB, request_bytes=256 * MIB, held_bytes=512 * MIB, items=1000,
     places=2000, body_s=600.0, answer_s=5.0,
 )  # fmt: skip
-# Of a zip, which goes to the disk piece by piece; of a command as JSON.
-MOST_ZIP_BYTES, MOST_JSON_BYTES = 8 * 2**30, 16 * MIB
+# Of a zip, which goes to the disk piece by piece.
+MOST_ZIP_BYTES = 8 * 2**30
 _ABSENT = "there is no such picture any more"
 
 
