@@ -319,7 +319,9 @@ def roles(splits: ObjectArray) -> Roles:
         raise SplitError(
             f"nothing to learn from: the images are in {quoted(present) or 'no split'}, "
             "none in 'train'",
-            cure="name the part that teaches train (a folder train/, or train in the split column)",
+            cure="name the part that teaches train (a folder train/, or train in the split column)"
+            + "; or give that part alone, without its split: then Regraft divides it"
+            * (len(present) == 1),
             present=present,
         )
     if present == ["train"]:

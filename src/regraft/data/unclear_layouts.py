@@ -19,9 +19,15 @@ def refuse_unclear(top: Folder, *, is_said: bool = False) -> None:
 
     `is_said`: the user said which folders are the classes (``--label-from top`` or ``parent``).
     """
-    for check in (_refuse_data_sets, _refuse_flat_splits, _refuse_wordy_split, _refuse_tasks):
+    for check in (
+        _refuse_data_sets,
+        _refuse_flat_splits,
+        _refuse_wordy_split,
+        _refuse_tasks,
+    ):
         check(top)
     if not is_said:
+        _refuse_hashes(top)
         _refuse_letters(top)
         _refuse_copy(top)
         _refuse_nested_alike(top)
@@ -65,18 +71,48 @@ def _has_no_classes(split: Folder) -> bool:
 
 
 def _refuse_flat_splits(top: Folder) -> None:
-    """'train' and 'test' without classes in them, beside others that hold images."""
+    """'train' and 'test', or 'faces_train' and 'faces_test', without classes in them, beside others
+    that hold images."""
     names = {folder: name for folder in top.filled if (name := split_name(folder.name))}
-    splits = [folder.name for folder, name in names.items() if name.is_plain]
-    if len({name.split for name in names.values() if name.is_plain}) > 1:
-        others = [folder.name for folder in top.filled if folder.name not in splits]
+    by_rest: dict[tuple[str, ...], list[Folder]] = {}
+    for folder, name in names.items():
+        if name.is_sure and folder.is_flat:
+            by_rest.setdefault(name.rest, []).append(folder)
+    for folders in by_rest.values():
+        if len({names[folder].split for folder in folders}) > 1:
+            splits = [folder.name for folder in folders]
+            others = [folder.name for folder in top.filled if folder.name not in splits]
+            _refuse(
+                top,
+                f"{quoted(splits)} read like splits, but no folder of a class is in them, and "
+                f"{quoted(others)} beside them {'holds' if len(others) == 1 else 'hold'} images "
+                "too",
+                "for splits, put the images of each class into a folder of its own "
+                f"({splits[0]}/<class>/...) and move the others away; "
+                "for classes, give the folders other names",
+            )
+
+
+def _refuse_hashes(top: Folder) -> None:
+    """'a/b/c/abc123.jpg': folders that spread files by the first letters of their names."""
+    below = [(folder, folder.name) for folder in top.filled]
+    if len(below) < 2 or any(folder.is_flat for folder in top.filled):
+        return
+    n_images = 0
+    while below:
+        folder, start = below.pop()
+        names = [os.path.basename(path) for path in folder.images]
+        if not all(name.startswith(start) for name in names):
+            return
+        n_images += len(names)
+        below += [(inner, start + inner.name) for inner in folder.filled]
+    if n_images:
         _refuse(
             top,
-            f"{quoted(splits)} read like splits, but no folder of a class is in them, and "
-            f"{quoted(others)} beside them {'holds' if len(others) == 1 else 'hold'} images too",
-            "for splits, put the images of each class into a folder of its own "
-            f"({splits[0]}/<class>/...) and move the others away; "
-            "for classes, give the folders other names",
+            f"its folders ({quoted((f.name for f in top.filled), at_most=3)}) spread the images by "
+            "the first letters of their names, and say no class",
+            "list the images in a CSV with the columns path,label; or put those of each class into "
+            "a folder of its own",
         )
 
 

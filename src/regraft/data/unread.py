@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
-from regraft.data.table import ImageTable, Rejected, first_few
+from regraft.data.table import ImageTable, Rejected, Skipped, first_few
 from regraft.wording import count
 
 # Kinds of what was left out that may have held a class.
@@ -60,7 +61,12 @@ def why_no_more_classes(table: ImageTable) -> str:
         said += (
             f"; {count(len(table.rejected), 'file')} cannot be read ({first.path}: {first.reason})"
         )
-    strays = [entry for entry in table.as_shown(table.skipped) if entry.kind in _MAY_BE_A_CLASS]
+    may_be = [e for e in table.skipped if e.kind in _MAY_BE_A_CLASS or _is_hidden_folder(e)]
+    strays = table.as_shown(may_be)
     if strays:
         said += "; left out: " + first_few(f"{e.path!r} ({e.reason})" for e in strays)
     return said
+
+
+def _is_hidden_folder(entry: Skipped) -> bool:
+    return entry.kind == "hidden" and os.path.isdir(entry.path)
