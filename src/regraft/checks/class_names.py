@@ -114,7 +114,8 @@ def named_after_time(case: TableCase) -> Iterator[Finding]:
             yield Finding(
                 "named-after-time",
                 "warning",
-                f"all {len(names):,} classes are called like {what}: {quoted(names, at_most=3)}",
+                f"all {count(len(names), 'class', 'classes')} are called like {what}: "
+                + quoted(names, at_most=3),
                 "it would be learnt when or by which camera a picture was taken, not what it shows",
                 "put the images into folders of what they show; or list them in a CSV with the "
                 "columns path,label,group, the folder as the group",
