@@ -148,8 +148,8 @@ def _where(
         mask = which(case)
         if mask.any():
             paths = case.paths(mask)
-            message = f"{count(len(paths), 'image')} {words}: {quoted(case.names(mask), at_most=3)}"
-            n = len(paths)
+            n, names = len(paths), quoted(case.names(mask), at_most=3)
+            message = f"{count(n, 'image')} {agree(n, words)}: {names}"
             yield Finding(kind, "note", message, agree(n, why), agree(n, mend), paths)
 
     return check
@@ -289,7 +289,7 @@ bright = _where(
 )
 placeholders = _where(
     "placeholder",
-    "standing in for a missing one, by the looks or the name",
+    "standing in for a missing one, by [its looks or its name|their looks or their names]",
     "[it is no picture of its|each is no picture of its] class",
     "look at [it and remove it|them and remove them]",
     lambda case: case.is_placeholder,

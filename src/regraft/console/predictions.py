@@ -81,8 +81,8 @@ def _show_counts(found: Predictions) -> None:
         n_none = int(doubts.is_none.sum())
         print(
             f"{n_none:,} of {count(n, 'image')} {'is' if n_none == 1 else 'are'} none of these "
-            f"{count(len(found.classes), 'class', 'classes')}; by mistake, about "
-            f"{percent(found.levels.reject)} of the classes' own images are called so",
+            f"{count(len(found.classes), 'class', 'classes')}; of images of these, about "
+            f"{percent(found.levels.reject)} would be called so too",
             file=sys.stderr,
         )
     if doubts.is_alone is not None and found.levels.precision is not None:
