@@ -254,3 +254,19 @@ def test_impossible_values_are_refused(values: dict[str, Any], message: str) -> 
 def test_other_than_three_channels_are_refused() -> None:
     with pytest.raises(ConfigError, match="input_size must be three channels"):
         Preprocess.from_timm({"input_size": (1, 28, 28)})
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_an_enlarged_pixel_on_the_middle_of_a_source_pixel_ends_no_process(
+    interpolation: str, is_turned: bool
+) -> None:
+    """cykooz-resizer 4.0.1 reads beyond its memory: a 76 x 64 picture for 64 px with 71."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 76, 3)).astype(np.uint8)
+    left = 9.5 - 19 / 42  # so that the middle of the first column is 9.5
+    box = Box(3.6, left, 61.3, left + 64 * 19 / 21)
+    if is_turned:
+        pixels, box = pixels.transpose(1, 0, 2).copy(), Box(left, 3.6, box.right, 61.3)
+    found = resized(pixels, box, (64, 64), interpolation).astype(int)
+    wanted = resized(pixels, box, (64, 64), interpolation, always_pillow=True).astype(int)
+    assert np.abs(found - wanted).mean() < 1  # of noise, where the two round most unlike

@@ -39,6 +39,7 @@ _FAST_FILTERS = {
     "bicubic": "catmull_rom",
     "lanczos": "lanczos3",
 }
+_TINY = 1e-7
 PILLOW, FAST = "pillow", "fast_image_resize"
 
 Size = tuple[int, int]
@@ -116,16 +117,29 @@ def _by_rust(
     )
     result = package.ImageData(width, height, package.PixelType.U8x3)
     own.options.resize_alg = own.filters[interpolation]
+    top, bottom = _off_centre(box.top, box.bottom, height)
+    left, right = _off_centre(box.left, box.right, width)
     # A sum's last digit may lie beyond the picture, which is refused.
     own.options.crop_box = package.CropBox(
-        box.left,
-        box.top,
-        min(box.right - box.left, x1 - x0 - box.left),
-        min(box.bottom - box.top, y1 - y0 - box.top),
+        left, top, min(right - left, x1 - x0 - left), min(bottom - top, y1 - y0 - top)
     )
     own.resizer.resize(source, result, own.options)
     # Bytes cannot be written to; a picture is the caller's.
     return np.frombuffer(bytearray(result.get_buffer()), np.uint8).reshape(height, width, 3)
+
+
+def _off_centre(start: float, stop: float, n_out: int) -> tuple[float, float]:
+    """One axis of the box; a ten-millionth of a pixel smaller where cykooz-resizer would read
+    beyond its memory, and end the process.
+
+    While it enlarges it takes the first and the last output pixel for those that reach furthest
+    (4.0.1). One whose middle is that of a source pixel is that pixel alone, so that its neighbour
+    reaches further.
+    """
+    step = (stop - start) / n_out
+    ends = start + step / 2, stop - step / 2
+    is_on_centre = any(abs(end - math.floor(end) - 0.5) < _TINY / 10 for end in ends)
+    return (start + _TINY, stop - _TINY) if step < 1 and is_on_centre else (start, stop)
 
 
 def _by_pillow(
