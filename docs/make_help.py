@@ -13,7 +13,7 @@ PAGE = Path(__file__).with_name("help.md")
 WIDTH = 80
 HEAD = """# Every command's help
 
-Written by `make docs` from the commands themselves. Do not edit it by hand.
+<!-- Written by `make docs` from the commands themselves: do not edit it by hand. -->
 """
 
 

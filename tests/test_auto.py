@@ -18,10 +18,11 @@ from regraft.choosing.past import Past
 from regraft.choosing.standing import first
 from regraft.choosing.way import ways_of
 from regraft.cli.main import cli
-from regraft.errors import UsageError
+from regraft.errors import BackboneError, UsageError
 from regraft.machine import running_since
 from regraft.model import load
 from regraft.record.configuration import RunConfig
+from regraft.record.identity import MadeFrom
 from regraft.training import defaults
 from regraft.training.loop import Trainer
 from regraft.workflows import auto, billing, fitting, search, spending
@@ -99,7 +100,6 @@ def test_a_network_that_cannot_be_had_is_named_and_left_out(
     room: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from regraft.backbones import catalog
-    from regraft.errors import BackboneError
 
     given = catalog.weights_file
 
@@ -297,10 +297,26 @@ def test_a_dry_run_prints_the_bill_and_learns_nothing(room: Path) -> None:
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow  # PyTorch says which points there are
+def test_a_dry_run_refuses_what_the_run_would(room: Path) -> None:
+    with pytest.raises(BackboneError, match="no split point is called"):
+        run("train", "photos", "--method", "partial", "--split-point", "blocks.99", "--dry-run")
+
+
+def test_another_budget_is_another_search(tmp_path: Path) -> None:
+    """A finished search of half a minute is not written over by one of a second."""
+    made, ways = MadeFrom("data", 8, "weights"), (["probe"], ["default"])
+    places = {
+        auto._folder(RunConfig("photos"), made, budget, *ways, str(tmp_path), None)
+        for budget in (1.0, 30.0, 30.0)
+    }
+    assert len(places) == 2
+
+
 def test_a_run_says_what_it_took_against_its_bill(room: Path) -> None:
     found = run("train", "photos", "--json", "--no-report")
     assert found["bill"]["took_s"] > 0
-    assert "the bill said" in found["bill"]["words"]
+    assert "; expected " in found["bill"]["words"]
     assert (room.parent / "x").name == "x"
     later = run("train", "photos", "--dry-run", "--json")
     assert later["past_runs"] >= 1
@@ -321,7 +337,7 @@ def test_a_long_run_is_told_before_and_held_against_its_bill_afterwards(
     monkeypatch.setattr(billing, "WORTH_TELLING_S", 0.0)
     monkeypatch.setattr(shown, "WORTH_TELLING_S", 0.0)
     told = output("--run", "told", "--backbone", TINY)
-    assert told.index("the bill: ") < told.index("; the bill said ")
+    assert told.index("expected: ") < told.index("; expected ")
     assert "of memory at the peak" in told
 
 

@@ -47,6 +47,13 @@ def test_other_levels_are_refused_with_the_line_to_type(given_: object) -> None:
     assert "--reject" in refused.value.cure
 
 
+@pytest.mark.parametrize("given_", [1.5, "1.5", "101%"])
+def test_no_cure_is_a_level_that_nobody_means(given_: object) -> None:
+    with pytest.raises(UsageError) as refused:
+        level_of(given_, "--coverage")
+    assert refused.value.cure == "--coverage 95%, or --coverage 0.95"
+
+
 @pytest.mark.parametrize("n", [1, 2, 8, 19, 49, 99, 500])
 def test_the_fewest_images_for_a_level_are_enough_and_one_less_is_not(n: int) -> None:
     level = 1 / (n + 1)  # the least that n images can tell apart

@@ -40,6 +40,7 @@ from regraft.probe.classifier import Classifier
 from regraft.probe.mlp_head import MLPHead
 from regraft.probe.neighbours import NeighbourHead
 from regraft.probe.representation import Representation
+from regraft.workflows import exporting as workflow
 from regraft.workflows.exporting import export_model
 
 pytestmark = pytest.mark.numerics
@@ -672,3 +673,12 @@ def test_a_picture_that_preprocess_refuses_is_compared_by_its_tensor(
     more = RealPictures([odd, *real.paths], [odd, *real.names], [None] * 13, "photos")
     found = exporting.export(classifier, tmp_path / "out", to="openvino", real=more)
     assert (found.compared["images"], found.compared["from_file"]["images"]) == (13, 12)
+
+
+@pytest.mark.parametrize("n", [0, 1, 10, 50, 500, 5_000])
+def test_some_images_are_left_to_teach_the_ranges_of_integers(n: int) -> None:
+    """Of few, half; and never so many that too few are compared."""
+    taken = workflow._n_teaching(n)
+    assert taken <= (n + 1) // 2
+    assert taken >= min(16, n // 2)
+    assert taken <= 128

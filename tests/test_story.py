@@ -253,7 +253,7 @@ def test_the_store_is_asked_once_and_a_long_pass_is_told_before_it(
         say=heard.append, progress=lambda stage, done, total: heard.append(f"{done} of {total}")
     )
     preparation.prepare(config, listener=listener)
-    (bill,) = [said for said in heard if said.startswith("the bill: 12 images to be read")]
+    (bill,) = [said for said in heard if said.startswith("expected: 12 images to be read")]
     assert heard.index(bill) < heard.index("1 of 12")
     heard.clear()
     preparation.prepare(config, listener=listener)  # all are in the store

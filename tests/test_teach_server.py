@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from regraft.errors import UsageError
 from regraft.model import scoring
+from regraft.server import teach
 from regraft.server.guard import COOKIE, Doors
 from regraft.server.teach_app import OPEN_PATHS
 from served import Reply, Running, form, wait_until
@@ -348,3 +350,11 @@ def test_a_folder_of_splits_is_refused_with_the_line_to_type(
     refused = run_cli("teach", "photos", "--port", "0", "--no-browser")
     assert refused.returncode == 2
     assert "regraft teach photos/train" in refused.stderr
+
+
+@pytest.mark.parametrize("file", ["run.json", "unfinished.json", "config.json"])
+def test_a_run_or_a_model_is_no_folder_to_teach(file: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(UsageError, match=r"is a (run|model) of Regraft, no folder of photographs"):
+        teach.teach(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [file]

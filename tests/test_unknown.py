@@ -27,6 +27,7 @@ from regraft.probe.left_out_classes import each_class_out
 from regraft.probe.network import Network
 from regraft.probe.probe import Probe
 from regraft.probe.unknown import Landed
+from regraft.workflows import calibrating
 
 NETWORK = Network((Tap("final", 0, 12),), None)
 
@@ -376,8 +377,22 @@ def test_an_older_model_answers_and_is_calibrated(
     assert said["guarantee"] == "1 - alpha"
     assert np.array_equal(before, regraft.load(older).predict_proba(sorted(test.rglob("*.jpg"))))
     assert command("predict", older, test, "--reject", "10%", capsys=capsys)[0] == 0
-    alone_, out, _ = command("calibrate", older, test, capsys=capsys)
+    alone_, out, err = command("calibrate", older, test, capsys=capsys)
     assert (alone_, "calibrated on 18 images" in out) == (0, True)
+    assert f"is replaced: images of {trained / 'photos'} (18 images)" in err
+
+
+def test_a_run_made_again_says_that_a_calibration_goes(
+    model: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = regraft.load(model)
+    mine = tmp_path / "run" / "model"
+    regraft.save(made, mine)
+    assert calibrating.lost_with(mine.parent, made) == ""
+    assert calibrating.lost_with(tmp_path, made) == ""
+    command("calibrate", mine, trained / "photos" / "test", capsys=capsys)
+    lost = calibrating.lost_with(mine.parent, made)
+    assert lost == f"images of {trained / 'photos' / 'test'}"
 
 
 def test_what_taught_a_model_does_not_calibrate_it(

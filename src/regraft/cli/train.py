@@ -66,7 +66,9 @@ NOT_SETTINGS = frozenset(
 )
 @click.option("--no-report", is_flag=True, help="Draw no report.html.")
 @click.option(
-    "--dry-run", is_flag=True, help="Print the bill alone: seconds, memory, disk. Learn nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Say what the run would take (seconds, memory, disk), and learn nothing.",
 )
 @options.output
 @click.pass_context

@@ -38,7 +38,7 @@ def show_bill(bill: Bill, way: Way, *, as_json: bool) -> None:
     hang(screen, "Memory", f"up to {bill.memory_mib:,.0f} MiB")
     hang(screen, "Disk", f"{bill.disk_mib:,.0f} MiB, checkpoints and what is kept included")
     by = f"{count(bill.n_past, 'past run')} on this machine" if bill.n_past else ""
-    hang(screen, "", f"[dim]{by or 'no past run on this machine yet: the bill is rough'}[/]")
+    hang(screen, "", f"[dim]{by or 'no past run on this machine yet: a rough guess'}[/]")
 
 
 def show_settled(screen: Console, metrics: Mapping[str, Any]) -> None:

@@ -50,7 +50,7 @@ def level_of(given: Any, name: str) -> float:
     share = value / 100 if text.endswith("%") else value
     if 0 < share < 1:
         return share
-    usual = f"{number}%" if 1 <= value < 100 else {"reject": "2%"}.get(name.strip("-"), "95%")
+    usual = f"{number}%" if 2 <= value < 100 else {"reject": "2%"}.get(name.strip("-"), "95%")
     if math.isnan(value):
         rule = f"{name} is a share such as {usual}, got {given!r}"
     else:

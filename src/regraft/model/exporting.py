@@ -165,7 +165,7 @@ def _in_int8(
         raise TableError(
             f"8-bit integers learn their ranges from images that they are not compared on; "
             f"{n} are there, {export_int8.FEWEST_CALIBRATING} are needed",
-            cure="--data DATA with more images, or a smaller --images",
+            cure="--data DATA with more images",
         )
     listener.say(Doing(f"learning the ranges of 8-bit integers from {count(n, 'image')}"))
     assert target.write_int8 is not None

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from regraft.backbones import catalog
+from regraft.errors import UsageError
 from regraft.features import side_by_side
+from regraft.model.config_file import CONFIG
+from regraft.record import run_folder
 from regraft.server import address
 from regraft.server.guard import Doors
 from regraft.server.logs import Log
@@ -52,9 +56,12 @@ def teach(
     UsageError, DataError, BackboneError
         As `Classroom`, `address.bound` and `side_by_side.locate`.
     """
+    _require_no_run(Path(folder))
     listener = address.bound(host, port)
     with listener:
         built = side_by_side.locate(catalog.resolve(backbone), offline=offline, say=say)
+        if not os.path.isdir(folder):
+            say(f"{os.fspath(folder)} is made: there was no such folder")
         say(f"looking at what lies in {os.fspath(folder)}")
         from regraft.server import metrics, running, teach_app
 
@@ -72,3 +79,14 @@ def teach(
                 )  # fmt: skip
             finally:
                 site.close()
+
+
+def _require_no_run(folder: Path) -> None:
+    """Runs and models hold pictures of reports, which are nobody's to label."""
+    is_model = (folder / CONFIG).is_file()
+    if is_model or run_folder.record_in(folder) is not None:
+        kind = "model" if is_model else "run"
+        raise UsageError(
+            f"{str(folder)!r} is a {kind} of Regraft, no folder of photographs",
+            cure="regraft teach FOLDER: the folder of the pictures, or a new one",
+        )

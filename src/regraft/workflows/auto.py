@@ -85,7 +85,7 @@ class Least:
             listener.say(search_words.too_short(self.budget.seconds, about))
             self.is_told = True
         elif found.seconds >= billing.WORTH_TELLING_S:
-            listener.say(f"the bill of the first probe: {found.words}")
+            listener.say(f"expected of the first probe: {found.words}")
 
 
 @blas.one_thread
@@ -139,7 +139,7 @@ def auto(
     least = Least(config, budget)
     prepared = prepare(config, offline=offline, listener=listener, tells=least.tell)
     lesson, made_from = lesson_of(prepared), MadeFrom.of(prepared)
-    folder, note = _folder(config, made_from, methods, backbones, os.fsdecode(out), name)
+    folder, note = _folder(config, made_from, budget_s, methods, backbones, os.fsdecode(out), name)
     if note:
         listener.say(note)
     identity = _identity(config, made_from, methods, backbones)
@@ -242,16 +242,16 @@ def _save_first(classifier: Any, folder: Path, listener: Listener) -> None:
 
 
 def _folder(
-    config: RunConfig, made_from: MadeFrom, methods: Sequence[str], backbones: Sequence[str],
-    out: str, name: str | None,
+    config: RunConfig, made_from: MadeFrom, budget_s: float, methods: Sequence[str],
+    backbones: Sequence[str], out: str, name: str | None,
 ) -> tuple[Path, str]:  # fmt: skip
-    """Where the run goes; a search of other data that is there stays as it is."""
+    """Where the run goes; a search of other data, or with another budget, stays as it is."""
     if name is not None and (not name.strip() or name in {".", ".."} or set(name) & set("/\\")):
         raise UsageError(
             f"--run {name!r} is not a folder's name", cure="--out DIR says where it goes"
         )
     require_short_names(name or "", "--run")
-    text = json.dumps([config.digest, list(methods), list(backbones)])
+    text = json.dumps([config.digest, budget_s, list(methods), list(backbones)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     own = f"{replace(config, method='probe').stem.removesuffix('probe')}auto-{digest}"
     folder = Path(out) / (name or own)

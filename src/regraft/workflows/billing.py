@@ -75,6 +75,7 @@ def bill_before(
     table = read(config)
     table.tell(listener.say)
     refuse_unlearnable(table)
+    fitting.require_split_point(config, offline=offline)
     past = _past(listener)
     work = _work_before(config, table, folder, offline, listener)
     return bill.bill_of(way_of(config), config, work, past)
@@ -130,7 +131,7 @@ def tell_of_long_look(
     found = bill.bill_of(way, config, work, Past.read())
     long = sum(found.parts[part] for part in LOOK) if way.trains else found.seconds
     if long >= WORTH_TELLING_S:
-        listener.say(f"the bill: {found.words}")
+        listener.say(f"expected: {found.words}")
 
 
 def work_before_pass(
@@ -193,7 +194,7 @@ class Charge:
         self.work = replace(self.work, situation=known.situation)
         self.bill = self._reckoned(self.work)
         if self.bill.seconds >= WORTH_TELLING_S:
-            self.listener.say(f"the bill: {self.bill.words}")
+            self.listener.say(f"expected: {self.bill.words}")
 
     def settled(self, metrics: Mapping[str, Any], classifier: Classifier) -> dict[str, Any]:
         """What the run took against its bill, for metrics.json; the next bills learn from it."""
@@ -220,11 +221,11 @@ class Charge:
 
 
 def _against(said: Bill, took: float, peak: float | None) -> str:
-    words = f"took {duration(took)}; the bill said {said.time} ({duration(said.low)} to "
+    words = f"took {duration(took)}; expected {said.time} ({duration(said.low)} to "
     words += f"{duration(said.high)})"
     if peak is None:
         return words
-    return f"{words}; {peak:,.0f} MiB of memory at the peak; it said up to {said.memory_mib:,.0f}"
+    return f"{words}; {peak:,.0f} MiB of memory at the peak, expected up to {said.memory_mib:,.0f}"
 
 
 def real_parts(

@@ -20,12 +20,14 @@ from regraft import model
 from regraft.data.cells import name_of
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, check_known_classes, no_labels_error
-from regraft.errors import DataError, UsageError
+from regraft.errors import ArtefactError, DataError, UsageError
 from regraft.features import extract
 from regraft.features.rows import rows_of
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
+from regraft.model import config_file
 from regraft.model.loading import opened
+from regraft.model.place import model_in
 from regraft.model.predicting import features_of, unpacked_into
 from regraft.model.scoring import is_learnt_from
 from regraft.probe.classifier import Classifier
@@ -226,11 +228,27 @@ def calibrate(
         which=f"{split or 'images'} of {table.source}",
         guarantee=SPLIT,
     )
+    before = classifier.unknown
     classifier = replace(classifier, unknown=found)
     folder = model.save(classifier, classifier.folder)
+    if before is not None:
+        n = count(len(before.calibrating), "image")
+        listener.say(f"the calibration that was there is replaced: {before.which} ({n})")
     return Calibrated(
         classifier, folder, int(held.sum()), len(np.unique(units)), int(is_known.sum())
     )
+
+
+def lost_with(folder: Path, classifier: Classifier) -> str:
+    """What the model of a run was calibrated on, where the one in its place is calibrated
+    otherwise; else nothing."""
+    try:
+        before = config_file.read(model_in(folder)).unknown
+    except (ArtefactError, OSError):
+        return ""
+    now = None if classifier.unknown is None else classifier.unknown.which
+    was = None if before is None else before["calibrated_on"]
+    return "" if was in (None, now) else str(was)
 
 
 def _labelled(table: ImageTable) -> ImageTable:

@@ -265,6 +265,11 @@ def finished(
     tested = testing.tested(prepared, lesson, classifier, X, proba, config.seed)
     clock.lap("evaluate")
     if processes.is_main():
+        if lost := calibrating.lost_with(folder, classifier):
+            listener.say(
+                f"the model that was in this run had been calibrated on {lost}; this one is not: "
+                f"regraft calibrate {folder} DATA"
+            )
         with run_folder.writing(folder, replaces=resume, say=listener.say) as made:
             card = _card(config, prepared, lesson, classifier, tested)
             classifier = replace(classifier, card=card)  # what is in memory knows what is on disk

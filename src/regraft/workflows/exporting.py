@@ -19,6 +19,7 @@ from regraft.errors import RegraftError, TableError, UsageError
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
 from regraft.model import export_docker, exporting, predicting
+from regraft.model.export_int8 import FEWEST_CALIBRATING, N_CALIBRATING
 from regraft.model.export_reference import RealPictures
 from regraft.model.exporting import Exported
 from regraft.model.loading import opened
@@ -103,10 +104,12 @@ def export_model(
     exporting.require_possible(classifier, to, out, int8=int8)
     wanted = images or (N_IMAGES_INT8 if int8 else N_IMAGES)
     if data is None:
-        found = _of_run(classifier, wanted)
+        found = _of_run(classifier, wanted, teaches=int8)
     else:
         table = read_table(os.fsdecode(data), **(columns or {}))
-        found = _of_table(classifier, table, wanted, offline=offline, listener=listener)
+        found = _of_table(
+            classifier, table, wanted, teaches=int8, offline=offline, listener=listener
+        )
     if len(found.real) < FEWEST:
         listener.say(
             f"only {count(len(found.real), 'image is', 'images are')} there to compare it on; "
@@ -152,8 +155,9 @@ class Found:
     teaching: list[str]
 
 
-def _of_run(classifier: Classifier, wanted: int) -> Found:
-    """The images that the run reported, the least sure first; then others of its data."""
+def _of_run(classifier: Classifier, wanted: int, *, teaches: bool) -> Found:
+    """The images that the run reported, the least sure first; then others of its data, of which
+    some are left where they have to teach ranges."""
     run = run_of(Path(classifier.folder)) if classifier.folder else None
     config = config_in(run) if run else None
     if run is None or config is None:
@@ -168,7 +172,8 @@ def _of_run(classifier: Classifier, wanted: int) -> Found:
     chosen, others = reported[:wanted], _without(range(len(table)), reported)
     which = "the run's reported images, the least sure first"
     if len(chosen) < FEWEST:
-        chosen += _spread(others, FEWEST - len(chosen))
+        n_spare = len(others) - (_n_teaching(len(others)) if teaches else 0)
+        chosen += _spread(others, min(n_spare, FEWEST - len(chosen)))
         others, which = _without(others, chosen), f"{which}, then others of its data"
     return Found(_real(table, chosen, which, classifier), [table.paths[row] for row in others])
 
@@ -196,17 +201,25 @@ def _least_sure(predictions: Path) -> Iterator[str]:
 
 
 def _of_table(
-    classifier: Classifier, table: ImageTable, wanted: int, *, offline: bool, listener: Listener
-) -> Found:
+    classifier: Classifier, table: ImageTable, wanted: int, *, teaches: bool, offline: bool,
+    listener: Listener,
+) -> Found:  # fmt: skip
     """Of some images spread over a table those that the model is least sure of."""
     asked = table.select(np.array(_spread(list(range(len(table))), MOST_ASKED), np.intp))
     extraction = predicting.features_of(classifier, asked, offline=offline, listener=listener)
     read = extraction.table
     order = np.argsort(classifier.proba_of(extraction.X).max(axis=1, initial=0), kind="stable")
+    if teaches:
+        wanted = min(wanted, len(order) - _n_teaching(len(order)))
     chosen = [int(row) for row in order[:wanted]]
     which = "the images of --data, the least sure first"
     others = [read.paths[int(row)] for row in order[wanted:]]
     return Found(_real(read, chosen, which, classifier), others)
+
+
+def _n_teaching(n: int) -> int:
+    """Of so many images, those that teach the ranges of 8-bit integers and are not compared."""
+    return min(N_CALIBRATING, max(n // 4, min(FEWEST_CALIBRATING, n // 2)))
 
 
 def _real(table: ImageTable, rows: list[int], which: str, classifier: Classifier) -> RealPictures:

@@ -243,7 +243,7 @@ def _tell_of_long_pass(
     seconds = len(missing) * sum(ms) / 1000 / available_cores()
     if seconds >= LONG_S:
         listener.say(
-            f"the bill: {count(len(missing), 'image')} to be read, about {duration(seconds)} "
+            f"expected: {count(len(missing), 'image')} to be read, about {duration(seconds)} "
             f"({duration(0.7 * seconds)} to {duration(1.6 * seconds)})"
         )
 

@@ -14,7 +14,7 @@ from regraft.wording import duration, percent
 def of_arm(arm: Arm, tried: Sequence[Arm], took: Arm, left_s: float) -> str:
     """What became of an arm, when it is over or paused."""
     left = f"{duration(max(0.0, left_s))} left"
-    spent = f"{duration(arm.seconds)}, the bill said {duration(arm.predicted_s)}"
+    spent = f"{duration(arm.seconds)}, expected {duration(arm.predicted_s)}"
     if arm.state == WAITING:
         loss = f"held-out log loss {arm.paused_loss:.3f}"
         return (
