@@ -514,7 +514,7 @@ def test_heat_and_constant_are_the_evidence(warm: House, way: str) -> None:
         heat.maps.sum((1, 2)) + heat.constant, wanted, atol=tolerance * np.abs(wanted).max()
     )
     if built.info.parts:
-        assert "2 networks, whose maps are added" in cam.why
+        assert "the maps of 2 networks are added" in cam.why
 
 
 def test_gradients_are_of_one_network_and_hiding_of_any(warm: House) -> None:

@@ -538,8 +538,8 @@ def test_parquet_is_read_like_text(tmp_path):
     ("columns", "match"),
     [
         ({"path": [["a"]], "label": ["x"]}, "holds List"),
-        ({"path": [b"a"], "label": ["x"]}, "holds Binary"),
-        ({"image": [{"bytes": b"", "path": "a"}]}, "holds Struct"),
+        ({"path": [b"a"], "label": ["x"]}, "holds the images themselves \\(Binary"),
+        ({"image": [{"bytes": b"", "path": "a"}]}, "holds the images themselves \\(Struct"),
         ({"label": ["x"]}, "no column of paths"),
         ({"path": ["a", None], "label": ["x", "y"]}, "no path in row 2"),
         ({"path": []}, "no rows"),
