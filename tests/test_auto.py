@@ -285,6 +285,8 @@ def test_compare_refuses_what_cannot_be_meant(room: Path) -> None:
     for wrong in (["--seeds", "a"], ["--seeds", "-1"], ["--ways", "prob"], ["--backbones", ","]):
         done = CliRunner().invoke(cli, ["compare", "photos", *wrong])
         assert done.exit_code != 0
+    with pytest.raises(UsageError, match="--epochs 5 would change nothing"):
+        run("compare", "photos", "--ways", "probe", "--epochs", "5")
     with pytest.raises(UsageError, match="full on default\\+lite2: what learns by gradients"):
         run("compare", "photos", "--ways", "full", "--backbones", "default+lite2")
 

@@ -90,6 +90,11 @@ def command(
     given_recipe = {} if recipe == "default" else {"recipe": recipe}
     tried = [_with_epochs(way, epochs) for way in ways_of(methods, found)]
     beside = _not_ways(methods, found)
+    if epochs is not None and not any(way.trains for way in tried):
+        raise UsageError(
+            f"--epochs {epochs} would change nothing: no way in --ways learns by gradients",
+            cure="leave it out, or add one that does: --ways probe,partial",
+        )
     if not tried:
         raise UsageError(beside, cure="--ways probe, or a single network in --backbones")
     with progress.listening(quiet=quiet, after="") as listener:
