@@ -138,6 +138,7 @@ def _leaks(metrics: Facts) -> Iterator[Check]:
         f"{n:,} of {of:,} {split} images leaked" + ("" if weighs else ", which hardly matters"),
         f"{words}. Without {'it' if n == 1 else 'them'} {percent(value['value'])} of "
         f"{without['n']:,} are right ({percent(value['low'])} to {percent(value['high'])}).",
+        is_told=not weighs,
     )
 
 

@@ -25,9 +25,12 @@ class Check:
         The numbers.
     kind : str
         What was looked at, the same in every release: 'leaks', 'left-out', ...
+    is_told : bool
+        It weighs nothing, and is named all the same: the findings speak of it too.
     """
 
     state: State
     title: str
     text: str
     kind: str = ""
+    is_told: bool = False

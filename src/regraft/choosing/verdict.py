@@ -80,8 +80,8 @@ class Verdict:
         'No: frozen layers moved.'
         """
         if self.answer == "yes":
-            n = len(self.checks)
-            return f"Yes: {count(n, 'check')} found nothing against it."
+            told = "".join(f"; {check.title}" for check in self.checks if check.is_told)
+            return f"Yes: {count(len(self.checks), 'check')} found nothing against it{told}."
         named = [check.title[:1].lower() + check.title[1:] for check in self.weighty]
         return f"{self.answer.capitalize()}: {'; '.join(named)}."
 
@@ -96,7 +96,13 @@ class Verdict:
             "answer": self.answer,
             "sentence": self.sentence,
             "reasons": [
-                {"kind": c.kind, "weight": WEIGHTS[c.state], "title": c.title, "text": c.text}
+                {
+                    "kind": c.kind,
+                    "weight": WEIGHTS[c.state],
+                    "title": c.title,
+                    "text": c.text,
+                    "told": c.is_told,
+                }
                 for c in self.checks
             ],
             "next": [asdict(step) for step in self.steps],

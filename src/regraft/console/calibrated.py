@@ -15,17 +15,14 @@ def show_calibrated(found: Any, *, as_json: bool) -> None:
         return
     screen = stdout()
     least = 1 / (found.n_units + 1)
+    units = f", {found.n_units:,} with copies and groups counted once"
     screen.print(
         f"calibrated on {count(found.n, 'image')} that it has not learnt from"
-        + (f", {found.n_units} with copies and groups counted once" * (found.n != found.n_units)),
-        soft_wrap=True,
+        + units * (found.n != found.n_units)
     )
-    screen.print(
-        f"--reject from {percent(least)} on, --coverage up to {percent(1 - least)}", soft_wrap=True
-    )
+    screen.print(f"--reject from {percent(least)} on, --coverage up to {percent(1 - least)}")
     if found.n_learnt_from:
-        screen.print(
-            f"{count(found.n_learnt_from, 'image')} of the data taught it, and calibrate nothing",
-            soft_wrap=True,
-        )
+        verb = "calibrates" if found.n_learnt_from == 1 else "calibrate"
+        taught = count(found.n_learnt_from, "image")
+        screen.print(f"{taught} of the data taught it, and {verb} nothing")
     screen.print(f"saved: {found.folder}", soft_wrap=True, markup=False)

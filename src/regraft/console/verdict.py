@@ -20,7 +20,7 @@ MEANINGS = {
 }
 # Where files or groups give the class away, as they do in the tested images too.
 NOT_BY_MOTIF = ": the score may come from the files, not from what the photographs show"
-COLOURS = {"no": "red", "care": "yellow"}
+COLOURS = {"no": "red", "care": "yellow", "none": "dim"}
 
 
 def show_cross_validated(screen: Console, metrics: Mapping[str, Any]) -> None:
@@ -35,7 +35,8 @@ def show_cross_validated(screen: Console, metrics: Mapping[str, Any]) -> None:
 
 
 def show_verdict(screen: Console, metrics: Mapping[str, Any]) -> None:
-    """The answer and every reason that weighs; those that do not stand in metrics.json."""
+    """The answer, every reason that weighs, and what findings speak of though it does not; the
+    others stand in metrics.json."""
     judged = metrics.get("verdict")
     if judged is None:
         return
@@ -47,9 +48,10 @@ def show_verdict(screen: Console, metrics: Mapping[str, Any]) -> None:
     if judged["answer"] == "with care" and any(r["kind"] == "findings" for r in weighty):
         meaning = NOT_BY_MOTIF
     hang(screen, "Trust", f"[{style}]{judged['answer']}[/]{meaning}")
-    for reason in weighty:
-        title, text = literal(reason["title"]), literal(reason["text"])
-        hang(screen, "", f"[{COLOURS[reason['weight']]}]{title}.[/] {text}")
+    for reason in judged["reasons"]:
+        if reason["weight"] != "none" or reason.get("told"):
+            title, text = literal(reason["title"]), literal(reason["text"])
+            hang(screen, "", f"[{COLOURS[reason['weight']]}]{title}.[/] {text}")
 
 
 def show_steps(screen: Console, metrics: Mapping[str, Any]) -> bool:
