@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from regraft.data.table import ImageTable, check_known_classes, unknown_classes
+from regraft.data.table import (
+    ImageTable,
+    check_known_classes,
+    folder_of_classes,
+    no_labels_error,
+    unknown_classes,
+)
 from regraft.errors import TableError
 from regraft.wording import near_names
 
@@ -89,3 +97,15 @@ def test_paths_outside_the_root_are_shown_as_they_are(table):
     assert unpacked.shown("/c/3f") == "photos.zip"
     assert unpacked.shown("/c/3fa.jpg") == "/c/3fa.jpg"
     assert table.shown("p/0.jpg") == "p/0.jpg"
+
+
+def test_one_class_alone_is_answered_with_the_folder_above(tmp_path: Path) -> None:
+    for name in ("ants", "bees"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+    one = os.path.join(tmp_path, "photos", "ants")
+    assert folder_of_classes(one) == os.path.join(tmp_path, "photos")
+    assert folder_of_classes(one + os.sep) == os.path.join(tmp_path, "photos")
+    assert folder_of_classes(os.path.join(tmp_path, "photos")) == ""
+    assert folder_of_classes(os.path.join(tmp_path, "photos", "list.csv")) == ""
+    refused = no_labels_error(replace(ImageTable.from_paths(["1.jpg"]), source=one))
+    assert refused.cure.startswith(repr(os.path.join(tmp_path, "photos")))

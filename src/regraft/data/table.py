@@ -261,12 +261,27 @@ def no_labels_error(table: ImageTable) -> TableError:
       cure:  put the images of each class into a folder of its own: DATA/<class>/*.jpg; in a ...
     """
     reason, cure = table.no_labels or ("", "")
+    above = folder_of_classes(table.source)
     return TableError(
         f"no image in {table.source!r} has a label" + (f": {reason}" if reason else ""),
         cure=cure
-        or "put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
+        or (f"{above!r}, the folder above, if this one is a class; or " if above else "")
+        + "put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
         "in a manifest, --label-column NAME says which column has the labels",
     )
+
+
+def folder_of_classes(source: str) -> str:
+    """The folder above, where it holds other folders than this one; else nothing."""
+    above = os.path.dirname(os.path.abspath(source))
+    try:
+        with os.scandir(above) as entries:
+            folders = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+    except OSError:
+        return ""
+    is_one = os.path.basename(os.path.abspath(source)) in folders
+    shown = os.path.dirname(source.rstrip(os.sep))
+    return shown if is_one and shown and len(folders) > 1 else ""
 
 
 def column(values: Iterable[Any]) -> ObjectArray:
