@@ -6,6 +6,7 @@ import { act, complain, get, picturesOf, state } from "./state.js";
 
 let asking = null;
 let isFetching = false;
+let isAskedAgain = false; // while an answer was on its way, which may be older than what there is now
 let certainty = null; // what was chosen, else the highest that any picture reaches
 const skipped = new Set();
 
@@ -20,7 +21,7 @@ export const next = {
 
   async refresh(isFresh = false) {
     drawHead();
-    if (isFetching) return;
+    if (isFetching) { isAskedAgain = true; return; }
     const left = asking.questions.filter(isOpen);
     if (!isFresh && left.length > 5 && left.length === asking.questions.length && !isOutdated()) return;
     isFetching = true;
@@ -32,6 +33,10 @@ export const next = {
       complain(error);
     } finally {
       isFetching = false;
+    }
+    if (isAskedAgain) {
+      isAskedAgain = false;
+      next.refresh();
     }
   },
 };
