@@ -76,8 +76,9 @@ def solve(
             found = _at(system, kind, float(STRENGTHS[place]), start)
             weights[place] = found.weight
             points[place] = curve_point(found.strength, found.losses, found.scores, y, row_weight)
-            if all(found.loss <= other.loss for other in least.values()):
-                for beaten in [p for p, other in least.items() if found.loss < other.loss]:
+            own = points[place]["loss"]
+            if not any(points[other]["loss"] < own for other in least):
+                for beaten in [other for other in least if own < points[other]["loss"]]:
                     del least[beaten]
                 least[place] = found
         return points[place]["loss"]
