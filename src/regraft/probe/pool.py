@@ -17,13 +17,9 @@ from __future__ import annotations
 import numpy as np
 
 from regraft.probe.base import Codes, Floats
+from regraft.probe.newton import START, descend
 from regraft.probe.out_of_fold import log_losses
 
-MAX_STEPS = 50
-# Of scores of unit mean square, about what fits.
-START = 2.0
-# Of the log loss a step must promise, to go on after it.
-LEAST_GAIN = 1e-6
 SWEEPS = 100
 
 
@@ -58,25 +54,12 @@ def fit_weights(scores: Floats, y: Codes, *, start: Floats | None = None) -> Flo
     scores, scale = _standardised(scores)
     weights = np.full(len(scores), START / len(scores)) if start is None else start * scale
     target = _targets(scores, y)
-    loss, slope, bend = _expansion(scores, target, weights)
-    for _ in range(MAX_STEPS):
-        step = _least_parabola(slope, bend, weights) - weights
-        size, promised = 1.0, float(slope @ step)
-        if -promised < LEAST_GAIN * max(loss, 1e-3):
-            # The last one: what it gains is below the rounding of the loss, not of the slope.
-            weights = weights + step
-            break
-        while True:
-            moved = weights + size * step
-            following = _expansion(scores, target, moved)
-            if following[0] <= loss + 1e-4 * size * promised or size < 1e-4:
-                break
-            size /= 2
-        if following[0] >= loss:
-            break
-        weights, (loss, slope, bend) = moved, following
-    found: Floats = weights / scale
-    return found
+    best: Floats = descend(
+        lambda at: _expansion(scores, target, at),
+        lambda at, slope, bend: _least_parabola(slope, bend, at) - at,
+        weights,
+    )
+    return best / scale
 
 
 def nested_losses(scores: Floats, y: Codes, fold: Codes, weights: Floats) -> Floats:

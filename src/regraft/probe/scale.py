@@ -14,12 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from regraft.probe.base import Codes, Floats
-
-MAX_STEPS = 50
-# Of scores of unit mean square, about what fits.
-START = 2.0
-# Of the log loss a step must promise, to go on after it.
-LEAST_GAIN = 1e-6
+from regraft.probe.newton import START, descend
 
 
 def fit_weight(scores: Floats, y: Codes, *, start: float | None = None) -> float:
@@ -46,23 +41,7 @@ def fit_weight(scores: Floats, y: Codes, *, start: float | None = None) -> float
     """
     below = Below.of(scores, y)
     weight = START if start is None else start * below.scale
-    loss, slope, bend = below.sums(weight)
-    for _ in range(MAX_STEPS):
-        step, size = max(-slope / bend, -weight), 1.0
-        promised = slope * step
-        if -promised < LEAST_GAIN * max(loss, 1e-3):
-            # The last one: what it gains is below the rounding of the loss, not of the slope.
-            weight += step
-            break
-        while True:
-            moved = weight + size * step
-            following = below.sums(moved)
-            if following[0] <= loss + 1e-4 * size * promised or size < 1e-4:
-                break
-            size /= 2
-        if following[0] >= loss:
-            break
-        weight, (loss, slope, bend) = moved, following
+    weight = descend(below.sums, lambda at, slope, bend: max(-slope / bend, -at), weight)
     return float(weight / below.scale)
 
 
