@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from regraft.console.screen import print_json, stdout
-from regraft.wording import count, percent
+from regraft.wording import agree, count, percent
 
 
 def show_calibrated(found: Any, *, as_json: bool) -> None:
@@ -22,7 +22,6 @@ def show_calibrated(found: Any, *, as_json: bool) -> None:
     )
     screen.print(f"--reject from {percent(least)} on, --coverage up to {percent(1 - least)}")
     if found.n_learnt_from:
-        verb = "calibrates" if found.n_learnt_from == 1 else "calibrate"
-        taught = count(found.n_learnt_from, "image")
-        screen.print(f"{taught} of the data taught it, and {verb} nothing")
+        n, verb = found.n_learnt_from, "[calibrates|calibrate]"
+        screen.print(f"{count(n, 'image')} of the data taught it, and {agree(n, verb)} nothing")
     screen.print(f"saved: {found.folder}", soft_wrap=True, markup=False)

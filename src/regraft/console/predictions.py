@@ -12,7 +12,7 @@ from regraft.console.lines import width_of, wrapped
 from regraft.errors import UsageError
 from regraft.model import predictions_file
 from regraft.model.predicting import Predictions
-from regraft.wording import count, percent, printable
+from regraft.wording import agree, count, percent, printable
 
 # What is shown where nobody says how many; less than that is then not worth a place.
 TOP, LEAST = 3, 0.001
@@ -80,7 +80,7 @@ def _show_counts(found: Predictions) -> None:
     if doubts.is_none is not None and found.levels.reject is not None:
         n_none = int(doubts.is_none.sum())
         print(
-            f"{n_none:,} of {count(n, 'image')} {'is' if n_none == 1 else 'are'} none of these "
+            f"{n_none:,} of {count(n, 'image')} {agree(n_none, '[is|are]')} none of these "
             f"{count(len(found.classes), 'class', 'classes')}; of images of these, about "
             f"{percent(found.levels.reject)} would be called so too",
             file=sys.stderr,

@@ -17,7 +17,7 @@ from regraft.data.split_names import split_name
 from regraft.data.table import Reading, quoted
 from regraft.data.tree import walk
 from regraft.errors import TableError
-from regraft.wording import count
+from regraft.wording import agree, count
 
 _SAMPLE = 50
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -188,8 +188,8 @@ def beside_their_table(source: str, addresses: list[str]) -> tuple[list[str], li
     row, path = next(iter(found.items()))
     words = (
         f"{source}: {count(len(found), 'image')} of the {len(addresses):,} listed by address "
-        f"{'lies' if len(found) == 1 else 'lie'} beside it and "
-        f"{'is' if len(found) == 1 else 'are'} not fetched: {addresses[row]!r} is read as {path!r}"
+        f"{agree(len(found), '[lies|lie]')} beside it and "
+        f"{agree(len(found), '[is|are]')} not fetched: {addresses[row]!r} is read as {path!r}"
     )
     cure = "to fetch them, move the table away from the images"
     return [found.get(i, one) for i, one in enumerate(addresses)], [Reading("paths", words, cure)]
