@@ -394,6 +394,7 @@ def seen_with(found: np.ndarray, wanted: np.ndarray, **more: Any) -> export_comp
     names = [f"{i}.jpg" for i in range(n)]
     given = {
         "from_file": found,
+        "resized": found,
         "grey": np.zeros(n),
         "grey_by_pillow": np.zeros(n),
         "here": None,
@@ -429,6 +430,20 @@ def test_a_probability_that_is_off_is_told(classifier: Classifier, wrong: float)
     with pytest.raises(ArtefactError, match="differ by up to") as caught:
         export_comparison.require_same(seen_with(off, ROWS), two)
     assert caught.value.image == "2.jpg"
+
+
+def test_what_pillows_resize_turns_is_nobodys_fault_what_else_turns_it_is(
+    classifier: Classifier,
+) -> None:
+    two = replace(classifier, classes=("a", "b"), unknown=None)
+    turned = np.array([[0.4, 0.6], [0.5, 0.5], [0.1, 0.9]])
+    by_resize = seen_with(ROWS, ROWS, from_file=turned, resized=turned)
+    export_comparison.require_same_from_file(by_resize, two)
+    assert by_resize.to_dict()["from_file"]["flips"] == 1
+    by_reading = seen_with(ROWS, ROWS, from_file=turned, resized=ROWS)
+    with pytest.raises(ArtefactError, match="1 of 3 images get another label") as caught:
+        export_comparison.require_same_from_file(by_reading, two)
+    assert caught.value.image == "0.jpg"
 
 
 def test_features_that_are_off_are_told_though_the_answer_is_right(classifier: Classifier) -> None:

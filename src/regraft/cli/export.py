@@ -23,7 +23,9 @@ from regraft.cli import options
     help="Folder to write to: new, empty, or an earlier export.",
 )
 @click.option(
-    "--int8", is_flag=True, help="Write 8-bit integers (ONNX): smaller, and often faster."
+    "--int8",
+    is_flag=True,
+    help="Write 8-bit integers (ONNX, OpenVINO): smaller; whether it is faster is measured.",
 )
 @click.option(
     "--max-drop",

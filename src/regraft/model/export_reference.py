@@ -91,6 +91,12 @@ class Reference:
         here = [one.engine() for one in self.built.networks]
         return self.classifier.proba_of(self._run(here, shown))
 
+    def says(self, *shown: Pixels) -> Said:
+        """Both."""
+        wanted = self(*shown)
+        here = wanted.probabilities if self.is_exact_here else self.as_here(*shown)
+        return Said(wanted, here)
+
     def _run(self, engines: Sequence[Engine], shown: Sequence[Pixels]) -> NDArray[np.float32]:
         parts = [
             run_on_cores(engine, shown[place], batch_size=one.info.batch_size)
@@ -105,6 +111,17 @@ def _exact_engine(built: BuiltEngine) -> Engine:
     return replace(built, info=replace(built.info, precision="fp32")).start()
 
 
+class Said(NamedTuple):
+    """What the classifier says of pictures: in fp32, and its probabilities as it computes here."""
+
+    wanted: Outputs
+    here: NDArray[Any]
+
+    def of(self, rows: list[int]) -> Said:
+        """Of some of them."""
+        return Said(Outputs(*(values[rows] for values in self.wanted)), self.here[rows])
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """Some of the pictures, n of which could be read.
@@ -117,8 +134,9 @@ class Part:
         Places of those that could be read.
     own : tuple of (n, H, W, 3) uint8
         Pixels for each input.
-    theirs : dict
-        From a place among these n to the scripts' pixels, where these are others.
+    theirs, resized : dict
+        From a place among these n to the scripts' pixels, where these are others; and to ours as
+        Pillow resizes them.
     grey, by_pillow, here
         As in `Seen`.
     wanted : Outputs
@@ -128,6 +146,7 @@ class Part:
     rows: list[int]
     own: tuple[Pixels, ...]
     theirs: dict[int, list[Pixels]]
+    resized: dict[int, list[Pixels]]
     grey: NDArray[np.float64]
     by_pillow: NDArray[np.float64]
     wanted: Outputs
@@ -143,9 +162,14 @@ class ReadAhead:
         Of the export, with its scripts.
     reference : Reference
     real : RealPictures
+    known : Said, optional
+        What the reference has said of just these pictures already.
     """
 
-    def __init__(self, folder: Path, reference: Reference, real: RealPictures) -> None:
+    def __init__(
+        self, folder: Path, reference: Reference, real: RealPictures, known: Said | None = None
+    ) -> None:
+        self._known = known
         self.reference, self.real, self._inputs = reference, real, inputs_of(reference.info)
         self._scripts = [_script(folder, one) for one in self._inputs]
         self._aside = ThreadPoolExecutor(1)
@@ -179,7 +203,7 @@ class ReadAhead:
     def _shown(self, done: int, rows: list[int], read: list[_Picture]) -> Part:
         nothing = Outputs.of([np.zeros((0, 0), np.float32)] * 2)
         if not read:
-            return Part(done, rows, (), {}, np.zeros(0), np.zeros(0), nothing, np.zeros(0))
+            return Part(done, rows, (), {}, {}, np.zeros(0), np.zeros(0), nothing, np.zeros(0))
         own = stacked(picture.own for picture in read)
         grey = np.array([_grey_levels(picture.theirs, picture.own) for picture in read])
         by_pillow = np.array([_grey_levels(picture.theirs, picture.by_pillow) for picture in read])
@@ -188,9 +212,9 @@ class ReadAhead:
             for row, picture in enumerate(read)
             if picture.theirs is not None and grey[row] > 0
         }
-        wanted, reference = self.reference(*own), self.reference
-        here = wanted.probabilities if reference.is_exact_here else reference.as_here(*own)
-        return Part(done, rows, own, theirs, grey, by_pillow, wanted, here)
+        resized = {row: read[row].by_pillow for row in theirs}
+        said = self._known.of(rows) if self._known else self.reference.says(*own)
+        return Part(done, rows, own, theirs, resized, grey, by_pillow, *said)
 
 
 class _Picture(NamedTuple):

@@ -170,7 +170,7 @@ def _in_int8(
     listener.say(Doing(f"learning the ranges of 8-bit integers from {count(n, 'image')}"))
     assert target.write_int8 is not None
     smaller = target.write_int8(classifier, built, exact, shown)
-    with ReadAhead(made, reference, before.pictures) as again:
+    with ReadAhead(made, reference, before.pictures, before.said()) as again:
         seen = comparison.see(smaller.runner, again, listener=listener)
     lost = export_int8.Lost.of(before, seen, classifier)
     lost.require_at_most(asked.max_drop)
