@@ -453,6 +453,29 @@ def test_features_that_are_off_are_told_though_the_answer_is_right(classifier: C
         export_comparison.require_same(seen, replace(classifier, classes=("a", "b"), unknown=None))
 
 
+@pytest.mark.slow  # PyTorch writes ONNX, its quantiser runs the network on 24 pictures
+def test_a_file_in_integers_replaces_one_that_is_at_work(
+    classifier: Classifier, real: RealPictures, trained: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """OpenVINO maps weights into memory: written over, the process ended with SIGBUS."""
+    asked, says = [], Reference.says
+    monkeypatch.setattr(
+        Reference, "says", lambda own, *shown: asked.append(len(shown[0])) or says(own, *shown)
+    )
+    found = exporting.export(
+        classifier, tmp_path / "out", to="openvino", real=real, int8=True, max_drop=100,
+        teaching=sorted(map(str, (trained / "photos" / "train").rglob("*.jpg"))),
+    )  # fmt: skip
+    assert sum(asked) == len(real)  # the reference is asked once
+    assert found.compared["int8"]["learnt_from"] == 24
+    assert found.compared["int8"]["gain"] > 0
+    assert (tmp_path / "out" / "model.bin").stat().st_size < 15e6
+    assert {file for file in found.files if file.startswith("model")} == {
+        "model.bin", "model.json", "model.xml"
+    }  # fmt: skip
+
+
 def test_what_integers_cost_is_measured_in_pairs(classifier: Classifier) -> None:
     from regraft.model.export_int8 import Lost, in_words
 

@@ -6,6 +6,7 @@ No PyTorch is needed: the graph of the network is there, and what follows is a d
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,7 @@ def write(
         if takes_many:
             _free(model)
         model.set_rt_info(json.dumps(classifier.classes), ["model_info", "labels"])
-        openvino.save_model(model, folder / FILE, compress_to_fp16=False)
-    return folder / FILE
+        return _saved(model, folder)
 
 
 def _require_graphs(built: BuiltEngine) -> None:
@@ -133,7 +133,18 @@ def of_onnx(path: Path, folder: Path, classifier: Classifier) -> Path:
     with graph_work:
         model = openvino.Core().read_model(str(path))
         model.set_rt_info(json.dumps(classifier.classes), ["model_info", "labels"])
-        openvino.save_model(model, folder / FILE, compress_to_fp16=False)
+        return _saved(model, folder)
+
+
+def _saved(model: Any, folder: Path) -> Path:
+    """In full precision; files of the same name that are at work are replaced, not written over.
+
+    OpenVINO maps weights into memory: a file that became shorter under it ends the process.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as aside:
+        import_openvino().save_model(model, Path(aside) / FILE, compress_to_fp16=False)
+        for file in sorted(Path(aside).iterdir()):
+            file.replace(folder / file.name)
     return folder / FILE
 
 

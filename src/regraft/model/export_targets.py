@@ -133,7 +133,7 @@ def _one_or_many(write: Callable[[bool], Path], inputs: Sequence[Input]) -> Writ
 def _answers_each_alone(runner: Runner, *sizes: tuple[int, int]) -> bool:
     """Whether three pictures together are answered as each of them alone."""
     shown = [made_up_pictures(*size, n=3) for size in sizes]
-    together = runner(*shown)
+    together = runner.together(*shown)
     alone = np.concatenate(
         [runner(*(pixels[i : i + 1] for pixels in shown)).probabilities for i in range(3)]
     )
