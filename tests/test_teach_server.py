@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -232,6 +233,30 @@ def test_a_picture_is_tried_and_not_kept(server: Running, drawn: Path) -> None:
     assert {"top", "set", "typical", "heatmap", "near"} <= set(told)
     assert len(pictures(server)["pictures"]) == 40
     assert server.ask("/api/try", b"GIF89a").status == 422
+
+
+@pytest.mark.parametrize(("n", "can_tell"), [(9, False), (30, True)])
+def test_none_of_these_is_said_where_enough_was_learnt_and_else_why_not(
+    server: Running, drawn: Path, n: int, can_tell: bool
+) -> None:
+    """2 % takes 49 pictures; with fewer it was never said, without a word."""
+    fill(server, drawn, n=n)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    add(server, [("noise.png", _png(noise))])
+    told = server.ask("/api/try", _png(noise)).json
+    odd = server.ask("/api/odd").json
+    assert told["none_of_these"] is can_tell
+    assert ("why_never_none" in told) is ("why_none" in odd) is not can_tell
+    assert len(odd["pictures"]) == int(can_tell)
+    if not can_tell:
+        assert "needs 19 pictures" in told["why_never_none"]
+        assert odd["why_none"] == told["why_never_none"]
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")
+    return written.getvalue()
 
 
 def test_a_copy_in_another_class_is_listed(server: Running, drawn: Path) -> None:

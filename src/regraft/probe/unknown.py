@@ -144,6 +144,11 @@ class Unknown:
             )
         return conformal.p_values(odd, self.odd, conformal.weights_of(self.odd_units))
 
+    @property
+    def least_typical(self) -> float:
+        """The smallest p-value that so many images can give."""
+        return 1 / (len(np.unique(self.odd_units)) + 1)
+
     def require_reject(self, share: float) -> None:
         """UsageError unless so many images can tell a share as small as this."""
         n, wanted = len(np.unique(self.odd_units)), fewest_for(share)

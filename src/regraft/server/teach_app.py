@@ -181,7 +181,8 @@ class Teaching:
 
     def odd(self) -> dict[str, Any]:
         """Pictures like nothing that was learnt."""
-        return {"pictures": self.trying.odd()[: teach_views.MOST_LISTED]}
+        found = self.trying.odd()
+        return {**found, "pictures": found["pictures"][: teach_views.MOST_LISTED]}
 
     async def near(self, request: Request) -> Response:
         """The labelled pictures that are most like one."""

@@ -56,7 +56,7 @@ class Trying:
             "label": classifier.classes[best[0]],
             "top": [[classifier.classes[k], round(float(row[k]), 4)] for k in best[:N_TOP]],
             "typical": typical,
-            "none_of_these": typical is not None and typical <= lists.ODD,
+            **_none_of_these(classifier, typical),
             **_set_of(classifier, features),
             "heatmap": {"png": base64.b64encode(png).decode(), "method": method},
             "near": [
@@ -89,13 +89,16 @@ class Trying:
             for other, cosine in found
         ]
 
-    def odd(self) -> list[dict[str, Any]]:
-        """Pictures like nothing that was learnt; none before something was."""
+    def odd(self) -> dict[str, Any]:
+        """Pictures like nothing that was learnt, or why none can be told yet."""
         taught = self.room.taught
         if taught.classifier is None:
-            return []
-        found = lists.odd_ones(self._knowing(taught), self.room.project, self.room.sight)
-        return [{"number": number, "typical": round(p, 4)} for number, p in found]
+            return {"pictures": []}
+        try:
+            found = lists.odd_ones(self._knowing(taught), self.room.project, self.room.sight)
+        except UsageError as error:
+            return {"pictures": [], "why_none": _too_few(error)}
+        return {"pictures": [{"number": one, "typical": round(p, 4)} for one, p in found]}
 
     def keep(self) -> dict[str, Any]:
         """The model of now as a model's folder, as `regraft predict` and `evaluate` take it."""
@@ -138,6 +141,22 @@ class Trying:
             bad = found.table.rejected[0]
             raise Refusal(422, bad.reason, cure=bad.mend)
         return found.X
+
+
+def _none_of_these(classifier: Classifier, typical: float | None) -> dict[str, Any]:
+    """Whether it is like nothing that was learnt, or why that cannot be told yet."""
+    if typical is None or classifier.unknown is None:
+        return {"none_of_these": False}
+    try:
+        return {"none_of_these": typical <= lists.odd_level(classifier)}
+    except UsageError as error:
+        return {"none_of_these": False, "why_never_none": _too_few(error)}
+
+
+def _too_few(error: UsageError) -> str:
+    """In the page's words: pictures that it has, and that it needs."""
+    n, wanted = error.n, error.wanted
+    return f"that needs {wanted} pictures that it learns from, copies counted once; there are {n}"
 
 
 def _set_of(classifier: Classifier, features: np.ndarray[Any, Any]) -> dict[str, Any]:

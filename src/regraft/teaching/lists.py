@@ -15,8 +15,10 @@ from regraft.teaching.lesson import Taught
 from regraft.teaching.project import Picture, Project
 from regraft.teaching.sight import Sight
 
-# Pictures less typical than this are like nothing that was learnt.
+# Pictures less typical than this are like nothing that was learnt; so many of one's own may be too.
 ODD = 0.02
+# Where too few pictures taught to tell so small a share, the smallest that they can, up to this.
+MOST_ODD = 0.05
 # Rows that are copied at once; rows that tell what is usual, and how many can.
 AT_ONCE, SAMPLE, ENOUGH = 1024, 2000, 50
 # Labelled pictures that are compared at most where the nearest are asked for.
@@ -48,6 +50,20 @@ def copies_across_classes(project: Project, sight: Sight) -> list[tuple[Picture,
     ]
 
 
+def odd_level(classifier: Classifier) -> float:
+    """How typical a picture is at most that is like nothing that was learnt.
+
+    Raises
+    ------
+    UsageError
+        Too few pictures taught to tell.
+    """
+    unknown = classifier.unknown
+    assert unknown is not None
+    unknown.require_reject(MOST_ODD)
+    return max(ODD, unknown.least_typical)
+
+
 def odd_ones(classifier: Classifier, project: Project, sight: Sight) -> list[tuple[int, float]]:
     """Pictures without a label that are like nothing that was learnt, the oddest first.
 
@@ -59,7 +75,13 @@ def odd_ones(classifier: Classifier, project: Project, sight: Sight) -> list[tup
     Returns
     -------
     list of (number, p-value)
+
+    Raises
+    ------
+    UsageError
+        Too few pictures taught to tell.
     """
+    level = odd_level(classifier)
     unsorted = [one for one in project.shown() if one.label is None and one in sight]
     if not unsorted:
         return []
@@ -68,7 +90,7 @@ def odd_ones(classifier: Classifier, project: Project, sight: Sight) -> list[tup
         [_typical(classifier, sight, unsorted[start : start + AT_ONCE]) for start in starts]
     )
     rows = np.argsort(typical, kind="stable")
-    return [(unsorted[row].number, float(typical[row])) for row in rows if typical[row] <= ODD]
+    return [(unsorted[row].number, float(typical[row])) for row in rows if typical[row] <= level]
 
 
 def _typical(

@@ -31,7 +31,7 @@ export const mend = {
       if (!asking.current) asking.show(questions(chosen)); // what is known already does not wait
       try {
         const [copies, odd] = await Promise.all([get("api/copies"), get("api/odd")]);
-        found = { copies: copies.groups, odd: odd.pictures };
+        found = { copies: copies.groups, odd: odd.pictures, whyNone: odd.why_none };
       } catch (error) {
         complain(error);
       }
@@ -102,7 +102,7 @@ function words() {
   if (chosen === "suspects") {
     return picturesOf(null).some((one) => one.label) ? "No label looks wrong." : "Nothing has a label yet.";
   }
-  return { copies: "No picture is in two classes.", odd: "No unsorted picture is unlike all others.", bad: "Every picture can be read." }[chosen];
+  return { copies: "No picture is in two classes.", odd: found.whyNone ? `What is like nothing else cannot be told yet: ${found.whyNone}.` : "No unsorted picture is unlike all others.", bad: "Every picture can be read." }[chosen];
 }
 
 export const mendWords = (n) => (n ? count(n, "label") : "");

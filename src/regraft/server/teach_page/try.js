@@ -28,6 +28,7 @@ async function answer(card) {
     const found = await send("api/try", card.file);
     card.show({ ...found, set: found.set ?? undefined, heatmap: { ...found.heatmap, label: found.label } });
     if (found.why_no_set) card.body.append(made("p", { class: "words quiet" }, `No set of classes can be promised yet: ${found.why_no_set}.`));
+    if (found.why_never_none) card.body.append(made("p", { class: "words quiet" }, `Whether it is none of these cannot be told yet: ${found.why_never_none}.`));
     card.body.append(near(found.near));
   } catch (error) {
     card.show({ error: error.message, mend: error.cure });
