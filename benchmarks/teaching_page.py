@@ -8,7 +8,8 @@ A server is started for each, and the page is driven as a person drives it. ``ma
 labels of six pictures away and gives others, one at a time, and measures until the new score is
 drawn; then it walks through the views, and asks how much memory server and tab hold. ``mend``
 plants twenty wrong labels, opens Mend by its keys, and does with each picture what a person does
-who knows them: Enter or a number where the label is wrong, K where it is right. FOLDER is copied,
+who knows them: Enter or a number where the label is wrong (K where its class has none), K where
+it is right. FOLDER is copied,
 so nothing of it is touched.
 """
 
@@ -168,8 +169,9 @@ def mend(page: Any, url: str, folder: Path, true_of: dict[str, str]) -> int:
         given, name = shown.first.inner_text().split("/")
         best = page.locator("#mend .choices .best span").first.inner_text()
         true = true_of[name]
-        page.keyboard.press("k" if true == given else "Enter" if true == best else
-                            str(classes.index(true) + 1))  # fmt: skip
+        number = classes.index(true) + 1
+        chosen = "Enter" if true == best else str(number) if number < 10 else "k"
+        page.keyboard.press("k" if true == given else chosen)
     page.wait_for_timeout(2000)
     left = sum(not (folder / true / name).exists() for name, true in true_of.items())
     return N_PLANTED - left
