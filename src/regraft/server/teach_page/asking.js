@@ -11,7 +11,7 @@ import { complain, get, isUntold, label, remove, sentence, state } from "./state
  */
 export class Asking {
   constructor({ host, done = () => {}, keep = () => {}, empty, keepWords = "Skip" }) {
-    Object.assign(this, { host, done, keep, empty, keepWords, questions: [], place: 0, hasHeat: false });
+    Object.assign(this, { host, done, keep, empty, keepWords, questions: [], place: 0, walked: false, hasHeat: false });
     this.underWay = new Set(); // numbers whose answer the server has not confirmed
     this.head = made("div", { class: "bar" });
     this.strip = made("div", { class: "strip" });
@@ -48,7 +48,7 @@ export class Asking {
     const one = state.pictures.get(question.number);
     return made("button", {
       type: "button", "aria-current": String(place === this.place), "aria-label": `Picture ${place + 1} of ${this.questions.length}`,
-      onclick: () => { this.place = place; this.draw(); },
+      onclick: () => this.#walk(place),
     }, one ? picture(one, { alt: "" }) : "");
   }
 
@@ -149,7 +149,14 @@ export class Asking {
 
   #drop(question) {
     this.questions = this.questions.filter((one) => one !== question);
-    this.place = Math.min(this.place, Math.max(0, this.questions.length - 1));
+    // The first is the best to ask, and a list of now may have put the one just answered further
+    // down; who walked there goes on from there.
+    this.place = this.walked ? Math.min(this.place, Math.max(0, this.questions.length - 1)) : 0;
+    this.draw();
+  }
+
+  #walk(place) {
+    Object.assign(this, { place, walked: place > 0 });
     this.draw();
   }
 
@@ -162,8 +169,8 @@ export class Asking {
     else if (event.key === "Delete" || event.key === "Backspace") this.trash();
     else if (event.key.toLowerCase() === "k") this.pass();
     else if (event.key.toLowerCase() === "h") this.toggleHeat();
-    else if (event.key === "ArrowRight" && this.place + 1 < this.questions.length) { this.place += 1; this.draw(); }
-    else if (event.key === "ArrowLeft" && this.place > 0) { this.place -= 1; this.draw(); }
+    else if (event.key === "ArrowRight" && this.place + 1 < this.questions.length) this.#walk(this.place + 1);
+    else if (event.key === "ArrowLeft" && this.place > 0) this.#walk(this.place - 1);
     else return false;
     return true;
   }

@@ -93,7 +93,7 @@ function keep(question) {
 function drawHead() {
   const buttons = LISTS.map(([name, title]) => made("button", {
     type: "button", "aria-pressed": String(name === chosen), class: name === chosen ? "main" : "",
-    onclick: () => { chosen = name; asking.place = 0; drawHead(); asking.show(questions(name)); },
+    onclick: () => { chosen = name; Object.assign(asking, { place: 0, walked: false }); drawHead(); asking.show(questions(name)); },
   }, `${title} (${questions(name).length})`));
   asking.head.replaceChildren(...buttons);
 }
