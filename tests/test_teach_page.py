@@ -141,6 +141,33 @@ def test_two_tabs_see_each_other_and_names_are_inert(
         assert other.locator("#classes img, #grid .of img").count() == 0
 
 
+def test_after_an_answer_the_first_of_the_newest_list_comes(
+    page: Any, server: Running, drawn: Path
+) -> None:
+    """The picture that is shown stays, wherever a new list has it; it is not gone on from there."""
+    fill(page, drawn)
+    seen = page.evaluate(
+        """async () => {
+          const { Asking } = await import(new URL("page/asking.js", location.href));
+          const { state } = await import(new URL("page/state.js", location.href));
+          const [a, b, c, d] = [...state.pictures.keys()];
+          const asking = new Asking({ host: document.createElement("div"), empty: () => "" });
+          const now = () => [a, b, c, d].indexOf(asking.current.number);
+          const list = (...numbers) => numbers.map((number) => ({ number, choices: [] }));
+          const seen = [];
+          asking.show(list(a, b, c, d)); seen.push(now());
+          asking.pass(); seen.push(now());
+          asking.show(list(d, b, c)); seen.push(now());
+          asking.pass(); seen.push(now());
+          asking.show(list(a, b, c));
+          asking.key(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+          asking.pass(); seen.push(now());
+          return seen;
+        }"""
+    )
+    assert seen == [0, 1, 1, 3, 2]
+
+
 def test_a_closer_look_goes_on_and_labels_by_keys(page: Any, server: Running, drawn: Path) -> None:
     fill(page, drawn)
     page.focus("#grid")
