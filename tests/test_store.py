@@ -381,6 +381,23 @@ def test_what_was_used_last_survives_the_limit(
         assert s.notes == []
 
 
+def test_what_was_used_while_the_clock_ran_ahead_is_not_kept_for_ever(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for today, start in ((10**6, 0), (100, 20)):
+        monkeypatch.setattr(store, "_today", lambda today=today: today)
+        with Store.open(folder) as s:
+            put_rows(s, DIGESTS[start : start + 20])
+    monkeypatch.setattr(store, "_today", lambda: 101)
+    with Store.open(folder) as s:  # the clock is right again, and only the later ones are used
+        s.features(DIGESTS[20:], "r", 2000)
+    with Store.open(folder, limit_bytes=300_000) as s:
+        pass
+    with Store.open(folder) as s:
+        found = s.features(DIGESTS[:40], "r", 2000)[0]
+        assert found.reshape(2, 20).all(axis=1).tolist() == [False, True]
+
+
 def test_a_limit_below_everything_empties_the_store(folder: Path) -> None:
     fill(folder)
     with Store.open(folder) as s:
@@ -758,6 +775,47 @@ def test_cache_counts_and_clears_under_a_running_store(
         assert fresh.integrity_check() == []
     assert cache.clear() > 1000
     assert os.listdir(tmp_path / "cache") == []
+
+
+def test_what_a_killed_clearing_left_goes_with_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a process with our number, too: in a container all have the same."""
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
+    for name in ("features", f"features.cleared-{os.getpid()}"):
+        (tmp_path / "cache" / name).mkdir(parents=True)
+        (tmp_path / "cache" / name / "some").write_bytes(bytes(1000))
+    assert cache.clear(["features"]) == 2000
+    assert os.listdir(tmp_path / "cache") == []
+
+
+def test_a_link_to_a_larger_disk_is_emptied_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
+    larger, link = tmp_path / "larger", tmp_path / "cache" / "features"
+    larger.mkdir()
+    (larger / "some").write_bytes(bytes(1000))
+    link.parent.mkdir()
+    link.symlink_to(larger)
+    assert cache.clear(["features"]) == 1000
+    assert link.is_symlink()
+    assert os.listdir(link) == []
+    assert sorted(os.listdir(tmp_path)) == ["cache", "larger"]
+
+
+def test_two_may_clear_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "features"
+    folder.mkdir(parents=True)
+    rename = Path.rename
+
+    def too_late(self: Path, target: Path) -> Path:
+        rename(self, self.with_name("taken by another"))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", too_late)
+    assert cache.clear(["features"]) == 0
 
 
 def test_an_unknown_kind_is_refused() -> None:

@@ -210,6 +210,15 @@ def unfinished(tmp_path: Path, there: Path) -> Path:
     return folder
 
 
+def test_a_line_of_the_log_that_a_kill_tore_goes_and_the_others_stay(tmp_path: Path) -> None:
+    log = tmp_path / place.LOG
+    log.write_text('{"epoch": 1}\n{"epoch": 3}\n{"epo', encoding="utf-8")
+    for epoch in (2, 3):
+        run_folder.log_epoch(tmp_path, {"epoch": epoch})
+    lines = log.read_text(encoding="utf-8").splitlines()
+    assert lines == ['{"epoch": 1}', '{"epoch": 2}', '{"epoch": 3}']
+
+
 def test_an_unfinished_run_says_what_it_is_and_how_to_go_on(
     unfinished: Path, run_warm: Any
 ) -> None:

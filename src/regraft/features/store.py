@@ -32,7 +32,7 @@ from regraft.features.database import Database, Row, bytes_in_use, number, selec
 from regraft.features.recipe import STORE_DTYPES, Recipe
 from regraft.images.facts import FileFacts
 from regraft.machine import cache
-from regraft.wording import count
+from regraft.wording import agree, count
 
 # Vectors stand last in their row, so that the columns before them are read without them, and in
 # a table with integer ids: ids grow as rows are put, so a pass appends, and what was put together
@@ -127,10 +127,9 @@ class Store:
         """The notes, and what was found damaged: all that a user must hear."""
         if not self.n_healed:
             return self.notes
-        were = "was" if self.n_healed == 1 else "were"
         healed = (
-            f"{count(self.n_healed, 'damaged row')} {were} removed from the feature store; what "
-            "is needed of them is computed again from the images"
+            f"{count(self.n_healed, 'damaged row')} {agree(self.n_healed, '[was|were]')} removed "
+            "from the feature store; what is needed of them is computed again from the images"
         )
         return [*self.notes, healed]
 
@@ -514,7 +513,7 @@ class Store:
         used, today = self._used_batches, _today()
         self._used_batches = set()
         if used:  # at most one write a day for each batch
-            query, stale = "SELECT id FROM batches WHERE used < ?", list[Row]()
+            query, stale = "SELECT id FROM batches WHERE used <> ?", list[Row]()
             stale = self._database.read(lambda c: c.execute(query, (today,)).fetchall(), stale)
             rows = [(today, batch) for (batch,) in stale if batch in used]
             self._database.write_rows("UPDATE batches SET used = ? WHERE id = ?", rows)
@@ -661,7 +660,10 @@ def _today() -> int:
 def _drop_oldest(connection: sqlite3.Connection, target: float) -> int:
     """Delete whole batches, least recently used first; gives the bytes still in use."""
     connection.execute("DELETE FROM features WHERE batch NOT IN (SELECT id FROM batches)")
-    for (batch,) in connection.execute("SELECT id FROM batches ORDER BY used, id").fetchall():
+    # A day to come was written by a clock that ran ahead, and says nothing; one day is allowed,
+    # for the clocks of two machines.
+    query = "SELECT id FROM batches ORDER BY CASE WHEN used > ? THEN 0 ELSE used END, id"
+    for (batch,) in connection.execute(query, (_today() + 1,)).fetchall():
         if bytes_in_use(connection) <= target:
             break
         connection.execute("DELETE FROM features WHERE batch = ?", (batch,))

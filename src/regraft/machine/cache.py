@@ -7,8 +7,10 @@ this module or asking for a path creates nothing.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +28,7 @@ KINDS = {
 # Of the features, unless REGRAFT_CACHE_LIMIT says another: some three million images, but never
 # more than this share of the disk.
 DEFAULT_LIMIT, DEFAULT_SHARE = 20 * 2**30, 0.1
+_CLEARED = ".cleared-"
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
@@ -94,16 +97,25 @@ def clear(kinds: Iterable[str] = tuple(KINDS)) -> int:
     """Delete the content of these kinds; gives the number of bytes freed.
 
     A folder is renamed before it is emptied, so that a run that is under way never sees half of
-    it: it goes on with the files it has open, and new ones are made beside them.
+    it: it goes on with the files it has open, and new ones are made beside them. A link, to a
+    larger disk, stays. What a clearing that was killed has left goes with the next one.
     """
-    n_bytes = 0
-    for folder in [folder_of(kind) for kind in kinds]:
-        if folder.is_dir():
-            doomed = folder.with_name(f"{folder.name}.cleared-{os.getpid()}")
-            n_bytes += _bytes_under(folder)
-            folder.rename(doomed)
-            shutil.rmtree(doomed)
-    return n_bytes
+    return sum(_clear(folder_of(kind)) for kind in kinds)
+
+
+def _clear(folder: Path) -> int:
+    """Empty one folder, and what was set aside of it before; gives the number of bytes freed."""
+    there = folder.resolve()
+    with contextlib.suppress(FileNotFoundError):  # there is none, or another process was faster
+        # A number at random: that of the process is the same in every container.
+        there.rename(there.with_name(f"{there.name}{_CLEARED}{secrets.token_hex(8)}"))
+    if folder.is_symlink():
+        there.mkdir(exist_ok=True)
+    doomed = list(there.parent.glob(f"{glob.escape(there.name + _CLEARED)}*"))
+    before = sum(map(_bytes_under, doomed))
+    for each in doomed:
+        shutil.rmtree(each, ignore_errors=True)  # another process may be at it
+    return before - sum(map(_bytes_under, doomed))
 
 
 def files_kept(kind: str, ending: str) -> list[tuple[Path, int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
 import platform
 import sys
@@ -130,15 +131,24 @@ def forget(folder: Path) -> None:
 
 
 def log_epoch(folder: Path, row: Mapping[str, Any]) -> None:
-    """Add an epoch to ``log.jsonl``; what an interrupted run wrote of later ones goes."""
+    """Add an epoch to ``log.jsonl``; what an interrupted run wrote of later ones goes, and so does
+    a line that was torn when it was killed."""
     path = folder / LOG
-    with contextlib.suppress(OSError, ValueError):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if json.loads(line)["epoch"] < row["epoch"]]
+    with contextlib.suppress(OSError):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        kept = [line for line in lines if _epoch_of(line) < row["epoch"]]
         with atomic.file(path) as part:
             part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
     with open(path, "a", encoding="utf-8") as stream:
         stream.write(json.dumps(row) + "\n")
+
+
+def _epoch_of(line: str) -> float:
+    """Infinity of a line that is not whole."""
+    try:
+        return float(json.loads(line)["epoch"])
+    except (ValueError, LookupError, TypeError):
+        return math.inf
 
 
 @contextmanager
