@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from regraft.errors import UsageError
-from regraft.features import database, store
+from regraft.features import database, least_used
 from regraft.features.recipe import Recipe
 from regraft.features.store import Store
 from regraft.images.facts import FileFacts
@@ -364,7 +364,7 @@ def test_what_was_used_last_survives_the_limit(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     today = 100
-    monkeypatch.setattr(store, "_today", lambda: today)
+    monkeypatch.setattr(least_used, "today", lambda: today)
     for start in (0, 20, 40):
         with Store.open(folder) as s:
             put_rows(s, DIGESTS[start : start + 20])
@@ -385,10 +385,10 @@ def test_what_was_used_while_the_clock_ran_ahead_is_not_kept_for_ever(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for today, start in ((10**6, 0), (100, 20)):
-        monkeypatch.setattr(store, "_today", lambda today=today: today)
+        monkeypatch.setattr(least_used, "today", lambda today=today: today)
         with Store.open(folder) as s:
             put_rows(s, DIGESTS[start : start + 20])
-    monkeypatch.setattr(store, "_today", lambda: 101)
+    monkeypatch.setattr(least_used, "today", lambda: 101)
     with Store.open(folder) as s:  # the clock is right again, and only the later ones are used
         s.features(DIGESTS[20:], "r", 2000)
     with Store.open(folder, limit_bytes=300_000) as s:
@@ -422,7 +422,7 @@ def test_a_second_reading_on_one_day_writes_nothing(
         return state() != before
 
     assert not read()
-    monkeypatch.setattr(store, "_today", lambda: 10**6)
+    monkeypatch.setattr(least_used, "today", lambda: 10**6)
     assert [read(), read()] == [True, False]
     watcher.close()
 

@@ -267,6 +267,11 @@ def number(connection: sqlite3.Connection, query: str, *values: Any) -> int:
     return row[0]
 
 
+def text_of(value: Any) -> str:
+    """Text of a column, whatever bytes a damaged one holds."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 def bytes_in_use(connection: sqlite3.Connection) -> int:
     """Bytes of the pages that hold something."""
     n_pages = number(connection, "PRAGMA page_count")

@@ -15,7 +15,8 @@ from regraft.backbones import catalog
 from regraft.data.table import ImageTable
 from regraft.errors import UsageError
 from regraft.features import engine, engines, extract, pixels
-from regraft.features.store import Store, StoredRecipe
+from regraft.features.store import Store
+from regraft.features.stored_recipes import StoredRecipe
 from regraft.features.strips import recipe_for
 from regraft.images import DECODER_VERSION
 from regraft.machine import cache
