@@ -71,8 +71,10 @@ def command(
     """
     from regraft.cli.train import draw_report, show
     from regraft.console.auto import show_search, watching
+    from regraft.machine import heap
     from regraft.workflows import auto
 
+    heap.keep_what_is_freed()
     budget_s = seconds_of(budget)
     methods, networks = methods_in(ways), names_in(backbones, option="--backbones")
     given = {"class_weight": None if class_weight == "none" else class_weight, **settings}

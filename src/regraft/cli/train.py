@@ -95,10 +95,11 @@ def command(
       torchrun --nproc-per-node 2 -m -- regraft train photos/ --method full
     """
     from regraft.console import progress
-    from regraft.machine import processes
+    from regraft.machine import heap, processes
     from regraft.record import run_folder
     from regraft.workflows import experiment
 
+    heap.keep_what_is_freed()
     if config is not None:
         _refuse_settings_beside(ctx)
         resolved = configuration.RunConfig.from_file(run_folder.config_file_of(config))
