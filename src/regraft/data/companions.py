@@ -7,6 +7,7 @@ of an image of the same class: 'mask' beside 'no mask' are classes.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable
@@ -70,6 +71,7 @@ def _names_it(path: str) -> bool:
     return _SUFFIX.fullmatch(_stem(path)) is not None or _is_of_companions(os.path.dirname(path))
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_of_companions(folder: str) -> bool:
     words = words_of(os.path.basename(folder))
     return bool(words) and all(word in _FOLDERS for word in words)

@@ -30,6 +30,8 @@ MAX_KEPT_NUMBERS = 20_000_000
 ROWS_TO_SQUARE = 256
 # Rows that LAPACK factors and inverts; more are taken apart, into halves.
 ROWS_TO_INVERT = 64
+# Of a triangle, multiplied whole; of more, by parts that are not zero.
+ROWS_TO_MULTIPLY = 128
 
 Members = NDArray[np.intp]
 
@@ -231,16 +233,41 @@ def inverse_root(matrix: Floats) -> Floats:
     >>> bool(np.allclose(root.T @ root @ (rows @ rows.T), np.eye(200)))
     True
     """
+    root = np.zeros_like(matrix)
+    _fill_root(root, matrix)
+    return root
+
+
+def _fill_root(root: Floats, matrix: Floats) -> None:
+    """Into zeros."""
     n, half = len(matrix), len(matrix) // 2
     if n <= ROWS_TO_INVERT:
-        small: Floats = np.linalg.inv(np.linalg.cholesky(matrix))
-        return small
-    root = np.zeros_like(matrix)
-    root[:half, :half] = first = inverse_root(matrix[:half, :half])
-    below = matrix[half:, :half] @ first.T  # of Cholesky's factor
-    root[half:, half:] = second = inverse_root(matrix[half:, half:] - below @ below.T)
-    root[half:, :half] = -second @ (below @ first)
-    return root
+        root[:] = np.linalg.inv(np.linalg.cholesky(matrix))
+        return
+    first, second = root[:half, :half], root[half:, half:]
+    _fill_root(first, matrix[:half, :half])
+    beside = lower_times(first, matrix[:half, half:])  # of Cholesky's factor, transposed
+    _fill_root(second, matrix[half:, half:] - beside.T @ beside)
+    root[half:, :half] = lower_times(second, -beside.T @ first)
+
+
+def lower_times(lower: Floats, matrix: Floats) -> Floats:
+    """Their product, without most of the upper half, which is zero.
+
+    Examples
+    --------
+    >>> lower, matrix = np.tril(np.ones((300, 300))), np.ones((300, 2))
+    >>> lower_times(lower, matrix)[:, 0].tolist() == list(range(1, 301))
+    True
+    """
+    n, half = len(lower), len(lower) // 2
+    if n <= ROWS_TO_MULTIPLY:
+        return lower @ matrix
+    product = np.empty((n, matrix.shape[1]), matrix.dtype)
+    product[:half] = lower_times(lower[:half, :half], matrix[:half])
+    product[half:] = lower_times(lower[half:, half:], matrix[half:])
+    product[half:] += lower[half:, :half] @ matrix[:half]
+    return product
 
 
 def _blocks(root: Floats, rows: Members) -> Floats:
