@@ -22,7 +22,7 @@ from regraft.evaluation.rates import estimate_accuracy, estimate_rates
 from regraft.features import extract
 from regraft.images import drawn
 from regraft.probe.classifier import Classifier
-from regraft.probe.doubts import EVERY
+from regraft.probe.doubts import EVERY, Doubts
 from regraft.probe.left_out_classes import ClassOut, each_class_out
 from regraft.probe.unknown import Landed, Unknown
 
@@ -34,9 +34,14 @@ PRECISIONS = (0.9, 0.95, 0.99)
 REJECT = 0.02
 
 
+def answers(classifier: Classifier, X: Any) -> tuple[NDArray[np.float64], Doubts]:
+    """Probabilities of ``(N, D0)`` features, and with them the doubts that `kept` counts."""
+    return classifier.answers_of(X, EVERY if _has_doubts(classifier) else None)
+
+
 def kept(
     classifier: Classifier,
-    X: Any,
+    answers: tuple[NDArray[np.float64], Doubts],
     y: NDArray[np.intp],
     groups: NDArray[np.object_] | None = None,
     *,
@@ -46,19 +51,17 @@ def kept(
 
     Parameters
     ----------
-    X : (N, D0) float32
-        Features of images that had no part in the classifier.
+    answers : (N, K) probabilities and doubts
+        Those of `answers`, of images that had no part in the classifier.
     y : (N,) codes
     groups : (N,) names, optional
     uses_store : bool
         Whether features of the drawn pictures are kept for the next time.
     """
-    unknown = classifier.unknown
-    if unknown is None or not len(unknown.odd):
+    unknown, (proba, doubts) = classifier.unknown, answers
+    if unknown is None or doubts.typical is None:
         return {"sets": [], "alone": [], "unknown": None}
     codes = group_codes(None if groups is None else groups.tolist(), len(y))
-    proba, doubts = classifier.answers_of(X, EVERY)
-    assert doubts.typical is not None
     n, n_odd = unknown.calibrating.n_units, len(np.unique(unknown.odd_units))
     landed = classifier.learnt.landed if classifier.learnt else None
     of_unknown = _unknown(
@@ -82,6 +85,10 @@ def kept(
         ],
         "unknown": of_unknown,
     }
+
+
+def _has_doubts(classifier: Classifier) -> bool:
+    return classifier.unknown is not None and len(classifier.unknown.odd) > 0
 
 
 def strangers(classifier: Classifier, X_own: Any, X_other: Any) -> dict[str, Any]:

@@ -197,9 +197,10 @@ def _score(
     scored = extraction.table.select(rows)
     code = {name_of(label): i for i, label in enumerate(classifier.classes)}
     X, y = extraction.X[rows], np.array([code[label] for label in scored.labels])
+    answers = promises.answers(classifier, X)
     evaluation = evaluate(
         y,
-        classifier.proba_of(X),
+        answers[0],
         classes=classifier.classes,
         split=name,
         groups=scored.groups,
@@ -216,7 +217,7 @@ def _score(
         given.as_shown(given.skipped),
         None if counts_them else _left_out(classifier, evaluation),
         extraction.info,
-        promises.kept(classifier, X, y, scored.groups, uses_store=uses_store),
+        promises.kept(classifier, answers, y, scored.groups, uses_store=uses_store),
         None if strange is None else _strangers(classifier, X, *strange),
     )
 

@@ -22,7 +22,7 @@ from regraft.features.rows import rows_of
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas, processes
 from regraft.machine.devices import choose_device
-from regraft.model import learnt_from
+from regraft.model import learnt_from, promises
 from regraft.probe.classifier import Classifier
 from regraft.record import results, run_folder
 from regraft.record.configuration import RunConfig
@@ -261,8 +261,9 @@ def finished(
     config, folder, prepared = begun.config, begun.place.folder, begun.prepared
     with processes.main_first():
         X = _reported_features(prepared, classifier, lesson, listener)
-        proba = classifier.proba_of(X)
-    tested = testing.tested(prepared, lesson, classifier, X, proba, config.seed)
+        answers = promises.answers(classifier, X)
+    proba = answers[0]
+    tested = testing.tested(prepared, lesson, classifier, answers, config.seed)
     clock.lap("evaluate")
     if processes.is_main():
         if lost := calibrating.lost_with(folder, classifier):

@@ -15,6 +15,7 @@ from regraft.evaluation.label_issues import find_label_issues
 from regraft.features.rows import rows_of
 from regraft.model import promises
 from regraft.probe.classifier import Classifier, Learnt
+from regraft.probe.doubts import Doubts
 from regraft.record.configuration import RunConfig
 from regraft.record.results import Tested
 from regraft.workflows.lesson import Lesson, units_of
@@ -25,8 +26,7 @@ def tested(
     prepared: Prepared,
     lesson: Lesson,
     classifier: Classifier,
-    X: Any,
-    proba: NDArray[Any],
+    answers: tuple[NDArray[Any], Doubts],
     seed: int,
 ) -> Tested:
     """The score on the reported split, without leaked images too, and what stands beside it.
@@ -35,10 +35,11 @@ def tested(
     ----------
     classifier : Classifier
         With what it learnt of images that were left out.
-    X, proba : (R, D0) and (R, K)
-        Of the images of the reported split.
+    answers : (R, K) probabilities and doubts
+        Of the images of the reported split (`promises.answers`).
     """
     assert classifier.learnt is not None
+    proba = answers[0]
     groups, rows = prepared.table.groups, lesson.roles.reports
     every = np.ones(int(rows.sum()), bool)
     is_leaked = leaked(prepared.duplicates, prepared.table.splits, lesson.roles.reported)[rows]
@@ -52,7 +53,9 @@ def tested(
         int(is_leaked.sum()),
         _baselines(prepared, lesson, proba.argmax(1) == lesson.y[rows]),
         _left_out(prepared, lesson, classifier.learnt, score),
-        promises.kept(classifier, X, lesson.y[rows], None if groups is None else groups[rows]),
+        promises.kept(
+            classifier, answers, lesson.y[rows], None if groups is None else groups[rows]
+        ),
     )
 
 
