@@ -6,6 +6,7 @@ row written twice, rows in another order.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -402,3 +403,32 @@ def test_an_inverse_leaves_out_only_those_that_judge() -> None:
         by_values, by_inverse = (closed_form._at(system, kind, 1.0) for system in systems)
         np.testing.assert_allclose(by_inverse.scores, by_values.scores, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(by_inverse.head().weight, by_values.head().weight, atol=1e-5)
+
+
+def peak_bytes(n_rows: int, n_features: int = 768) -> int:
+    """Of a decomposition whose rows are made when they are asked for."""
+    y = np.arange(n_rows) % 3
+
+    def chunks() -> Iterator[Array]:
+        rng = np.random.default_rng(0)
+        for start in range(0, n_rows, ridge.CHUNK_ROWS):
+            n = min(ridge.CHUNK_ROWS, n_rows - start)
+            yield rng.standard_normal((n, n_features), np.float32)
+
+    tracemalloc.start()
+    RidgeSystem.build(chunks, y, n_classes=3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_is_that_of_one_chunk_however_many_rows_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No chunk is kept while the next one is made, and a row more costs its label, not itself."""
+    monkeypatch.setattr(ridge, "CHUNK_ROWS", 4_096)
+    monkeypatch.setattr(ridge, "MAX_LEFT_OUT_NUMBERS", 768_000)
+    chunk = 4 * 768 * ridge.CHUNK_ROWS
+    few, many = peak_bytes(2 * ridge.CHUNK_ROWS), peak_bytes(10 * ridge.CHUNK_ROWS)
+    assert few < 4.5 * chunk  # 6.4 where the first and the previous one were kept
+    assert (many - few) / (8 * ridge.CHUNK_ROWS) < 32  # bytes a row, of 3,072 of its features

@@ -12,6 +12,7 @@ from regraft.training.settings import TrainingSettings
 MIB = 2**20
 # Memory in MiB: Python with NumPy; OpenVINO and an engine at work; PyTorch and timm on top.
 BASE_MIB, ENGINE_MIB, TORCH_MIB = 80.0, 115.0, 560.0
+CHUNK_ROWS = 8_192  # as in probe/ridge.py
 
 
 def runs_engine(way: Way, work: Workload) -> bool:
@@ -23,9 +24,11 @@ def memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
     """MiB of resident memory at the peak."""
     cost, method = work.cost_of(way), METHODS[way.method]
     weights = 4 * cost.n_parameters / MIB
+    # All of them once, mapped where they are many; copies are made of a chunk at a time.
     features = 4 * work.n_images * work.n_features / MIB
+    copied = 4 * min(work.n_images, CHUNK_ROWS) * work.n_features / MIB
     compared = 3 * 8 * min(work.n_learn, MOST_COMPARED) * work.n_features / MIB
-    found = BASE_MIB + weights + 3 * features + compared
+    found = BASE_MIB + weights + features + 2 * copied + compared
     if runs_engine(way, work):
         found += ENGINE_MIB + weights
     if not work.is_built and not cost.before:

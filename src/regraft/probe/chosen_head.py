@@ -66,7 +66,7 @@ class Train:
         whole = [represent(self.X)] if len(self.X) <= ridge.CHUNK_ROWS else None
 
         def chunks() -> Iterator[Floats]:
-            return iter(whole or (represent(rows) for rows in ridge.rows_in_chunks(self.X)))
+            return iter(whole or map(represent, ridge.rows_in_chunks(self.X)))
 
         return RidgeSystem.build(
             chunks, self.y, n_classes=self.n_classes, folds=self.units,

@@ -131,7 +131,13 @@ class Representation:
 
     def unscaled(self, X: Floats) -> Floats:
         """``(N, D0)`` to ``(N, D)``, blocks normalised but neither centred nor scaled."""
-        return np.concatenate([self._block(X, b) for b in self.blocks], axis=1)
+        Z: Floats = np.empty((len(X), sum(map(self.width, self.blocks))), np.float32)
+        start = 0
+        for block in self.blocks:  # written in place: side by side they would be there twice
+            stop = start + self.width(block)
+            Z[:, start:stop] = self._block(X, block)
+            start = stop
+        return Z
 
     def __call__(self, X: Floats) -> Floats:
         """``(N, D0)`` to ``(N, D)``, centred and scaled, float32."""

@@ -37,6 +37,7 @@ MAX_LEFT_OUT_NUMBERS = 20_000_000
 # And as scores held (rows x classes), of which a solution needs some ten arrays.
 MAX_LEFT_OUT_SCORES = 4_000_000
 CHUNK_ROWS = 8_192
+COLUMNS_TO_SUM = 256  # so that the rows in the order of their classes are no second chunk
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +94,14 @@ class RidgeSystem:
         weight = np.ones(N) if sample_weight is None else np.asarray(sample_weight, np.float64)
         folds = np.arange(N) if folds is None else np.asarray(folds)
         mean_label = np.bincount(y, weight, minlength=n_classes) / weight.sum()
-        first = next(chunks())
-        is_gram = first.shape[1] >= N and N <= MAX_GRAM_ROWS
+        width = next(chunks()).shape[1]
+        is_gram = width >= N and N <= MAX_GRAM_ROWS
         judges = np.zeros(N, bool)
         judges[rows_that_judge(y, folds)] = True
         rows = np.flatnonzero(np.isin(folds, folds[judges]))
         at_most = MAX_LEFT_OUT_SCORES // n_classes
         if not is_gram:
-            at_most = min(at_most, MAX_LEFT_OUT_NUMBERS // min(first.shape[1], N))
+            at_most = min(at_most, MAX_LEFT_OUT_NUMBERS // min(width, N))
         rows = rows[_rows_to_leave_out(folds[rows], at_most, seed)]
         if is_gram:
             hat, mean_feature = _by_gram(chunks, y, weight, mean_label, folds, rows, few_strengths)
@@ -335,17 +336,21 @@ def _by_covariance(
     mean_label: Floats,
     rows: NDArray[np.intp],
 ) -> tuple[Hat, Floats]:
-    """Two passes over the rows, D x D and D x K numbers held, whatever N is."""
+    """Two passes over the rows, D x D and D x K numbers held, whatever N is, and one chunk."""
     second, cross, mean_feature = _accumulate(chunks, y, weight, len(mean_label))
     values, V = decomposed(second)
+    del second
     cross -= (weight.sum() * mean_feature)[:, None] * mean_label
     U = np.empty((len(rows), len(values)))
     start = 0
     for chunk in chunks():
         low, high = np.searchsorted(rows, (start, start + len(chunk)))
-        picked = np.asarray(chunk[rows[low:high] - start], np.float64) - mean_feature
-        U[low:high] = picked @ V / np.sqrt(values)
+        picked = chunk[rows[low:high] - start].astype(np.float64)
+        picked -= mean_feature
+        np.matmul(picked, V, out=U[low:high])
+        U[low:high] /= np.sqrt(values)
         start += len(chunk)
+        del chunk, picked  # before the next one is made
     U *= np.sqrt(weight[rows])[:, None]
     projected = (V.T @ cross) / np.sqrt(values)[:, None]
     return Spectrum(values, projected, U, lambda coefficients: V @ coefficients), mean_feature
@@ -366,16 +371,25 @@ def _accumulate(
             second, cross, total = np.zeros((D, D)), np.zeros((D, n_classes)), np.zeros(D)
         second += rows.T @ weighted
         total += weighted.sum(0, dtype=np.float64)
-        order = np.argsort(codes, kind="stable")
-        present, starts = np.unique(codes[order], return_index=True)
-        cross[:, present] += np.add.reduceat(weighted[order], starts, axis=0, dtype=np.float64).T
+        _add_label_sums(cross, weighted, codes)
         start += len(rows)
+        del chunk, rows, weighted  # before the next one is made
     assert second is not None
     assert cross is not None
     assert total is not None
     mean = total / weight.sum()
     second -= weight.sum() * np.outer(mean, mean)
     return (second + second.T) / 2, cross, mean
+
+
+def _add_label_sums(cross: Floats, weighted: Floats, codes: Codes) -> None:
+    """Add each class's sum of rows (N, D) to its column of (D, K), some features at a time."""
+    order = np.argsort(codes, kind="stable")
+    present, starts = np.unique(codes[order], return_index=True)
+    for first in range(0, len(cross), COLUMNS_TO_SUM):
+        part = slice(first, first + COLUMNS_TO_SUM)
+        summed = np.add.reduceat(weighted[order, part], starts, axis=0, dtype=np.float64)
+        cross[part, present] += summed.T
 
 
 def _rows_to_leave_out(folds: Codes, at_most: int, seed: int) -> NDArray[np.intp]:
