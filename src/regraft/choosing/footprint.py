@@ -12,7 +12,8 @@ from regraft.training.settings import TrainingSettings
 MIB = 2**20
 # Memory in MiB: Python with NumPy; OpenVINO and an engine at work; PyTorch and timm on top.
 BASE_MIB, ENGINE_MIB, TORCH_MIB = 80.0, 115.0, 560.0
-CHUNK_ROWS = 8_192  # as in probe/ridge.py
+# As in probe/ridge.py: beyond so many rows the features are decomposed, in double precision.
+CHUNK_ROWS, GRAM_ROWS, LEFT_OUT_NUMBERS = 8_192, 6_000, 20_000_000
 
 
 def runs_engine(way: Way, work: Workload) -> bool:
@@ -29,6 +30,9 @@ def memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
     copied = 4 * min(work.n_images, CHUNK_ROWS) * work.n_features / MIB
     compared = 3 * 8 * min(work.n_learn, MOST_COMPARED) * work.n_features / MIB
     found = BASE_MIB + weights + features + 2 * copied + compared
+    if work.n_learn > GRAM_ROWS:
+        left_out = min(work.n_learn * work.n_features, LEFT_OUT_NUMBERS)
+        found += 8 * (left_out + 2 * work.n_features**2) / MIB
     if runs_engine(way, work):
         found += ENGINE_MIB + weights
     if not work.is_built and not cost.before:
