@@ -12,6 +12,7 @@ from regraft.training.settings import TrainingSettings
 MIB = 2**20
 # Memory in MiB: Python with NumPy; OpenVINO and an engine at work; PyTorch and timm on top.
 BASE_MIB, ENGINE_MIB, TORCH_MIB = 80.0, 115.0, 560.0
+BYTES_A_ROW = 1_000  # facts, paths, labels and digests, as measured
 # As in probe/ridge.py: beyond so many rows the features are decomposed, in double precision.
 CHUNK_ROWS, GRAM_ROWS, LEFT_OUT_NUMBERS = 8_192, 6_000, 20_000_000
 
@@ -30,6 +31,7 @@ def memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
     copied = 4 * min(work.n_images, CHUNK_ROWS) * work.n_features / MIB
     compared = 3 * 8 * min(work.n_learn, MOST_COMPARED) * work.n_features / MIB
     found = BASE_MIB + weights + features + 2 * copied + compared
+    found += BYTES_A_ROW * work.n_images / MIB
     if work.n_learn > GRAM_ROWS:
         left_out = min(work.n_learn * work.n_features, LEFT_OUT_NUMBERS)
         found += 8 * (left_out + 2 * work.n_features**2) / MIB
