@@ -68,7 +68,10 @@ def refused(*args: object) -> str:
         (["predict", "m", "x", "--out", "afolder"], ["'afolder' is a folder"]),
         (["train", "--config", "c.json", "--head", "svm"], ["but --head was given too"]),
         (["train", "x", "--config", "c.json", "--seed", "0"], ["DATA, --seed were given"]),
-        (["train", "--config", "c.json"], ["'seed' must be int >= 0, got -3", "c.json"]),
+        (
+            ["train", "--config", "c.json"],
+            ["'seed' must be a whole number of 0 or more, got -3", "c.json"],
+        ),
         (["train", "x", "--backbone", "defalt"], ["'defalt'", "near: default"]),
         (["check", "x", "--backbone", "lite3"], ["'lite3'", "lite2"]),
     ],

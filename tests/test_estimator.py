@@ -315,7 +315,7 @@ def test_a_refit_that_fails_leaves_the_old_model_whole(
         ({"random_state": -1}, "random_state must be an integer"),
         ({"head": "forest"}, "heads: auto"),
         ({"class_weight": "heavy"}, "balanced"),
-        ({"backbone": None}, "'backbone' must be str"),
+        ({"backbone": None}, "'backbone' must be text"),
         ({"method": "head", "training": [1]}, "training must be a dict"),
         ({"method": "head", "head": "knn"}, "linear head"),
     ],

@@ -543,9 +543,9 @@ def test_settings_refuse_what_they_do_not_know() -> None:
     for values, words in [
         ({"epoch": 3}, "no setting 'epoch'"),
         ({"optimizer": "sdg"}, "no choice 'sdg'"),
-        ({"epochs": "three"}, "must be int"),
-        ({"label_smoothing": 1.5}, "must be float <= 0.99, got 1.5"),
-        ({"learning_rate": float("nan")}, "must be float >= 0.0, got nan"),
+        ({"epochs": "three"}, "must be a whole number"),
+        ({"label_smoothing": 1.5}, "must be a number from 0 to 0.99, got 1.5"),
+        ({"learning_rate": float("nan")}, "must be a number from 0 to 100, got nan"),
         ({"hidden": "a"}, "hidden"),
         ({"mean": "0.5,0.5"}, "3 numbers"),
     ]:

@@ -787,7 +787,7 @@ def test_what_is_refused_in_an_archive_is_named_as_the_user_knows_it(tmp_path):
 def test_label_from_is_a_setting_of_a_run():
     config = RunConfig("photos", label_from="name")
     assert RunConfig.from_dict(config.to_dict()) == config
-    with pytest.raises(ConfigError, match="'parent', 'name', got 'file'"):
+    with pytest.raises(ConfigError, match="'label_from' has no choice 'file'"):
         RunConfig("photos", label_from="file")
 
 

@@ -69,6 +69,13 @@ def _run(command: click.Command) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         _print(error.format_message())
         return 2
+    except click.BadParameter as error:
+        from regraft.cli.bad_values import in_our_words
+
+        told = in_our_words(error)
+        words = _in_words(told) if told else _wrapped(error.format_message(), "Error: ")
+        _print(_usage(error) + words)
+        return 2
     except click.ClickException as error:
         _print(_usage(error) + _wrapped(_what_is_wrong(error), "Error: "))
         return 2
@@ -129,11 +136,16 @@ def _is_lost(error: Exception) -> bool:
 
 def _in_words(error: RegraftError) -> str:
     """The rule, the place and the cure, each under its name."""
-    lines = [_wrapped(error.rule, "Error: ")]
+    rule, cure = error.rule, error.cure
+    if (setting := error.facts.get("setting")) and not error.place:  # typed, and in no file
+        from regraft.cli.bad_values import as_typed
+
+        rule, cure = as_typed(rule, setting), as_typed(cure, setting)
+    lines = [_wrapped(rule, "Error: ")]
     if error.place:
         lines.append(_wrapped(error.place, "  where: "))
-    if error.cure:
-        lines.append(_wrapped(error.cure, "  cure:  "))
+    if cure:
+        lines.append(_wrapped(cure, "  cure:  "))
     return "\n".join(lines)
 
 

@@ -17,6 +17,7 @@ from regraft.data.folders import every_image, table_of_folder
 from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
 from regraft.data.labels_in_names import labelled_by_name
 from regraft.data.manifests import is_manifest, read_manifest, read_paths
+from regraft.data.one_picture import kept_together
 from regraft.data.remote import is_address, require_plain
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import ImageTable, NoLabels, Reading, first_few
@@ -79,7 +80,8 @@ def read_table(
     of_folder = partial(table_of_folder, label_from=label_from)
     table = _read(os.fsdecode(source), read_manifest, columns, of_folder, archive_folder)
     is_listed = not table.root  # a manifest, or one image
-    return labelled_by_name(table) if label_from == "name" and is_listed else table
+    table = labelled_by_name(table) if label_from == "name" and is_listed else table
+    return kept_together(table)
 
 
 def read_images(
@@ -134,6 +136,8 @@ def _read(
     if not is_folder and is_manifest(source):
         return of_manifest(source, **columns)
     if any(columns.values()):
+        if not is_folder and (problem := why_not_a_file(source)):
+            refuse_source(source, problem[0])
         raise UsageError(
             "columns can be named for a manifest only",
             place=source,

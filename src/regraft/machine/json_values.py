@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 
 from regraft.errors import ConfigError
+from regraft.machine import allowed
 from regraft.wording import near_names
 
 T = TypeVar("T")
@@ -84,7 +85,8 @@ def check(values: Mapping[str, Any], kind: type, *, what: str, place: str = "") 
     >>> check({"epochs": "three"}, Recipe, what="a recipe")
     Traceback (most recent call last):
         ...
-    regraft.errors.ConfigError: 'epochs' must be int | null, got 'three'
+    regraft.errors.ConfigError: 'epochs' must be a whole number, got 'three'
+      cure:  leave out 'epochs'
     """
     types = _types(kind)
     for name, value in values.items():
@@ -95,7 +97,13 @@ def check(values: Mapping[str, Any], kind: type, *, what: str, place: str = "") 
         try:
             fitted(value, types[name], name)
         except MisfitError as error:
-            raise ConfigError(error.rule, place=place) from error
+            raise _refusal(name, value, kind, place) from error
+
+
+def _refusal(name: str, value: object, kind: type, place: str) -> ConfigError:
+    wanted = allowed.in_words(_types(kind)[name])
+    rule = f"{name!r} must be {wanted}, got {shown(value)}"
+    return ConfigError(rule, place=place, cure=allowed.without_it(kind, name), setting=name)
 
 
 def shown(value: object) -> str:

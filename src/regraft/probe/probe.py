@@ -12,6 +12,7 @@ from regraft.errors import ConfigError, DataError
 from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.features.engines import BuiltEngine
 from regraft.machine import blas
+from regraft.machine.allowed import choice_meant
 from regraft.machine.processor import available_cores
 from regraft.probe.base import Codes, FittedHead, Floats
 from regraft.probe.choice import POOL, Choice, choose
@@ -163,7 +164,7 @@ class Probe:
 def require_head(head: str) -> None:
     """ConfigError unless there is such a head."""
     if head not in HEADS:
-        raise ConfigError(f"no head is called {head!r}", cure=f"heads: {', '.join(HEADS)}")
+        raise ConfigError(f"no head is called {head!r}", cure=choice_meant(head, HEADS))
 
 
 def network_of(network: BuiltEngine | Network) -> Network:
@@ -188,7 +189,10 @@ def class_weights(y: Codes, class_weight: str | None) -> Floats:
     if class_weight is None:
         return np.ones(len(y))
     if class_weight != "balanced":
-        raise ConfigError(f"class_weight must be None or 'balanced', got {class_weight!r}")
+        raise ConfigError(
+            f"'class_weight' has no choice {class_weight!r}",
+            cure="'balanced', or leave out 'class_weight'",
+        )
     counts = np.bincount(y)
     balanced: Floats = len(y) / (np.count_nonzero(counts) * counts[y].astype(np.float64))
     return balanced

@@ -19,11 +19,11 @@ from regraft.backbones.catalog import Source
 from regraft.data.label_sources import LABEL_SOURCES
 from regraft.errors import ConfigError, UsageError
 from regraft.images.scale import AS_STORED, white_of
-from regraft.machine import json_values
+from regraft.machine import allowed, json_values
 from regraft.training.methods import METHODS, method_named
 from regraft.training.settings import TrainingSettings
 from regraft.training.usage import settings_for
-from regraft.wording import near_names, printable
+from regraft.wording import printable
 
 # Of the data's name in a run's: with method and digest it must fit on any disk.
 MOST_LETTERS = 200
@@ -80,7 +80,7 @@ class RunConfig:
     Traceback (most recent call last):
         ...
     regraft.errors.ConfigError: no head is called 'forest'
-      cure:  heads: auto, lda, ridge, logistic, svm, ncm, knn
+      cure:  the choices: auto, lda, ridge, logistic, svm, ncm, knn
     """
 
     data: str
@@ -97,7 +97,7 @@ class RunConfig:
     group_column: str | None = None
     label_from: str = LABEL_SOURCES[0]
     scale: str = AS_STORED
-    test_fraction: Annotated[float, Meta(gt=0, le=1)] = 0.2
+    test_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     seed: Annotated[int, Meta(ge=0)] = 0
     device: str = "auto"
     training: dict[str, Any] | None = None
@@ -169,7 +169,9 @@ class RunConfig:
         try:
             return cls(**values)
         except ConfigError as error:
-            raise ConfigError(error.rule, place=place or error.place, cure=error.cure) from error
+            raise ConfigError(
+                error.rule, place=place or error.place, cure=error.cure, **error.facts
+            ) from error
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> RunConfig:
@@ -193,28 +195,30 @@ class RunConfig:
     def _refuse_unknown_label_source(self) -> None:
         if self.label_from not in LABEL_SOURCES:
             raise ConfigError(
-                f"label_from must be one of {', '.join(map(repr, LABEL_SOURCES))}, "
-                f"got {self.label_from!r}",
-                cure='"label_from": "name" reads labels in the names of files, as cat.12.jpg; '
-                '"parent" takes the folder that holds an image, "top" the first folder',
+                f"'label_from' has no choice {self.label_from!r}",
+                cure=allowed.choice_meant(self.label_from, LABEL_SOURCES)
+                + '; "name" reads labels in the names of files, as cat.12.jpg; "parent" takes the '
+                'folder that holds an image, "top" the first folder',
+                setting="label_from",
             )
 
     def _refuse_unknown_head(self) -> None:
         from regraft.probe.probe import HEADS  # with NumPy, which --help does without
 
         if self.head not in HEADS:
-            raise ConfigError(f"no head is called {self.head!r}", cure=f"heads: {', '.join(HEADS)}")
+            cure = allowed.choice_meant(self.head, HEADS)
+            raise ConfigError(f"no head is called {self.head!r}", cure=cure)
         if self.class_weight not in (None, "balanced"):
-            raise ConfigError(f"class_weight must be None or 'balanced', got {self.class_weight!r}")
+            raise ConfigError(
+                f"'class_weight' has no choice {self.class_weight!r}",
+                cure="'balanced', or leave out 'class_weight'",
+                setting="class_weight",
+            )
 
     def _refuse_unknown_look(self) -> None:
         if self.look not in catalog.LOOKS:
-            near = near_names(self.look, catalog.LOOKS, n=1)
-            cure = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(
-                f"no look is called {self.look!r}",
-                cure=f"{cure}looks: {', '.join(catalog.LOOKS)}",
-            )
+            cure = allowed.choice_meant(self.look, catalog.LOOKS)
+            raise ConfigError(f"no look is called {self.look!r}", cure=cure)
 
     def _refuse_what_learns_on_one_network(self) -> None:
         """Several networks, or a look, are ways to see; what learns by gradients moves one."""

@@ -17,9 +17,8 @@ from msgspec import Meta
 
 from regraft.backbones.catalog import Source
 from regraft.errors import ConfigError
-from regraft.machine import json_values
+from regraft.machine import allowed, json_values
 from regraft.probe.method import Method
-from regraft.wording import near_names
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("one-cycle", "cosine", "step", "constant")
@@ -205,13 +204,20 @@ class TrainingSettings:
         for f in fields(self):
             value, choices = getattr(self, f.name), f.metadata["choices"]
             if choices and value is not None and value not in choices:
-                near = near_names(str(value), choices, n=1)
-                cure = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(choices)}"
-                raise ConfigError(f"{f.name} has no choice {value!r}", cure=cure)
+                cure = allowed.choice_meant(value, choices)
+                raise ConfigError(f"{f.name!r} has no choice {value!r}", cure=cure, setting=f.name)
         if not all(0 <= value <= 1 for value in self.numbers("mean", 3) or ()):
-            raise ConfigError(f"mean must be of colours in 0..1, got {self.mean!r}")
+            raise ConfigError(
+                f"'mean' must be of colours in 0..1, got {self.mean!r}",
+                cure="of red, green and blue, such as 0.485,0.456,0.406",
+                setting="mean",
+            )
         if not all(0 < value <= 1 for value in self.numbers("std", 3) or ()):
-            raise ConfigError(f"std must be of colours in 0..1 and above 0, got {self.std!r}")
+            raise ConfigError(
+                f"'std' must be of colours in 0..1 and above 0, got {self.std!r}",
+                cure="of red, green and blue, such as 0.229,0.224,0.225",
+                setting="std",
+            )
         _ = self.hidden_widths
         self._refuse_augmentation()
 
@@ -241,10 +247,16 @@ class TrainingSettings:
             widths = tuple(int(part) for part in self.hidden.split(",") if part.strip())
         except ValueError as error:
             raise ConfigError(
-                f"hidden must be widths as 256 or 512,256: {self.hidden!r}"
+                f"'hidden' must be widths with commas, got {self.hidden!r}",
+                cure="such as 256 or 512,256",
+                setting="hidden",
             ) from error
         if any(not 1 <= width <= 65_536 for width in widths):
-            raise ConfigError(f"hidden widths must be 1 to 65536, got {self.hidden!r}")
+            raise ConfigError(
+                f"'hidden' must be widths from 1 to 65,536, got {self.hidden!r}",
+                cure="such as 256 or 512,256",
+                setting="hidden",
+            )
         return widths
 
     @property
@@ -290,7 +302,11 @@ class TrainingSettings:
         except ValueError:
             values = ()
         if len(values) != n or not all(map(math.isfinite, values)):
-            raise ConfigError(f"{name} must be {n} numbers with commas, got {text!r}")
+            raise ConfigError(
+                f"{name!r} must be {n} numbers with commas, got {text!r}",
+                cure=f"such as {','.join(['0.5'] * n)}",
+                setting=name,
+            )
         return values
 
 

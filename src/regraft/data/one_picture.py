@@ -1,0 +1,223 @@
+"""Files that are one picture: augmented copies of it, its channels. They stay together.
+
+Copies that a program made before training (turned, mirrored, coloured) look different enough to
+escape what compares pictures, and those of one photograph on both sides of a split flatter a score.
+Where names tell of which picture they are, they become a group; where they only tell that they are
+copies, that is said.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from regraft.data.split_names import words_of
+from regraft.data.table import ImageTable, Reading, column
+from regraft.wording import count
+
+_MADE = (
+    r"aug(?:mented|mentation)?|rot(?:ated?|ation)?|flip(?:ped)?|hflip|vflip|fliplr|flipud|flip[hv]|"
+    r"mirror(?:ed)?|bright(?:er|ness)?|darker|blur(?:red)?|nois[ey]|crop(?:ped)?|zoom(?:ed)?|"
+    r"shear(?:ed)?|shift(?:ed)?|jitter(?:ed)?|gauss(?:ian)?|contrast"
+)
+# 'x_aug1', 'x-rot90', 'x_flip_lr', 'x (rotated 90)'; several of them too.
+_SUFFIX = re.compile(
+    rf"(?P<of>.+?)(?:[\s_.(-]+(?:{_MADE})(?:[\s_.-]*(?:\d+|lr|ud|h|v|horizontal|vertical))?\)?)+",
+    re.IGNORECASE,
+)
+# 'aug_x', 'augmented_0_x', as Augmentor and scripts write.
+_PREFIX = re.compile(r"(?:aug(?:mented)?|rotated|flipped|mirrored)[\s_-]+(?P<of>.+)", re.IGNORECASE)
+# Roboflow's exports: 'x_jpg.rf.0123456789abcdef0123456789abcdef'.
+_ROBOFLOW = re.compile(r"(?P<of>.+)\.rf\.[0-9a-zA-Z]{16,}")
+# Keras' ImageDataGenerator: prefix, the picture's number, a chance number below ten million.
+_KERAS = re.compile(r"(?P<of>.*_\d+)_(?P<chance>\d{1,7})")
+_FOLDERS = frozenset(
+    """aug augment augmented augmentation augmentations flipped flip rotated rotate rotation
+    rotations mirrored""".split()  # noqa: SIM905
+)
+_CHANNELS = (
+    re.compile(r"(?P<of>.+?)[\s_.-]+(?:ch|channel|c|w)[\s_-]?0?(?P<channel>\d)", re.IGNORECASE),
+    re.compile(
+        r"(?P<of>.+?)[\s_.-]+(?P<channel>dapi|hoechst|[ey]?gfp|[rcy]fp|mcherry|fitc|tritc|cy3|cy5|"
+        r"texasred|alexa\d+|brightfield|bf|phase|dic|nir|rededge)",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(?P<of>.+?)[\s_.-]+(?P<channel>r|g|b|red|green|blue)", re.IGNORECASE),
+)
+
+
+def kept_together(table: ImageTable) -> ImageTable:
+    """The table with the files of one picture as groups, where their names tell; what the user
+    says belongs together stays as it is.
+
+    Examples
+    --------
+    >>> paths = ["cat/1.png", "cat/1_rot90.png", "cat/2.png", "dog/3.png", "dog/3_rot90.png"]
+    >>> table = kept_together(ImageTable.from_paths(paths, ["cat", "cat", "cat", "dog", "dog"]))
+    >>> table.groups.tolist()
+    ['cat/1', 'cat/1', None, 'dog/3', 'dog/3']
+    """
+    if not table.classes:
+        return table
+    table = _grouped(table, _channels_of(table), _of_channels)
+    return _with_copies_nobody_knows(_grouped(table, _copies_of(table), _of_copies))
+
+
+def is_told(table: ImageTable) -> bool:
+    """Whether the groups of a table were read here, so that most images are in none."""
+    return any(reading.kind in ("augmented", "channels") for reading in table.readings)
+
+
+Words = Callable[[ImageTable, list[Sequence[int]]], Reading]
+
+
+def _grouped(table: ImageTable, sets: Mapping[str, Sequence[int]], reading: Words) -> ImageTable:
+    """With each of the sets of rows as a group; rows that have one already keep it."""
+    if not sets:
+        return table
+    groups = column([None] * len(table)) if table.groups is None else table.groups.copy()
+    root = table.root or table.source
+    for key, rows in sets.items():
+        of = [row for row in rows if groups[row] is None]
+        groups[of] = os.path.relpath(key, root) if root and key.startswith(root) else key
+    told = reading(table, list(sets.values()))
+    return replace(table, groups=groups, readings=(*table.readings, told))
+
+
+def _of_copies(table: ImageTable, sets: list[Sequence[int]]) -> Reading:
+    n, them = sum(map(len, sets)), "it" if len(sets) == 1 else "them"
+    return Reading(
+        "augmented",
+        f"by their names, {count(n, 'image')} are {count(len(sets), 'picture')} and augmented "
+        f"copies of {them}, such as {_such_as(table, sets)}; those of one picture stay on one "
+        "side of every split that is made here",
+        "better give the originals alone: training makes such changes itself (--augment), and a "
+        "test is of photographs",
+    )
+
+
+def _of_channels(table: ImageTable, sets: list[Sequence[int]]) -> Reading:
+    one = sets[0]
+    names = [table.paths[row] for row in one][:3]
+    files = ", ".join(f"Image.open({os.path.basename(name)!r}).convert('L')" for name in names)
+    blank = ["Image.new('L', size)"] * (3 - len(names))
+    return Reading(
+        "channels",
+        f"{count(sum(map(len, sets)), 'file')} seem to be the channels of "
+        f"{count(len(sets), 'picture')}, such as {_such_as(table, sets)}; each is read as a "
+        "picture of its own",
+        "combine them to one RGB picture: "
+        f"Image.merge('RGB', [{', '.join([files, *blank])}]) (from PIL import Image)",
+    )
+
+
+def _such_as(table: ImageTable, sets: list[Sequence[int]]) -> str:
+    largest = max(sets, key=len)
+    names = [os.path.basename(table.paths[row]) for row in largest]
+    return " and ".join(repr(name) for name in names[:2])
+
+
+def _copies_of(table: ImageTable) -> dict[str, list[int]]:
+    """Rows of each picture that has copies, by its folder and name."""
+    stems = {_key(path) for path in table.paths}
+    keras = _keras_sets(table.paths)
+    rows = defaultdict[str, list[int]](list)
+    marked = set[str]()
+    for row, path in enumerate(table.paths):
+        key = _key(path)
+        of = _original(key, stems) or keras.get(key)
+        marked |= {of} if of else set()
+        rows[of or key].append(row)
+    return {key: rows[key] for key in sorted(marked) if len(rows[key]) > 1}
+
+
+def _original(key: str, stems: set[str]) -> str | None:
+    """Of which picture this is a copy by its name; None if it is none."""
+    folder, stem = os.path.split(key)
+    inner = stem
+    for pattern in (_ROBOFLOW, _SUFFIX, _PREFIX):
+        if match := pattern.fullmatch(inner):
+            inner = match["of"]
+    if words_of(os.path.basename(folder)) and _FOLDERS.issuperset(words_of(_last(folder))):
+        above = os.path.dirname(folder)
+        name = next((n for n in (inner, stem) if os.path.join(above, n) in stems), None)
+        return os.path.join(above, name) if name else None
+    return os.path.join(folder, inner) if inner != stem else None
+
+
+def _keras_sets(paths: Iterable[str]) -> dict[str, str]:
+    """Keys of files that Keras made, with the picture that they are of.
+
+    Numbers by chance are not in a row; those of the frames of a film are.
+    """
+    found = defaultdict[str, list[tuple[str, int]]](list)
+    n_in = defaultdict[str, int](int)
+    for path in paths:
+        folder, stem = os.path.split(_key(path))
+        n_in[folder] += 1
+        if match := _KERAS.fullmatch(stem):
+            found[os.path.join(folder, match["of"])].append((_key(path), int(match["chance"])))
+    sets = {
+        of: made
+        for of, made in found.items()
+        if 1 < len(made) <= n_in[os.path.dirname(of)] / 2 and _are_by_chance([n for _, n in made])
+    }
+    return {key: of for of, made in sets.items() for key, _ in made}
+
+
+def _are_by_chance(numbers: Sequence[int]) -> bool:
+    """Numbers of up to four digits and more, far apart: no count of frames, no sizes."""
+    spread = max(numbers) - min(numbers)
+    return max(numbers) > 99 and spread > 20 * len(numbers)
+
+
+def _with_copies_nobody_knows(table: ImageTable) -> ImageTable:
+    """Told, where a folder says that its images are copies and no name says of which."""
+    groups = table.groups
+    found = [
+        path
+        for row, path in enumerate(table.paths)
+        if (groups is None or groups[row] is None)
+        and (words := words_of(_last(os.path.dirname(path))))
+        and _FOLDERS.issuperset(words)
+        and _last(os.path.dirname(path)) != table.labels[row]
+    ]
+    if not found:
+        return table
+    folder = _last(os.path.dirname(found[0]))
+    told = (
+        f"{count(len(found), 'image')} in folders such as {folder!r} may be augmented copies of "
+        "others, and no name says of which, so copies of one picture may be in train and in test"
+    )
+    mend = (
+        "leave those folders out (training makes such changes itself, --augment); or list the "
+        "images in a CSV with the columns path,label,group"
+    )
+    return replace(table, readings=(*table.readings, Reading("copies-unsaid", told, mend)))
+
+
+def _channels_of(table: ImageTable) -> dict[str, list[int]]:
+    """Rows of each picture whose channels are files of their own, if most pictures are so."""
+    for pattern in _CHANNELS:
+        rows = defaultdict[str, dict[str, int]](dict)
+        for row, path in enumerate(table.paths):
+            folder, stem = os.path.split(_key(path))
+            if match := pattern.fullmatch(stem):
+                rows[os.path.join(folder, match["of"])][match["channel"].casefold()] = row
+        sets = {of: list(found.values()) for of, found in rows.items() if len(found) > 1}
+        same = {tuple(sorted(rows[of])) for of in sets}
+        n_files = sum(map(len, sets.values()))
+        if len(sets) > 1 and len(same) == 1 and 10 * n_files >= 9 * len(table):
+            return sets
+    return {}
+
+
+def _last(folder: str) -> str:
+    return os.path.basename(folder)
+
+
+def _key(path: str) -> str:
+    return os.path.splitext(path)[0]
