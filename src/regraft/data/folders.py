@@ -17,6 +17,7 @@ from regraft.data.dialects import why_no_table_of_images
 from regraft.data.label_files import tables_below, tables_beside, with_labels_beside
 from regraft.data.labels_in_names import SAMPLE_MARK, SAMPLES, labelled_by_name, why_not_by_folder
 from regraft.data.layouts import Layout, layout_of, why_no_labels
+from regraft.data.numbered_lists import with_numbered_lists
 from regraft.data.other_forms import ways_from
 from regraft.data.source_forms import refuse_source
 from regraft.data.split_names import split_name
@@ -186,7 +187,7 @@ def _labelled(table: ImageTable, top: Folder, layout: Layout) -> ImageTable:
         table = said if said.classes or said.no_labels else table
     elif files:
         table = with_labels_beside(table, files)
-    table = _with_unread_division(table, top)
+    table = _with_unread_division(with_numbered_lists(table, top), top)
     others = [path for folder in top.all_below() for path in folder.others]
     if is_one and len(table.classes) == 1:
         return _with_unread_labels(table, others)

@@ -17,6 +17,12 @@ _VIA = NoLabels(
     "'region_attributes' (of a region)",
     f"{_CSV}, and give that; {_CUT}",
 )
+_GBIF = NoLabels(
+    "it lists the media of a Darwin Core archive (GBIF), whose species stand in occurrence.txt "
+    "under the same gbifID",
+    "join the two by gbifID into a CSV with the columns path,label (identifier or the file's name, "
+    "and species), and give that",
+)
 # What stands in a file, and whose it is then, with what to do. The first that fits is taken.
 _PROGRAMS = (
     (('"region_attributes"',), "VIA", f"{_CSV}, and give that; {_CUT}"),
@@ -45,6 +51,8 @@ def why_of_columns(names: Sequence[str]) -> NoLabels | None:
     >>> why_of_columns(["filename", "lbl"]) is None
     True
     """
+    if {"gbifID", "identifier"} <= {*names} and "species" not in names:
+        return _GBIF
     return _VIA if "region_attributes" in names else None
 
 

@@ -177,6 +177,8 @@ def _are_by_chance(numbers: Sequence[int]) -> bool:
 def _with_copies_nobody_knows(table: ImageTable) -> ImageTable:
     """Told, where a folder says that its images are copies and no name says of which."""
     groups = table.groups
+    if of_one_name := _keras_of_one_prefix(table):
+        return replace(table, readings=(*table.readings, of_one_name))
     found = [
         path
         for row, path in enumerate(table.paths)
@@ -197,6 +199,26 @@ def _with_copies_nobody_knows(table: ImageTable) -> ImageTable:
         "images in a CSV with the columns path,label,group"
     )
     return replace(table, readings=(*table.readings, Reading("copies-unsaid", told, mend)))
+
+
+def _keras_of_one_prefix(table: ImageTable) -> Reading | None:
+    """Told, where most names are of Keras' making and all have one number: 'aug_0_1234.jpg'."""
+    chances = defaultdict[str, list[int]](list)
+    for path in table.paths:
+        folder, stem = os.path.split(_key(path))
+        if match := _KERAS.fullmatch(stem):
+            chances[os.path.join(folder, match["of"])].append(int(match["chance"]))
+    found = {of: n for of, n in chances.items() if of.endswith("_0") and len(n) > 2}
+    n_files = sum(map(len, found.values()))
+    if 2 * n_files <= len(table) or not all(map(_are_by_chance, found.values())):
+        return None
+    return Reading(
+        "copies-unsaid",
+        f"{count(n_files, 'image')} are named as Keras names augmented copies, such as "
+        f"{os.path.basename(next(iter(found))) + '_1234.jpg'!r}, and no name says of which picture "
+        "each is, so copies of one may be in train and in test",
+        "give the originals instead: training makes such changes itself (--augment)",
+    )
 
 
 def _channels_of(table: ImageTable) -> dict[str, list[int]]:

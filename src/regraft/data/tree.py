@@ -20,6 +20,8 @@ _LEFTOVERS = frozenset(
         "@eadir", "$recycle.bin", "system volume information",
     )
 )  # fmt: skip
+# What browsers call a file while it comes.
+_UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".opdownload")
 
 
 @dataclass(eq=False)
@@ -97,7 +99,9 @@ class Folder:
 
     def _sort_in(self, entry: os.DirEntry[str]) -> None:
         name, path = entry.name, entry.path
-        if left := _leftover_kind(name):
+        if missing := why_not_here(name):
+            self.rejected.append(Rejected(path, *missing))
+        elif left := _leftover_kind(name):
             self.skip(path, left, "left by a program" if left == "leftover" else "hidden")
         elif _is_dir(entry):
             self.folders.append(Folder(path))
@@ -153,6 +157,23 @@ def walk(root: str) -> Folder:
         n_below = sum(inner.n_images for inner in folder.folders)
         folder.n_images = len(folder.images) + len(folder.rejected) + n_below
     return top
+
+
+def why_not_here(name: str) -> tuple[str, str] | None:
+    """Why an image of such a name is not on this disk, and the cure; None of any other name.
+
+    Examples
+    --------
+    >>> why_not_here(".7.jpg.icloud")[0], why_not_here("7.jpg") is None
+    ('it lies in iCloud, and not on this disk', True)
+    """
+    stem, ending = os.path.splitext(name)
+    if ending.lower() == ".icloud" and has_image_name(stem):
+        cure = "download it (in Finder: Download Now)"
+        return "it lies in iCloud, and not on this disk", cure
+    if ending.lower() in _UNFINISHED and has_image_name(stem):
+        return f"its download was not finished ({ending})", "download it again"
+    return None
 
 
 def _leftover_kind(name: str) -> str:

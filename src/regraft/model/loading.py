@@ -27,6 +27,7 @@ from regraft.model.place import (
     is_unfinished,
     model_in,
     near_models,
+    others_there,
     state_of,
 )
 from regraft.probe.base import Head, Tensors
@@ -155,6 +156,11 @@ def _refuse_slip(folder: Path) -> None:
         raise ArtefactError(
             f"there is no folder {str(folder)!r}", cure=f"did you mean {quoted(near)}?", near=near
         )
+    parts = (config_file.CONFIG, config_file.NETWORK, config_file.LEARNT)
+    is_one = any(os.path.isfile(folder / name) for name in parts)
+    if not is_one and (cure := others_there(folder)):
+        rule = "is no model" if is_there else "does not exist"
+        raise ArtefactError(f"{str(folder)!r} {rule}", cure=cure)
 
 
 def _source(folder: Path, info: EngineInfo) -> catalog.Source:

@@ -14,6 +14,8 @@ from regraft.wording import count, near_names
 
 # In a run's folder: its model; its configuration until it is finished; an epoch a line.
 MODEL, UNFINISHED, LOG = "model", "unfinished.json", "log.jsonl"
+# Where runs go if nothing else is said; so many are named where one is meant.
+RUNS, FEW = "runs", 5
 
 
 def model_in(folder: Path) -> Path:
@@ -32,6 +34,36 @@ def near_models(folder: Path) -> list[str]:
     except (OSError, ValueError):
         return []
     return [str(beside / one) for one in near_names(name, named)]
+
+
+def others_there(folder: Path, holds: str = f"{MODEL}/{CONFIG}") -> str:
+    """Runs that may be meant where a folder is none itself: in it, or in `runs` here; '' if none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("cats", "dogs"):
+    ...     (folder / name / MODEL).mkdir(parents=True)
+    ...     _ = (folder / name / MODEL / CONFIG).write_text("{}")
+    >>> others_there(folder).replace(str(folder), "runs")
+    'give one of the 2 runs that are there: runs/cats, runs/dogs'
+    """
+    for place in (folder, folder / RUNS, Path(RUNS)):
+        found = _runs_in(place, holds)
+        if found:
+            named = [shlex.quote(str(place / name)) for name in found]
+            one_of = "the run" if len(named) == 1 else f"one of the {len(named):,} runs"
+            shown = ", ".join(named[:FEW]) + ", ..." * (len(named) > FEW)
+            return f"give {one_of} that {'is' if len(named) == 1 else 'are'} there: {shown}"
+    return ""
+
+
+def _runs_in(folder: Path, holds: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if isfile(folder / name / holds))
+    except (OSError, ValueError):
+        return []
 
 
 def run_of(folder: Path) -> Path:

@@ -25,7 +25,7 @@ from regraft.errors import UsageError
 from regraft.machine import atomic
 from regraft.machine.name_length import require_short_names
 from regraft.machine.package_version import version_of
-from regraft.model.place import LOG, UNFINISHED, run_of
+from regraft.model.place import LOG, UNFINISHED, others_there, run_of
 from regraft.record.configuration import RunConfig
 
 RUN_FILE = "run.json"
@@ -97,7 +97,8 @@ def config_file_of(given: str) -> Path:
     if not found:
         raise UsageError(
             f"{given!r} is a folder without {RUN_FILE}, so no run",
-            cure=f"--config runs/NAME, or a file such as {RUN_FILE}",
+            cure=others_there(folder, RUN_FILE)
+            or f"--config runs/NAME, or a file such as {RUN_FILE}",
         )
     return found[0]
 
