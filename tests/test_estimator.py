@@ -313,7 +313,7 @@ def test_a_refit_that_fails_leaves_the_old_model_whole(
     [
         ({"random_state": None}, "random_state must be an integer"),
         ({"random_state": -1}, "random_state must be an integer"),
-        ({"head": "forest"}, "heads: auto"),
+        ({"head": "forest"}, "the choices: auto"),
         ({"class_weight": "heavy"}, "balanced"),
         ({"backbone": None}, "'backbone' must be text"),
         ({"method": "head", "training": [1]}, "training must be a dict"),

@@ -205,7 +205,7 @@ def test_a_run_against_its_own_copy_is_a_tie(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["nowhere"], ["'nowhere' does not exist", "regraft train"]),
+        (["nowhere"], ["'nowhere' does not exist", "runs that are there", "runs/one"]),
         (["photos"], ["'photos' is no finished run"]),
         (["runs/one", "runs/../runs/one"], ["given twice"]),
         (["runs/one", "runs/one/model"], ["given twice"]),

@@ -27,12 +27,12 @@ def test_a_configuration_survives_json() -> None:
         ({"data": "x", "backbon": "lite1"}, ["'backbon'", "'backbone'"]),
         ({"data": "x", "zzz": 1}, ["'zzz'", "settings:", "seed"]),
         ({"method": "probe"}, ["needs 'data'"]),
-        ({"data": 3}, ["'data'", "str", "3"]),
-        ({"data": "x", "seed": 1.5}, ["'seed'", "int", "1.5"]),
-        ({"data": "x", "seed": True}, ["'seed'", "int", "True"]),
+        ({"data": 3}, ["'data'", "text", "3"]),
+        ({"data": "x", "seed": 1.5}, ["'seed'", "whole number", "1.5"]),
+        ({"data": "x", "seed": True}, ["'seed'", "whole number", "True"]),
         ({"data": "x", "taps": "final"}, ["'taps'", "'final'"]),
-        ({"data": "x", "taps": [1]}, ["'taps[0]'", "str", "got 1"]),
-        ({"data": "x", "test_fraction": "0.2"}, ["'test_fraction'", "float", "'0.2'"]),
+        ({"data": "x", "taps": [1]}, ["'taps'", "list of texts", "got [1]"]),
+        ({"data": "x", "test_fraction": "0.2"}, ["'test_fraction'", "above 0 and below 1", "'0.2'"]),
         ({"data": None}, ["'data'", "None"]),
     ],
 )
@@ -46,7 +46,8 @@ def test_wrong_settings_are_named_with_what_was_found(
 
 
 def test_whole_numbers_are_fractions_too() -> None:
-    assert RunConfig.from_dict({"data": "x", "test_fraction": 1}).test_fraction == 1
+    config = RunConfig.from_dict({"data": "x", "method": "full", "training": {"weight_decay": 0}})
+    assert config.training["weight_decay"] == 0
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_nothing_heavy_is_imported(run_python: Run, room: Path) -> None:
         (["MODEL", "--name", "a", "--name", "b"], 2, "2 names for 1 models"),
         (["MODEL", "MODEL"], 2, "two models are called"),
         (["MODEL", "--host", "203.0.113.7"], 2, "--host 127.0.0.1"),
-        (["MODEL", "--port", "99999"], 2, "65535"),
+        (["MODEL", "--port", "99999"], 2, "65,535"),
         ([], 2, "MODEL"),
     ],
 )

@@ -175,11 +175,11 @@ def test_a_method_that_is_none_is_refused_before_its_settings() -> None:
         ({"crop_scale": "0.5,2"}, ["<= 1", "--crop-scale"]),
         ({"crop_scale": "0.5"}, ["crop_scale", "2 numbers"]),
         ({"augment": "none", "degrees": 10.0}, ["'none'", "takes no settings", "--degrees"]),
-        ({"vertical_flip": 2.0}, ["vertical_flip", "<= 1.0", "2.0"]),
+        ({"vertical_flip": 2.0}, ["vertical_flip", "from 0 to 1", "2.0"]),
         ({"mean": "123,117,104"}, ["mean", "0..1", "123"]),
         ({"std": "0,0.2,0.2"}, ["std", "above 0"]),
-        ({"batch_size": None}, ["'batch_size'", "int", "None"]),
-        ({"compile": True}, ["'compile'", "str", "True"]),
+        ({"batch_size": None}, ["'batch_size'", "whole number", "None"]),
+        ({"compile": True}, ["'compile'", "text", "True"]),
     ],
 )
 def test_values_that_cannot_be_are_refused_before_any_work(

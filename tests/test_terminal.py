@@ -30,6 +30,7 @@ from regraft.console.evaluation import MAX_CLASSES_LISTED, show_classes, show_sc
 from regraft.console.screen import stdout
 from regraft.console.teaching import showing
 from regraft.evaluation.evaluate import evaluate
+from regraft.machine import running_since
 
 ROWS, COLUMNS = 24, 80
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -96,6 +97,7 @@ def room(
     """Small photographs, and the folder to work in; the engine is built."""
     make_photos(tmp_path / "photos", splits={"train": 12, "test": 6})
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running_since, "seconds", lambda: 0.5)  # not those of all tests before
     return tmp_path
 
 
