@@ -12,8 +12,11 @@ export function wireClasses({ show, take }) {
   takeFiles = take;
   at("new-class").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const name = at("new-name").value.trim();
-    if (name && (await act("class/add", { name }))) at("new-name").value = "";
+    const field = at("new-name");
+    const name = field.value.trim();
+    if (!name) return;
+    field.value = ""; // at once: who types on meanwhile types the next name
+    if (!(await act("class/add", { name })) && !field.value) field.value = name;
   });
 }
 
