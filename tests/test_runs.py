@@ -32,7 +32,10 @@ def test_a_configuration_survives_json() -> None:
         ({"data": "x", "seed": True}, ["'seed'", "whole number", "True"]),
         ({"data": "x", "taps": "final"}, ["'taps'", "'final'"]),
         ({"data": "x", "taps": [1]}, ["'taps'", "list of texts", "got [1]"]),
-        ({"data": "x", "test_fraction": "0.2"}, ["'test_fraction'", "above 0 and below 1", "'0.2'"]),
+        (
+            {"data": "x", "test_fraction": "0.2"},
+            ["'test_fraction'", "above 0 and below 1", "'0.2'"],
+        ),
         ({"data": None}, ["'data'", "None"]),
     ],
 )
