@@ -8,8 +8,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from regraft.checks.left_out import findings_of
+from regraft.console.lines import beside, width_of, wrapped
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.wording import from_here, literal, whole_percent
 from regraft.explain.explanations import EVEN_IN_MIDDLE, LITTLE, MIDDLE
@@ -27,8 +29,7 @@ def show_explained(explained: Any, *, as_json: bool) -> None:
     for image in explained.images:
         _image(screen, image)
     for bad in explained.rejected:
-        line = f"regraft: {printable(bad.path)}: not read: {printable(bad.reason)}"
-        print(line, file=sys.stderr, flush=True)
+        _aside(f"regraft: {printable(bad.path)}: not read: {printable(bad.reason)}")
     _left_out(explained)
     if explained.images:
         pictures = count(len(explained.images), "picture")
@@ -45,7 +46,11 @@ def show_explained(explained: Any, *, as_json: bool) -> None:
 def _left_out(explained: Any) -> None:
     """What is no picture, on stderr."""
     for finding in findings_of(explained.skipped):
-        print(f"regraft: left out: {printable(finding.message)}", file=sys.stderr, flush=True)
+        _aside(f"regraft: left out: {printable(finding.message)}")
+
+
+def _aside(text: str) -> None:
+    print(wrapped(text, width_of(sys.stderr)), file=sys.stderr, flush=True)
 
 
 def _image(screen: Console, image: Mapping[str, Any]) -> None:
@@ -56,12 +61,10 @@ def _image(screen: Console, image: Mapping[str, Any]) -> None:
         middle = f"{share} of the heat in the middle (an even map: {even})"
     if image["says_little"]:
         middle = LITTLE
-    screen.print(
-        f"{literal(image['path'])}  [bold]{literal(image['label'])}[/] "
-        f"{percent(image['probability'])}{literal(speaks)}  {middle}",
-        soft_wrap=True,
-    )
+    said = f"{printable(image['label'])} {percent(image['probability'])}{speaks}  {middle}"
+    line = beside(printable(image["path"]), said, width_of(sys.stdout))
+    screen.print(Text(line), soft_wrap=True)
     for near in image["nearest"]:
-        screen.print(
-            f"  like {near['similarity']:.2f}  {literal(from_here(near['path']))}", soft_wrap=True
-        )
+        like = f"  like {near['similarity']:.2f}"
+        line = beside(like, printable(from_here(near["path"])), width_of(sys.stdout))
+        screen.print(Text(line), soft_wrap=True)

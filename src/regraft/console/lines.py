@@ -10,6 +10,8 @@ from typing import TextIO
 _COMMANDS = ("regraft ", "pip ", "python ")
 # Narrower than that, words are rather left to the terminal.
 _LEAST = 20
+# Before what stands below a name.
+BELOW = "    "
 
 
 def width_of(stream: TextIO) -> int | None:
@@ -41,6 +43,23 @@ def wrapped(text: str, width: int | None, *, lead: str = "") -> str:
         ends = [*places[1:], len(line)]
         found += [line[start:end].rstrip() for start, end in zip(places, ends, strict=True)]
     return "\n".join((" " * len(lead) if n else lead) + line for n, line in enumerate(found))
+
+
+def beside(name: str, text: str, width: int | None, *, pad: int = 0) -> str:
+    """A name and what is said of it: on one line, or below it where that is too long.
+
+    Examples
+    --------
+    >>> beside("1.jpg", "cat 95 %", 30)
+    '1.jpg  cat 95 %'
+    >>> print(beside("a/long/name/of/a/photo.jpg", "cat 95 %  dog 5 %", 30))
+    a/long/name/of/a/photo.jpg
+        cat 95 %  dog 5 %
+    """
+    line = f"{name:{pad}}  {text}"
+    if width is None or len(line) <= width:
+        return line
+    return f"{name}\n{wrapped(text, width, lead=BELOW)}"
 
 
 def breaks(text: str, width: int) -> list[int]:
