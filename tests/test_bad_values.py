@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import click
 import pytest
@@ -11,8 +12,10 @@ from click.types import FloatParamType, IntParamType
 
 from regraft.cli.bad_values import in_our_words
 from regraft.cli.main import COMMANDS, cli
-from regraft.errors import ConfigError, UsageError
+from regraft.errors import ConfigError, RegraftError, UsageError
+from regraft.model.loading import load
 from regraft.record.configuration import RunConfig
+from regraft.report.finished_run import require_finished
 from regraft.training.settings import TrainingSettings
 
 CONTEXT = click.Context(cli)
@@ -94,3 +97,23 @@ def test_a_mistyped_choice_is_answered_with_what_is_meant(typed, meant):
     with pytest.raises(UsageError) as caught:
         _ = RunConfig("photos", **typed).source
     assert meant in str(caught.value)
+
+
+@pytest.fixture
+def two_runs(tmp_path, monkeypatch):
+    """A folder `runs` with two runs that a command may be meant for."""
+    for name in ("cats", "dogs"):
+        (tmp_path / "runs" / name / "model").mkdir(parents=True)
+        (tmp_path / "runs" / name / "model" / "config.json").write_text("{}")
+        (tmp_path / "runs" / name / "run.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("two_runs")
+@pytest.mark.parametrize("given", ["runs", "empty", "nowhere", "."])
+@pytest.mark.parametrize("opens", [load, lambda given: require_finished(Path(given))])
+def test_the_runs_that_are_there_are_named(opens, given):
+    with pytest.raises(RegraftError) as caught:
+        opens(given)
+    assert caught.value.cure == "give one of the 2 runs that are there: runs/cats, runs/dogs"

@@ -614,7 +614,152 @@ MANIFESTS = [
              refused="not UTF-8", cure="save the manifest in UTF-8"),
 ]  # fmt: skip
 
-CASES = [*FOLDERS, *IN_NAMES, *BESIDE, *MANIFESTS]
+
+def numbered(*folders, ext="jpg", n=4):
+    """So many images in each folder, of names that no other folder has."""
+    return [f"{folder}/{j}{i}.{ext}" for j, folder in enumerate(folders) for i in range(n)]
+
+
+def lines_of(row, names):
+    return text(*(row(i, name) for i, name in enumerate(names)))
+
+
+BIRDS = [f"images/{code}/{code}_{i}.jpg" for code in ("001.Auk", "002.Wren") for i in range(4)]
+FLAT_BIRDS = [f"images/{i}.jpg" for i in range(4)]
+CUB = {
+    "images.txt": lines_of(lambda i, p: f"{i + 1} {p.removeprefix('images/')}", BIRDS),
+    "image_class_labels.txt": lines_of(lambda i, p: f"{i + 1} {1 + ('Wren' in p)}", BIRDS),
+    "train_test_split.txt": lines_of(lambda i, p: f"{i + 1} {i % 2}", BIRDS),
+    "classes.txt": "1 001.Auk\n2 002.Wren\n",
+}
+FLAT_CUB = {
+    "images.txt": lines_of(lambda i, p: f"a-{i} {p.removeprefix('images/')}", FLAT_BIRDS),
+    "image_class_labels.txt": lines_of(lambda i, p: f"a-{i} {i // 2}", FLAT_BIRDS),
+    "train_test_split.txt": lines_of(lambda i, p: f"a-{i} {i % 2}", FLAT_BIRDS),
+    "classes.txt": "0 Great Auk\n1 Wren\n",
+}
+TWO = {"a": 2, "b": 2}
+SETS = [
+    Case("CUB-200", BIRDS, {"train": {"001.Auk": 2, "002.Wren": 2},
+         "test": {"001.Auk": 2, "002.Wren": 2}}, "the splits .*1 is train", files=CUB),
+    Case("CUB-200 without class folders", FLAT_BIRDS,
+         {"train": {"Great Auk": 1, "Wren": 1}, "test": {"Great Auk": 1, "Wren": 1}},
+         "splits .* and labels", files=FLAT_CUB),
+    Case("Tiny ImageNet", [*(f"train/n0{c}/images/n0{c}_{i}.JPEG" for c in (1, 2) for i in (0, 1)),
+         "val/images/val_0.JPEG", "val/images/val_1.JPEG", "test/images/test_0.JPEG"],
+         {"train": {"n01": 2, "n02": 2}, "val": {"n01": 1, "n02": 1}},
+         "labels of 2 images are read from .*val_annotations.txt",
+         files={"val/val_annotations.txt": "val_0.JPEG\tn01\t0\t0\t9\t9\n"
+                "val_1.JPEG\tn02\t0\t0\t9\t9\n"}, left_out="test/images/test_0.JPEG"),
+    Case("Oxford Pets", [f"images/{c}_{i}.jpg" for c in ("Bengal", "pug") for i in range(3)],
+         refused="names such as 'Bengal_0.jpg' seem to say it", cure="--label-from name.*pug \\(3",
+         files={"annotations/list.txt": "#Image CLASS-ID SPECIES BREED ID\nBengal_0 1 1 1\n"}),
+    Case("Oxford Flowers", [f"jpg/image_0000{i}.jpg" for i in range(3)],
+         refused="imagelabels.mat.*may hold the labels", cure="CSV with the columns path,label",
+         files={"imagelabels.mat": b"MATLAB 5.0", "setid.mat": b"MATLAB 5.0"}),
+    Case("Stanford Cars", [*flat("cars_train", "1.jpg", "2.jpg"), *flat("cars_test", "3.jpg")],
+         refused="'cars_train' are read as splits", cure="DATA/<split>/<class>",
+         files={"devkit/cars_train_annos.mat": b"MATLAB 5.0"}),
+    Case("Food-101", [f"images/{c}/{c}{i}.jpg" for c in "ab" for i in range(4)],
+         {"train": TWO, "test": TWO}, "the splits of 4 images are read from .*meta/test.txt",
+         files={"meta/train.txt": "a/a0\na/a1\nb/b0\nb/b1\n",
+                "meta/test.txt": "a/a2\na/a3\nb/b2\nb/b3\n"}),
+    Case("DTD", [f"images/{c}/{c}_{i}.jpg" for c in "ab" for i in range(4)],
+         {"train": TWO, "val": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}}, "labels/train1.txt",
+         files={"labels/train1.txt": "a/a_0.jpg\na/a_1.jpg\nb/b_0.jpg\nb/b_1.jpg\n",
+                "labels/val1.txt": "a/a_2.jpg\nb/b_2.jpg\n",
+                "labels/test1.txt": "a/a_3.jpg\nb/b_3.jpg\n"}),
+    Case("Caltech-101", numbered("101_ObjectCategories/ant", "101_ObjectCategories/bee"),
+         {None: {"ant": 4, "bee": 4}}),
+    Case("EuroSAT", numbered("2750/AnnualCrop", "2750/Forest"),
+         {None: {"AnnualCrop": 4, "Forest": 4}}),
+    Case("PlantVillage", [f"{v}/{c}/{i}.jpg" for v in ("color", "grayscale") for c in "ab"
+         for i in range(3)], refused="hold folders of the same names", cure="--label-from parent"),
+    Case("BreakHis", [f"breast/{c}/SOB/x/SOB_{n}/{z}/{c}{n}{z}.png" for c in ("benign", "malignant")
+         for n in (1, 2) for z in ("40X", "100X")], {None: {"benign": 4, "malignant": 4}}),
+    Case("ISIC", [f"images/ISIC_{i}.jpg" for i in range(4)],
+         refused="no column is named label", cure="--label-column benign_malignant",
+         files={"metadata.csv": lines_of(
+             lambda i, row: row, ["isic_id,patient_id,benign_malignant", "ISIC_0,p1,benign",
+             "ISIC_1,p1,benign", "ISIC_2,p2,malignant", "ISIC_3,p3,malignant"])}),
+    Case("ISIC, one column per class", [f"images/ISIC_{i}.jpg" for i in range(4)],
+         {None: {"MEL": 2, "NV": 2}}, "'MEL', 'NV' are read as one column per class",
+         files={"GroundTruth.csv": "image,MEL,NV\nISIC_0,1.0,0.0\nISIC_1,1.0,0.0\n"
+                "ISIC_2,0.0,1.0\nISIC_3,0.0,1.0\n"}),
+    Case("GBIF", [f"images/{i}.jpg" for i in range(3)], refused="Darwin Core archive",
+         cure="join the two by gbifID",
+         files={"multimedia.txt": text("gbifID\ttype\tidentifier", *(
+             f"{i}\tStillImage\thttp://x/{i}.jpg" for i in range(3)))}),
+    Case("a CSV of Label Studio", [f"upload/{i}.jpg" for i in range(4)],
+         {None: TWO}, "'choice' is read as the label", give="project.csv",
+         files={"project.csv": text("image,id,choice,annotator", *(
+             f"/data/upload/1/{i}.jpg,{i},{'ab'[i // 2]},1" for i in range(4)))}),
+    Case("FiftyOne", [f"data/{i}.jpg" for i in range(4)], {None: TWO},
+         "labels of 4 images are read from .*labels.json",
+         files={"labels.json": '{"classes": ["a", "b"], "labels": '
+                '{"0": 0, "1": 0, "2": 1, "3": 1}}'}),
+    Case("classes that differ by case", [*numbered("Cats", "cats", "dogs", n=2)],
+         {None: {"Cats": 2, "cats": 2, "dogs": 2}}),
+    Case("a class folder with a blank at its end", numbered("cat ", "dog"),
+         {None: {"cat": 4, "dog": 4}}),
+    Case("classes named 0, unknown, train and test",
+         numbered("0", "unknown", "train", "test"), refused="read like splits",
+         cure="for classes, give the folders other names"),
+    Case("what macOS and Windows leave", [*numbered("cat", "dog"), "__MACOSX/cat/._1.jpg"],
+         {None: {"cat": 4, "dog": 4}}, left_out="cat/Thumbs.db",
+         files={"cat/Thumbs.db": b"x", "dog/.DS_Store": b"x", "dog/._1.jpg": b"x"}),
+    Case("names of WhatsApp", [f"{c}/IMG-20240101-WA00{k}{i}.jpg" for k, c in enumerate("ab")
+         for i in range(4)], {None: {"a": 4, "b": 4}}),
+    Case("every ending of pictures", [f"{c}/{c}{i}.{e}" for c in "ab" for i, e in enumerate(
+         ("jfif", "jpe", "JPG", "webp", "avif", "heic", "HEIC"))], {None: {"a": 7, "b": 7}}),
+    Case("archives of one class each", [], refused="there is no image in it",
+         cure="unpack each archive into a folder of its name",
+         files={"cats.zip": b"PK", "dogs.zip": b"PK"}),
+    Case("parts of Google Drive", [], refused="there is no image in it",
+         cure="unpack all of them into one folder",
+         files={"p-20240101T101010Z-001.zip": b"PK", "p-20240101T101010Z-002.zip": b"PK"}),
+]  # fmt: skip
+
+TOGETHER = [
+    Case("copies by suffix", [f"{c}/{c}{i}{s}.jpg" for c in "ab" for i in (0, 1)
+         for s in ("", "_aug1", "_rot90", "-flip", " (mirrored)")], {None: {"a": 10, "b": 10}},
+         "20 images are 4 pictures and augmented copies"),
+    Case("copies by prefix", [f"{c}/{s}{c}{i}.jpg" for c in "ab" for i in (0, 1)
+         for s in ("", "aug_", "flipped-")], {None: {"a": 6, "b": 6}}, "12 images are 4 pictures"),
+    Case("copies in a folder", [f"{c}/{s}{c}{i}.jpg" for c in "ab" for i in (0, 1)
+         for s in ("", "augmented/")], {None: {"a": 4, "b": 4}}, "8 images are 4 pictures"),
+    Case("copies of Roboflow", [f"train/{c}/{c}{i}_jpg.rf.{h * 32}.jpg" for c in "ab"
+         for i in (0, 1) for h in "0f"] + [f"valid/{c}/{c}9_jpg.rf.{'7' * 32}.jpg" for c in "ab"],
+         {"train": {"a": 4, "b": 4}, "val": {"a": 1, "b": 1}}, "8 images are 4 pictures"),
+    Case("copies of Keras", [f"{c}/img_{i}_{(i * 7919 + j * 3457) % 9973}.jpg" for c in "ab"
+         for i in range(3) for j in range(3)], {None: {"a": 9, "b": 9}}, "18 images are 6"),
+    Case("channels by stain", [f"{c}/{c}{i}_{s}.tif" for c in "ab" for i in (0, 1)
+         for s in ("DAPI", "GFP")], {None: {"a": 4, "b": 4}}, "8 files seem to be the ch"),
+    Case("channels by number", [f"{c}/{c}{i}_{s}.tif" for c in "ab" for i in (0, 1)
+         for s in ("w1", "w2", "w3")], {None: {"a": 6, "b": 6}}, "12 files seem to be"),
+    Case("channels by colour", [f"{c}/{c}{i}_{s}.png" for c in "ab" for i in (0, 1)
+         for s in "RGB"], {None: {"a": 6, "b": 6}}, "12 files seem to be the channels of 4"),
+]  # fmt: skip
+
+NOT_COPIES = [
+    Case("copies of nobody knows what", [f"{c}/{s}{c}{i}.jpg" for c in "ab" for i in (0, 1)
+         for s in ("", "augmented/z")], {None: {"a": 4, "b": 4}}, "no name says of which"),
+    Case("copies of Keras under one number", [f"{c}/aug_0_{(i * 3457) % 9973}.jpg" for c in "ab"
+         for i in range(5)], {None: {"a": 5, "b": 5}}, "as Keras names augmented copies"),
+    Case("frames of a film", [f"{c}/film_0_{1000 + i}.jpg" for c in "ab" for i in range(5)],
+         {None: {"a": 5, "b": 5}}),
+    Case("cameras, sizes and dates", [f"{c}/{s}.jpg" for c in "ab" for s in (
+         "DSC_0001", "DSC_0002", "2024_05_1024", "2024_05_2048", "x_640", "x_1280", "rotunda_1")],
+         {None: {"a": 7, "b": 7}}),
+    Case("names of telephones", [f"{c}/IMG_{day}_{time}.jpg" for c in "ab" for day in (20240105,
+         20240106, 20240214) for time in (101530, 154502, 235959)], {None: {"a": 9, "b": 9}}),
+    Case("classes of turned pictures", numbered("rotated", "upright"),
+         {None: {"rotated": 4, "upright": 4}}),
+    Case("sides, which are no channels", [f"{c}/{c}{i}_{s}.jpg" for c in "ab" for i in (0, 1)
+         for s in ("left", "right")], {None: {"a": 4, "b": 4}}),
+]  # fmt: skip
+
+CASES = [*FOLDERS, *IN_NAMES, *BESIDE, *MANIFESTS, *SETS, *TOGETHER, *NOT_COPIES]
 
 
 def planted(case, folder):
@@ -685,7 +830,42 @@ def found_by_check(config):
 
 
 def test_the_battery_is_large():
-    assert len({case.name for case in CASES}) == len(CASES) >= 45
+    assert len({case.name for case in CASES}) == len(CASES) >= 160
+
+
+@pytest.mark.parametrize("case", TOGETHER, ids=[case.name for case in TOGETHER])
+def test_the_files_of_one_picture_are_one_group(case, tmp_path):
+    table = read(RunConfig(str(planted(case, tmp_path))))
+    letters = re.compile(r"[ab]\d|img_\d")
+    picture = [
+        (label, letters.search(os.path.basename(path))[0])
+        for path, label in zip(table.paths, table.labels, strict=True)
+    ]
+    pairs = [(g, p) for g, p in zip(table.groups, picture, strict=True) if g is not None]
+    assert len(pairs) >= len(table) - 2
+    assert len(set(pairs)) == len({g for g, _ in pairs}) == len({p for _, p in pairs})
+
+
+@pytest.mark.parametrize("case", NOT_COPIES, ids=[case.name for case in NOT_COPIES])
+def test_what_no_name_tells_is_no_group(case, tmp_path):
+    assert read(RunConfig(str(planted(case, tmp_path)))).groups is None
+
+
+def test_what_the_user_says_belongs_together_stays(tmp_path):
+    names = [f"{c}/{i}{s}.jpg" for c in "ab" for i in (0, 1) for s in ("", "_aug1")]
+    rows = text("path,label,group", *(f"{name},{name[0]},{name[2]}" for name in names))
+    table = read(RunConfig(str(planted(Case("", names, files={"m.csv": rows}, give="m.csv"),
+                                       tmp_path))))  # fmt: skip
+    assert set(table.groups) == {"0", "1"}
+
+
+def test_files_that_are_elsewhere_are_named(tmp_path):
+    files = {"cat/.7.jpg.icloud": b"bplist", "dog/9.jpg.crdownload": b"x"}
+    table = read(RunConfig(str(planted(Case("", numbered("cat", "dog"), files=files), tmp_path))))
+    assert [bad.reason for bad in table.rejected] == [
+        "it lies in iCloud, and not on this disk",
+        "its download was not finished (.crdownload)",
+    ]
 
 
 # Archives.

@@ -32,8 +32,9 @@ _SUFFIX = re.compile(
 _PREFIX = re.compile(r"(?:aug(?:mented)?|rotated|flipped|mirrored)[\s_-]+(?P<of>.+)", re.IGNORECASE)
 # Roboflow's exports: 'x_jpg.rf.0123456789abcdef0123456789abcdef'.
 _ROBOFLOW = re.compile(r"(?P<of>.+)\.rf\.[0-9a-zA-Z]{16,}")
-# Keras' ImageDataGenerator: prefix, the picture's number, a chance number below ten million.
-_KERAS = re.compile(r"(?P<of>.*_\d+)_(?P<chance>\d{1,7})")
+# Keras' ImageDataGenerator: prefix, the picture's number, a chance number below ten million;
+# neither with zeros before it, as days, months and times of cameras have.
+_KERAS = re.compile(r"(?P<of>.*_(?:0|[1-9]\d{0,4}))_(?P<chance>0|[1-9]\d{0,6})")
 _FOLDERS = frozenset(
     """aug augment augmented augmentation augmentations flipped flip rotated rotate rotation
     rotations mirrored""".split()  # noqa: SIM905
@@ -165,7 +166,15 @@ def _keras_sets(paths: Iterable[str]) -> dict[str, str]:
         for of, made in found.items()
         if 1 < len(made) <= n_in[os.path.dirname(of)] / 2 and _are_by_chance([n for _, n in made])
     }
-    return {key: of for of, made in sets.items() for key, _ in made}
+    n_made = defaultdict[str, int](int)
+    for of, made in sets.items():
+        n_made[os.path.dirname(of)] += len(made)
+    return {
+        key: of
+        for of, made in sets.items()
+        if 2 * n_made[os.path.dirname(of)] > n_in[os.path.dirname(of)]  # the folder is Keras' work
+        for key, _ in made
+    }
 
 
 def _are_by_chance(numbers: Sequence[int]) -> bool:
