@@ -18,7 +18,7 @@ from regraft.data.splits import assign, check_groups_across
 from regraft.data.table import ImageTable, check_known_classes, column
 from regraft.errors import TableError
 from regraft.evaluation.influence import group_codes
-from regraft.workflows.lesson import units_of
+from regraft.workflows.units import units_of
 
 NAN = float("nan")
 NFC, NFD = "caf\u00e9", "cafe\u0301"

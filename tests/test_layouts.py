@@ -18,14 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from regraft.data.sources import read_table
 from regraft.errors import ConfigError, DataError, UsageError
 from regraft.record.configuration import RunConfig
 from regraft.workflows import survey
 from regraft.workflows.learnable import refuse_unlearnable
-from regraft.workflows.preparation import read
+from regraft.workflows.preparation import prepare, read
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
 AB = {"ants": 2, "bees": 1}
@@ -1078,3 +1080,24 @@ def test_numbers_written_otherwise_are_named_as_what_was_meant(tmp_path: Path) -
     found = survey.check(RunConfig(str(tmp_path)), quick=True).findings
     (finding,) = [one for one in found if one.kind == "class-not-in-train"]
     assert "is '00000', '00001' meant? Then rename" in finding.mend
+
+
+def test_a_copy_of_a_picture_that_has_copies_by_name_goes_with_them(tmp_path: Path) -> None:
+    """By content one, by name in no group: without it, a division could leak by itself."""
+    chance = np.random.default_rng(0)
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for i in range(12):
+            pixels = chance.integers(0, 255, (48, 48, 3), dtype=np.uint8)
+            for name in (f"{label}{i}", f"other{i}x"):  # the same file under another name
+                Image.fromarray(pixels).save(tmp_path / label / f"{name}.png")
+            Image.fromarray(pixels[::-1]).save(tmp_path / label / f"{label}{i}_rot180.png")
+    found = prepare(RunConfig(str(tmp_path), test_fraction=0.4)).table
+    number = re.compile(r"\d+")
+    split_of: dict[tuple[str, str], set[str]] = {}
+    for path, label, split in zip(found.paths, found.labels, found.splits, strict=True):
+        one = number.search(os.path.basename(path))
+        assert one is not None
+        split_of.setdefault((label, one[0]), set()).add(split)
+    assert len(split_of) == 24
+    assert all(len(splits) == 1 for splits in split_of.values())

@@ -35,10 +35,11 @@ from regraft.wording import count, duration
 from regraft.workflows import billing, experiment, search_words, told_search
 from regraft.workflows.experiment import Begun, Result
 from regraft.workflows.journal import FILE, Journal
-from regraft.workflows.lesson import Lesson, lesson_of, units_of
+from regraft.workflows.lesson import Lesson, lesson_of
 from regraft.workflows.preparation import Clock, Prepared, compared_of, prepare
 from regraft.workflows.search import Search, Watch
 from regraft.workflows.spending import Budget
+from regraft.workflows.units import units_of
 
 BUDGET_S = 120.0
 # What drawing the report takes, until this machine's own past runs say better.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from regraft.choosing.past import Past
 from regraft.choosing.reckoning import outside_s
 from regraft.choosing.way import Way
 from regraft.choosing.workload import Workload
-from regraft.data.table import ImageTable
+from regraft.data.table import ImageTable, first_few
 from regraft.features import engines, extract, side_by_side
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures
@@ -33,7 +34,7 @@ from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
 from regraft.training.chosen_settings import situation_of
 from regraft.training.methods import METHODS
-from regraft.wording import duration
+from regraft.wording import count, duration, printable
 from regraft.workflows import fitting
 from regraft.workflows.learnable import refuse_unlearnable
 from regraft.workflows.lesson import Lesson, lesson_of
@@ -75,10 +76,19 @@ def bill_before(
     table = read(config)
     table.tell(listener.say)
     refuse_unlearnable(table)
+    listener.say(_classes_in_words(table))
     fitting.require_split_point(config, offline=offline)
     past = _past(listener)
     work = _work_before(config, table, folder, offline, listener)
     return bill.bill_of(way_of(config), config, work, past)
+
+
+def _classes_in_words(table: ImageTable) -> str:
+    """How many images of which class, so that a wrong reading shows before a run."""
+    n_of = Counter(label for label in table.labels if label is not None)
+    shown = first_few((f"{printable(name)} ({n:,})" for name, n in sorted(n_of.items())))
+    images, classes = count(len(table), "image"), count(len(n_of), "class", "classes")
+    return f"{images} in {classes}: {shown}"
 
 
 def way_of(config: RunConfig) -> Way:

@@ -34,8 +34,9 @@ from regraft.probe.classifier import Classifier
 from regraft.probe.unknown import NONE, SPLIT, of_held_out
 from regraft.training.task import Task
 from regraft.wording import count
-from regraft.workflows.lesson import Lesson, units_of
+from regraft.workflows.lesson import Lesson
 from regraft.workflows.preparation import Prepared, compared_of
+from regraft.workflows.units import units_of
 
 # Of its own kind, a split must have so many images (copies counted once) to take the place of
 # those that were left out; fewer could not tell a share as small as 1 %.

@@ -22,8 +22,9 @@ from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS
 from regraft.training.task import Environment, Task
 from regraft.workflows import calibrating
-from regraft.workflows.lesson import Lesson, units_of
+from regraft.workflows.lesson import Lesson
 from regraft.workflows.preparation import Prepared, compared_of
+from regraft.workflows.units import units_of
 
 WITHOUT_TORCH = "--method probe, which needs it not"
 # Heads that need all rows at once; the others go over them in parts.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.checks.duplicates import connected
 from regraft.data.splits import Roles
 from regraft.data.table import ImageTable, check_known_classes
 from regraft.errors import TableError
 from regraft.workflows.learnable import labelled_roles, require_two_classes
+from regraft.workflows.units import units_of
 
 if TYPE_CHECKING:
     from regraft.workflows.preparation import Prepared
@@ -87,26 +86,3 @@ def _require_taught(table: ImageTable, found: Roles, classes: list[str]) -> None
             "or leave the class out",
             **error.facts,
         ) from None
-
-
-def units_of(
-    units: NDArray[Any], groups: NDArray[np.object_] | None, rows: NDArray[np.bool_]
-) -> NDArray[np.intp]:
-    """Near-duplicates and groups as one number each: what must be left out together."""
-    if groups is None:
-        return np.unique(units[rows], return_inverse=True)[1]
-    return _joined(units[rows], groups[rows])
-
-
-def _joined(units: NDArray[Any], groups: NDArray[np.object_]) -> NDArray[np.intp]:
-    """The numbering in which rows of one unit, and rows of one group, are together."""
-    ends = [*_chained(units), *_chained(groups)]
-    return connected(len(units), np.array(ends, np.intp).reshape(-1, 2))
-
-
-def _chained(names: NDArray[Any]) -> Iterator[tuple[int, int]]:
-    """Each row with the first of its name; None is no name."""
-    first: dict[Any, int] = {}
-    for row, name in enumerate(names.tolist()):
-        if name is not None:
-            yield first.setdefault(name, row), row

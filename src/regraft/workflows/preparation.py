@@ -12,6 +12,7 @@ import functools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from regraft.checks.duplicates import Compared, Duplicates, compare
 from regraft.checks.finding import Finding
 from regraft.checks.findings import find_problems
 from regraft.data import splits
+from regraft.data.one_picture import is_told
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable
 from regraft.errors import TableError
@@ -36,6 +38,7 @@ from regraft.machine.processor import available_cores
 from regraft.record.configuration import RunConfig
 from regraft.wording import count, duration, none_can
 from regraft.workflows.learnable import refuse_unlearnable
+from regraft.workflows.units import units_of
 
 # Fewer pictures are read before it could be said how long that takes; so many are timed for it,
 # and what takes longer than this is told.
@@ -308,11 +311,14 @@ def _with_splits(
     labelled = np.array([label is not None for label in table.labels])
     if not labelled.any():
         return table
-    digests = _of_first_copy(facts.digests, copies)
+    units, groups = copies.unit, table.groups
+    if is_told(table):  # by names: a copy of one that has a group goes with it
+        units, groups = units_of(units, groups, np.ones(len(table), bool)), None
+    digests = _of_first_copy(facts.digests, units)
     assigned = splits.assign(
         table.labels[labelled],
         [digest for digest, keep in zip(digests, labelled, strict=True) if keep],
-        groups=None if table.groups is None else table.groups[labelled],
+        groups=None if groups is None else groups[labelled],
         seed=config.seed,
         test_fraction=config.test_fraction,
     )
@@ -321,13 +327,13 @@ def _with_splits(
     return table.with_splits(made)
 
 
-def _of_first_copy(digests: list[bytes], copies: Duplicates) -> list[bytes]:
+def _of_first_copy(digests: list[bytes], units: NDArray[np.integer[Any]]) -> list[bytes]:
     """For each image the smallest content digest among its near-copies, mostly its own."""
     smallest: dict[int, bytes] = {}
-    units = copies.unit.tolist()
-    for unit, digest in zip(units, digests, strict=True):
+    unit_of = units.tolist()
+    for unit, digest in zip(unit_of, digests, strict=True):
         smallest[unit] = min(digest, smallest.get(unit, digest))
-    return [smallest[unit] for unit in units]
+    return [smallest[unit] for unit in unit_of]
 
 
 def _nothing_readable(config: RunConfig, given: ImageTable, table: ImageTable) -> TableError:

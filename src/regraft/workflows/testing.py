@@ -18,8 +18,9 @@ from regraft.probe.classifier import Classifier, Learnt
 from regraft.probe.doubts import Doubts
 from regraft.record.configuration import RunConfig
 from regraft.record.results import Tested
-from regraft.workflows.lesson import Lesson, units_of
+from regraft.workflows.lesson import Lesson
 from regraft.workflows.preparation import Prepared
+from regraft.workflows.units import units_of
 
 
 def tested(

@@ -1,0 +1,34 @@
+"""Which rows stay together: near-copies of one picture, and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.checks.duplicates import connected
+
+
+def units_of(
+    units: NDArray[Any], groups: NDArray[np.object_] | None, rows: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    """Near-duplicates and groups as one number each: what must be left out together."""
+    if groups is None:
+        return np.unique(units[rows], return_inverse=True)[1]
+    return _joined(units[rows], groups[rows])
+
+
+def _joined(units: NDArray[Any], groups: NDArray[np.object_]) -> NDArray[np.intp]:
+    """The numbering in which rows of one unit, and rows of one group, are together."""
+    ends = [*_chained(units), *_chained(groups)]
+    return connected(len(units), np.array(ends, np.intp).reshape(-1, 2))
+
+
+def _chained(names: NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Each row with the first of its name; None is no name."""
+    first: dict[Any, int] = {}
+    for row, name in enumerate(names.tolist()):
+        if name is not None:
+            yield first.setdefault(name, row), row
