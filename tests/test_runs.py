@@ -295,3 +295,9 @@ def test_the_environment_names_what_numbers_depend_on() -> None:
     known = run_folder.environment()
     assert {"regraft", "python", "numpy", "openvino", "pillow", "simplejpeg"} <= set(known)
     json.dumps(known)
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_a_division_that_leaves_a_side_empty_is_refused_at_once(share: int) -> None:
+    with pytest.raises(ConfigError, match="must be a number above 0 and below 1, got"):
+        RunConfig.from_dict({"data": "x", "test_fraction": share})

@@ -179,7 +179,7 @@ def test_a_method_that_is_none_is_refused_before_its_settings() -> None:
         ({"mean": "123,117,104"}, ["mean", "0..1", "123"]),
         ({"std": "0,0.2,0.2"}, ["std", "above 0"]),
         ({"batch_size": None}, ["'batch_size'", "whole number", "None"]),
-        ({"compile": True}, ["'compile'", "text", "True"]),
+        ({"compile": True}, ["'compile'", "one of auto, on, off", "True"]),
     ],
 )
 def test_values_that_cannot_be_are_refused_before_any_work(

@@ -65,6 +65,12 @@ def in_words(annotation: Any) -> str:
     return _TYPES.get(getattr(annotation, "__origin__", annotation), "")
 
 
+def listed(kind: type, name: str) -> str:
+    """The choices of a setting of a dataclass, where its field lists some; else ''."""
+    (choices,) = (field.metadata.get("choices") for field in fields(kind) if field.name == name)
+    return f"one of {', '.join(choices)}" if choices else ""
+
+
 def without_it(kind: type, name: str) -> str:
     """What happens if a setting of a dataclass is left out; '' if it cannot be."""
     (default,) = (field.default for field in fields(kind) if field.name == name)

@@ -101,7 +101,7 @@ def check(values: Mapping[str, Any], kind: type, *, what: str, place: str = "") 
 
 
 def _refusal(name: str, value: object, kind: type, place: str) -> ConfigError:
-    wanted = allowed.in_words(_types(kind)[name])
+    wanted = allowed.listed(kind, name) or allowed.in_words(_types(kind)[name])
     rule = f"{name!r} must be {wanted}, got {shown(value)}"
     return ConfigError(rule, place=place, cure=allowed.without_it(kind, name), setting=name)
 
