@@ -28,9 +28,8 @@ def groups_of(*paths: str) -> list[str | None]:
         ["cat/7.png", "cat/aug_7.png", "cat/flipped-7.png"],
         ["cat/7.png", "cat/augmented/7.png", "cat/flipped/7_flip.png"],
         ["cat/7_jpg.rf.0123456789abcdef0123.jpg", "cat/7_jpg.rf.fedcba98765432109876.jpg"],
-        ["cat/7_0_1834.jpeg", "cat/7_0_9120.jpeg", "cat/7_0_5577.jpeg"],
     ],
-    ids=["suffix", "number", "words", "prefix", "folders", "Roboflow", "Keras"],
+    ids=["suffix", "number", "words", "prefix", "folders", "Roboflow"],
 )
 def test_copies_of_one_picture_are_one_group_and_told(copies: list[str]) -> None:
     others = ["cat/8.png", "cat/9.png", "cat/10.png", "dog/8.png", "dog/9.png"]
@@ -43,6 +42,16 @@ def test_copies_of_one_picture_are_one_group_and_told(copies: list[str]) -> None
     assert is_told(table)
     (told,) = [one for one in table.readings if one.kind == "augmented"]
     assert f"{len(copies)} images are 1 picture" in told.words
+
+
+def test_what_keras_made_of_each_picture_is_one_group() -> None:
+    of_seven = [f"cat/7_0_{chance}.jpeg" for chance in (1834, 9120, 5577)]
+    of_eight = [f"cat/8_0_{chance}.jpeg" for chance in (312, 8841, 4096)]
+    groups = groups_of(*of_seven, *of_eight, "dog/1.png", "dog/2.png")
+    assert [len({*groups[:3]}), len({*groups[3:6]})] == [1, 1]
+    assert None not in groups[:6]
+    assert groups[0] != groups[3]
+    assert groups[6:] == [None, None]
 
 
 @pytest.mark.parametrize(
