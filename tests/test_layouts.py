@@ -1101,3 +1101,30 @@ def test_a_copy_of_a_picture_that_has_copies_by_name_goes_with_them(tmp_path: Pa
         split_of.setdefault((label, one[0]), set()).add(split)
     assert len(split_of) == 24
     assert all(len(splits) == 1 for splits in split_of.values())
+
+
+def test_numbered_lists_are_each_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each image: 12,000 of them took as many readings of a list as long."""
+    from regraft.data import numbered_lists
+
+    opened: list[str] = []
+    pairs = numbered_lists._pairs
+
+    def counted(folder: str, name: str) -> dict[str, str]:
+        opened.append(name)
+        return pairs(folder, name)
+
+    monkeypatch.setattr(numbered_lists, "_pairs", counted)
+    n = 12
+    for i in range(n):
+        (tmp_path / "images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (20 * i, 0, 0)).save(tmp_path / f"images/{'ab'[i % 2]}/{i}.png")
+    lines = {
+        "images.txt": [f"{i} {'ab'[i % 2]}/{i}.png" for i in range(n)],
+        "train_test_split.txt": [f"{i} {int(i < 8)}" for i in range(n)],
+    }
+    for name, text in lines.items():
+        (tmp_path / name).write_text("\n".join(text))
+    table = read_table(tmp_path)
+    assert {*table.splits} == {"train", "test"}
+    assert sorted(opened) == sorted({*opened})

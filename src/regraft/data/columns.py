@@ -58,24 +58,9 @@ _LESS_USUAL = {
 }
 # What may hold names of images without their extension; only if such images are there.
 ID_NAMES = (
-    "id",
-    "imageid",
-    "imgid",
-    "name",
-    "picture",
-    "photo",
-    "key",
-    "uid",
-    "idcode",
-    "isicid",
-    "photoid",
-    "pictureid",
-    "sampleid",
-    "fileid",
-    "stem",
-    "basename",
-    "imageuid",
-)
+    "id", "imageid", "imgid", "name", "picture", "photo", "key", "uid", "idcode", "isicid",
+    "photoid", "pictureid", "sampleid", "fileid", "stem", "basename", "imageuid",
+)  # fmt: skip
 # Up to so many columns are offered each for the label.
 _FEW = 3
 _INDEX_NAMES = ("", "unnamed0", "index", "rowid", "row")

@@ -7,7 +7,6 @@ of an image of the same class: 'mask' beside 'no mask' are classes.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from regraft.data.split_names import words_of
+from regraft.data.split_names import consists_of
 from regraft.data.table import ImageTable, Skipped
 
 _WORDS = "mask|masks|segmentation|seg|groundtruth|gt|trimap|thumb|thumbs|thumbnail|thumbnails"
@@ -71,10 +70,8 @@ def _names_it(path: str) -> bool:
     return _SUFFIX.fullmatch(_stem(path)) is not None or _is_of_companions(os.path.dirname(path))
 
 
-@functools.lru_cache(maxsize=1024)
 def _is_of_companions(folder: str) -> bool:
-    words = words_of(os.path.basename(folder))
-    return bool(words) and all(word in _FOLDERS for word in words)
+    return consists_of(os.path.basename(folder), _FOLDERS)
 
 
 def _key(path: str) -> str:

@@ -35,7 +35,8 @@ def _added(table: ImageTable, folder: str) -> ImageTable:
     numbers = [_number(path, number_of) for path in table.paths]
     if None in numbers:
         return table
-    splits = [_SPLITS.get(_pairs(folder, SPLIT).get(number or "", "")) for number in numbers]
+    split_of = _pairs(folder, SPLIT)
+    splits = [_SPLITS.get(split_of.get(number or "", "")) for number in numbers]
     labels = _labels(folder, numbers)
     read = []
     if not table.has_splits and {*splits} == {"train", "test"}:

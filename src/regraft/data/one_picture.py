@@ -8,15 +8,16 @@ copies, that is said.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from regraft.data.split_names import words_of
+from regraft.data.split_names import consists_of
 from regraft.data.table import ImageTable, Reading, column
-from regraft.wording import count
+from regraft.wording import agree, count
 
 _MADE = (
     r"aug(?:mented|mentation)?|rot(?:ated?|ation)?|flip(?:ped)?|hflip|vflip|fliplr|flipud|flip[hv]|"
@@ -64,7 +65,9 @@ def kept_together(table: ImageTable) -> ImageTable:
     if not table.classes:
         return table
     table = _grouped(table, _channels_of(table), _of_channels)
-    return _with_copies_nobody_knows(_grouped(table, _copies_of(table), _of_copies))
+    keras = _keras_names(table.paths)
+    table = _grouped(table, _copies_of(table, keras), _of_copies)
+    return _with_copies_nobody_knows(table, keras)
 
 
 def is_told(table: ImageTable) -> bool:
@@ -73,6 +76,8 @@ def is_told(table: ImageTable) -> bool:
 
 
 Words = Callable[[ImageTable, list[Sequence[int]]], Reading]
+# Of each picture that Keras may have copied: rows and their numbers by chance.
+KerasNames = Mapping[str, Sequence[tuple[int, int]]]
 
 
 def _grouped(table: ImageTable, sets: Mapping[str, Sequence[int]], reading: Words) -> ImageTable:
@@ -89,7 +94,7 @@ def _grouped(table: ImageTable, sets: Mapping[str, Sequence[int]], reading: Word
 
 
 def _of_copies(table: ImageTable, sets: list[Sequence[int]]) -> Reading:
-    n, them = sum(map(len, sets)), "it" if len(sets) == 1 else "them"
+    n, them = sum(map(len, sets)), agree(len(sets), "[it|them]")
     return Reading(
         "augmented",
         f"by their names, {count(n, 'image')} are {count(len(sets), 'picture')} and augmented "
@@ -121,59 +126,63 @@ def _such_as(table: ImageTable, sets: list[Sequence[int]]) -> str:
     return " and ".join(repr(name) for name in names[:2])
 
 
-def _copies_of(table: ImageTable) -> dict[str, list[int]]:
+def _copies_of(table: ImageTable, keras: KerasNames) -> dict[str, list[int]]:
     """Rows of each picture that has copies, by its folder and name."""
-    stems = {_key(path) for path in table.paths}
-    keras = _keras_sets(table.paths)
-    rows = defaultdict[str, list[int]](list)
-    marked = set[str]()
-    for row, path in enumerate(table.paths):
-        key = _key(path)
-        of = _original(key, stems) or keras.get(key)
-        marked |= {of} if of else set()
-        rows[of or key].append(row)
+    stems = functools.cache(lambda: {_key(path) for path in table.paths})
+    of_row = _keras_copies(table.paths, keras)
+    for row, folder, stem in _stems(table.paths):
+        if of := _original(folder, stem, stems):
+            of_row[row] = of
+    if not of_row:  # as mostly: nothing is kept of a million names
+        return {}
+    marked, rows = {*of_row.values()}, defaultdict[str, list[int]](list)
+    for row, folder, stem in _stems(table.paths):
+        key = of_row.get(row) or os.path.join(folder, stem)
+        if key in marked:
+            rows[key].append(row)
     return {key: rows[key] for key in sorted(marked) if len(rows[key]) > 1}
 
 
-def _original(key: str, stems: set[str]) -> str | None:
+def _original(folder: str, stem: str, stems: Callable[[], set[str]]) -> str | None:
     """Of which picture this is a copy by its name; None if it is none."""
-    folder, stem = os.path.split(key)
     inner = stem
     for pattern in (_ROBOFLOW, _SUFFIX, _PREFIX):
         if match := pattern.fullmatch(inner):
             inner = match["of"]
-    if words_of(os.path.basename(folder)) and _FOLDERS.issuperset(words_of(_last(folder))):
+    if consists_of(os.path.basename(folder), _FOLDERS):
         above = os.path.dirname(folder)
-        name = next((n for n in (inner, stem) if os.path.join(above, n) in stems), None)
+        name = next((n for n in (inner, stem) if os.path.join(above, n) in stems()), None)
         return os.path.join(above, name) if name else None
     return os.path.join(folder, inner) if inner != stem else None
 
 
-def _keras_sets(paths: Iterable[str]) -> dict[str, str]:
-    """Keys of files that Keras made, with the picture that they are of.
+def _keras_names(paths: Iterable[str]) -> KerasNames:
+    found = defaultdict[str, list[tuple[int, int]]](list)
+    for row, folder, stem in _stems(paths):
+        if match := _KERAS.fullmatch(stem):
+            found[os.path.join(folder, match["of"])].append((row, int(match["chance"])))
+    return found
+
+
+def _keras_copies(paths: Iterable[str], names: KerasNames) -> dict[int, str]:
+    """Rows that Keras made, each with the picture that it is of.
 
     Numbers by chance are not in a row; those of the frames of a film are.
     """
-    found = defaultdict[str, list[tuple[str, int]]](list)
-    n_in = defaultdict[str, int](int)
-    for path in paths:
-        folder, stem = os.path.split(_key(path))
-        n_in[folder] += 1
-        if match := _KERAS.fullmatch(stem):
-            found[os.path.join(folder, match["of"])].append((_key(path), int(match["chance"])))
+    n_in = Counter(map(os.path.dirname, paths)) if names else Counter[str]()
     sets = {
         of: made
-        for of, made in found.items()
+        for of, made in names.items()
         if 1 < len(made) <= n_in[os.path.dirname(of)] / 2 and _are_by_chance([n for _, n in made])
     }
-    n_made = defaultdict[str, int](int)
+    n_made = Counter[str]()
     for of, made in sets.items():
         n_made[os.path.dirname(of)] += len(made)
     return {
-        key: of
+        row: of
         for of, made in sets.items()
         if 2 * n_made[os.path.dirname(of)] > n_in[os.path.dirname(of)]  # the folder is Keras' work
-        for key, _ in made
+        for row, _ in made
     }
 
 
@@ -183,22 +192,21 @@ def _are_by_chance(numbers: Sequence[int]) -> bool:
     return max(numbers) > 99 and spread > 20 * len(numbers)
 
 
-def _with_copies_nobody_knows(table: ImageTable) -> ImageTable:
+def _with_copies_nobody_knows(table: ImageTable, keras: KerasNames) -> ImageTable:
     """Told, where a folder says that its images are copies and no name says of which."""
     groups = table.groups
-    if of_one_name := _keras_of_one_prefix(table):
+    if of_one_name := _keras_of_one_prefix(table, keras):
         return replace(table, readings=(*table.readings, of_one_name))
     found = [
         path
         for row, path in enumerate(table.paths)
         if (groups is None or groups[row] is None)
-        and (words := words_of(_last(os.path.dirname(path))))
-        and _FOLDERS.issuperset(words)
-        and _last(os.path.dirname(path)) != table.labels[row]
+        and consists_of(name := os.path.basename(os.path.dirname(path)), _FOLDERS)
+        and name != table.labels[row]
     ]
     if not found:
         return table
-    folder = _last(os.path.dirname(found[0]))
+    folder = os.path.basename(os.path.dirname(found[0]))
     told = (
         f"{count(len(found), 'image')} in folders such as {folder!r} may be augmented copies of "
         "others, and no name says of which, so copies of one picture may be in train and in test"
@@ -210,14 +218,13 @@ def _with_copies_nobody_knows(table: ImageTable) -> ImageTable:
     return replace(table, readings=(*table.readings, Reading("copies-unsaid", told, mend)))
 
 
-def _keras_of_one_prefix(table: ImageTable) -> Reading | None:
+def _keras_of_one_prefix(table: ImageTable, keras: KerasNames) -> Reading | None:
     """Told, where most names are of Keras' making and all have one number: 'aug_0_1234.jpg'."""
-    chances = defaultdict[str, list[int]](list)
-    for path in table.paths:
-        folder, stem = os.path.split(_key(path))
-        if match := _KERAS.fullmatch(stem):
-            chances[os.path.join(folder, match["of"])].append(int(match["chance"]))
-    found = {of: n for of, n in chances.items() if of.endswith("_0") and len(n) > 2}
+    found = {
+        of: [chance for _, chance in made]
+        for of, made in keras.items()
+        if of.endswith("_0") and len(made) > 2
+    }
     n_files = sum(map(len, found.values()))
     if 2 * n_files <= len(table) or not all(map(_are_by_chance, found.values())):
         return None
@@ -234,10 +241,12 @@ def _channels_of(table: ImageTable) -> dict[str, list[int]]:
     """Rows of each picture whose channels are files of their own, if most pictures are so."""
     for pattern in _CHANNELS:
         rows = defaultdict[str, dict[str, int]](dict)
-        for row, path in enumerate(table.paths):
-            folder, stem = os.path.split(_key(path))
+        n_others = 0
+        for row, folder, stem in _stems(table.paths):
             if match := pattern.fullmatch(stem):
                 rows[os.path.join(folder, match["of"])][match["channel"].casefold()] = row
+            elif 10 * (n_others := n_others + 1) > len(table):  # too many already
+                break
         sets = {of: list(found.values()) for of, found in rows.items() if len(found) > 1}
         same = {tuple(sorted(rows[of])) for of in sets}
         n_files = sum(map(len, sets.values()))
@@ -246,8 +255,10 @@ def _channels_of(table: ImageTable) -> dict[str, list[int]]:
     return {}
 
 
-def _last(folder: str) -> str:
-    return os.path.basename(folder)
+def _stems(paths: Iterable[str]) -> Iterator[tuple[int, str, str]]:
+    """Row, folder and name without its ending of each path."""
+    for row, path in enumerate(paths):
+        yield row, *os.path.split(_key(path))
 
 
 def _key(path: str) -> str:

@@ -6,6 +6,7 @@ is taken apart here, and who decides looks at its neighbours (see ``layouts``).
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import NamedTuple
@@ -159,6 +160,19 @@ def words_of(name: str) -> list[str]:
     apart = re.sub(r"\b(hold|held)[\s_-]?out", r"\1out", apart)
     words = re.findall(r"[^\W\d_]+|\d+", apart)
     return [part for word in words for part in _unglued(word)]
+
+
+@functools.lru_cache(maxsize=4096)
+def consists_of(name: str, words: frozenset[str]) -> bool:
+    """Whether a name is made of these words alone; asked of a folder for each image in it.
+
+    Examples
+    --------
+    >>> consists_of("Masks-2", frozenset({"masks", "2"})), consists_of("", frozenset())
+    (True, False)
+    """
+    found = words_of(name)
+    return bool(found) and words.issuperset(found)
 
 
 def _unglued(word: str) -> tuple[str, ...]:
