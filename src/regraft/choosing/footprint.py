@@ -6,6 +6,7 @@ from regraft.choosing.network_cost import NetworkCost
 from regraft.choosing.reckoning import MOST_COMPARED
 from regraft.choosing.way import Way
 from regraft.choosing.workload import Workload
+from regraft.probe.ridge import CHUNK_ROWS, MAX_GRAM_ROWS, MAX_LEFT_OUT_NUMBERS
 from regraft.training.methods import METHODS
 from regraft.training.settings import TrainingSettings
 
@@ -13,8 +14,6 @@ MIB = 2**20
 # Memory in MiB: Python with NumPy; OpenVINO and an engine at work; PyTorch and timm on top.
 BASE_MIB, ENGINE_MIB, TORCH_MIB = 80.0, 115.0, 560.0
 BYTES_A_ROW = 1_000  # facts, paths, labels and digests, as measured
-# As in probe/ridge.py: beyond so many rows the features are decomposed, in double precision.
-CHUNK_ROWS, GRAM_ROWS, LEFT_OUT_NUMBERS = 8_192, 6_000, 20_000_000
 
 
 def runs_engine(way: Way, work: Workload) -> bool:
@@ -32,8 +31,8 @@ def memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
     compared = 3 * 8 * min(work.n_learn, MOST_COMPARED) * work.n_features / MIB
     found = BASE_MIB + weights + features + 2 * copied + compared
     found += BYTES_A_ROW * work.n_images / MIB
-    if work.n_learn > GRAM_ROWS:
-        left_out = min(work.n_learn * work.n_features, LEFT_OUT_NUMBERS)
+    if work.n_learn > MAX_GRAM_ROWS:  # the features are decomposed, in double precision
+        left_out = min(work.n_learn * work.n_features, MAX_LEFT_OUT_NUMBERS)
         found += 8 * (left_out + 2 * work.n_features**2) / MIB
     if runs_engine(way, work):
         found += ENGINE_MIB + weights

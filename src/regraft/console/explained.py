@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from regraft.checks.left_out import findings_of
-from regraft.console.lines import beside, width_of, wrapped
+from regraft.console.lines import beside, say_plain, width_of
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.wording import from_here, literal, whole_percent
 from regraft.explain.explanations import EVEN_IN_MIDDLE, LITTLE, MIDDLE
@@ -29,7 +29,7 @@ def show_explained(explained: Any, *, as_json: bool) -> None:
     for image in explained.images:
         _image(screen, image)
     for bad in explained.rejected:
-        _aside(f"regraft: {printable(bad.path)}: not read: {printable(bad.reason)}")
+        say_plain(f"regraft: {printable(bad.path)}: not read: {printable(bad.reason)}")
     _left_out(explained)
     if explained.images:
         pictures = count(len(explained.images), "picture")
@@ -46,11 +46,7 @@ def show_explained(explained: Any, *, as_json: bool) -> None:
 def _left_out(explained: Any) -> None:
     """What is no picture, on stderr."""
     for finding in findings_of(explained.skipped):
-        _aside(f"regraft: left out: {printable(finding.message)}")
-
-
-def _aside(text: str) -> None:
-    print(wrapped(text, width_of(sys.stderr)), file=sys.stderr, flush=True)
+        say_plain(f"regraft: left out: {printable(finding.message)}")
 
 
 def _image(screen: Console, image: Mapping[str, Any]) -> None:

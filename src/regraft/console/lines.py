@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from typing import TextIO
 
 # What is meant to be copied and run: it stays on one line, however long.
@@ -23,6 +24,11 @@ def width_of(stream: TextIO) -> int | None:
         return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else None
     except (OSError, ValueError):  # no file at all, as in a notebook
         return None
+
+
+def say_plain(text: str, *, lead: str = "") -> None:
+    """Text on stderr at once, in lines that fit."""
+    print(wrapped(text, width_of(sys.stderr), lead=lead), file=sys.stderr, flush=True)
 
 
 def wrapped(text: str, width: int | None, *, lead: str = "") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from regraft.checks.left_out import findings_of
-from regraft.console.lines import beside, width_of, wrapped
+from regraft.console.lines import beside, say_plain, width_of
 from regraft.errors import UsageError
 from regraft.model import predictions_file
 from regraft.model.predicting import Predictions
@@ -33,7 +33,7 @@ def show_predictions(
         print(f"{count(len(found.paths), 'image')} labelled, {len(found.rejected)} rejected: {out}")
     _show_counts(found)
     for finding in findings_of(found.skipped):
-        _aside(f"regraft: left out: {printable(finding.message)}")
+        say_plain(f"regraft: left out: {printable(finding.message)}")
     if found.rejected:
         n_all = len(found.paths) + len(found.rejected)
         print(f"{len(found.rejected)} of {n_all} could not be read", file=sys.stderr)
@@ -54,11 +54,7 @@ def _print_lines(found: Predictions, top: int | None) -> None:
         said = "   ".join(part for part in (best, others, *_beside(row, found)) if part)
         print(beside(printable(row["path"]), said, width_of(sys.stdout), pad=width))
     for bad in found.rejected:
-        _aside(f"{printable(bad.path)}: not read: {printable(bad.reason)}")
-
-
-def _aside(text: str) -> None:
-    print(wrapped(text, width_of(sys.stderr)), file=sys.stderr)
+        say_plain(f"{printable(bad.path)}: not read: {printable(bad.reason)}")
 
 
 def _none_of(found: Predictions, typical: float) -> str:
@@ -82,13 +78,13 @@ def _show_counts(found: Predictions) -> None:
     n, doubts = len(found.paths), found.doubts
     if doubts.is_none is not None and found.levels.reject is not None:
         n_none = int(doubts.is_none.sum())
-        _aside(
+        say_plain(
             f"{n_none:,} of {count(n, 'image')} {agree(n_none, '[is|are]')} none of these "
             f"{count(len(found.classes), 'class', 'classes')}; of images of these, about "
             f"{percent(found.levels.reject)} would be called so too"
         )
     if doubts.is_alone is not None and found.levels.precision is not None:
-        _aside(
+        say_plain(
             f"{int(doubts.is_alone.sum())} of {count(n, 'answer')} may stand alone (at least "
             f"{percent(found.levels.precision)} of such are right); the others are for a person"
         )

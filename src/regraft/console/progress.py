@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from regraft.console.lines import width_of, wrapped
+from regraft.console.lines import say_plain, width_of, wrapped
 from regraft.listener import Doing, Listener
 
 # Where lines go to a file or a pipe: a stage that goes on says so this often, in seconds.
@@ -71,7 +71,7 @@ class _PlainLines:
 
 
 def _say_plain(text: str) -> None:
-    print(wrapped(text, width_of(sys.stderr), lead="regraft: "), file=sys.stderr, flush=True)
+    say_plain(text, lead="regraft: ")
 
 
 def _say_what_must_be_known(text: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from regraft.console.lines import width_of, wrapped
+from regraft.console.lines import say_plain
 from regraft.data.table import quoted
 from regraft.listener import Doing
 from regraft.server.guard import Doors, is_loopback
@@ -14,7 +12,7 @@ from regraft.wording import percent, printable
 
 def say(text: str) -> None:
     """One line before anything that takes seconds."""
-    print(wrapped(text, width_of(sys.stderr), lead="regraft: "), file=sys.stderr, flush=True)
+    say_plain(text, lead="regraft: ")
 
 
 def say_what_must_be_known(text: str) -> None:

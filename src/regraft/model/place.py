@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regraft.model.config_file import CONFIG
-from regraft.wording import count, near_names
+from regraft.wording import agree, count, near_names
 
 # In a run's folder: its model; its configuration until it is finished; an epoch a line.
 MODEL, UNFINISHED, LOG = "model", "unfinished.json", "log.jsonl"
@@ -55,7 +55,7 @@ def others_there(folder: Path, holds: str = f"{MODEL}/{CONFIG}") -> str:
             named = [shlex.quote(str(place / name)) for name in found]
             one_of = "the run" if len(named) == 1 else f"one of the {len(named):,} runs"
             shown = ", ".join(named[:FEW]) + ", ..." * (len(named) > FEW)
-            return f"give {one_of} that {'is' if len(named) == 1 else 'are'} there: {shown}"
+            return f"give {one_of} that {agree(len(named), '[is|are]')} there: {shown}"
     return ""
 
 

@@ -167,6 +167,16 @@ def require_head(head: str) -> None:
         raise ConfigError(f"no head is called {head!r}", cure=choice_meant(head, HEADS))
 
 
+def require_class_weight(class_weight: str | None) -> None:
+    """ConfigError unless classes can be weighted so."""
+    if class_weight not in (None, "balanced"):
+        raise ConfigError(
+            f"'class_weight' has no choice {class_weight!r}",
+            cure="'balanced', or leave out 'class_weight'",
+            setting="class_weight",
+        )
+
+
 def network_of(network: BuiltEngine | Network) -> Network:
     """What the probe has to know of an engine's network."""
     if isinstance(network, Network):
@@ -186,13 +196,9 @@ def require_two_classes(y: Codes) -> None:
 
 def class_weights(y: Codes, class_weight: str | None) -> Floats:
     """A weight for each row, of mean 1: equal ones, or every class the same total ('balanced')."""
+    require_class_weight(class_weight)
     if class_weight is None:
         return np.ones(len(y))
-    if class_weight != "balanced":
-        raise ConfigError(
-            f"'class_weight' has no choice {class_weight!r}",
-            cure="'balanced', or leave out 'class_weight'",
-        )
     counts = np.bincount(y)
     balanced: Floats = len(y) / (np.count_nonzero(counts) * counts[y].astype(np.float64))
     return balanced

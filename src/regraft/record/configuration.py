@@ -203,17 +203,10 @@ class RunConfig:
             )
 
     def _refuse_unknown_head(self) -> None:
-        from regraft.probe.probe import HEADS  # with NumPy, which --help does without
+        from regraft.probe import probe  # with NumPy, which --help does without
 
-        if self.head not in HEADS:
-            cure = allowed.choice_meant(self.head, HEADS)
-            raise ConfigError(f"no head is called {self.head!r}", cure=cure)
-        if self.class_weight not in (None, "balanced"):
-            raise ConfigError(
-                f"'class_weight' has no choice {self.class_weight!r}",
-                cure="'balanced', or leave out 'class_weight'",
-                setting="class_weight",
-            )
+        probe.require_head(self.head)
+        probe.require_class_weight(self.class_weight)
 
     def _refuse_unknown_look(self) -> None:
         if self.look not in catalog.LOOKS:
