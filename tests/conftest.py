@@ -472,3 +472,17 @@ def engine_cache(built_engines: Path, cache: Path) -> Path:
     """This test's cache, with the default backbone's engine in it (a copy: spoil it freely)."""
     shutil.copytree(built_engines / "engines", cache / "engines")
     return cache
+
+
+@pytest.fixture
+def photos_room(
+    engine_cache: Path, make_photos: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:  # fmt: skip
+    """Small photographs, and the folder to work in; the engine is built, the process is young."""
+    from regraft.machine import running_since
+
+    make_photos(tmp_path / "photos", splits={"train": 12, "test": 6})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running_since, "seconds", lambda: 0.5)  # not those of all tests before
+    return tmp_path

@@ -19,7 +19,6 @@ from regraft.choosing.standing import first
 from regraft.choosing.way import ways_of
 from regraft.cli.main import cli
 from regraft.errors import BackboneError, UsageError
-from regraft.machine import running_since
 from regraft.model import load
 from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom
@@ -28,18 +27,6 @@ from regraft.training.loop import Trainer
 from regraft.workflows import auto, billing, fitting, search, spending
 
 TINY = "random:test_efficientnet"
-
-
-@pytest.fixture
-def room(
-    engine_cache: Path, make_photos: Callable[..., Path], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:  # fmt: skip
-    """Small photographs, and the folder to work in; the engine is built."""
-    make_photos(tmp_path / "photos", splits={"train": 12, "test": 6})
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(running_since, "seconds", lambda: 0.5)  # not those of all tests before
-    return tmp_path
 
 
 @pytest.fixture
@@ -67,7 +54,7 @@ def tiny(**given: Any) -> Any:
     return auto.auto(config, **{"budget_s": 120.0, **options, **given})
 
 
-def test_auto_says_what_the_contract_says(room: Path) -> None:
+def test_auto_says_what_the_contract_says(photos_room: Path) -> None:
     found = run("auto", "photos", "--backbones", "default", "--budget", "60s", "--json",
                 "--no-report")  # fmt: skip
     said = found["auto"]
@@ -85,7 +72,7 @@ def test_auto_says_what_the_contract_says(room: Path) -> None:
     assert load(found["model"]).classes == ("discs", "squares", "stripes")
 
 
-def test_the_report_tells_how_it_was_chosen(room: Path) -> None:
+def test_the_report_tells_how_it_was_chosen(photos_room: Path) -> None:
     done = CliRunner().invoke(
         cli, ["auto", "photos", "--backbones", "default,local-dir:nowhere", "--ways", "probe"]
     )
@@ -97,7 +84,7 @@ def test_the_report_tells_how_it_was_chosen(room: Path) -> None:
 
 
 def test_a_network_that_cannot_be_had_is_named_and_left_out(
-    room: Path, monkeypatch: pytest.MonkeyPatch
+    photos_room: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from regraft.backbones import catalog
 
@@ -118,7 +105,7 @@ def test_a_network_that_cannot_be_had_is_named_and_left_out(
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns
 def test_arms_learn_fail_and_go_on_to_the_same_end(
-    room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
+    photos_room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is out of memory loses itself alone; one that is killed goes on to the same bits."""
     whole = tiny(name="whole")
@@ -168,7 +155,7 @@ def test_arms_learn_fail_and_go_on_to_the_same_end(
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns twice
 def test_what_is_loaded_is_not_charged_again(
-    room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
+    photos_room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, fit, bills = billing.work_of, fitting.fit, []
     loaded = []
@@ -186,7 +173,7 @@ def test_what_is_loaded_is_not_charged_again(
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns
 def test_the_clock_ends_an_arm_and_the_best_so_far_is_tested(
-    room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+    photos_room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny(name="warm")  # engines and PyTorch are there from now on
     given = Trainer._one_epoch
@@ -206,7 +193,7 @@ def test_the_clock_ends_an_arm_and_the_best_so_far_is_tested(
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns
 def test_ctrl_c_ends_the_search_with_the_best_so_far(
-    room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+    photos_room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(self: Trainer) -> None:
         raise KeyboardInterrupt
@@ -218,7 +205,7 @@ def test_ctrl_c_ends_the_search_with_the_best_so_far(
     assert found["evaluation"]["n"] == 18
 
 
-def test_a_budget_below_the_probe_says_the_least_and_does_the_probe(room: Path) -> None:
+def test_a_budget_below_the_probe_says_the_least_and_does_the_probe(photos_room: Path) -> None:
     from regraft.listener import Listener
 
     said: list[str] = []
@@ -231,18 +218,18 @@ def test_a_budget_below_the_probe_says_the_least_and_does_the_probe(room: Path) 
 
 
 def test_r14_random_labels_through_auto_are_at_chance(
-    room: Path, make_photos: Callable[..., Path], eager: None
+    photos_room: Path, make_photos: Callable[..., Path], eager: None
 ) -> None:
     """The same kind of picture in both classes: what chooses gains nothing on the test."""
     import shutil
 
     right = n = 0
     for seed in range(4):
-        photos = make_photos(room / f"s{seed}", classes=("discs",), n=60, seed=seed)
+        photos = make_photos(photos_room / f"s{seed}", classes=("discs",), n=60, seed=seed)
         rng = np.random.default_rng(seed)
         for file in sorted(photos.rglob("*.jpg")):
             split = "train" if rng.random() < 0.5 else "test"
-            place = room / f"r{seed}" / split / "ab"[rng.integers(2)] / file.name
+            place = photos_room / f"r{seed}" / split / "ab"[rng.integers(2)] / file.name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(file, place)
         result = auto.auto(
@@ -254,7 +241,7 @@ def test_r14_random_labels_through_auto_are_at_chance(
     assert abs(right / n - 0.5) < 3.3 * 0.5 / np.sqrt(n)
 
 
-def test_advise_measures_and_names_a_way(room: Path) -> None:
+def test_advise_measures_and_names_a_way(photos_room: Path) -> None:
     found = run("advise", "photos", "--json")
     assert found["scenario"]["name"].startswith("little data")
     assert [point["n"] for point in found["learning_curve"]][-1] == 36
@@ -267,7 +254,7 @@ def test_advise_measures_and_names_a_way(room: Path) -> None:
     assert found["why"]
 
 
-def test_compare_keeps_runs_goes_on_and_draws_a_page(room: Path) -> None:
+def test_compare_keeps_runs_goes_on_and_draws_a_page(photos_room: Path) -> None:
     args = ("compare", "photos", "--ways", "probe", "--backbones", f"default,{TINY}", "--json")
     found = run(*args)
     assert [row["backbone"] for row in found["rows"]] == ["default", TINY]
@@ -281,7 +268,7 @@ def test_compare_keeps_runs_goes_on_and_draws_a_page(room: Path) -> None:
     assert again["rows"] == found["rows"]
 
 
-def test_compare_refuses_what_cannot_be_meant(room: Path) -> None:
+def test_compare_refuses_what_cannot_be_meant(photos_room: Path) -> None:
     for wrong in (["--seeds", "a"], ["--seeds", "-1"], ["--ways", "prob"], ["--backbones", ","]):
         done = CliRunner().invoke(cli, ["compare", "photos", *wrong])
         assert done.exit_code != 0
@@ -291,7 +278,7 @@ def test_compare_refuses_what_cannot_be_meant(room: Path) -> None:
         run("compare", "photos", "--ways", "full", "--backbones", "default+lite2")
 
 
-def test_a_dry_run_prints_the_bill_and_learns_nothing(room: Path) -> None:
+def test_a_dry_run_prints_the_bill_and_learns_nothing(photos_room: Path) -> None:
     found = run("train", "photos", "--method", "full", "--dry-run", "--json")
     assert (found["way"], found["backbone"]) == ("full", "default")
     assert found["seconds"]["low"] <= found["seconds"]["value"] <= found["seconds"]["high"]
@@ -300,7 +287,7 @@ def test_a_dry_run_prints_the_bill_and_learns_nothing(room: Path) -> None:
 
 
 @pytest.mark.slow  # PyTorch says which points there are
-def test_a_dry_run_refuses_what_the_run_would(room: Path) -> None:
+def test_a_dry_run_refuses_what_the_run_would(photos_room: Path) -> None:
     with pytest.raises(BackboneError, match="no split point is called"):
         run("train", "photos", "--method", "partial", "--split-point", "blocks.99", "--dry-run")
 
@@ -315,17 +302,17 @@ def test_another_budget_is_another_search(tmp_path: Path) -> None:
     assert len(places) == 2
 
 
-def test_a_run_says_what_it_took_against_its_bill(room: Path) -> None:
+def test_a_run_says_what_it_took_against_its_bill(photos_room: Path) -> None:
     found = run("train", "photos", "--json", "--no-report")
     assert found["bill"]["took_s"] > 0
     assert "; expected " in found["bill"]["words"]
-    assert (room.parent / "x").name == "x"
+    assert (photos_room.parent / "x").name == "x"
     later = run("train", "photos", "--dry-run", "--json")
     assert later["past_runs"] >= 1
 
 
 def test_a_long_run_is_told_before_and_held_against_its_bill_afterwards(
-    room: Path, monkeypatch: pytest.MonkeyPatch
+    photos_room: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from regraft.console import bill as shown
     from regraft.workflows import billing
@@ -356,7 +343,7 @@ def test_what_a_training_loads_first_is_a_part_of_its_plan() -> None:
     assert real_parts(seconds, None) == {"engine": 0.1, "save": 0.2, "fit": 20.0}
 
 
-def test_the_least_budget_is_told_before_the_pass(room: Path) -> None:
+def test_the_least_budget_is_told_before_the_pass(photos_room: Path) -> None:
     from regraft.listener import Listener
 
     heard: list[str] = []
@@ -373,7 +360,7 @@ def test_the_least_budget_is_told_before_the_pass(room: Path) -> None:
     assert least[0] < heard.index("images")
 
 
-def test_the_estimator_searches_within_its_budget(room: Path) -> None:
+def test_the_estimator_searches_within_its_budget(photos_room: Path) -> None:
     from regraft.errors import ConfigError
     from regraft.estimator import ImageClassifier
 
@@ -395,7 +382,7 @@ def test_arms_are_the_product_of_ways_and_networks() -> None:
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns
 def test_where_nothing_fits_whole_fewer_epochs_are_tried(
-    room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+    photos_room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fits(self: search.Search, arm: Any) -> bool:
         return not arm.way.trains or (arm.way.epochs or 99) <= 7
@@ -408,7 +395,7 @@ def test_where_nothing_fits_whole_fewer_epochs_are_tried(
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns
 def test_a_training_that_was_paused_ends_as_if_it_had_not_stopped(
-    room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
+    photos_room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from regraft.listener import Listener
     from regraft.workflows import rungs
@@ -434,7 +421,7 @@ def test_a_training_that_was_paused_ends_as_if_it_had_not_stopped(
 
 @pytest.mark.slow  # PyTorch, and a tiny network learns, from each of several points
 def test_a_search_killed_anywhere_ends_the_same(
-    room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
+    photos_room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the arms, while one learns, and before the test: the same choice and the same bits.
 

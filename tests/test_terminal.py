@@ -14,7 +14,7 @@ import sys
 import termios
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +30,6 @@ from regraft.console.evaluation import MAX_CLASSES_LISTED, show_classes, show_sc
 from regraft.console.screen import stdout
 from regraft.console.teaching import showing
 from regraft.evaluation.evaluate import evaluate
-from regraft.machine import running_since
 
 ROWS, COLUMNS = 24, 80
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -89,24 +88,12 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     one.shown()
 
 
-@pytest.fixture
-def room(
-    engine_cache: Path, make_photos: Callable[..., Path], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:  # fmt: skip
-    """Small photographs, and the folder to work in; the engine is built."""
-    make_photos(tmp_path / "photos", splits={"train": 12, "test": 6})
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(running_since, "seconds", lambda: 0.5)  # not those of all tests before
-    return tmp_path
-
-
 def type_in(*args: str) -> None:
     """A command, as a user types it here."""
     cli.main([*args], prog_name="regraft", standalone_mode=False)
 
 
-def test_train_shows_a_bar_and_a_result_that_fits(room: Path, terminal: Terminal) -> None:
+def test_train_shows_a_bar_and_a_result_that_fits(photos_room: Path, terminal: Terminal) -> None:
     with terminal:
         type_in("train", "photos", "--no-report")
     shown = terminal.shown()
@@ -116,7 +103,7 @@ def test_train_shows_a_bar_and_a_result_that_fits(room: Path, terminal: Terminal
     assert terminal.too_wide() == []
 
 
-def test_auto_shows_its_ways_while_they_are_tried(room: Path, terminal: Terminal) -> None:
+def test_auto_shows_its_ways_while_they_are_tried(photos_room: Path, terminal: Terminal) -> None:
     with terminal:
         type_in("auto", "photos", "--budget", "60s", "--backbones", "default", "--no-report")
     shown = terminal.shown()
@@ -162,7 +149,7 @@ def test_predict_counts_where_images_are_many(terminal: Terminal) -> None:
     assert "a few" not in shown
 
 
-def test_a_dry_run_is_a_bill_in_words(room: Path, terminal: Terminal) -> None:
+def test_a_dry_run_is_a_bill_in_words(photos_room: Path, terminal: Terminal) -> None:
     with terminal:
         type_in("train", "photos", "--dry-run")
     shown = terminal.shown()
