@@ -22,6 +22,9 @@ def server(served_room: Path) -> Iterator[Running]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(served_room / "cache"))
         with serving(models.opened([served_room / "runs" / "r" / "model"])) as running:
+            # The first heat map is prepared for some seconds, more than a client may wait.
+            photo = next((served_room / "photos" / "val").rglob("*.jpg"))
+            assert running.ask("/predict?heatmap=1", photo.read_bytes()).status == 200
             yield running
 
 
