@@ -25,11 +25,12 @@ def groups_of(*paths: str) -> list[str | None]:
         ["cat/7.png", "cat/7_rot90.png", "cat/7_flip_lr.png"],
         ["cat/7.png", "cat/7-aug1.png", "cat/7_aug_2.png"],
         ["cat/7.png", "cat/7 (rotated 90).png", "cat/7_flip_rot180.png"],
+        ["cat/7.png", "cat/7_bright_0.8.png", "cat/7_zoom1.25.png", "cat/7_rot-15.png"],
         ["cat/7.png", "cat/aug_7.png", "cat/flipped-7.png"],
         ["cat/7.png", "cat/augmented/7.png", "cat/flipped/7_flip.png"],
         ["cat/7_jpg.rf.0123456789abcdef0123.jpg", "cat/7_jpg.rf.fedcba98765432109876.jpg"],
     ],
-    ids=["suffix", "number", "words", "prefix", "folders", "Roboflow"],
+    ids=["suffix", "number", "words", "decimals", "prefix", "folders", "Roboflow"],
 )
 def test_copies_of_one_picture_are_one_group_and_told(copies: list[str]) -> None:
     others = ["cat/8.png", "cat/9.png", "cat/10.png", "dog/8.png", "dog/9.png"]
@@ -88,6 +89,27 @@ def test_channels_in_files_of_their_own_are_told_with_the_line_that_joins_them(
     assert table.groups[0] != table.groups[len(channels)]
     (told,) = [one for one in table.readings if one.kind == "channels"]
     assert "Image.merge('RGB'" in told.mend
+
+
+@pytest.mark.parametrize("word", ["rot", "crop", "noise", "blur", "aug"])
+@pytest.mark.parametrize(
+    "form", ["{kind}/{plant}_{word}_{i}.jpg", "{kind}/{plant} {word} ({i}).jpg"]
+)
+def test_a_word_that_is_the_subjects_own_makes_no_copies(word: str, form: str) -> None:
+    """A class whose every image is called so would be one group, and could not be divided."""
+    own = [form.format(kind=f"grape_{word}", plant="grape", word=word, i=i) for i in range(9)]
+    two = [
+        form.format(kind="ill", plant=plant, word=word, i=i)
+        for plant in ("apple", "pear")
+        for i in range(20)
+    ]
+    others = [f"sound/leaf_{i}.jpg" for i in range(20)]
+    assert groups_of(*own, *two, *others) == [None] * len([*own, *two, *others])
+
+
+def test_few_copies_without_their_original_are_one_group() -> None:
+    groups = groups_of(*[f"cat/{i}_aug{k}.jpg" for i in range(4) for k in (1, 2)], "dog/1.jpg")
+    assert groups == [f"cat/{i}" for i in range(4) for _ in (1, 2)] + [None]
 
 
 def test_what_the_user_groups_stays() -> None:

@@ -24,13 +24,15 @@ _MADE = (
     r"mirror(?:ed)?|bright(?:er|ness)?|darker|blur(?:red)?|nois[ey]|crop(?:ped)?|zoom(?:ed)?|"
     r"shear(?:ed)?|shift(?:ed)?|jitter(?:ed)?|gauss(?:ian)?|contrast"
 )
-# 'x_aug1', 'x-rot90', 'x_flip_lr', 'x (rotated 90)'; several of them too.
+# 'x_aug1', 'x-rot90', 'x_flip_lr', 'x_bright_0.8', 'x (rotated 90)'; several of them too.
 _SUFFIX = re.compile(
-    rf"(?P<of>.+?)(?:[\s_.(-]+(?:{_MADE})(?:[\s_.-]*(?:\d+|lr|ud|h|v|horizontal|vertical))?\)?)+",
+    rf"(?P<of>.+?)(?:[\s_.(-]+(?:{_MADE})(?:[\s_.-]*(?:\d+(?:\.\d+)?|lr|ud|h|v|horizontal|vertical))?\)?)+",
     re.IGNORECASE,
 )
 # 'aug_x', 'augmented_0_x', as Augmentor and scripts write.
 _PREFIX = re.compile(r"(?:aug(?:mented)?|rotated|flipped|mirrored)[\s_-]+(?P<of>.+)", re.IGNORECASE)
+# Copies whose original is not there: more of them are no copies of one picture.
+_MOST_WITHOUT_ORIGINAL = 12
 # Roboflow's exports: 'x_jpg.rf.0123456789abcdef0123456789abcdef'.
 _ROBOFLOW = re.compile(r"(?P<of>.+)\.rf\.[0-9a-zA-Z]{16,}")
 # Keras' ImageDataGenerator: prefix, the picture's number, a chance number below ten million;
@@ -127,12 +129,19 @@ def _such_as(table: ImageTable, sets: list[Sequence[int]]) -> str:
 
 
 def _copies_of(table: ImageTable, keras: KerasNames) -> dict[str, list[int]]:
-    """Rows of each picture that has copies, by its folder and name."""
+    """Rows of each picture that has copies, by its folder and name.
+
+    A word may be the subject's own: 'grape_rot_17' is no picture 'grape', turned. So without that
+    picture itself they are copies only where they are few, and no more than half of their class.
+    """
     stems = functools.cache(lambda: {_key(path) for path in table.paths})
     of_row = _keras_copies(table.paths, keras)
+    by_words = set[int]()
     for row, folder, stem in _stems(table.paths):
         if of := _original(folder, stem, stems):
             of_row[row] = of
+            if not _ROBOFLOW.fullmatch(stem):
+                by_words.add(row)
     if not of_row:  # as mostly: nothing is kept of a million names
         return {}
     marked, rows = {*of_row.values()}, defaultdict[str, list[int]](list)
@@ -140,7 +149,14 @@ def _copies_of(table: ImageTable, keras: KerasNames) -> dict[str, list[int]]:
         key = of_row.get(row) or os.path.join(folder, stem)
         if key in marked:
             rows[key].append(row)
-    return {key: rows[key] for key in sorted(marked) if len(rows[key]) > 1}
+    sets = {key: rows[key] for key in sorted(marked) if len(rows[key]) > 1}
+    n_of = Counter(table.labels)
+    return {
+        key: found
+        for key, found in sets.items()
+        if not by_words.issuperset(found)
+        or len(found) <= min(_MOST_WITHOUT_ORIGINAL, n_of[table.labels[found[0]]] / 2)
+    }
 
 
 def _original(folder: str, stem: str, stems: Callable[[], set[str]]) -> str | None:
