@@ -82,6 +82,18 @@ def test_a_sound_run_is_trusted_and_says_what_to_type() -> None:
 
 
 DOUBTS = [
+    (
+        {"left_out__label_noise": {"n": 61, "disagree": estimate(0.08, 0.04, 0.18)}},
+        "Some labels seem to be wrong", "care",
+    ),
+    (
+        {"left_out__label_noise": {"n": 61, "disagree": estimate(0.25, 0.16, 0.37)}},
+        "Many labels seem to be wrong", "no",
+    ),
+    (
+        {"evaluation__accuracy": estimate(0.8, 0.7, 0.88)},
+        "The score is known only to about 9 points", "care",
+    ),
     ({"evaluation__n": 12}, "Few images were scored", "care"),
     (
         {"evaluation__accuracy": estimate(0.8, 0.5, 0.95)},

@@ -144,45 +144,6 @@ def test_coverage_agrees_with_keeping_what_reaches_the_threshold(case):
     assert (curve.accuracy <= curve.high).all()
 
 
-def test_what_can_be_kept_is_the_largest_share_whose_limit_reaches_the_demand():
-    p_top = np.linspace(1, 0.5, 1000)
-    y = np.zeros(1000, int)
-    y[900:] = 1  # the least sure tenth is wrong
-    kept = c.keep_at_accuracy(y, np.stack([p_top, 1 - p_top], 1), 0.97)
-    curve = c.coverage_curve(y, np.stack([p_top, 1 - p_top], 1), level=0.975, max_points=None)
-    assert kept.coverage == curve.coverage[np.flatnonzero(curve.low >= 0.97)[-1]]
-    assert kept.low >= 0.97
-    assert 0.9 < kept.coverage < 0.93
-    n_kept = (p_top >= kept.threshold).sum()
-    assert n_kept == round(kept.coverage * 1000)
-    assert kept.accuracy == pytest.approx(900 / n_kept)
-
-
-def test_nothing_is_named_where_too_little_can_be_kept_or_too_few_images_are_there():
-    p = np.stack([np.linspace(1, 0.6, 500), np.linspace(0, 0.4, 500)], 1)
-    mostly_wrong = np.where(np.arange(500) < 200, 0, 1)
-    assert c.keep_at_accuracy(mostly_wrong, p, 0.95) is None
-    assert c.keep_at_accuracy(np.zeros(20, int), p[:20], 0.95) is None  # 20 of 20: 80 % or more
-    assert c.keep_at_accuracy(np.zeros(500, int), p, 0.95).coverage == 1
-
-
-def test_a_share_is_seldom_named_by_luck():
-    # The worst case: all images equally hard, and just too hard, so that any answer is wrong.
-    rng = np.random.default_rng(0)
-    p = np.stack([np.linspace(1, 0.5, 300), np.linspace(0, 0.5, 300)], 1)
-    named = [
-        c.keep_at_accuracy((rng.random(300) > 0.8999).astype(int), p, 0.9) is not None
-        for _ in range(1000)
-    ]
-    assert np.mean(named) < 0.05
-
-
-@pytest.mark.parametrize("accuracy", [0.0, 1.0, 95, float("nan")])
-def test_a_demand_that_is_no_fraction_is_refused(accuracy):
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        c.keep_at_accuracy(np.zeros(3, int), np.full((3, 2), 0.5), accuracy)
-
-
 # -- Thinning --
 
 

@@ -35,7 +35,7 @@ def test_early_is_never_called_as_good_as_late_where_it_is_not(accuracies: Any) 
     assert "early and late" not in words
     assert f"better than the first (blocks.0 {100 * accuracies[0]:.1f} %)" in words
     near = layer_curve.read(curve(0.83, 0.84, 0.82), 245).words
-    assert near.startswith("early and late stages serve about equally well: blocks.0 83.0 %")
+    assert near.startswith("early and late stages are about equally accurate: blocks.0 83.0 %")
 
 
 def test_stages_are_compared_on_the_same_images() -> None:

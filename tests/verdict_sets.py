@@ -108,6 +108,18 @@ def tiny(folder: Path) -> Path:
     return write(folder, plain, ("stripes",), {"train": 12, "test": 4})
 
 
+def mislabelled(folder: Path) -> Path:
+    """A third of all labels, of train and test alike, are another class's."""
+    classes = ("discs", "squares", "stripes")
+
+    def picture(name: str, split: str, random: Random) -> Image.Image:
+        others = [other for other in classes if other != name]
+        is_wrong = random.random() < 1 / 3
+        return plain(str(random.choice(others)) if is_wrong else name, split, random)
+
+    return write(folder, picture, classes)
+
+
 def guessed(folder: Path) -> Path:
     """Labels that have nothing to do with the pictures."""
     shapes = ("discs", "squares", "stripes")
@@ -161,5 +173,5 @@ def uneven(folder: Path) -> Path:
     return write(folder, plain, ("squares",), {"train": 30, "test": 30})
 
 
-UNSOUND = (blurred, recoloured, from_another_source, leaking, tiny, guessed)
+UNSOUND = (blurred, recoloured, from_another_source, leaking, tiny, mislabelled, guessed)
 SOUND = (shapes, two_shapes, undivided, digits, uneven)

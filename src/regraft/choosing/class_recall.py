@@ -41,7 +41,7 @@ def missed(metrics: Facts) -> Iterator[Check]:
     yield Check(
         "care",
         f"{_of_classes(len(missed), len(rows))} mostly missed",
-        f"Most of {'its' if len(missed) == 1 else 'their'} images are called something else: "
+        f"Fewer than half of {'its' if len(missed) == 1 else 'their'} images are recognised: "
         f"{_first(listed, len(missed))}.",
     )
 

@@ -51,7 +51,7 @@ def read(curve: Sequence[Mapping[str, Any]], n_images: int) -> Reading:
     >>> read(curve, 1290).is_before_end
     True
     >>> print(read(curve, 20).words)
-    early and late stages serve about equally well: blocks.4 79.0 %, final 70.0 %, within chance
+    early and late stages are about equally accurate: blocks.4 79.0 %, final 70.0 %, within chance
     """
     curve = _of_first_network(curve)
     first, last = curve[0], curve[-1]
@@ -79,12 +79,12 @@ def _early(curve: Sequence[Mapping[str, Any]], best: Mapping[str, Any], n_images
     if not _is_below(first, best, n_images):
         said = dict.fromkeys(map(_said, (first, best, last)))  # in order, each once
         chance = ", within chance" if len(said) > 1 else ""
-        return f"early and late stages serve about equally well: {', '.join(said)}{chance}"
+        return f"early and late stages are about equally accurate: {', '.join(said)}{chance}"
     level = next(point for point in curve if not _is_below(point, best, n_images))
     if level is last:
         return f"the curve rises to the end, from {_said(first)} to {_said(last)}"
     return (
-        f"from {_said(level)} on the stages serve about equally well, better than the first "
+        f"from {_said(level)} on the stages are about equally accurate and better than the first "
         f"({_said(first)})"
     )
 

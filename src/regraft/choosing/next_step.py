@@ -17,6 +17,10 @@ MOST_STEPS = 4
 # From this share of the training images on, doubtful labels come before everything else. Of clean
 # sets up to 5 % are listed (benchmarks/label_issues.py).
 MANY_DOUBTS = 0.08
+# Checks that ask for nothing while a model is no better than guessing: mending them would not help.
+OF_WHAT_IS_LEARNT = (
+    "size", "missed-classes", "thin-classes", "nearest-neighbour", "calibration", "promises",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def steps(
         last = Step(f"{again} Do not let it label photographs until then.")
         return [*found[: MOST_STEPS - 1], last]
     predict = f"regraft predict {model} new_photos/ --out labels.csv"
-    last = Step("Let it label new photographs, into a table.", predict)
+    last = Step("Label new photographs with it; the answers go into a table.", predict)
     if "care" in states:
         begin = "Then let" if found else "Let"
         last = Step(
@@ -83,11 +87,19 @@ def _mending(
         yield Step(f"Fix the data first: {errors[0]['mend']}.", check)
     left_out = metrics.get("left_out")
     n_doubtful = left_out["doubtful_labels"] if left_out else 0
-    if left_out and n_doubtful >= max(3, MANY_DOUBTS * left_out["n"]):
+    if "labels" in weighty:
+        yield Step(
+            f"Correct the labels: the report lists {n_doubtful} of train that may be wrong, the "
+            "most suspicious first; then look through those of the test images."
+        )
+    elif left_out and n_doubtful >= max(3, MANY_DOUBTS * left_out["n"]):
         yield Step(
             f"Look through the {n_doubtful} labels of train that may be wrong; the report has them."
         )
+    is_guessed = "majority-class" in weighty and weighty["majority-class"].state == "bad"
     for kind in weighty:
+        if is_guessed and kind in OF_WHAT_IS_LEARNT:
+            continue
         if kind in MENDS and not (errors and kind in ("findings", "leaks")):
             yield _step_against(kind, metrics, options)
         if kind == "majority-class" and _is_uneven(metrics):
@@ -110,8 +122,8 @@ def _step_against(kind: str, metrics: Mapping[str, Any], options: str) -> Step:
 MENDS = {
     "left-out": (
         "Find out how the test images differ from the training images (camera, source, season, "
-        "how they were cut out or saved), and put both kinds into both splits; name pictures of "
-        "one thing as a group.",
+        "how they were cut out or saved). If new photographs will be like the test images, add "
+        "labelled ones of that kind to train; keep pictures of the same thing in one group.",
         "",
     ),
     "leaks": ("Take the copies out of one split.", "regraft check {data}"),

@@ -14,6 +14,8 @@ No:
   class counted alike;
 - so few scored images that the interval of accuracy is wider than 40 points;
 - the file format alone tells every class;
+- of the left-out training images that the model is surest of, surely more than a tenth have another
+  label;
 - layers that were to stay frozen have moved.
 
 With care:
@@ -32,6 +34,7 @@ With care:
 - probabilities that are off by 5 points or more, in an interval that excludes none;
 - a promise missed by more than chance, of the images that tested it and of those that set its
   level: the coverage of sets (95 %), false alarms of "none of these" (2 %);
+- the same of surely more than 3 %;
 - more than a fiftieth of the files could not be read.
 """
 

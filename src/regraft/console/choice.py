@@ -51,7 +51,7 @@ def _taps_in_words(taps: Sequence[str]) -> str:
     Examples
     --------
     >>> _taps_in_words(["blocks.3", "blocks.5", "final", "source"])
-    'stages blocks.3 to blocks.5, the final features and the probabilities of the source classes'
+    "stages blocks.3 to blocks.5, the final features and the network's own class probabilities"
     >>> _taps_in_words(["default:final", "lite2:final"])
     'the final features of default and lite2'
     """
@@ -68,7 +68,7 @@ def _of_one(taps: Sequence[str]) -> str:
     if "final" in taps:
         words.append("the final features")
     if "source" in taps:
-        words.append("the probabilities of the source classes")
+        words.append("the network's own class probabilities")
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 

@@ -15,11 +15,11 @@ from regraft.wording import count
 
 STYLES = {"yes": "bold green", "with care": "bold yellow", "no": "bold red"}
 MEANINGS = {
-    "with care": ": usable for photographs like the tested ones, but",
+    "with care": ": usable for photographs like the tested ones, within these limits",
     "no": ": do not rely on this score; fix this and train again before use",
 }
 # Where files or groups give the class away, as they do in the tested images too.
-NOT_BY_MOTIF = ": the score may come from the files, not from what the photographs show"
+NOT_BY_MOTIF = ": part of the score may come from the files, not from what the photographs show"
 COLOURS = {"no": "red", "care": "yellow", "none": "dim"}
 
 

@@ -20,7 +20,6 @@ from regraft.evaluation.intervals import score_interval
 from regraft.evaluation.metrics import Array, divide
 
 MAX_POINTS = 200
-SMALLEST_SHARE = 0.5  # of the images that `keep_at_accuracy` keeps
 # Of the axis: a point this near to the line between its neighbours moves no pixel.
 _UNSEEN = 5e-4
 
@@ -72,26 +71,6 @@ class Coverage:
     low: Array
     high: Array
     threshold: Array
-
-
-@dataclass(frozen=True)
-class Kept:
-    """How much a classifier may decide alone, by :func:`keep_at_accuracy`.
-
-    Attributes
-    ----------
-    coverage : float
-        Share of the images kept.
-    accuracy, low : float
-        Of those kept, and the lower limit that met the demand.
-    threshold : float
-        Top probability from which on an image is kept.
-    """
-
-    coverage: float
-    accuracy: float
-    low: float
-    threshold: float
 
 
 def roc_curve(is_class: Array, score: Array, *, max_points: int | None = MAX_POINTS) -> Roc:
@@ -167,52 +146,6 @@ def coverage_curve(
     coverage = kept / kept[-1]
     rows = _thinned(coverage, accuracy, max_points)
     return Coverage(*(values[rows] for values in (coverage, accuracy, low, high, threshold)))
-
-
-def keep_at_accuracy(
-    y_true: Array, proba: Array, accuracy: float, *, level: float = 0.95
-) -> Kept | None:
-    """The largest share of images that a classifier may decide alone at this accuracy or better.
-
-    The lower limit of those kept must reach the demand. A threshold that was looked for is luckier
-    than one named beforehand, the more so the more there were to choose from: hence at least half
-    of the images are kept, and the limit is taken at half the error that `level` allows. In a
-    simulation of the worst case (all images equally hard, and just too hard) a share was named in
-    up to 5 % of the sets; where the surer images are the easier ones, a wrong one in up to 1 %.
-
-    Parameters
-    ----------
-    y_true : int array of shape (N,)
-    proba : array of shape (N, K)
-    accuracy : float in (0, 1)
-        Demanded of those kept.
-
-    Returns
-    -------
-    Kept or None
-        None if not even half of the images can be kept, or there are too few to tell.
-
-    References
-    ----------
-    Geifman, El-Yaniv (2017), Selective classification for deep neural networks, NeurIPS, for the
-    question and another answer to the luck.
-
-    Examples
-    --------
-    >>> p = np.linspace(0.5, 1, 400)
-    >>> y = np.where(p < 0.6, 1, 0)  # wrong where it is least sure
-    >>> kept = keep_at_accuracy(y, np.stack([p, 1 - p], 1), 0.95)
-    >>> print(f"{kept.coverage:.0%} from {kept.threshold:.2f} on: {kept.low:.3f} or better")
-    82% from 0.59 on: 0.952 or better
-    """
-    if not 0 < accuracy < 1:
-        raise ValueError(f"accuracy must lie between 0 and 1, got {accuracy}")
-    curve = coverage_curve(y_true, proba, level=1 - (1 - level) / 2, max_points=None)
-    good = np.flatnonzero((curve.coverage >= SMALLEST_SHARE) & (curve.low >= accuracy))
-    if not good.size:
-        return None
-    columns = (curve.coverage, curve.accuracy, curve.low, curve.threshold)
-    return Kept(*(float(values[good[-1]]) for values in columns))
 
 
 def without_temperature(proba: Array, temperature: float) -> Array:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from regraft.choosing import each_network, kept, layer_curve, measured, scenario, verdict
 from regraft.errors import UsageError
 from regraft.evaluation.confusion import Confusion
-from regraft.evaluation.curves import Kept, keep_at_accuracy, without_temperature
+from regraft.evaluation.curves import without_temperature
 from regraft.evaluation.metrics import reliability_table
 from regraft.model import place
 from regraft.record.run_folder import RUN_FILE
@@ -30,8 +30,6 @@ from regraft.training.methods import METHODS
 MOST_PAIRS_CALLED = 12
 # Commands that make a run.
 OURS = (["train"], ["auto"])
-# Accuracies at which a person may want to leave images to the model.
-DEMANDED = (0.99, 0.95)
 
 
 class FinishedRun:
@@ -233,11 +231,6 @@ class FinishedRun:
                 strict=True,
             )
         ]  # fmt: skip
-
-    @property
-    def alone(self) -> list[tuple[float, Kept | None]]:
-        """Which share of the images it may decide alone, for each accuracy demanded."""
-        return [(a, keep_at_accuracy(self.evidence.y, self.evidence.proba, a)) for a in DEMANDED]
 
     @property
     def called(self) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from regraft.choosing import verdict
 from regraft.evaluation import Evaluation, baseline, evaluate, left_out, nearest_neighbour_hits
 from regraft.evaluation.baseline import Baseline
 from regraft.evaluation.label_issues import find_label_issues
+from regraft.evaluation.label_noise import label_noise
 from regraft.features.rows import rows_of
 from regraft.model import promises
 from regraft.probe.classifier import Classifier, Learnt
@@ -112,7 +113,8 @@ def _left_out(
         return None
     y, proba, K = lesson.y[rows], learnt.oof_proba, len(lesson.classes)
     is_right = proba.argmax(1) == y
-    found = left_out.beside(score, y, is_right, units=_units_in_order(prepared, rows))
+    units = _units_in_order(prepared, rows)
+    found = left_out.beside(score, y, is_right, units=units)
     doubtful = find_label_issues(proba, y)
     by = "cross-validation" if is_cross_validated else "held-out images"
     return {
@@ -123,6 +125,7 @@ def _left_out(
             "right": np.bincount(y[is_right], minlength=K).tolist(),
         },
         "doubtful_labels": len(doubtful),
+        "label_noise": label_noise(proba, y, units=units).to_dict(),
     }
 
 

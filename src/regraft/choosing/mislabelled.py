@@ -1,0 +1,48 @@
+"""What mistakes on the surest images say of the labels, and through them of a score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from regraft.choosing.trust_check import Check, Facts
+from regraft.wording import percent
+
+# The share of labels that surely disagree among the images that a classifier is surest of (the low
+# end of the interval): 'care' and 'bad'. Clean sets stay below the first (evaluation.label_noise).
+SOME, MANY = 0.03, 0.10
+
+
+def labels(metrics: Facts) -> Iterator[Check]:
+    """Whether labels seem to be wrong, beyond images that are merely hard.
+
+    Nothing is said where left-out images are no better than guessed: who recognises nothing cannot
+    tell a wrong label. Runs of earlier versions do not have the figures.
+    """
+    left_out = metrics.get("left_out") or {}
+    noise = left_out.get("label_noise")
+    if noise is None or left_out["accuracy"]["high"] <= _guessed(metrics):
+        return
+    share = noise["disagree"]
+    text = (
+        f"Of the {noise['n']:,} training images that it is surest of when they are left out, "
+        f"{percent(share['value'])} ({_range(share)}) have another label"
+    )
+    if share["low"] < SOME:
+        yield Check("good", "Labels agree where the model is sure", text + ".")
+        return
+    is_many = share["low"] >= MANY
+    yield Check(
+        "bad" if is_many else "care",
+        f"{'Many' if is_many else 'Some'} labels seem to be wrong",
+        f"{text}. Images that are hard to tell apart would not be among the surest. Labels of the "
+        "test images that were made in the same way are wrong as often, and the score with them.",
+    )
+
+
+def _guessed(metrics: Facts) -> float:
+    majority = metrics["baselines"].get("majority class")
+    return 0.0 if majority is None else float(majority["value"] or 0.0)
+
+
+def _range(share: Facts) -> str:
+    return f"{100 * share['low']:.0f} to {100 * share['high']:.0f} %"
