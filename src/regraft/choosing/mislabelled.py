@@ -15,12 +15,12 @@ SOME, MANY = 0.03, 0.10
 def labels(metrics: Facts) -> Iterator[Check]:
     """Whether labels seem to be wrong, beyond images that are merely hard.
 
-    Nothing is said where left-out images are no better than guessed: who recognises nothing cannot
-    tell a wrong label. Runs of earlier versions do not have the figures.
+    Nothing is said where left-out images are not surely better than guessed: who recognises nothing
+    cannot tell a wrong label. Runs of earlier versions do not have the figures.
     """
     left_out = metrics.get("left_out") or {}
     noise = left_out.get("label_noise")
-    if noise is None or left_out["accuracy"]["high"] <= _guessed(metrics):
+    if noise is None or left_out["accuracy"]["low"] <= _guessed(metrics):
         return
     share = noise["disagree"]
     text = (

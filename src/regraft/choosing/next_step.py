@@ -87,24 +87,27 @@ def _mending(
         yield Step(f"Fix the data first: {errors[0]['mend']}.", check)
     left_out = metrics.get("left_out")
     n_doubtful = left_out["doubtful_labels"] if left_out else 0
+    is_guessed = "majority-class" in weighty and weighty["majority-class"].state == "bad"
     if "labels" in weighty:
         yield Step(
             f"Correct the labels: the report lists {n_doubtful} of train that may be wrong, the "
             "most suspicious first; then look through those of the test images."
         )
-    elif left_out and n_doubtful >= max(3, MANY_DOUBTS * left_out["n"]):
+    elif left_out and not is_guessed and n_doubtful >= max(3, MANY_DOUBTS * left_out["n"]):
         yield Step(
             f"Look through the {n_doubtful} labels of train that may be wrong; the report has them."
         )
-    is_guessed = "majority-class" in weighty and weighty["majority-class"].state == "bad"
     for kind in weighty:
         if is_guessed and kind in OF_WHAT_IS_LEARNT:
+            continue
+        if kind == "majority-class" and "left-out" in weighty:  # known apart in train, not in test
             continue
         if kind in MENDS and not (errors and kind in ("findings", "leaks")):
             yield _step_against(kind, metrics, options)
         if kind == "majority-class" and _is_uneven(metrics):
             yield _step_against("rarer", metrics, options)
-    yield from _beyond(metrics, findings, options)
+    is_distrusted = any(check.state == "bad" for check in checks)
+    yield from _beyond(metrics, findings, options, is_distrusted=is_distrusted)
 
 
 def _is_uneven(metrics: Mapping[str, Any]) -> bool:
@@ -164,12 +167,15 @@ def _beyond(
     metrics: Mapping[str, Any],
     findings: Sequence[Mapping[str, Any]],
     options: str,
+    *,
+    is_distrusted: bool,
 ) -> Iterator[Step]:
-    """What may make the model better where nothing weighs against it."""
+    """What may make the model better; another way only where its score could be compared."""
     placeholders = [finding for finding in findings if finding["kind"] == "placeholder"]
     if placeholders:
         yield Step(f"Remove what is no picture: {', '.join(placeholders[0]['paths'][:2])}.")
-    yield from _other_way(metrics, metrics["data"]["source"], options)
+    if not is_distrusted:
+        yield from _other_way(metrics, metrics["data"]["source"], options)
     if metrics["evaluation"]["accuracy"]["value"] < 1:
         yield Step(
             "Look at the mistakes, in the report: is the highlighted part where you would look?"
