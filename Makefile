@@ -6,6 +6,9 @@ STAMP := .venv/.setup-done
 # Two processes of tests, a file on one of them; each needs up to 4 GiB.
 ON_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+# What was compiled once is read: each process of tests would compile all of them again (5 s).
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test test-fast test-other-precision coverage check bench topologies docs build
