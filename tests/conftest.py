@@ -207,6 +207,36 @@ def precision(request: pytest.FixtureRequest, force_precision: Callable[[str], N
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def one_core() -> Iterator[None]:
+    """The tests of a file compute in one thread, as on a machine of one core.
+
+    Small work gains nothing from a second thread and waits for it: of two processes of tests on two
+    cores, each has one. All commands that run in processes of their own keep every core, and so do
+    test_one_process.py and the files that do not ask for this.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+        torch.set_num_threads(1)
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this test draw no curves of their training: a third of a training of few pictures.
+
+    Commands draw them, and so do runs of fixtures that a file shares; test_figures.py looks at
+    them.
+    """
+    from regraft.workflows import experiment
+
+    monkeypatch.setattr(experiment, "_draw_training", lambda *given: None)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of the real image sets; the test is skipped where there is none."""

@@ -35,7 +35,7 @@ from regraft.training.usage import users
 from regraft.workflows import experiment, reporting
 from regraft.workflows.experiment import Result
 
-pytestmark = pytest.mark.numerics
+pytestmark = [pytest.mark.numerics, pytest.mark.usefixtures("one_core", "undrawn")]
 
 BACKBONE = "random:test_efficientnet"
 BY_GRADIENTS = [name for name in METHODS if name != "probe"]
