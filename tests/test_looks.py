@@ -4,6 +4,7 @@ and nothing is computed again."""
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
@@ -37,6 +38,7 @@ from regraft.features.mirrored import Mirrored
 from regraft.features.store import Store
 from regraft.images import DECODER_VERSION, pictures
 from regraft.model import config_file, load, predicting, scoring
+from regraft.model.exporting import Exported
 from regraft.probe.choice import candidate_taps
 from regraft.probe.classifier import Classifier
 from regraft.probe.linear_head import LinearHead
@@ -52,7 +54,7 @@ from regraft.record.configuration import RunConfig
 from regraft.workflows import experiment
 from regraft.workflows.experiment import Result
 
-pytestmark = pytest.mark.numerics
+pytestmark = [pytest.mark.numerics, pytest.mark.usefixtures("one_core")]
 
 # Small, quickly built, and unlike the default in every stage, size and crop.
 OTHER = "random:resnet10t"
@@ -559,35 +561,59 @@ SIZES = {
 }
 
 
+Export = Callable[[str, str], Exported]
+
+
+@pytest.fixture(scope="module")
+def exported(house: House, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """``exported(way, to)``: written once, compared on the nine of val; read it only."""
+
+    @functools.cache
+    def export(way: str, to: str) -> Exported:
+        out = tmp_path_factory.mktemp("exported") / "model"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("REGRAFT_CACHE", str(house.room / "cache"))
+            model = several_of(house) if way == "several" else load(house.model(way))
+            return model.export(out, to=to, data=house.room / "photos" / "val")
+
+    return export
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_an_exported_model_has_all_networks_and_looks(
-    warm: House, way: str, tmp_path: Path
+    warm: House, way: str, exported: Export
 ) -> None:
     for to in ("openvino", "onnx"):
-        found = load(warm.model(way)).export(tmp_path / to, to=to)
+        found = exported(way, to)
         assert (found.compared["flips"], found.compared["from_file"]["flips"]) == (0, 0)
         assert found.compared["max_difference"] <= 1e-5
         assert found.input == SIZES[way]
-        said = json.loads((tmp_path / to / "model.json").read_text(encoding="utf-8"))
+        said = json.loads((found.folder / "model.json").read_text(encoding="utf-8"))
         scripts = {one["made_by"] for one in said["inputs"]}
         assert scripts == {f for f in found.files if f.startswith("preprocess")}
         assert len(said["networks"]) == len(load(warm.model(way)).built().networks)
 
 
-def test_every_kind_of_tap_of_several_networks_is_exported(
-    several: Classifier, warm: House, tmp_path: Path
-) -> None:
-    for to in ("openvino", "torch"):
-        found = several.export(tmp_path / to, to=to, data=warm.room / "photos")
-        assert found.compared["max_difference"] <= 1e-5
+def test_the_pictures_of_its_run_are_what_it_is_compared_on(warm: House, tmp_path: Path) -> None:
+    found = load(warm.model("beside flip")).export(tmp_path / "out", to="openvino")
+    assert (found.compared["images"], found.compared["flips"]) == (27, 0)
+
+
+@pytest.mark.parametrize("to", ["openvino", "torch"])
+def test_every_kind_of_tap_of_several_networks_is_exported(to: str, exported: Export) -> None:
+    assert exported("several", to).compared["max_difference"] <= 1e-5
 
 
 @pytest.fixture
 def several(warm: House) -> Classifier:
+    return several_of(warm)
+
+
+def several_of(house: House) -> Classifier:
     """Stages, final features and source classes of two networks, in a model of both looks."""
-    model = load(warm.model("beside flip"))
+    model = load(house.model("beside flip"))
     built = model.built()
-    X = built.run([pictures.plain_for_each(p, preprocesses_of(built)) for p in warm.val])
+    X = built.run([pictures.plain_for_each(p, preprocesses_of(built)) for p in house.val])
     source = source_classifiers(built)
     taps = ("default:blocks.4", "default:source", f"{OTHER}:layer3", f"{OTHER}:final")
     representation = Representation.fit(X, taps, built.info.taps, source=source)
@@ -637,7 +663,7 @@ def test_a_fault_in_one_of_several_is_refused(
 
     monkeypatch.setattr(export_network, "whole", spoilt)
     with pytest.raises(ArtefactError, match="answers otherwise than the model"):
-        several.export(tmp_path / "out", to="onnx", data=warm.room / "photos")
+        several.export(tmp_path / "out", to="onnx", data=warm.room / "photos" / "val")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -656,24 +682,28 @@ def test_a_fault_in_the_second_script_is_refused(
 
     monkeypatch.setattr(export_preprocess, "text", spoilt)
     with pytest.raises(ArtefactError, match="other pixels than the model was taught on"):
-        load(warm.model("beside")).export(tmp_path / "out", to="openvino")
+        load(warm.model("beside")).export(
+            tmp_path / "out", to="openvino", data=warm.room / "photos" / "val"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
+@pytest.mark.parametrize(
+    ("way", "to"), [("beside flip", "onnx"), ("beside flip", "openvino"), ("several", "torch")]
+)
 def test_the_lines_of_the_readme_run_with_several_inputs(
-    warm: House, to: str, tmp_path: Path
+    way: str, to: str, exported: Export
 ) -> None:
-    load(warm.model("beside flip")).export(tmp_path / "out", to=to)
-    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    program = readme.split("```python\n")[1].split("```")[0]
+    folder = exported(way, to).folder
+    program = (folder / "README.md").read_text(encoding="utf-8")
+    program = program.split("```python\n")[1].split("```")[0]
     done = subprocess.run(
         [sys.executable, "-c", "import sys; sys.modules['regraft'] = None\n" + program],
-        cwd=tmp_path / "out", capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": ""},
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    answers = json.loads((tmp_path / "out" / "golden" / "answers.json").read_text("utf-8"))
+    answers = json.loads((folder / "golden" / "answers.json").read_text("utf-8"))
     label, probability = done.stdout.splitlines()[0].split()
     assert label == answers[0]["label"]
     assert abs(float(probability) - max(answers[0]["probabilities"])) <= 1e-5
