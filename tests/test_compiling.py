@@ -17,6 +17,8 @@ from regraft.training.compiling import Choice, choose
 from regraft.workflows import experiment
 from regraft.workflows.experiment import Result
 
+pytestmark = pytest.mark.usefixtures("one_core", "undrawn")
+
 PLAIN, QUICK = nn.Identity(), nn.Identity()
 
 
@@ -222,8 +224,14 @@ def test_a_later_graph_that_fails_does_not_end_the_run(monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_compiled_steps_are_the_plain_ones_within_rounding() -> None:
+def test_compiled_steps_are_the_plain_ones_within_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the real compiler; where there is none, the run says so and is the plain one."""
+    inductor = pytest.importorskip("torch._inductor.config")
+    # Neither trial programs for each of the processor's abilities, nor long optimisation of what
+    # runs six times, nor processes that wait for work.
+    monkeypatch.setattr(inductor.cpp, "simdlen", 1)
+    monkeypatch.setattr(inductor.aot_inductor, "debug_compile", True)
+    monkeypatch.setattr(inductor, "compile_threads", 1)
     given = {"split_point": "blocks.4"}  # all layers take the compiler a minute
     plain = run("plain-real", compile="off", **given)
     result = run("compiled-real", compile="on", **given)
