@@ -1,4 +1,4 @@
-"""Pages of the documentation's site that lie outside docs/: the README is its first one."""
+"""The documentation's site: pages that lie outside docs/ (the README is the first), and tables."""
 
 from __future__ import annotations
 
@@ -37,3 +37,22 @@ def within_site(text: str) -> str:
         return f"]({names.get(target, target)}"
 
     return re.sub(r"\]\(((?!\w+:)[^)#]+)", turned, text)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Code in tables may break after punctuation, so that it need not break within a word."""
+    return re.sub(r"<td[^>]*>.*?</td>", lambda cell: with_breaks(cell[0]), html, flags=re.DOTALL)
+
+
+def with_breaks(cell: str) -> str:
+    """A cell of a table whose code has places to break at, and options that do not break.
+
+    >>> with_breaks("<td>or <code>runs/first --no-report</code></td>")
+    '<td>or <code>runs/<wbr>first <span class="whole">--no-report</span></code></td>'
+    """
+
+    def turned(code: re.Match[str]) -> str:
+        parted = re.sub(r"([/(,=._:|])(?=[^ ])", r"\1<wbr>", code[0])
+        return re.sub(r"--[a-z][a-z-]*", r'<span class="whole">\g<0></span>', parted)
+
+    return re.sub(r"(?<=<code>)[^<]*", turned, cell)

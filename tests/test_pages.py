@@ -29,7 +29,7 @@ FENCE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 GENERATED = {"help.md"}
-OWN_TEST = {"tutorials.md": "text", "python.md": "python"}
+OWN_TEST = {"tutorials.md": "bash", "python.md": "python"}
 DRAWN = {"architecture.md", "errors.md"}  # rooms, files, errors: test_conventions.py, and below
 # Until they are stopped, or a minute: only read here.
 ELSEWHERE = {
