@@ -267,6 +267,12 @@ def _foreign_cases() -> Iterator[tuple[str, bytes, str, str]]:
         ("layers.psd", b"8BPS\0\x01" + bytes(20), "PSD"),
         ("lfs.jpg", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         ("icon.ico", b"\0\0\x01\0\x01\0\x10\x10", "icon"),
+        ("brain.nii", bytes(344) + b"n+1\0", "volume"),
+        ("scan.nrrd", b"NRRD0004\ntype: short\n", "volume"),
+        ("cells.czi", b"ZISRAWFILE" + bytes(30), "microscope"),
+        ("drawn.xcf", b"gimp xcf v011" + bytes(30), "GIMP"),
+        ("old.pcx", b"\n\5\1\x08" + bytes(130), "PCX"),
+        ("old.sgi", b"\x01\xda\x01\x01" + bytes(600), "SGI"),
         ("jpeg2000.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
     ):
         yield name, data, "rejected", reason

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from regraft.data.splits import assign, check_groups_across
 from regraft.data.table import ImageTable, check_known_classes, column
 from regraft.errors import TableError
 from regraft.evaluation.influence import group_codes
+from regraft.workflows.survey import check
 from regraft.workflows.units import units_of
 
 NAN = float("nan")
@@ -213,3 +216,42 @@ def test_labels_are_known_to_a_model_however_its_accent_is_stored() -> None:
 def test_letters_that_only_look_the_same_are_told_by_their_code_points() -> None:
     with pytest.raises(TableError, match=r"\(near: 'ants'; '\u0430' is U\+0430\)"):
         check_known_classes(["\u0430nts"], ["ants", "bees"], "here")
+
+
+def test_json_means_what_the_same_csv_means(tmp_path: Path) -> None:
+    """True is no other class than 'True' of pandas' CSV, and NaN, which Python writes, is none."""
+    rows = [("1.jpg", True), ("2.jpg", False), ("3.jpg", NAN), ("4.jpg", None), ("5.jpg", 0.5)]
+    (tmp_path / "m.jsonl").write_text(
+        "\n".join(json.dumps({"path": path, "label": label}) for path, label in rows)
+    )
+    (tmp_path / "m.csv").write_text(
+        "path,label\n1.jpg,True\n2.jpg,False\n3.jpg,\n4.jpg,\n5.jpg,0.5"
+    )
+    for name in {path for path, _ in rows}:
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+    of_json, of_csv = (read_manifest(str(tmp_path / name)) for name in ("m.jsonl", "m.csv"))
+    assert of_json.labels.tolist() == of_csv.labels.tolist() == ["True", "False", None, None, "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("value", "cure"), [(["ants"], r"if each has one value.*str\[0\]"), (b"ants", "decode")]
+)
+def test_parquet_of_lists_or_bytes_is_refused_with_the_line_that_mends_it(
+    value: Any, cure: str, tmp_path: Path
+) -> None:
+    pl = pytest.importorskip("polars")
+    path = tmp_path / "m.parquet"
+    pl.DataFrame({"path": ["1.jpg", "2.jpg"], "label": [value, value]}).write_parquet(path)
+    with pytest.raises(TableError, match="column 'label' holds") as caught:
+        read_manifest(str(path))
+    assert re.search(cure, caught.value.cure)
+
+
+def test_a_second_row_without_a_label_is_no_error(tmp_path: Path) -> None:
+    """`check` divided by the first two rows, and refused what `train` takes."""
+    rows = ["1.jpg,ants", "2.jpg,", "3.jpg,bees", "4.jpg,ants"]
+    (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows]))
+    for row in rows:
+        (tmp_path / row.partition(",")[0]).write_bytes(b"\xff\xd8\xff")
+    found = check(str(tmp_path / "m.csv"), quick=True).findings
+    assert [one.kind for one in found if one.severity == "error"] == []

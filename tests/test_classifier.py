@@ -197,14 +197,20 @@ def test_all_unreadable_pictures_are_named_in_their_places(
 @pytest.mark.parametrize(
     ("images", "error", "words"),
     [
-        (7, TypeError, "neither a picture nor several: a int"),
-        (None, TypeError, "NoneType"),
-        ([None], TypeError, "NoneType"),
+        (7, TypeError, "neither a picture nor several: an int; give a path, bytes"),
+        (None, TypeError, "several: None"),
+        ([None], TypeError, "got None"),
         ([3.5], TypeError, "a float"),
         (np.zeros((3, 32, 32), np.uint8), ValueError, "channels first"),
         ([np.zeros((4, 4, 2), np.uint8)], ValueError, r"\(4, 4, 2\)"),
-        (np.full((9, 9), 300), ValueError, "int64"),
+        (np.full((9, 9), 300), ValueError, "int64.*uint16"),
+        (np.full((9, 9), 200.0), ValueError, "float64.*astype.numpy.uint8"),
+        (np.full((9, 9), -1.5), ValueError, "array . std . mean"),
+        (np.full((9, 9), np.nan), ValueError, "nan_to_num"),
+        (np.zeros((3, 784), np.uint8), ValueError, "rows of flattened pixels"),
+        ([np.zeros((2, 9, 9, 3), np.uint8)], ValueError, "is a batch"),
         (io.StringIO("text"), TypeError, "opened for bytes"),
+        (io.TextIOWrapper(io.BytesIO(b"\xff\xd8\xff")), TypeError, "opened for bytes"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_words(

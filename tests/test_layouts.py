@@ -249,6 +249,9 @@ FOLDERS = [
     Case("thumbnails", ["a/1.jpg", "a/2.jpg", "a/thumbs/1_thumb.jpg", "b/1.jpg", "b/2.jpg",
                         "b/2-thumb.jpg"], {None: {"a": 2, "b": 2}},
          left_out="a/thumbs/1_thumb.jpg"),
+    *(Case(f"{name} beside the images", each(""), ALL, files={f"ants/{name}": b"x"},
+           left_out=f"ants/{name}")
+      for name in ("walk.MOV", "scans.npy", "field-notes.pdf", "brain.nii.gz")),
     Case("a class called mask", [*flat("mask"), *flat("no mask")],
          {None: {"mask": 3, "no mask": 3}}),
     Case("train and a packed test", each("train"), files={"test.zip": b"PK"},

@@ -15,9 +15,10 @@ import pytest
 
 from regraft.cli import outcome
 from regraft.cli.main import cli
-from regraft.data.sources import read_images
+from regraft.data.sources import read_images, read_table
 from regraft.errors import TableError, UsageError
 from regraft.model.predicting import all_images, paths_of
+from regraft.workflows.survey import check
 
 Write = Callable[..., Path]
 Call = Callable[..., tuple[int, str, str]]
@@ -233,3 +234,29 @@ def test_evaluate_counts_the_rows_of_a_manifest_that_are_in_no_split(
     assert code == 0
     assert "not scored: 1 image in no split" in out
     assert json.loads(call("evaluate", "m.csv", "--json")[1])["data"]["other_splits"] == {"": 1}
+
+
+# -- check: what may hold pictures is no rubbish to be removed --
+
+
+def test_files_that_may_hold_pictures_are_told_with_what_writes_them(
+    room: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(room / "photos", tmp_path / "photos"))
+    (data / "train" / "discs" / "walk.MOV").write_bytes(b"\0\0\0\x18ftypqt  ")
+    (data / "train" / "discs" / "notes.txt").write_text("a sunny day")
+    found = {one.kind: one for one in check(str(data), quick=True).findings}
+    assert found["not-an-image"].message == "1 file that is no image: 'train/discs/notes.txt'"
+    told = found["other-form"]
+    assert told.severity == "warning"
+    assert "'train/discs/walk.MOV'" in told.message
+    assert "ffmpeg" in told.mend
+
+
+def test_a_scan_without_an_extension_is_named(tmp_path: Path) -> None:
+    """Folders of DICOM hold IM0001, IM0002: nobody's extension, and still pictures."""
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(40))
+    table = read_table(str(tmp_path))
+    assert [os.path.basename(path) for path in table.paths] == ["IM0001"] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from regraft.checks.finding import Finding
+from regraft.data.other_forms import ways_from
 from regraft.data.table import Skipped, quoted
 from regraft.wording import agree, count, within
 
@@ -40,6 +41,12 @@ _SKIPPED = {
         "left out",
         "remove [it|them]",
     ),
+    "other-form": (
+        "file that may hold images, in a form that is not read",
+        "files that may hold images, in forms that are not read",
+        "what [it shows|they show] is not learnt",
+        "",
+    ),
     "link-loop": (
         "link back to its own folder",
         "links back to their own folders",
@@ -69,7 +76,7 @@ _SKIPPED = {
     "leftover": ("file left by a program", "files left by programs", "left out", "nothing to do"),
     "hidden": ("hidden entry", "hidden entries", "left out", "nothing to do"),
 }
-_SERIOUS = ("stray-folder", "unreadable-folder", "companion")
+_SERIOUS = ("stray-folder", "unreadable-folder", "companion", "other-form")
 
 
 def findings_of(left_out: Iterable[Skipped], folder: str = "") -> Iterator[Finding]:
@@ -86,6 +93,6 @@ def findings_of(left_out: Iterable[Skipped], folder: str = "") -> Iterator[Findi
                 f"{count(len(paths), one, several)}: "
                 + quoted((within(path, folder) for path in paths), at_most=3),
                 agree(len(paths), why),
-                agree(len(paths), mend),
+                agree(len(paths), mend) or ways_from(within(path, folder) for path in paths),
                 paths,
             )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from regraft.data.cells import name_of
 from regraft.data.columns import is_known_column
 from regraft.data.image_files import IMAGE_SUFFIXES, has_image_name
 from regraft.data.json_tables import records_of
@@ -164,7 +165,7 @@ def _listed(text: Iterable[str]) -> Iterator[Row]:
         cells = [] if found is None else [cell for cell in found.groups() if cell is not None]
         is_pair = len(cells) == 2 if is_pair is None else is_pair
         if len(cells) != 1 + is_pair:
-            meant = "a path and a label" if is_pair else "a path"
+            meant = "a path and a label" if is_pair else "a path alone, as the first row is"
             raise ValueError(f"row {number} is not {meant}: {line.strip()!r}")
         yield number, cells
 
@@ -199,6 +200,11 @@ def _json_records(text: TextIO) -> Iterator[Row]:
 
 
 def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)
+    """As CSV has it: JSON's true is True there, and its NaN an empty cell."""
+    if isinstance(value, str):
+        return value
+    return (name_of(value) or "") if _is_plain(value) else json.dumps(value)
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, (bool, int, float))

@@ -13,13 +13,14 @@ import stat
 # Of these, the decoder refuses some, by name and with a mend: images are never silently passed by.
 IMAGE_SUFFIXES = frozenset(
     """.jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm .mpo .jp2 .j2k
-    .ico .heic .heif .avif .jxl .svg .psd .xcf .tga .pcx .dds .exr .raw .dng .cr2 .cr3 .nef .arw
-    .orf .rw2 .raf .dcm""".split()  # noqa: SIM905
+    .ico .heic .heif .hif .avif .jxl .jpx .j2c .svg .psd .xcf .tga .pcx .sgi .qoi .dds .exr .hdr
+    .raw .dng .cr2 .cr3 .crw .nef .arw .orf .rw2 .raf .pef .srw .x3f .dcm .dicom .nii .nrrd .mha
+    .fits .fit .svs .ndpi .czi .lif .nd2""".split()  # noqa: SIM905
 )
 _IMAGE_SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|RIFF....WEBP|BM....\0\0\0\0|II\*\0|MM\0\*|P[1-6]\s|8BPS"
     rb"|\0\0\0\x0c(?:jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a"
-    rb"|....ftyp(?:hei|hev|mif1|msf1|avi[fs])",
+    rb"|....ftyp(?:hei|hev|mif1|msf1|avi[fs])|.{128}DICM",
     re.DOTALL,
 )
 
@@ -49,7 +50,7 @@ def looks_like_image(path: str) -> bool:
     True
     """
     with open(path, "rb") as file:
-        return _IMAGE_SIGNATURE.match(file.read(16)) is not None
+        return _IMAGE_SIGNATURE.match(file.read(132)) is not None
 
 
 def why_not_a_file(path: str) -> tuple[str, str] | None:

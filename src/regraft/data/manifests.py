@@ -267,7 +267,7 @@ def _read_parquet(source: str, columns: dict[str, str | None]) -> Rows:
             refuse_images_inside(source, chosen["path"], kind, label)
         for name in chosen.values():
             if schema[name].is_nested() or schema[name] == pl.Binary:
-                raise ValueError(f"column {name!r} holds {schema[name]}, not text")
+                _refuse_kind(source, name, schema[name])
         frame = pl.read_parquet(path, columns=list(set(chosen.values())), glob=False)
         values = {role: _texts(frame[name], role) for role, name in chosen.items()}
     except TableError:
@@ -275,6 +275,20 @@ def _read_parquet(source: str, columns: dict[str, str | None]) -> Rows:
     except (Exception, pl.exceptions.PanicException) as error:  # a panic is no Exception
         raise ValueError(str(error) or type(error).__name__) from error
     return Rows(values, range(1, len(frame) + 1), known)
+
+
+def _refuse_kind(source: str, name: str, kind: Any) -> NoReturn:
+    """A column of lists, or of bytes, with the lines that write it as text."""
+    is_bytes = str(kind) == "Binary"
+    as_text = "str.decode('utf-8')" if is_bytes else "str[0]"
+    several = "" if is_bytes else ", if each has one value"
+    raise TableError(
+        f"column {name!r} holds {kind}, not text",
+        place=source,
+        cure=f"with pandas{several}: table[{name!r}] = table[{name!r}].{as_text}; "
+        "table.to_parquet(NEW)",
+        source=source,
+    )
 
 
 def _first_row(path: str) -> tuple[Any, ...]:

@@ -13,6 +13,11 @@ _VIDEO = (
     "is a video: write out some frames, ffmpeg -i FILE -r 1 DATA/<class>/FILE-%05d.jpg, and name "
     "those of one video as a group in a manifest"
 )
+_DOCUMENT = "is a document: write out the pictures in it, pdfimages -all FILE DATA/<class>/NAME"
+_VOLUME = (
+    "holds a volume: write its slices as pictures, and name those of one volume as a group in a "
+    "manifest"
+)
 _MODEL = "is a model and holds no images"
 _WAYS = {
     **dict.fromkeys((".7z", ".rar"), "is not unpacked here: unpack it, and give the folder"),
@@ -23,6 +28,7 @@ _WAYS = {
         _ARRAYS,
     ),
     **dict.fromkeys(".avi .mp4 .mov .mkv .webm .mpg .mpeg .wmv .m4v".split(), _VIDEO),  # noqa: SIM905
+    ".pdf": _DOCUMENT,
     **dict.fromkeys(".keras .tflite .pb .onnx .pt .pth .mlmodel".split(), _MODEL),  # noqa: SIM905
     ".parquet": "may list paths, or hold the images themselves: give it instead of the folder, and "
     "it is read, or the line is said that writes the images to files",
@@ -40,7 +46,20 @@ def way_from(path: str) -> str:
     name = os.path.basename(path).lower()
     if name.endswith("ubyte") or name.startswith(("data_batch", "test_batch")):
         return _ARRAYS  # MNIST's and CIFAR's own files
+    if name.endswith(".nii.gz"):
+        return _VOLUME
     return _WAYS.get(os.path.splitext(name)[1], "")
+
+
+def may_hold_images(path: str) -> bool:
+    """Whether a file that is no image holds what could be images: frames, slices, arrays.
+
+    Examples
+    --------
+    >>> may_hold_images("ants/walk.MOV"), may_hold_images("notes.md")
+    (True, False)
+    """
+    return way_from(path) in (_ARRAYS, _VIDEO, _DOCUMENT, _VOLUME)
 
 
 def ways_from(paths: Iterable[str]) -> str:

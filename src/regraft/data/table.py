@@ -34,7 +34,8 @@ class Skipped(NamedTuple):
     """Something that is no image of this table, and why.
 
     ``kind`` is one of 'hidden', 'leftover', 'empty-folder', 'stray-folder', 'not-an-image',
-    'link-loop', 'unreadable-folder', 'unlabelled', 'repeated-row', and 'same-class': a folder whose
+    'link-loop', 'unreadable-folder', 'unlabelled', 'repeated-row', 'other-form': a video and
+    the like, which may hold images; 'same-class': a folder whose
     images are there, under the class of another folder of that name; and 'companion', a mask or
     thumbnail of an image that is there.
     """

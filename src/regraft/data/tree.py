@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
+from regraft.data.other_forms import may_hold_images, way_from
 from regraft.data.source_forms import ARCHIVE_SUFFIXES
 from regraft.data.table import Rejected, Skipped
 
@@ -128,6 +129,8 @@ class Folder:
         self.others.append(path)
         if path.lower().endswith(ARCHIVE_SUFFIXES):
             self.skip(path, "not-an-image", "an archive inside is not unpacked")
+        elif may_hold_images(path):
+            self.skip(path, "other-form", way_from(path))
         else:
             self.skip(path, "not-an-image", "neither its name nor its first bytes are an image's")
 

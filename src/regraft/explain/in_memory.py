@@ -5,6 +5,7 @@ Array letters: N pictures, h and w the map's rows and columns, H and W the pictu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from regraft.explain.explanations import code_of
 from regraft.images import pictures, several
 from regraft.images.pictures import Picture
 from regraft.machine import blas
+from regraft.model.loading import opened
 from regraft.probe.classifier import Classifier
 
 # Pictures that are explained together.
@@ -62,7 +64,7 @@ class Explained:
 
 @blas.one_thread
 def explain_images(
-    model: Classifier,
+    model: Classifier | str | os.PathLike[str],
     images: Picture | Iterable[Picture],
     *,
     label: Any = None,
@@ -72,7 +74,7 @@ def explain_images(
 
     Parameters
     ----------
-    model : Classifier
+    model : Classifier, or path of a model or run
     images : picture, or iterable of N
         Of every kind that `Classifier.predict_proba` takes.
     label : a label of the model, optional
@@ -100,6 +102,7 @@ def explain_images(
     asked = list(several.named(images))
     if not asked:
         raise ValueError("there are no images to explain; give one picture or many")
+    model = opened(model)
     code = _code(model, label)
     proba = model.predict_proba(asked)
     codes = proba.argmax(axis=1) if code is None else np.full(len(asked), code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from regraft.images.reading import read_file
 Picture: TypeAlias = Any
 
 CHANNELS = (1, 3, 4)
+# Sides of an array (H, W): 28 rows of 28 x 28 pixels are no picture, nor is a line of a scanner.
+LONGEST_GREY = 25
 _BYTES = (bytes, bytearray, memoryview)
 
 
@@ -234,7 +237,8 @@ def kind_of(picture: Any) -> str:
         return f"the file {picture.name!r}" if _has_name(picture) else "a file"
     if hasattr(picture, "shape") and hasattr(picture, "dtype"):
         return f"an array of {tuple(picture.shape)}, {picture.dtype}"
-    return f"a {type(picture).__name__}"
+    name = type(picture).__name__
+    return "None" if picture is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _has_name(file: Any) -> bool:
@@ -242,7 +246,8 @@ def _has_name(file: Any) -> bool:
 
 
 def _read_whole(file: Any) -> bytes:
-    content = file.read()
+    is_of_text = isinstance(file, io.TextIOBase)  # which fails in words of its own, if it is read
+    content = None if is_of_text else file.read()
     if not isinstance(content, _BYTES):
         raise TypeError('a file must be opened for bytes: open(path, "rb")')
     if not content and _is_at_its_end(file):
@@ -320,6 +325,17 @@ def _refuse_shape(values: NDArray[Any]) -> None:
             "pictures; give (H, W, 3): array.transpose(1, 2, 0), or tensor.permute(1, 2, 0); or a "
             "list of pictures: list(array)"
         )
+    if values.ndim == 4:
+        raise ValueError(
+            f"an array of {values.shape} is a batch, not one picture of several; give the batches "
+            "one by one, or all pictures in one array or list"
+        )
+    if values.ndim == 2 and max(values.shape) > LONGEST_GREY * min(values.shape):
+        raise ValueError(
+            f"an array of {values.shape} would be one grey picture, and reads like rows of "
+            "flattened pixels; give array.reshape(-1, H, W), or (-1, H, W, 3); of a strip that is "
+            "meant as it is: array[..., None]"
+        )
     is_picture = values.ndim == 2 or (values.ndim == 3 and values.shape[2] in CHANNELS)
     if not is_picture or not values.size:
         raise ValueError(
@@ -336,8 +352,25 @@ def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
         return np.round(values * 255).astype(np.uint8)
     raise ValueError(
         f"an image array must be uint8, uint16, bool, or float in [0, 1]; got {values.dtype} "
-        f"in [{values.min()}, {values.max()}]"
+        f"in [{values.min()}, {values.max()}]{_mend_of(values)}"
     )
+
+
+def _mend_of(values: NDArray[Any]) -> str:
+    """What makes of these values what they seem to be."""
+    low, high = values.min(), values.max()
+    if values.dtype.kind in "if" and low >= 0 and 1 < high <= 255:
+        return "; of values in 0..255: array.round().astype(numpy.uint8)"
+    if values.dtype.kind in "iu" and low >= 0 and high <= 65535:
+        return "; of values in 0..65535: array.astype(numpy.uint16)"
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return "; some are no numbers: numpy.nan_to_num(array)"
+    if values.dtype.kind == "f" and low < 0:
+        return (
+            "; of normalised values, first undo it: array * std + mean, with the mean and "
+            "deviation that were taken"
+        )
+    return ""
 
 
 def _of_bytes(data: bytes) -> Content:

@@ -66,7 +66,10 @@ def one_or_many(images: Picture | Iterable[Picture]) -> Iterator[Picture]:
     try:
         return iter(images)
     except TypeError:
-        raise TypeError(f"neither a picture nor several: {pictures.kind_of(images)}") from None
+        raise TypeError(
+            f"neither a picture nor several: {pictures.kind_of(images)}; give a path, bytes, a "
+            "binary file, a PIL image or an array, or a list of these"
+        ) from None
 
 
 def is_one(images: Any) -> bool:

@@ -13,6 +13,10 @@ from regraft.errors import DecodeError
 TRUNCATED = "copy or download it again: the rest of the file is missing"
 DAMAGED = "replace it by a good copy, or open it in an image editor and save it again"
 CONVERT = "convert it to JPEG or PNG"
+OF_TELEPHONE = (
+    "convert it to JPEG: magick FILE FILE.jpg; on a Mac: sips -s format jpeg FILE --out FILE.jpg"
+)
+SLICES = "write its slices as PNG, and name those of one volume as a group in a manifest"
 LEAVE_OUT = "leave it out"
 
 _IMAGES = {
@@ -43,10 +47,10 @@ _FOREIGN = (
     (0, b"Rar!\x1a\x07", "a RAR archive", "unpack it"),
     (257, b"ustar", "a tar archive", "unpack it"),
     (0, b"\xd0\xcf\x11\xe0", "an office document or Thumbs.db", LEAVE_OUT),
-    (4, b"ftyphei", "a HEIC picture", CONVERT),
-    (4, b"ftyphev", "a HEIC picture", CONVERT),
-    (4, b"ftypmif1", "a HEIF picture", CONVERT),
-    (4, b"ftypmsf1", "a HEIF picture", CONVERT),
+    (4, b"ftyphei", "a HEIC picture", OF_TELEPHONE),
+    (4, b"ftyphev", "a HEIC picture", OF_TELEPHONE),
+    (4, b"ftypmif1", "a HEIF picture", OF_TELEPHONE),
+    (4, b"ftypmsf1", "a HEIF picture", OF_TELEPHONE),
     (4, b"ftypavi", "an AVIF picture", CONVERT),
     (4, b"ftypcrx", "a camera raw picture (CR3)", CONVERT),
     (4, b"ftyp", "a video (MP4 or QuickTime)", "extract its frames as JPEG or PNG"),
@@ -71,6 +75,16 @@ _FOREIGN = (
     (0, b"v/1\x01", "an OpenEXR picture", CONVERT),
     (0, b"#?RADIANCE", "a Radiance HDR picture", CONVERT),
     (0, b"SIMPLE  =", "a FITS file", CONVERT),
+    (0, b"gimp xcf", "a GIMP document (XCF)", CONVERT),
+    (0, b"\x01\xda", "an SGI picture", CONVERT),
+    *((0, b"\n%c\x01" % version, "a PCX picture", CONVERT) for version in (0, 2, 3, 4, 5)),
+    (0, b"ZISRAWFILE", "a microscope's picture (CZI)", CONVERT),
+    (0, b"\xda\xce\xbe\n", "a microscope's picture (ND2)", CONVERT),
+    (0, b"p\0\0\0", "a microscope's picture (LIF)", CONVERT),
+    (0, b"NRRD", "a volume (NRRD)", SLICES),
+    (0, b"ObjectType = Image", "a volume (MetaImage)", SLICES),
+    (0, b"NDims =", "a volume (MetaImage)", SLICES),
+    (344, b"n+1\0", "a volume (NIfTI)", SLICES),
     (128, b"DICM", "a DICOM file", CONVERT),
     (0, b"\x89HDF", "an HDF5 file", LEAVE_OUT),
     (0, b"\x93NUMPY", "a NumPy array", CONVERT),

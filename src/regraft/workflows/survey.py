@@ -7,6 +7,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regraft.checks.finding import Finding, in_order
 from regraft.checks.findings import find_problems_by_name
 from regraft.choosing import layer_curve as layer_curve_reading
@@ -117,12 +120,7 @@ def _refusals(table: ImageTable, found: list[Finding]) -> list[Finding]:
     if any(finding.severity == "error" for finding in found):
         return []
     try:
-        if not table.has_splits:
-            table = table.with_splits(
-                ["train", "test", *["train"] * (len(table) - 2)][: len(table)]
-            )
-        roles = labelled_roles(table)
-        n_classes = len({str(label) for label in table.labels[roles.train]})
+        n_classes = len(set(table.labels[_may_teach(table)]) - {None})
     except DataError as error:
         return [Finding("cannot-train", "error", error.rule, "train refuses it", error.cure)]
     if n_classes > 1:
@@ -136,6 +134,13 @@ def _refusals(table: ImageTable, found: list[Finding]) -> list[Finding]:
             "give the folder above, which has one folder per class",
         )
     ]
+
+
+def _may_teach(table: ImageTable) -> NDArray[np.bool_]:
+    """Which rows teach; of a table without splits any may, and Regraft divides it."""
+    if table.has_splits or table.n_unlabelled == len(table):
+        return labelled_roles(table).train
+    return np.ones(len(table), np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
