@@ -17,6 +17,8 @@ MOST_STEPS = 4
 # From this share of the training images on, doubtful labels come before everything else. Of clean
 # sets up to 5 % are listed (benchmarks/label_issues.py).
 MANY_DOUBTS = 0.08
+# Checks that errors among the findings stand for.
+OF_DATA = ("findings", "leaks")
 # Checks that ask for nothing while a model is no better than guessing: mending them would not help.
 OF_WHAT_IS_LEARNT = (
     "size", "missed-classes", "thin-classes", "nearest-neighbour", "calibration", "promises",
@@ -85,29 +87,42 @@ def _mending(
     if errors:
         check = f"regraft check {data}{options}"
         yield Step(f"Fix the data first: {errors[0]['mend']}.", check)
-    left_out = metrics.get("left_out")
-    n_doubtful = left_out["doubtful_labels"] if left_out else 0
-    is_guessed = "majority-class" in weighty and weighty["majority-class"].state == "bad"
-    if "labels" in weighty:
-        yield Step(
-            f"Correct the labels: the report lists {n_doubtful} of train that may be wrong, the "
-            "most suspicious first; then look through those of the test images."
-        )
-    elif left_out and not is_guessed and n_doubtful >= max(3, MANY_DOUBTS * left_out["n"]):
-        yield Step(
-            f"Look through the {n_doubtful} labels of train that may be wrong; the report has them."
-        )
+    yield from _labels(metrics, weighty)
     for kind in weighty:
-        if is_guessed and kind in OF_WHAT_IS_LEARNT:
-            continue
-        if kind == "majority-class" and "left-out" in weighty:  # known apart in train, not in test
-            continue
-        if kind in MENDS and not (errors and kind in ("findings", "leaks")):
+        if kind in MENDS and _helps(kind, weighty) and not (errors and kind in OF_DATA):
             yield _step_against(kind, metrics, options)
         if kind == "majority-class" and _is_uneven(metrics):
             yield _step_against("rarer", metrics, options)
     is_distrusted = any(check.state == "bad" for check in checks)
     yield from _beyond(metrics, findings, options, is_distrusted=is_distrusted)
+
+
+def _labels(metrics: Mapping[str, Any], weighty: Mapping[str, Check]) -> Iterator[Step]:
+    """Labels of train to look through, where there are many and the model could tell."""
+    left_out = metrics.get("left_out")
+    n_doubtful = left_out["doubtful_labels"] if left_out else 0
+    if "labels" in weighty:
+        yield Step(
+            f"Correct the labels: the report lists {n_doubtful} of train that may be wrong, the "
+            "most suspicious first; then look through those of the test images."
+        )
+        return
+    are_many = left_out and n_doubtful >= max(3, MANY_DOUBTS * left_out["n"])
+    if are_many and not _is_guessed(weighty):
+        listed = f"{n_doubtful} labels of train that may be wrong; the report has them"
+        yield Step(f"Look through the {listed}.")
+
+
+def _is_guessed(weighty: Mapping[str, Check]) -> bool:
+    return "majority-class" in weighty and weighty["majority-class"].state == "bad"
+
+
+def _helps(kind: str, weighty: Mapping[str, Check]) -> bool:
+    """Whether mending this would help, by what else weighs: who tells the classes apart in train,
+    and not in a test of another kind, need not look at whether they can be told apart."""
+    if kind == "majority-class":
+        return "left-out" not in weighty
+    return kind not in OF_WHAT_IS_LEARNT or not _is_guessed(weighty)
 
 
 def _is_uneven(metrics: Mapping[str, Any]) -> bool:
