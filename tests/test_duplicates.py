@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from regraft.checks import duplicates
+from regraft.checks import duplicates, near_copies, thumbnails
 from regraft.checks.duplicates import (
     Duplicates,
     across_splits,
@@ -98,7 +98,7 @@ def test_different_pictures_are_no_copies(thumbs):
 
 
 def test_hashes_propose_the_same_copies(thumbs, pictures, monkeypatch):
-    monkeypatch.setattr(duplicates, "MAX_ALL_PAIRS", 10)
+    monkeypatch.setattr(near_copies, "MAX_ALL_PAIRS", 10)
     mirrored = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in pictures[:50]]
     again = [reencoded(image, 75) for image in pictures[50:]]
     planted = np.stack([thumb(image) for image in mirrored + again])
@@ -162,4 +162,4 @@ def test_leaks_and_conflicts_are_told_by_row():
 
 
 def test_the_thumbnail_is_the_one_of_the_facts():
-    assert duplicates.THUMB_PX == THUMB_PX
+    assert thumbnails.THUMB_PX == THUMB_PX
