@@ -20,6 +20,10 @@ def path_key(path: str) -> bytes:
     return os.path.abspath(path).encode(errors="surrogatepass")
 
 
+# Of a file that cannot be told from what it may have become: no file has it.
+NO_STAMP = b""
+
+
 def stamp_of(stat: os.stat_result) -> bytes:
     """What tells a file from one that has changed since."""
     # The time of the last change of the inode too: it cannot be set back, as `cp -p` and archives

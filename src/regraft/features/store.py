@@ -26,6 +26,7 @@ from numpy.typing import DTypeLike, NDArray
 from regraft.features import facts_in_rows, least_used, stored_vectors, tables
 from regraft.features.database import Database, Row, bytes_in_use, number, select_in, text_of
 from regraft.features.known_files import (
+    NO_STAMP,
     RACY_NS,
     known_files,
     path_key,
@@ -181,8 +182,9 @@ class Store:
     def remember_files(self, seen: Iterable[tuple[str, os.stat_result, bytes]]) -> None:
         """Keep the digests of files, given with the ``os.stat`` taken *before* they were read.
 
-        That ``stat`` must have been taken after this store was opened: files changed less than two
-        seconds before the opening are not remembered, as a later change might leave no trace.
+        That ``stat`` must have been taken after this store was opened. Of files changed less than
+        two seconds before the opening only the place is kept (:meth:`paths_of`), and they are read
+        again the next time: a later change might leave no trace.
 
         Parameters
         ----------
@@ -190,9 +192,9 @@ class Store:
         """
         rows = []
         for path, stat, digest in seen:
-            if stat.st_mtime_ns < self._opened_ns - RACY_NS:
-                key, stamp = path_key(path), stamp_of(stat)
-                rows.append((key, stamp, digest, seal_of(key, stamp, digest)))
+            is_settled = stat.st_mtime_ns < self._opened_ns - RACY_NS
+            key, stamp = path_key(path), stamp_of(stat) if is_settled else NO_STAMP
+            rows.append((key, stamp, digest, seal_of(key, stamp, digest)))
         self._database.write_rows("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
 
     # Facts: digest -> FileFacts
