@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from regraft.choosing.trust_check import Check, Facts
-from regraft.wording import percent
+from regraft.wording import count, percent
 
 # The share of labels that surely disagree among the images that a classifier is surest of (the low
 # end of the interval): 'care' and 'bad'. Clean sets stay below the first (evaluation.label_noise).
@@ -24,8 +24,8 @@ def labels(metrics: Facts) -> Iterator[Check]:
         return
     share = noise["disagree"]
     text = (
-        f"Of the {noise['n']:,} training images that it is surest of when they are left out, "
-        f"{percent(share['value'])} ({_range(share)}) have another label"
+        f"Of {count(noise['n'], 'training image')} that it is surest of, each left out of what was "
+        f"learnt, {percent(share['value'])} ({_range(share)}) have another label"
     )
     if share["low"] < SOME:
         yield Check("good", "Labels agree where the model is sure", text + ".")

@@ -64,4 +64,13 @@ def _taken(training: Mapping[str, Any]) -> str:
     by = f"by {count(training['held_out'], 'validation image')} of {training['held_out_from']}"
     if not training["candidates"]:
         by = "with too few images for a validation part that could tell"
-    return f"{ends.get(chosen['alpha'], way)}, {by}"
+    return f"{ends.get(chosen['alpha'], way)}, {by}{_beside_start(training, start)}"
+
+
+def _beside_start(training: Mapping[str, Any], start: str) -> str:
+    """What was taken beside what it started from, on the images that chose between them."""
+    chosen = training["chosen"]
+    first = next((one for one in training["candidates"] if one["alpha"] == 0), None)
+    if first is None or chosen["alpha"] == 0:
+        return ""
+    return f": log loss {chosen['loss']:.3f}, where {start} has {first['loss']:.3f}"
