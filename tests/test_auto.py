@@ -26,6 +26,8 @@ from regraft.training import defaults
 from regraft.training.loop import Trainer
 from regraft.workflows import auto, billing, fitting, search, spending
 
+pytestmark = pytest.mark.usefixtures("one_core", "undrawn")
+
 TINY = "random:test_efficientnet"
 
 
