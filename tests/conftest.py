@@ -150,12 +150,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Examples(), "regraft-examples")
 
 
-# Files of a minute or more come first: of two processes, neither waits for the other at the end.
+# The longest files come first: of two processes, neither waits for the other at the end.
 LONGEST = (
-    "test_processes.py", "test_engines.py", "test_agreement.py", "test_training_kills.py",
-    "test_fine_tuning.py", "test_one_process.py", "test_auto.py", "test_verdict.py",
-    "test_splitting.py", "test_notebooks.py", "test_estimator.py", "test_frozen.py",
-    "test_report.py", "test_two_machines.py",
+    "test_processes.py", "test_looks.py", "test_teach_page.py", "test_fine_tuning.py",
+    "test_export.py", "test_agreement.py", "test_auto.py", "test_one_process.py",
+    "test_splitting.py", "test_pages.py", "test_engines.py", "test_training_kills.py",
+    "test_report.py", "test_tutorials.py", "test_estimator.py", "test_remote.py",
+    "test_notebooks.py", "test_topology.py", "test_explain.py", "test_two_machines.py",
+    "test_runners.py", "test_server_clients.py", "test_doors.py", "test_verdict.py",
+    "test_compiling.py", "test_frozen.py", "test_no_torch.py",
 )  # fmt: skip
 
 
