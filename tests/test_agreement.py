@@ -34,6 +34,8 @@ from regraft.features.engine import Tap
 from regraft.features.openvino_engine import OpenVINOEngine
 from regraft.images.geometry import Preprocess
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 HERE = ("fp32", "bf16") if HAS_BF16 else ("fp32",)
 FAST = ["random:test_resnet", "random:test_vit"]
 # Beside the families that test_engines.py builds and compares whole, in the same two precisions.

@@ -43,7 +43,7 @@ from regraft.probe.representation import Representation
 from regraft.workflows import exporting as workflow
 from regraft.workflows.exporting import export_model
 
-pytestmark = pytest.mark.numerics
+pytestmark = [pytest.mark.numerics, pytest.mark.usefixtures("one_core")]
 
 Write = Callable[..., Path]
 OTHERWISE = "answers otherwise than the model"
