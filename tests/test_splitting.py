@@ -88,7 +88,9 @@ NETWORKS = [
     pytest.param(small_swin, id="swin-small", marks=slow),
     pytest.param(lambda: make("mobilenetv2_050"), id="mobilenetv2_050", marks=slow),
     pytest.param(lambda: make("efficientnet_b0"), id="efficientnet_b0", marks=slow),
-    pytest.param(lambda: make("densenet121"), id="densenet121", marks=slow),
+    pytest.param(
+        lambda: make("densenet121", block_config=(3, 4, 5, 3)), id="densenet-15-layers", marks=slow
+    ),
     # All blocks of the real ones, on small pictures or with few channels; one at its real size.
     pytest.param(lambda: small_vit(depth=12), id="vit_tiny", marks=slow),
     pytest.param(lambda: small_vit("deit_tiny_patch16_224", depth=12), id="deit_tiny", marks=slow),
