@@ -14,7 +14,7 @@ FEW_DIGITS = """
 import numpy as np
 from regraft.data import digits
 held = dict(np.load(digits.FILE))
-np.savez("few.npz", **{name: values[:360] for name, values in held.items()})
+np.savez("few.npz", **{name: values[:240] for name, values in held.items()})
 digits.FILE = "few.npz"
 """
 
