@@ -28,7 +28,7 @@ from regraft import RunConfig, load, run
 from regraft.errors import BackboneError, ConfigError, DataError, TableError, UsageError
 from regraft.estimator import ImageClassifier
 
-pytestmark = pytest.mark.numerics
+pytestmark = [pytest.mark.numerics, pytest.mark.usefixtures("one_core")]
 
 Write = Callable[..., Path]
 
