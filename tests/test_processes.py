@@ -62,12 +62,15 @@ def torchrun(n: int, room: Path, *arguments: str, **more: str) -> subprocess.Pop
 class Copies:
     """n processes with what torchrun tells each; its own start takes seconds of processor each."""
 
-    def __init__(self, source: warm.Warm, n: int, room: Path, *arguments: str) -> None:
-        env = environment_of(room)
+    def __init__(
+        self, source: warm.Warm, n: int, room: Path, *arguments: str, n_local: int | None = None
+    ) -> None:
+        env, local = environment_of(room), n_local or n
         if n > 1:
-            env |= {"WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n)}
+            env |= {"WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(local)}
             env["MASTER_PORT"] = str(free_port())
-        ranks = [{"RANK": str(i), "LOCAL_RANK": str(i)} if n > 1 else {} for i in range(n)]
+        told = [{"RANK": str(i), "LOCAL_RANK": str(i % local)} for i in range(n)]
+        ranks = told if n > 1 else [{}]
         self._all = [source.start(*arguments, cwd=room, env=env | rank) for rank in ranks]
 
     def communicate(self, timeout: float) -> tuple[str, str]:
@@ -143,7 +146,7 @@ def alone(room: Path, train: Train) -> Callable[[str], dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "n", "by"),
-    [("partial", 3, "torchrun"), ("unfreeze", 2, ""), ("full", 3, ""), ("head", 2, "")],
+    [("partial", 2, "torchrun"), ("unfreeze", 2, ""), ("full", 3, ""), ("head", 2, "")],
 )
 def test_several_processes_learn_what_one_does(
     room: Path, alone: Callable[[str], dict[str, Any]], train: Train, method: str, n: int, by: str
@@ -318,11 +321,14 @@ def test_a_tracker_is_told_of_every_epoch(room: Path) -> None:
         folder.mkdir(parents=True)
     (package / "__init__.py").write_text(STAND_IN)
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorboardX\nVersion: 2.0\n")
-    process = torchrun(  # Accelerate looks for trackers while it is imported
-        2, room, "train", "photos", *SETTINGS, *METHODS["head"], "--tracker", "tensorboard",
-        "--run", "tracked", PYTHONPATH=str(room / "packages"),
-    )  # fmt: skip
-    _, stderr = finish(process)
+    # Accelerate looks for trackers while it is imported: a process to copy that sees this one.
+    path = os.pathsep.join([str(room / "packages"), os.environ.get("PYTHONPATH", "")])
+    with warm.process(environment_of(room, PYTHONPATH=path)) as source:
+        process = Copies(
+            source, 2, room, "train", "photos", *SETTINGS, *METHODS["head"],
+            "--tracker", "tensorboard", "--run", "tracked",
+        )  # fmt: skip
+        _, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr[-3000:]
     rows = [
         json.loads(line)
