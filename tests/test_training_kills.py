@@ -39,7 +39,7 @@ def finished(
     tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path], warm_process: Warm
 ) -> Finished:
     room = tmp_path_factory.mktemp("finished")
-    photos = make_photos(room / "photos", splits={"train": 12, "val": 3})
+    photos = make_photos(room / "photos", splits={"train": 8, "val": 3}, size_px=64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         finish(
