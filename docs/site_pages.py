@@ -45,14 +45,19 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def with_breaks(cell: str) -> str:
-    """A cell of a table whose code has places to break at, and options that do not break.
+    """A cell of a table: long words of code have places to break at, and options do not break.
 
-    >>> with_breaks("<td>or <code>runs/first --no-report</code></td>")
-    '<td>or <code>runs/<wbr>first <span class="whole">--no-report</span></code></td>'
+    >>> with_breaks("<code>runs/first/predictions.csv</code>")
+    '<code>runs/<wbr>first/<wbr>predictions.<wbr>csv</code>'
+    >>> with_breaks("<code>--no-report</code>")
+    '<code><span class="whole">--no-report</span></code>'
     """
 
     def turned(code: re.Match[str]) -> str:
-        parted = re.sub(r"([/(,=._:|])(?=[^ ])", r"\1<wbr>", code[0])
+        parted = re.sub(r"\S{12,}", parts, code[0])
         return re.sub(r"--[a-z][a-z-]*", r'<span class="whole">\g<0></span>', parted)
+
+    def parts(word: re.Match[str]) -> str:
+        return re.sub(r"([/(,=._:|])(?=.)", r"\1<wbr>", word[0])
 
     return re.sub(r"(?<=<code>)[^<]*", turned, cell)

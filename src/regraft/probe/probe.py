@@ -32,7 +32,7 @@ HEADS = (AUTO, "lda", "ridge", "logistic", "svm", "ncm", "knn")
 # Heads that are one matrix, from which training by gradients can go on.
 LINEAR_HEADS = (AUTO, "lda", "ridge", "logistic", "svm")
 # What scores are divided by where no temperature can be fitted; their scale is the head's own
-# (docs/experiments.md, "Units that swallow classes").
+# (docs/experiments.md, "Few images of each class").
 USUAL_TEMPERATURES = {
     "lda": 0.1, "ridge": 0.1, "logistic": 1.0, "svm": 0.2, "ncm": 0.1, "knn": 1.0
 }  # fmt: skip

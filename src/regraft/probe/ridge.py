@@ -28,7 +28,7 @@ from regraft.probe.hat import Hat, Inverses, Spectrum, decomposed, require_finit
 from regraft.probe.judging import rows_that_judge
 from regraft.probe.linear_head import LinearHead
 
-# Where nothing can be measured (docs/experiments.md, "Units that swallow classes").
+# Where nothing can be measured (docs/experiments.md, "Few images of each class").
 USUAL_STRENGTH = 0.1
 # Above this many rows the Gram matrix is not formed even if D is larger still.
 MAX_GRAM_ROWS = 6_000
