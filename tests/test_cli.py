@@ -321,7 +321,7 @@ def test_colour_only_on_a_terminal_that_wants_it(warm: Path, call: Call) -> None
 def test_predictions_go_to_a_file(warm: Path, call: Call) -> None:
     model = warm / "runs" / "first" / "model"
     ended = call("predict", model, warm / "photos" / "val", "--out", "answers.csv")
-    assert "9 images labelled, 0 rejected: answers.csv" in ended.out
+    assert "9 images labelled, 0 could not be read: answers.csv" in ended.out
     assert len(Path("answers.csv").read_text().splitlines()) == 10
     ended = call("predict", model, warm / "photos" / "val", "--out", "no/folder/a.csv")
     assert ended.code == 2

@@ -147,7 +147,7 @@ def test_train_survives_an_old_encoding_and_repeats_the_columns(
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff")
     some = run_cli("predict", model, "nope.jpg", "one.jpg", "bad.jpg", "--out", "a.csv")
     assert some.returncode == 0, some.stderr
-    assert "1 image labelled, 2 rejected: a.csv" in some.stdout
+    assert "1 image labelled, 2 could not be read: a.csv" in some.stdout
     assert "2 of 3 could not be read" in some.stderr
     assert "nope.jpg,,,,,no such file" in (tmp_path / "a.csv").read_text()
     none = run_cli("predict", model, "bad.jpg")

@@ -13,6 +13,7 @@ from regraft.checks import (
     find_table_problems,
     left_out,
 )
+from regraft.checks.finding import Finding, in_order
 from regraft.data.table import ImageTable, Rejected, Skipped, column
 from regraft.images.facts import FileFacts
 from regraft.images.facts_table import FactsTable
@@ -86,6 +87,19 @@ def changed_table(kind):
         "unreadable": lambda: replace(table, rejected=(Rejected("a.jpg", "cut off", "copy it"),)),
         "class-not-in-train": lambda: without(table, "bees", "train"),
         "class-not-scored": lambda: without(table, "bees", "val"),
+        "class-not-in-val": lambda: relabelled(
+            table,
+            splits=[
+                "test" if s == "val" else "val" if i % 9 == 1 and k == "ants" else s
+                for i, (s, k) in enumerate(zip(table.splits, table.labels, strict=True))
+            ],
+        ),
+        "class-in-one-group": lambda: replace(
+            relabelled(
+                table, groups=[k if k == "bees" else f"g{i}" for i, k in enumerate(table.labels)]
+            ),
+            splits=np.full(N, None, object),
+        ),
         "one-class": lambda: table.select(table.labels == "ants"),
         "few-images": lambda: table.select((every < 30) | (every >= 43)),
         "imbalance": lambda: relabelled(
@@ -106,6 +120,8 @@ SEVERITIES = {
     "unreadable": "warning",
     "class-not-in-train": "error",
     "class-not-scored": "warning",
+    "class-not-in-val": "warning",
+    "class-in-one-group": "warning",
     "one-class": "error",
     "few-images": "note",
     "imbalance": "warning",
@@ -385,3 +401,33 @@ def test_a_picture_problem_is_said_in_its_number(kind, change, n):
 def test_previews_in_a_photograph_are_no_pages():
     facts = [replace(fact, format="MPO", n_frames=2) for fact in clean_facts()]
     assert "several-frames" not in kinds(problems(clean_table(), facts))
+
+
+def test_a_class_of_one_patient_is_told_with_its_group():
+    (told,) = [
+        one
+        for one in find_table_problems(changed_table("class-in-one-group"))
+        if one.kind == "class-in-one-group"
+    ]
+    assert "'bees' (group 'bees')" in told.message
+    assert "from another group" in told.mend
+    assert len(told.paths) == np.sum(clean_table().labels == "bees")
+
+
+def test_a_class_of_one_patient_that_is_not_scored_needs_another_patient():
+    """To move some of its images would tear the group apart, which is refused as a leak."""
+    table = without(clean_table(), "bees", "val")
+    table = relabelled(table, groups=[k if k == "bees" else f"g{i}"
+                                      for i, k in enumerate(table.labels)])  # fmt: skip
+    (told,) = [one for one in find_table_problems(table) if one.kind == "class-not-scored"]
+    assert "'bees' is in one group" in told.mend
+    assert "add images of another group to val" in told.mend
+
+
+def test_what_makes_labels_wrong_comes_first():
+    """A screen shows four: of warnings, those of wrong labels must be among them."""
+    kinds = ["size-tells-class", "stray-folder", "imbalance", "few-images", "similar-class-names",
+             "conflicting-labels"]  # fmt: skip
+    found = in_order([Finding(kind, "warning", "", "", "") for kind in kinds])
+    assert [one.kind for one in found[:2]] == ["conflicting-labels", "similar-class-names"]
+    assert [one.kind for one in found[2:]] == kinds[:4]

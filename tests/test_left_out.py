@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -260,3 +261,25 @@ def test_a_scan_without_an_extension_is_named(tmp_path: Path) -> None:
         (tmp_path / label / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(40))
     table = read_table(str(tmp_path))
     assert [os.path.basename(path) for path in table.paths] == ["IM0001"] * 2
+
+
+def test_heat_maps_are_not_written_among_photographs(room: Path, call: Call) -> None:
+    photos = Path(shutil.copytree(room / "new/other", "mine"))
+    code, _, err = call("explain", photos, "--out", photos)
+    assert code == 2
+    assert "would be taken for photographs" in err
+    code, _, err = call("explain", photos, "--out", "map.png")
+    assert code == 2
+    assert "--out 'map'" in err
+    assert sorted(os.listdir(photos)) == sorted(os.listdir(room / "new/other"))
+    assert call("explain", photos, "--out", "maps")[0] == 0
+    assert call("explain", photos, "--out", "maps")[0] == 0  # its own, again
+
+
+def test_what_is_turned_away_is_not_counted_as_labelled(room: Path, call: Call) -> None:
+    code, out, _ = call("predict", room / "new", "--reject", "0.3", "--out", "a.csv")
+    assert code == 0
+    labelled, none = re.match(
+        r"(\d+) images? labelled, (\d+) of none of these classes, 0 could not be read: a.csv", out
+    ).groups()
+    assert int(labelled) + int(none) == len(EVERY)

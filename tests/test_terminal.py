@@ -159,6 +159,28 @@ def test_a_dry_run_is_a_bill_in_words(photos_room: Path, terminal: Terminal) -> 
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["layers photos", "advise photos", "check photos", "summary default", "summary lite2",
+     "features photos --shard 1/2 --out a/long/name/of/a/folder/for/the/parts", "show photos",
+     "cache", "backbones"],
+)  # fmt: skip
+def test_a_command_keeps_within_the_terminal(
+    photos_room: Path, terminal: Terminal, command: str
+) -> None:
+    with terminal:
+        type_in(*command.split())
+    paths = [line for line in terminal.too_wide() if line.strip().startswith("a/long/name")]
+    assert terminal.shown().strip()
+    assert terminal.too_wide() == paths
+
+
+def test_a_share_that_changes_nothing_is_told(photos_room: Path, terminal: Terminal) -> None:
+    with terminal:
+        type_in("train", "photos", "--test-fraction", "0.3", "--no-report")
+    assert "--test-fraction 0.3 changes nothing" in " ".join(terminal.shown().split())
+
+
 def test_of_many_classes_the_weakest_and_the_worst_mistakes_are_shown(terminal: Terminal) -> None:
     n_classes = MAX_CLASSES_LISTED + 3
     y = np.repeat(np.arange(n_classes), 2)

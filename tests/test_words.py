@@ -395,9 +395,10 @@ def test_the_star_of_the_epochs_is_explained_once(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert lines[0].endswith("val 0.400  80.0 % *")
+    assert lines[2].endswith("80.0 %")  # no smaller, if it is the one that is kept
     assert "accuracy  75.0 %" in lines[0]
     assert lines[1] == f"regraft: {progress.LEGEND}"
-    assert "*: the best so far" in progress.LEGEND
+    assert "*: least loss so far" in progress.LEGEND
     assert max(map(len, lines)) <= 80
 
 

@@ -52,6 +52,21 @@ mend='remove it', paths=('a.png',), sets=())
         return {**asdict(self), "paths": list(self.paths), "sets": sets}
 
 
+# What makes labels or scores wrong comes before what makes them weaker: a screen shows the first.
+_FIRST = (
+    "duplicates-across-splits",
+    "groups-across-splits",
+    "conflicting-labels",
+    "similar-class-names",
+    "named-like-nothing",
+    "named-unlabelled",
+    "class-unreadable",
+    "class-not-scored",
+)
+
+
 def in_order(findings: list[Finding]) -> list[Finding]:
-    """Errors, then warnings, then notes; otherwise as they came."""
-    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+    """Errors, then warnings, then notes; of these those of wrong labels and scores first."""
+    last = len(_FIRST)
+    rank = {kind: place for place, kind in enumerate(_FIRST)}
+    return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), rank.get(f.kind, last)))

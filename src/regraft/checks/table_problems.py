@@ -53,6 +53,19 @@ class TableCase:
         """The split that is scored: test, else val; None without either."""
         return next((split for split in ("test", "val") if split in self.counts), None)
 
+    @cached_property
+    def _groups(self) -> dict[str, set[object]]:
+        found: dict[str, set[object]] = {}
+        groups = self.table.groups
+        for row, label in enumerate(self.table.labels):
+            group = None if groups is None else groups[row]
+            found.setdefault(label, set()).add(row if group is None else group)
+        return found
+
+    def groups_of(self, label: str) -> set[object]:
+        """The groups of a class; an image without one is one of its own, by its row."""
+        return self._groups.get(label, set())
+
     def paths(self, rows: npt.ArrayLike) -> tuple[str, ...]:
         """Paths of a mask or of row numbers, as the user knows them."""
         return tuple(self.table.shown(path) for path in self.table.paths[np.asarray(rows)])
@@ -144,25 +157,58 @@ def hardly_repeated(case: TableCase) -> Iterator[Finding]:
         yield Finding("labels-hardly-repeat", "error", why.reason, text, why.cure)
 
 
-def missing_from_reported(case: TableCase) -> Iterator[Finding]:
-    """Classes that are learnt but never scored."""
-    if case.reported is None or case.reported not in case.counts:
+def missing_from_a_split(case: TableCase) -> Iterator[Finding]:
+    """Classes that are learnt but never scored, or have no say in what is chosen."""
+    if "train" not in case.counts:
         return
-    scored = case.counts[case.reported]
-    missing = sorted(label for label, n in case.taught.items() if n and not scored.get(label))
-    if missing and "train" in case.counts:
+    for split in ("test", "val"):
+        there = case.counts.get(split)
+        missing = sorted(k for k, n in case.taught.items() if n and there and not there.get(k))
+        if missing:
+            yield _missing(case, missing, split)
+
+
+def _missing(case: TableCase, missing: list[str], split: str) -> Finding:
+    is_reported = split == case.reported
+    why = (
+        "how well [it is|they are] recognised is not measured, and the average leaves [it|them] out"
+        if is_reported
+        else f"what is chosen by {split} is chosen without [it|them]"
+    )
+    mend = f"move some of [its|their] images to {split}"
+    if few := [k for k in missing if len(case.groups_of(k)) == 1]:
+        whole = f"{quoted(few)} {'is' if len(few) == 1 else 'are'} in one group each, which stays"
+        mend = f"{whole} in one split: add images of another group to {split}"
+    return Finding(
+        "class-not-scored" if is_reported else "class-not-in-val",
+        "warning",
+        f"{count(len(missing), 'class', 'classes')} of train "
+        f"{'has' if len(missing) == 1 else 'have'} no image in {split}: {quoted(missing)}",
+        agree(len(missing), why),
+        agree(len(missing), mend),
+    )
+
+
+def classes_of_one_group(case: TableCase) -> Iterator[Finding]:
+    """Classes that a division by groups cannot have in train and in test."""
+    if case.table.has_splits or case.table.groups is None:
+        return
+    single = [label for label in case.taught if len(case.groups_of(label)) == 1]
+    if single:
+        named = (f"{label!r} (group {next(iter(case.groups_of(label)))!r})" for label in single)
         yield Finding(
-            "class-not-scored",
+            "class-in-one-group",
             "warning",
-            f"{count(len(missing), 'class', 'classes')} of train "
-            f"{'has' if len(missing) == 1 else 'have'} no image in {case.reported}: "
-            f"{quoted(missing)}",
+            f"{count(len(single), 'class lies', 'classes lie')} in one group only: "
+            + first_few(named),
             agree(
-                len(missing),
-                "how well [it is|they are] recognised is not measured, and the average leaves "
-                "[it|them] out",
+                len(single),
+                "a group stays in one split, so that [it is|each is] learnt and not scored, or "
+                "neither",
             ),
-            agree(len(missing), "move some of [its|their] images to ") + case.reported,
+            agree(len(single), "add images of [it|each] from another group; ")
+            + "if the groups are not what must stay together, train without a group column",
+            case.paths_of_classes(single),
         )
 
 
@@ -321,7 +367,8 @@ TABLE_CHECKS = (
     one_class,
     hardly_repeated,
     groups_across,
-    missing_from_reported,
+    missing_from_a_split,
+    classes_of_one_group,
     few_images,
     imbalance,
     ungrouped,

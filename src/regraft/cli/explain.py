@@ -57,6 +57,7 @@ def command(
     from regraft.workflows import explaining
 
     options.require_room(out)
+    options.require_folder_of_its_own(out, marked_by="maps.json")
     with progress.listening(quiet=quiet, after="explaining") as listener:
         explained = explaining.explain(
             model, images, out=out, method=method, label=label, top=top,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from regraft.cli import options, training_options
 from regraft.cli.grouped_help import Grouped
+from regraft.console.lines import width_of, wrapped
 from regraft.training.methods import TRAINED
 from regraft.wording import count
 
@@ -93,7 +95,7 @@ def _show(found: RangeTest) -> None:
         click.echo(f"{numbers}  {click.style(bar, fg='blue')}")
     over = count(found.n_images, "train image")
     click.echo(f"{count(n, 'step')} over {over}; losses in nats per image")
-    click.echo(found.reading)
+    click.echo(wrapped(found.reading, width_of(sys.stdout)))
     if found.steepest is not None:
         click.echo(f"steepest descent      {found.option} {found.steepest:.1e}")
     if found.tenth is not None:

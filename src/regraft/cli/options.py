@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from regraft.backbones import catalog
+from regraft.data.image_files import has_image_name
 from regraft.data.label_sources import LABEL_SOURCES
 from regraft.errors import UsageError
 from regraft.machine import devices
@@ -336,3 +337,19 @@ def require_room(folder: str) -> None:
             else f"the folder {folder!r} does not exist and cannot be created"
         )
         raise UsageError(f"{what}: {reason}", cure="choose another with --out") from error
+
+
+def require_folder_of_its_own(folder: str, *, marked_by: str) -> None:
+    """Refuse a folder with other things in it: what is written there would pass for photographs."""
+    if has_image_name(folder) and not os.path.isdir(folder):
+        raise UsageError(
+            f"--out {folder!r} is a folder here, and is called like a picture",
+            cure=f"--out {os.path.splitext(folder)[0]!r}",
+        )
+    there = os.listdir(folder) if os.path.isdir(folder) else []
+    if there and marked_by not in there:
+        raise UsageError(
+            f"the folder {folder!r} holds other files, such as {min(there)!r}; what is written "
+            "there would be taken for photographs by the next command",
+            cure="give a folder that does not exist yet, or is empty: --out DIR",
+        )

@@ -42,8 +42,7 @@ def show_network(summary: Summary, *, depth: int, as_json: bool) -> None:
     named = "" if name.startswith(summary.backbone) else f" ({summary.backbone})"
     screen.print(
         f"[bold]{escape(name + named)}[/] on one picture of {_size(summary)}{own}; head for "
-        f"{count(summary.n_classes, 'class', 'classes')}",
-        soft_wrap=True,
+        f"{count(summary.n_classes, 'class', 'classes')}"
     )
     screen.print()
     screen.print(_table(summary, depth))

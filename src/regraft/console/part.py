@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from regraft.console.lines import beside, width_of, wrapped
 from regraft.console.screen import say_aside
 from regraft.wording import count
 from regraft.workflows.sharding import Made
@@ -17,9 +18,10 @@ def show_part(made: Made, *, as_json: bool) -> None:
         return
     were = "is there already" if made.was_there else "made"
     text = f"shard {made.part.shard} {were}: {count(len(made.part.good), 'image')}"
-    print(f"{text}, {made.path}")
+    width = width_of(sys.stdout)
+    print(beside(f"{text},", str(made.path), width).replace(",  ", ", "))
     for bad in made.rejected:
-        print(f"  not read: {bad[0]}: {bad[1]}")
+        print(wrapped(f"not read: {bad[0]}: {bad[1]}", width, lead="  "))
     sys.stdout.flush()
     if made.part.shard.number == made.part.shard.of:
         say_aside(f"with all parts: regraft train {made.data} --features {made.path.parent}")

@@ -30,7 +30,7 @@ def show_predictions(
     elif out is None:
         _print_lines(found, top)
     if not as_json and out is not None:
-        print(f"{count(len(found.paths), 'image')} labelled, {len(found.rejected)} rejected: {out}")
+        print(f"{_outcome(found)}: {out}")
     _show_counts(found)
     for finding in findings_of(found.skipped):
         say_plain(f"regraft: left out: {printable(finding.message)}")
@@ -55,6 +55,14 @@ def _print_lines(found: Predictions, top: int | None) -> None:
         print(beside(printable(row["path"]), said, width_of(sys.stdout), pad=width))
     for bad in found.rejected:
         say_plain(f"{printable(bad.path)}: not read: {printable(bad.reason)}")
+
+
+def _outcome(found: Predictions) -> str:
+    """How many images got a label; 'rejected' are those of --reject, and no others."""
+    n_none = 0 if found.doubts.is_none is None else int(found.doubts.is_none.sum())
+    none = f", {n_none:,} of none of these classes" if found.doubts.is_none is not None else ""
+    labelled = count(len(found.paths) - n_none, "image")
+    return f"{labelled} labelled{none}, {len(found.rejected):,} could not be read"
 
 
 def _none_of(found: Predictions, typical: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ SECONDS_BETWEEN_LINES = 5.0
 # Below this many images a counter would be gone before it is seen.
 FEW_IMAGES = 150
 # What the lines of the epochs mean.
-LEGEND = "(val: loss and accuracy on the validation images; *: the best so far)"
+LEGEND = "(val: loss and accuracy on the validation images; *: least loss so far)"
 
 
 @contextmanager
@@ -91,14 +92,14 @@ def _once(say: Callable[[str], None]) -> Callable[[str], None]:
     return say_new
 
 
-def _epoch_in_words(epoch: Any, n_epochs: int) -> str:
+def _epoch_in_words(epoch: Any, n_epochs: int, *, is_least: bool) -> str:
     """One aligned line: loss and accuracy in training, those on validation images, the speed."""
     width = len(str(n_epochs))
     words = f"epoch {epoch.epoch:{width}}/{n_epochs}  {epoch.images_per_second:4.0f}/s  "
     words += f"loss {epoch.loss:.3f} accuracy {100 * epoch.accuracy:5.1f} %"
     if epoch.held_out_loss is None:
         return words
-    accuracy = f"{100 * epoch.held_out_accuracy:5.1f} %{' *' if epoch.is_best else ''}"
+    accuracy = f"{100 * epoch.held_out_accuracy:5.1f} %{' *' if is_least else ''}"
     return f"{words}  val {epoch.held_out_loss:.3f} {accuracy}"
 
 
@@ -119,10 +120,13 @@ class _Epochs:
     """A line an epoch, and below the first one what the lines mean."""
 
     def __init__(self, print_line: Callable[[str], None]) -> None:
-        self._print, self._has_begun = print_line, False
+        self._print, self._has_begun, self._least = print_line, False, math.inf
 
     def tell(self, epoch: Any, n_epochs: int) -> None:
-        self._print(_epoch_in_words(epoch, n_epochs))
+        # Not `is_best`: where the last epoch is kept, each is the best so far.
+        loss = math.inf if epoch.held_out_loss is None else epoch.held_out_loss
+        self._print(_epoch_in_words(epoch, n_epochs, is_least=loss < self._least))
+        self._least = min(self._least, loss)
         if not self._has_begun and epoch.held_out_loss is not None:
             self._print(LEGEND)
         self._has_begun = True

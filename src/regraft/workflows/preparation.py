@@ -164,6 +164,8 @@ def prepare(
         config, table, clock=clock, offline=offline, listener=listener, before_pass=before_pass,
         tells=tells, elsewhere=elsewhere,
     )  # fmt: skip
+    if table.has_splits and needs_splits:
+        _tell_of_no_division(config, listener)
     divided = divide(config, seen.extraction.table, seen.extraction.facts, needs_splits)
     duplicates = divided.compared.copies(seen.final)
     findings = find_problems(divided.table, seen.extraction.facts, duplicates, seen.final)
@@ -235,6 +237,15 @@ def see(
         raise _nothing_readable(config, table, extraction.table)
     clock.lap("features")
     return Seen(extraction, built)
+
+
+def _tell_of_no_division(config: RunConfig, listener: Listener) -> None:
+    """A share of the test that was asked for, of data that come divided, changes nothing."""
+    if config.test_fraction != RunConfig.test_fraction:
+        listener.say(
+            f"--test-fraction {config.test_fraction:g} changes nothing: the data come with splits, "
+            "which are kept; to divide them anew, give the folder of one part"
+        )
 
 
 def _tell_of_long_pass(
