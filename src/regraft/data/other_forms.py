@@ -54,12 +54,15 @@ def way_from(path: str) -> str:
 def may_hold_images(path: str) -> bool:
     """Whether a file that is no image holds what could be images: frames, slices, arrays.
 
+    Not of forms in which models are kept as well, such as HDF5 and pickles.
+
     Examples
     --------
     >>> may_hold_images("ants/walk.MOV"), may_hold_images("notes.md")
     (True, False)
     """
-    return way_from(path) in (_ARRAYS, _VIDEO, _DOCUMENT, _VOLUME)
+    is_array = path.lower().endswith((".npy", ".npz", ".tfrec", ".tfrecord"))
+    return is_array or way_from(path) in (_VIDEO, _DOCUMENT, _VOLUME)
 
 
 def ways_from(paths: Iterable[str]) -> str:

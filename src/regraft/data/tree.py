@@ -21,6 +21,7 @@ _LEFTOVERS = frozenset(
         "@eadir", "$recycle.bin", "system volume information",
     )
 )  # fmt: skip
+_OF_A_RUN = frozenset(("run.json", "findings.json", "metrics.json"))
 # What browsers call a file while it comes.
 _UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".opdownload")
 
@@ -66,6 +67,16 @@ class Folder:
     def is_flat(self) -> bool:
         """Whether all its images lie directly in it."""
         return not self.filled
+
+    def is_ours(self) -> bool:
+        """Whether a command of ours has written it: heat maps of ants are no class of ants."""
+        names = {os.path.basename(path) for path in self.others}
+        return names >= _OF_A_RUN or ("maps.json" in names and _is_of_explain(self.path))
+
+    def leave_out(self, kind: str, reason: str) -> None:
+        """Forget all that is in it, and name it alone."""
+        self.folders, self.images, self.others, self.rejected = [], [], [], []
+        self.skipped = [Skipped(self.path, kind, reason)]
 
     def all_below(self) -> Iterator[Folder]:
         """This folder and all below it; of our own stack, for they may be nested very deeply."""
@@ -155,6 +166,8 @@ def walk(root: str) -> Folder:
         folder, above = pending.pop()
         found.append(folder)
         here = folder.read(above)
+        if folder is not top and folder.is_ours():
+            folder.leave_out("leftover", "made by regraft")
         pending += [(inner, here) for inner in folder.folders]
     for folder in reversed(found):
         n_below = sum(inner.n_images for inner in folder.folders)
@@ -177,6 +190,15 @@ def why_not_here(name: str) -> tuple[str, str] | None:
     if ending.lower() in _UNFINISHED and has_image_name(stem):
         return f"its download was not finished ({ending})", "download it again"
     return None
+
+
+def _is_of_explain(folder: str) -> bool:
+    try:
+        with open(os.path.join(folder, "maps.json"), "rb") as file:
+            head = file.read(300)
+    except OSError:
+        return False
+    return all(word in head for word in (b'"schema"', b'"model"', b'"method"'))
 
 
 def _leftover_kind(name: str) -> str:

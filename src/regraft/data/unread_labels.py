@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from regraft.data.boxes import head_of
+from regraft.data.image_files import has_image_name
 from regraft.data.labelling_programs import program_of
 from regraft.data.table import NoLabels, quoted
 from regraft.data.unread_columns import says_division
@@ -47,6 +48,8 @@ def why_labels_unread(
     if beside := _texts_of_images(files, stems, shown):
         return _together(why, beside)
     found = [path for path in files if path.lower().endswith(_MAY_LABEL)]
+    if not found and (other := _of_another_ending(files, images, shown)):
+        return _together(why, other)
     found = found or [path for path in files if _names_images(path, stems)]
     if not found:
         return why
@@ -71,6 +74,25 @@ def _texts_of_images(
         "is not read",
         f"if these are the labels, {_CSV}",
     )
+
+
+def _of_another_ending(
+    files: list[str], images: Iterable[str], shown: Callable[[str], str]
+) -> NoLabels | None:
+    """A table of '1.png' where there is '1.jpg'."""
+    there = {_stem(path): os.path.basename(path) for path in images}
+    for path in files:
+        if not path.lower().endswith((".csv", ".tsv", ".txt")):
+            continue
+        words = re.split(r"[\s,;|]+", head_of(path))
+        named = [os.path.basename(word) for word in words if has_image_name(word)]
+        wrong = [name for name in named if there.get(_stem(name), name) != name]
+        if wrong and 2 * len(wrong) > len(named):
+            return NoLabels(
+                f"{shown(path)!r} lists {wrong[0]!r}, and there is {there[_stem(wrong[0])]!r}",
+                f"write the endings in {shown(path)!r} as the files have them, or leave them out",
+            )
+    return None
 
 
 def _names_images(path: str, stems: set[str]) -> bool:
