@@ -17,7 +17,9 @@ import pytest
 from regraft.cli import outcome
 from regraft.cli.main import cli
 from regraft.data.sources import read_images, read_table
-from regraft.errors import TableError, UsageError
+from regraft.errors import ArtefactError, TableError, UsageError
+from regraft.model.loading import load
+from regraft.model.place import run_of
 from regraft.model.predicting import all_images, paths_of
 from regraft.workflows.survey import check
 
@@ -283,3 +285,46 @@ def test_what_is_turned_away_is_not_counted_as_labelled(room: Path, call: Call) 
         r"(\d+) images? labelled, (\d+) of none of these classes, 0 could not be read: a.csv", out
     ).groups()
     assert int(labelled) + int(none) == len(EVERY)
+
+
+# -- the model, where it is given otherwise than it is meant --
+
+
+@pytest.mark.parametrize("command", ["predict", "explain", "evaluate", "calibrate"])
+def test_a_model_after_its_images_is_told_with_the_line_to_type(
+    command: str, room: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, photos = str(room / "runs" / "r"), str(room / "photos")
+    monkeypatch.setattr(sys, "argv", ["regraft", command, photos, run])
+    assert outcome.of(cli) == 2
+    told = capsys.readouterr().err
+    assert "MODEL comes first" in told
+    assert f"regraft {command} {run} {photos}" in told
+
+
+def test_the_model_of_an_unfinished_run_is_no_slip_for_another(tmp_path: Path) -> None:
+    """'did you mean' another run would answer with another model."""
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "unfinished.json").write_text('{"config": {"data": "photos"}}')
+    (tmp_path / "parts" / "model").mkdir(parents=True)
+    (tmp_path / "parts" / "model" / "config.json").write_text("{}")
+    for named in ("part", "part/model"):
+        with pytest.raises(ArtefactError, match="was not finished") as caught:
+            load(tmp_path / named)
+        assert caught.value.cure.startswith("regraft train --config")
+
+
+def test_a_run_may_be_named_by_its_page(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "report.html").write_text("")
+    assert run_of(tmp_path / "run" / "report.html") == tmp_path / "run"
+
+
+def test_images_without_a_label_are_not_told_to_lack_a_split(tmp_path: Path) -> None:
+    for name in ("1.jpg", "2.jpg", "3.jpg"):
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+    rows = ["path,label,split", "1.jpg,ants,train", "2.jpg,bees,test", "3.jpg,,"]
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    kinds = [one.kind for one in check(str(tmp_path / "m.csv"), quick=True).findings]
+    assert "unlabelled" in kinds
+    assert "in-no-split" not in kinds

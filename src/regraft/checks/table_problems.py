@@ -321,8 +321,9 @@ _DOUBTFUL = (
 
 def in_no_split(case: TableCase) -> Iterator[Finding]:
     """Images without a split where others have one."""
-    without = case.table.splits == None  # noqa: E711  (element by element)
-    if 0 < without.sum() < len(case.table):
+    # Those without a label as well are told as such: a split would not help them.
+    without = (case.table.splits == None) & (case.table.labels != None)  # noqa: E711
+    if without.any() and case.table.has_splits:
         yield Finding(
             "in-no-split",
             "warning",

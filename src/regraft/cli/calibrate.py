@@ -33,6 +33,7 @@ def command(
     from regraft.console.calibrated import show_calibrated
     from regraft.workflows import calibrating
 
+    options.require_model_first("calibrate", model, (data,))
     with progress.listening(quiet=quiet, after="calibrating") as listener:
         found = calibrating.calibrate(
             model, data, split=split, columns=columns, uses_store=not no_store, offline=offline,

@@ -35,6 +35,7 @@ def command(
     from regraft.console.scored import show_scored
     from regraft.model import scoring
 
+    options.require_model_first("evaluate", model, (data,))
     elsewhere = options.elsewhere_of(runner)
     with progress.listening(quiet=quiet, after="scoring") as listener:
         scored = scoring.evaluate_model(

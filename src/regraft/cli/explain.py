@@ -56,6 +56,7 @@ def command(
     from regraft.console.explained import show_explained
     from regraft.workflows import explaining
 
+    options.require_model_first("explain", model, images)
     options.require_room(out)
     options.require_folder_of_its_own(out, marked_by="maps.json")
     with progress.listening(quiet=quiet, after="explaining") as listener:

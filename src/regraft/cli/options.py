@@ -353,3 +353,24 @@ def require_folder_of_its_own(folder: str, *, marked_by: str) -> None:
             "there would be taken for photographs by the next command",
             cure="give a folder that does not exist yet, or is empty: --out DIR",
         )
+
+
+def require_model_first(command: str, model: str, others: tuple[str, ...]) -> None:
+    """Refuse the model after the images: 'photos is no model' would send people elsewhere."""
+    if _is_model(model) or not others or not _is_model(others[-1]):
+        return
+    swapped = shlex.join([others[-1], model, *others[:-1]])
+    raise UsageError(
+        f"{others[-1]!r} is the model, and {model!r} is not: MODEL comes first, then what it is "
+        "asked about",
+        cure=f"regraft {command} {swapped}",
+    )
+
+
+def _is_model(path: str) -> bool:
+    from pathlib import Path
+
+    from regraft.model.config_file import CONFIG
+    from regraft.model.place import model_in
+
+    return os.path.isfile(model_in(Path(path)) / CONFIG)

@@ -47,6 +47,7 @@ def command(
     if out is not None:
         options.require_folder_of(out)
         options.require_own_table(out)
+    options.require_model_first("predict", model, images)
     elsewhere = options.elsewhere_of(runner)
     listener = progress.counting(quiet=quiet)
     predicted = predicting.predict(

@@ -23,6 +23,7 @@ from regraft.errors import ArtefactError
 from regraft.features.engine import FINAL, EngineInfo, stage_of
 from regraft.model import config_file
 from regraft.model.place import (
+    MODEL,
     command_that_goes_on,
     is_unfinished,
     model_in,
@@ -82,11 +83,12 @@ def load(folder: str | os.PathLike[str]) -> Classifier:
     (('discs', 'stripes'), 'probe', True)
     """
     folder = model_in(_path(folder))
-    if is_unfinished(folder):
-        raise ArtefactError(
-            f"{str(folder)!r} {state_of(folder)}; it has no model yet",
-            cure=command_that_goes_on(folder),
-        )
+    for begun in (folder, folder.parent) if folder.name == MODEL else (folder,):
+        if is_unfinished(begun) and not os.path.isfile(folder / config_file.CONFIG):
+            raise ArtefactError(
+                f"{str(begun)!r} {state_of(begun)}; it has no model yet",
+                cure=command_that_goes_on(begun),
+            )
     _refuse_slip(folder)
     config = config_file.read(folder)
     # The headers first: of a file that was cut off they say so; its digest only says "changed".

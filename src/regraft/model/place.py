@@ -67,8 +67,9 @@ def _runs_in(folder: Path, holds: str) -> list[str]:
 
 
 def run_of(folder: Path) -> Path:
-    """The folder itself, or the run that the model in it belongs to."""
+    """The folder itself, or the run that the model or the page in it belongs to."""
     is_model = folder.name == MODEL and isfile(folder / CONFIG)
+    is_model = is_model or (folder.suffix == ".html" and isfile(folder))
     return folder.parent if is_model else folder
 
 

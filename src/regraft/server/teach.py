@@ -60,7 +60,7 @@ def teach(
     listener = address.bound(host, port)
     with listener:
         built = side_by_side.locate(catalog.resolve(backbone), offline=offline, say=say)
-        if not os.path.isdir(folder):
+        if not os.path.lexists(folder):
             say(f"{os.fspath(folder)} is made: there was no such folder")
         say(f"looking at what lies in {os.fspath(folder)}")
         from regraft.server import metrics, running, teach_app
