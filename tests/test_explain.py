@@ -3,6 +3,7 @@ planted."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -826,3 +827,19 @@ def test_an_image_that_is_gone_gives_way_to_the_next(
         left = nearest.find(planted.classifier, X, [b""], store, **ask).neighbours[0]
     assert left[0] == second
     assert len(left) == 2
+
+
+def test_the_nearest_are_named_in_the_models_own_data(tmp_path: Path) -> None:
+    """Of data that are a copy, the store may know each picture by the other folder alone."""
+    content = {"1.jpg": b"one", "2.jpg": b"two"}
+    for place in ("first", "copy"):
+        (tmp_path / place / "train" / "ants").mkdir(parents=True)
+        for name, data in content.items():
+            (tmp_path / place / "train" / "ants" / name).write_bytes(data)
+    known = str(tmp_path / "first/train/ants/1.jpg")
+    digest = hashlib.sha256(b"one").digest()
+    own = tmp_path / "copy/train/ants/1.jpg"
+    assert nearest._best_path([known], str(tmp_path / "copy"), digest) == str(own)
+    own.write_bytes(b"another picture by now")
+    assert nearest._best_path([known], str(tmp_path / "copy"), digest) == known
+    assert nearest._best_path([known], "", digest) == known
