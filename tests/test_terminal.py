@@ -163,7 +163,7 @@ def test_a_dry_run_is_a_bill_in_words(photos_room: Path, terminal: Terminal) -> 
     "command",
     ["layers photos", "advise photos", "check photos", "summary default", "summary lite2",
      "features photos --shard 1/2 --out a/long/name/of/a/folder/for/the/parts", "show photos",
-     "cache", "backbones"],
+     "cache", "cache verify", "serve --help", "train --help", "backbones"],
 )  # fmt: skip
 def test_a_command_keeps_within_the_terminal(
     photos_room: Path, terminal: Terminal, command: str

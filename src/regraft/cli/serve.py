@@ -49,8 +49,8 @@ def command(
     """Answer over HTTP with MODEL, a run's model folder, or with several.
 
     \b
-    GET  /           a page: drop, paste or photograph pictures, and see the answers
-    POST /predict    a picture as the body, or many in a form; answers as predict --json
+    GET  /           a page to drop, paste or photograph pictures on
+    POST /predict    a picture, or a form of many; answers as predict --json
     GET  /health  /models  /metrics  /openapi.json
     /v2/...          the Open Inference Protocol, as Triton and KServe speak it
 

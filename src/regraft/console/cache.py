@@ -78,8 +78,7 @@ def show_verified(report: Any) -> None:
         return
     screen.print(
         f"{count(report.n_compared, 'feature')} computed again, largest difference "
-        f"{report.worst:.1e}; {report.n_gone} not comparable (image or engine gone)",
-        soft_wrap=True,
+        f"{report.worst:.1e}; {report.n_gone} not comparable (image or engine gone)"
     )
     if report.is_good:
         screen.print("[green]the store tells the truth[/]")
