@@ -26,6 +26,8 @@ from regraft.wording import duration
 
 # The peak depends on how threads meet; it is said as a limit.
 MEMORY_MARGIN = 1.1
+# What the past says of memory is beside this reckoning; another one begins anew.
+RECKONED = "memory, second reckoning,"
 # Parts of a run in their order, and what they are called on screen.
 PARTS = {
     "start": "start and end",
@@ -213,4 +215,5 @@ def _of_situation(
 def _memory_kinds(way: Way, work: Workload) -> tuple[str, ...]:
     part = "memory" if runs_engine(way, work) else "memory without engine"
     part = part if work.is_built else "memory with building"
+    part = part.replace("memory", RECKONED)
     return f"{part} {way.method} {way.backbone}", f"{part} {way.method}"

@@ -14,6 +14,11 @@ MIB = 2**20
 # Memory in MiB: Python with NumPy; OpenVINO and an engine at work; PyTorch and timm on top.
 BASE_MIB, ENGINE_MIB, TORCH_MIB = 80.0, 115.0, 560.0
 BYTES_A_ROW = 1_000  # facts, paths, labels and digests, as measured
+# How often the rows that teach are held, as sets of taps, standardised and decomposed: up to so
+# many, and beyond; and what is as large as there are features, from so many rows on. Upper bounds
+# over 300 to 4,800 images of 2 to 73 classes (docs/experiments.md).
+ROWS_HELD, FEW_ROWS, MORE_ROWS_HELD = 22, 2_000, 12
+SQUARES_MIB, SQUARES_ROWS = 60.0, 400
 
 
 def runs_engine(way: Way, work: Workload) -> bool:
@@ -25,15 +30,8 @@ def memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
     """MiB of resident memory at the peak."""
     cost, method = work.cost_of(way), METHODS[way.method]
     weights = 4 * cost.n_parameters / MIB
-    # All of them once, mapped where they are many; copies are made of a chunk at a time.
     features = 4 * work.n_images * work.n_features / MIB
-    copied = 4 * min(work.n_images, CHUNK_ROWS) * work.n_features / MIB
-    compared = 3 * 8 * min(work.n_learn, MOST_COMPARED) * work.n_features / MIB
-    found = BASE_MIB + weights + features + 2 * copied + compared
-    found += BYTES_A_ROW * work.n_images / MIB
-    if work.n_learn > MAX_GRAM_ROWS:  # the features are decomposed, in double precision
-        left_out = min(work.n_learn * work.n_features, MAX_LEFT_OUT_NUMBERS)
-        found += 8 * (left_out + 2 * work.n_features**2) / MIB
+    found = BASE_MIB + weights + features + _fit_mib(work) + BYTES_A_ROW * work.n_images / MIB
     if runs_engine(way, work):
         found += ENGINE_MIB + weights
     if not work.is_built and not cost.before:
@@ -47,6 +45,18 @@ def memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
         found += 0.95 * settings.batch_size * kept * area / MIB
         found += _kept_mib(settings, work, cost, method.splits)
     return found
+
+
+def _fit_mib(work: Workload) -> float:
+    """Of comparing the sets of taps, each standardised and decomposed."""
+    n, D = work.n_learn, work.n_features
+    if n > MAX_GRAM_ROWS:  # a chunk at a time, and the features decomposed in double precision
+        copied = 4 * min(work.n_images, CHUNK_ROWS) * D
+        compared = 3 * 8 * min(n, MOST_COMPARED) * D
+        left_out = min(n * D, MAX_LEFT_OUT_NUMBERS)
+        return (2 * copied + compared + 8 * (left_out + 2 * D**2)) / MIB
+    held = ROWS_HELD * min(n, FEW_ROWS) + MORE_ROWS_HELD * max(0, n - FEW_ROWS)
+    return SQUARES_MIB * min(1.0, n / SQUARES_ROWS) + 4 * held * D / MIB
 
 
 def disk_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:

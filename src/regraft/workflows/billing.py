@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,17 +131,30 @@ def work_of(
     )
 
 
-def tell_of_long_look(
-    config: RunConfig, table: ImageTable, built: BuiltEngine, listener: Listener,
-    missing: list[int],
-) -> None:  # fmt: skip
-    """The bill of a run whose look at the pictures alone takes long; a shorter one is told when the
-    probe has said what kind of data these are, and the bill is surer."""
-    way, work = way_of(config), work_before_pass(config, table, built, missing)
-    found = bill.bill_of(way, config, work, Past.read())
-    long = sum(found.parts[part] for part in LOOK) if way.trains else found.seconds
-    if long >= WORTH_TELLING_S:
-        listener.say(f"expected: {found.words}")
+@dataclass
+class LongLook:
+    """Tells the bill of a run whose look at the pictures alone takes long, and keeps what was told.
+
+    A shorter one is told when the probe has said what kind of data these are, and is surer.
+
+    Attributes
+    ----------
+    told : Bill or None
+    """
+
+    config: RunConfig
+    told: Bill | None = None
+
+    def __call__(
+        self, table: ImageTable, built: BuiltEngine, listener: Listener, missing: list[int]
+    ) -> None:
+        way = way_of(self.config)
+        work = work_before_pass(self.config, table, built, missing)
+        found = bill.bill_of(way, self.config, work, Past.read())
+        long = sum(found.parts[part] for part in LOOK) if way.trains else found.seconds
+        if long >= WORTH_TELLING_S:
+            listener.say(f"expected: {found.words}")
+            self.told = found
 
 
 def work_before_pass(
@@ -185,18 +198,20 @@ class Charge:
     ----------
     folder : Path, optional
         Of the run.
+    told : Bill, optional
+        What the user was told before the look at the pictures: it is what the run is held to.
     """
 
     def __init__(
         self, config: RunConfig, prepared: Prepared, lesson: Lesson, folder: Path | None,
-        listener: Listener,
+        listener: Listener, told: Bill | None = None,
     ) -> None:  # fmt: skip
         self.config, self.listener = config, listener
         self.prepared, self.lesson = prepared, lesson
         self.past = _past(listener)
         work = work_of(config, prepared, lesson)
         self.work = replace(work, n_epochs_done=_epochs_done(folder))
-        self.bill = self._reckoned(self.work)
+        self.bill = told or self._reckoned(self.work)
 
     def told(self, probe: Classifier) -> None:
         """Before a training, when the probe has said what kind of data these are."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft import model
+from regraft.choosing.bill import Bill
 from regraft.errors import ConfigError
 from regraft.evaluation import Evaluation
 from regraft.features import extract
@@ -89,6 +90,8 @@ class Begun:
     made_from : MadeFrom
     started : float
         `time.perf_counter` then.
+    told : Bill or None
+        What the run was said to take, where the look at the pictures took long.
     """
 
     config: RunConfig
@@ -96,6 +99,7 @@ class Begun:
     prepared: Prepared
     made_from: MadeFrom
     started: float
+    told: Bill | None = None
 
     @property
     def finished(self) -> run_folder.Finished | None:
@@ -200,17 +204,18 @@ def begin(
     fitting.require_split_point(config, offline=offline)
     run_folder.folder_for(config, out=out, name=name, resume=resume)  # its refusals come first
     listener = _together(config, listener)
+    look = billing.LongLook(config)
     with processes.main_first():
         prepared = prepare(
             config, offline=offline, listener=listener,
             before_pass=functools.partial(fitting.require_taps, config),
-            tells=functools.partial(billing.tell_of_long_look, config), elsewhere=elsewhere,
+            tells=look, elsewhere=elsewhere,
         )  # fmt: skip
     made_from = MadeFrom.of(prepared)
     place = place_for(config, made_from, out=out, name=name, resume=resume)
     if place.note:
         listener.say(place.note)
-    return Begun(config, place, prepared, made_from, started)
+    return Begun(config, place, prepared, made_from, started, look.told)
 
 
 @blas.one_thread
@@ -224,7 +229,7 @@ def complete(
     else:
         listener = SILENT
     clock, lesson = Clock(), lesson_of(prepared)
-    charge = Charge(config, prepared, lesson, folder, listener)
+    charge = Charge(config, prepared, lesson, folder, listener, begun.told)
     environment = replace(_environment(begun, offline, listener), on_look=charge.told)
     try:
         classifier = fitting.fit(fitting.task_of(config, prepared, lesson, environment))
