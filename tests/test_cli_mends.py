@@ -21,7 +21,6 @@ from sklearn.exceptions import NotFittedError
 from regraft.backbones import catalog
 from regraft.cli import options, outcome
 from regraft.cli.main import cli
-from regraft.cli.other_names import OURS, ours_for
 from regraft.console.backbones import show_backbones
 from regraft.console.baselines import _no_better, show_baselines
 from regraft.console.evaluation import _header_widths, show_classes, show_score
@@ -278,12 +277,6 @@ def test_what_other_tools_call_an_option_is_understood(
     assert capfd.readouterr().err.splitlines()[-1] == (
         f"Error: No such option '{theirs}'. Here it is {ours}."
     )
-
-
-def test_every_other_name_is_none_of_ours_and_points_to_one() -> None:
-    train = {name for param in cli.get_command(None, "train").params for name in param.opts}
-    assert not train & set(OURS)
-    assert all(ours_for(theirs, frozenset(train)) for theirs in OURS)
 
 
 def test_lines_hang_and_paths_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from regraft.data.own_folders import own_kind
 from regraft.errors import BackboneError, WeightsError
 from regraft.wording import near_names
 
@@ -183,11 +184,20 @@ def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = N
     if rest or "/" in name or not name:
         raise BackboneError(
             f"backbone {name!r} is no name that Regraft knows how to read",
-            cure="default, lite1, lite2, a timm name (regraft backbones), local-dir:FOLDER, "
+            cure=meant_by_path(name)
+            + "default, lite1, lite2, a timm name (regraft backbones), local-dir:FOLDER, "
             "hf-hub:OWNER/REPO, or --weights FILE",
         )
     _refuse_typo(name)
     return Source(name, "timm", name, f"timm:{name}", origin=f"timm: {name}")
+
+
+def meant_by_path(name: str) -> str:
+    """What lies where a network's name belongs; '' for what is nowhere on the disk."""
+    if not os.path.exists(name):
+        return ""
+    kind = own_kind(name) or ("a folder" if os.path.isdir(name) else "a file")
+    return f"{name!r} is {kind}; here belongs the name of a network: "
 
 
 def names_in(name: str) -> list[str]:

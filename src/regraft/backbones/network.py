@@ -208,7 +208,7 @@ def _create(name: str, *, seed: int = chance.FRESH, **options: Any) -> nn.Module
         near = catalog.near_architectures(name, [*timm.list_models(), *catalog.PINNED])
         raise BackboneError(
             f"no backbone is called {name!r}" + (f"; near: {', '.join(near)}" if near else ""),
-            cure="regraft backbones PATTERN lists them",
+            cure=catalog.meant_by_path(name) + "regraft backbones PATTERN lists them",
             near=near,
         ) from error
     return network

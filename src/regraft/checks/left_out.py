@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from regraft.checks.finding import Finding
 from regraft.data.other_forms import ways_from
+from regraft.data.split_names import renaming
 from regraft.data.table import Skipped, quoted
 from regraft.wording import agree, count, within
 
@@ -93,6 +94,13 @@ def findings_of(left_out: Iterable[Skipped], folder: str = "") -> Iterator[Findi
                 f"{count(len(paths), one, several)}: "
                 + quoted((within(path, folder) for path in paths), at_most=3),
                 agree(len(paths), why),
-                agree(len(paths), mend) or ways_from(within(path, folder) for path in paths),
+                _renaming(kind, paths) + agree(len(paths), mend)
+                or ways_from(within(path, folder) for path in paths),
                 paths,
             )
+
+
+def _renaming(kind: str, paths: Iterable[str]) -> str:
+    """The line for a folder whose name all but is that of a split; '' for any other."""
+    meant = [line for path in paths if (line := renaming(path))] if kind == "stray-folder" else []
+    return "".join(f"if that is what is meant: {line}; else " for line in meant[:1])

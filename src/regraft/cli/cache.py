@@ -50,7 +50,11 @@ def size() -> None:
     "the disk.",
 )
 def prune(limit: str | None) -> None:
-    """Drop the features that were not used for longest, down to a size."""
+    """Drop the features that were not used for longest, down to a size.
+
+    \b
+      regraft cache prune --limit 5G
+    """
     from regraft.console.cache import show_pruned
     from regraft.features import upkeep
 
@@ -69,7 +73,11 @@ def _kinds(function: F) -> F:
 @command.command(short_help="remove all that is kept, or the kinds that are named")
 @_kinds
 def clear(**kinds: bool) -> None:
-    """Remove what is kept: all, or only the kinds that are named."""
+    """Remove what is kept: all, or only the kinds that are named.
+
+    \b
+      regraft cache clear --features
+    """
     from regraft.console.cache import show_freed
 
     chosen = [kind for kind, wanted in kinds.items() if wanted] or list(kinds)

@@ -28,6 +28,9 @@ def command(
     For a model that was saved before there was such a thing, that learnt from all images it had,
     or that will see other images than it was taught with. Its answers stay as they are. Only
     images that it has not learnt from count; those that it has are told by their content.
+
+    \b
+      regraft calibrate runs/NAME more/
     """
     from regraft.console import progress
     from regraft.console.calibrated import show_calibrated

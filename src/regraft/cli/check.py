@@ -31,6 +31,9 @@ def command(
     """Say what is in DATA, what is wrong with it, and what to do about it.
 
     Every file is decoded once. Exit code 3 only for what would make a result wrong.
+
+    \b
+      regraft check photos/
     """
     from regraft.console import progress
     from regraft.console.checked import show_check

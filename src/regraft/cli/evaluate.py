@@ -30,7 +30,11 @@ def command(
     model: str, data: str, split: str | None, unknown: str | None, no_store: bool, offline: bool,
     as_json: bool, quiet: bool, runner: str, **columns: str | None,
 ) -> None:  # fmt: skip
-    """Score MODEL (a run's model folder) on the labelled images of DATA."""
+    """Score MODEL (a run's model folder) on the labelled images of DATA.
+
+    \b
+      regraft evaluate runs/NAME more/
+    """
     from regraft.console import progress
     from regraft.console.scored import show_scored
     from regraft.model import scoring

@@ -51,6 +51,9 @@ def command(
     MODEL is a run's model folder. Every image of a folder is explained, at any depth and whatever
     its folders are called; of a manifest only the paths are read. A file that cannot be read is
     named with its reason, as is what was left out. Exit code 3 only if no image can be read.
+
+    \b
+      regraft explain runs/NAME new/1.jpg
     """
     from regraft.console import progress
     from regraft.console.explained import show_explained

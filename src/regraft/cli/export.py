@@ -62,6 +62,9 @@ def command(
     Before it is yours it is compared in its own runtime on real images, from the tensor and from
     the file. Another label, or a probability off by more than 0.0001 (with --int8: more accuracy
     lost than --max-drop): exit code 5, the image that told is named, and nothing is left behind.
+
+    \b
+      regraft export runs/NAME --to onnx --out exported/
     """
     from regraft.console import progress
     from regraft.console.exported import show_exported

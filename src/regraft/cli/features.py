@@ -36,6 +36,7 @@ def command(
     together; its numbers are those of a train that reads everything by itself.
 
     \b
+      regraft features photos/ --out parts/
       regraft features photos/ --shard 3/64 --out parts/
       regraft features photos/ --shard $SLURM_ARRAY_TASK_ID/64 --out parts/
       regraft train photos/ --features parts/

@@ -24,6 +24,9 @@ def command(
 
     A curve that peaks at the end: DATA is like what the network learnt on. A peak before the end:
     DATA is unlike it, and its earlier stages serve better than its last.
+
+    \b
+      regraft layers photos/
     """
     from regraft.console import progress
     from regraft.console.layers import show_layers

@@ -55,13 +55,14 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
+            if "No such command" not in error.message:
+                raise
+            from regraft.cli.other_names import hint_for_command
             from regraft.wording import near_names
 
             near = near_names(args[0], COMMANDS, n=1)
-            if near and "No such command" in error.message:
-                hint = f"{error.message} Did you mean {near[0]!r}?"
-                raise click.UsageError(hint, ctx=ctx) from error
-            raise
+            hint = hint_for_command(args) or (f"Did you mean {near[0]!r}?" if near else "")
+            raise click.UsageError(f"{error.message} {hint}".rstrip(), ctx=ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -69,6 +69,11 @@ def _run(command: click.Command) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         _print(error.format_message())
         return 2
+    except click.MissingParameter as error:
+        from regraft.cli.missing import in_our_words as what_is_missing
+
+        _print(_usage(error) + _in_words(what_is_missing(error)))
+        return 2
     except click.BadParameter as error:
         from regraft.cli.bad_values import in_our_words
 
@@ -158,21 +163,14 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _what_is_wrong(error: click.ClickException) -> str:
-    """click's words; of our options the one that other tools call so, or one that nearly is."""
-    if not isinstance(error, click.NoSuchOption):
-        return error.format_message()
-    from regraft.cli.other_names import ours_for
-    from regraft.wording import near_names
+    """click's words; and what is meant by an option that there is not, or a name with blanks."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        from regraft.cli.other_names import hint_for
 
-    if ours := ours_for(error.option_name, _options_of(error.ctx)):
-        return f"{error.message} Here it is {ours}."
-    near = near_names(error.option_name, error.possibilities or (), n=1, cutoff=0.75)
-    return error.message + (f" Did you mean {near[0]!r}?" if near else "")
+        return f"{error.message} {hint_for(error.option_name, error.ctx)}".rstrip()
+    from regraft.cli.missing import name_in_quotes
 
-
-def _options_of(context: click.Context | None) -> frozenset[str]:
-    params = context.command.params if context is not None else []
-    return frozenset(name for param in params for name in param.opts)
+    return f"{error.format_message()} {name_in_quotes(error, sys.argv[1:])}".rstrip()
 
 
 def _wrapped(text: str, lead: str) -> str:

@@ -39,6 +39,10 @@ def command(
 
     A level (--coverage, --reject, --precision) is a share, 95% or 0.95; what each promises, and
     what not, stands in docs/unknown.md.
+
+    \b
+      regraft predict runs/NAME new/
+      regraft predict runs/NAME new/ --out labels.csv --precision 95%
     """
     from regraft.console import progress
     from regraft.console.predictions import show_predictions

@@ -56,6 +56,9 @@ def command(
 
     A picture that cannot be read is an error of its own; the others are answered. Nothing is
     written to disk. Ctrl-C or SIGTERM stops it once what was asked is answered: exit code 0.
+
+    \b
+      regraft serve runs/NAME
     """
     require_extra()
     import sys

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.console import Console
+
 from regraft.console.evaluation import show_classes, show_score
 from regraft.console.left_out import show_left_out, show_not_used, show_other_splits
 from regraft.console.promises import show_promises, show_strangers
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.verdict import show_cross_validated
-from regraft.wording import count
+from regraft.wording import agree, count
 
 
 def show_scored(scored: Any, *, as_json: bool) -> None:
@@ -20,6 +22,7 @@ def show_scored(scored: Any, *, as_json: bool) -> None:
     screen = stdout()
     evaluation = scored.evaluation.to_dict()
     show_score(screen, evaluation)
+    _show_flattery(screen, scored)
     show_cross_validated(screen, {"left_out": scored.left_out})
     screen.print()
     show_classes(screen, evaluation)
@@ -29,14 +32,25 @@ def show_scored(scored: Any, *, as_json: bool) -> None:
     show_not_used(scored.skipped)
     if scored.other_splits:
         show_other_splits(scored.other_splits)
-    if scored.n_learnt_from:
-        one = scored.n_learnt_from == 1
-        known = f"{scored.n_learnt_from} of these images {'is' if one else 'are'} what the model "
-        if scored.counts_them:
-            words = f"[yellow]{known}learnt from, and in this score: it flatters[/]"
-        else:
-            words = f"{known}learnt from; not in this score (--split all counts them in)"
+    if scored.n_learnt_from and not scored.counts_them:
+        words = f"{_what_it_learnt(scored)}; not in this score (--split all counts them in)"
         hang(screen, "", words, indent=0)
     if scored.n_unlabelled:
         were = "was" if scored.n_unlabelled == 1 else "were"
         screen.print(f"{count(scored.n_unlabelled, 'image')} without a label {were} left out")
+
+
+def _show_flattery(screen: Console, scored: Any) -> None:
+    """Straight under the score, which is read first: images in it that taught the model."""
+    if not scored.counts_them:
+        return
+    n, n_scored = scored.n_learnt_from, len(scored.table)
+    new = n_scored - n
+    rest = f"; {new:,} of the {n_scored:,} {agree(new, '[is|are]')} new to it" if new else ""
+    words = f"{_what_it_learnt(scored)}, and in this score: it says little about new images{rest}"
+    hang(screen, "", f"[yellow]{words}[/]", indent=0)
+
+
+def _what_it_learnt(scored: Any) -> str:
+    n = scored.n_learnt_from
+    return f"{n:,} of these images {agree(n, '[is|are]')} what the model learnt from"

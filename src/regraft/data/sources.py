@@ -18,6 +18,7 @@ from regraft.data.image_files import has_image_name, looks_like_image, why_not_a
 from regraft.data.labels_in_names import labelled_by_name
 from regraft.data.manifests import is_manifest, read_manifest, read_paths
 from regraft.data.one_picture import kept_together
+from regraft.data.own_folders import data_of, own_kind
 from regraft.data.remote import is_address, require_plain
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import ImageTable, NoLabels, Reading, first_few
@@ -144,6 +145,7 @@ def _read(
             cure=_give_manifest(source) or "leave them out",
         )
     if is_folder:
+        _refuse_own(source)
         return of_folder(source, source=source)
     if (found := _of_shards(source, of_manifest)) is not None:
         return found
@@ -154,6 +156,18 @@ def _read(
     if not _is_image_file(source):
         refuse_source(source, "is neither a folder, a manifest, an archive nor an image")
     return replace(ImageTable.from_paths([source]), source=source)
+
+
+def _refuse_own(folder: str) -> None:
+    """Of what Regraft wrote itself: its pictures are nobody's to learn or to label."""
+    if not (kind := own_kind(folder)):
+        return
+    learnt_from = data_of(folder)
+    such_as = f"; it learnt from {learnt_from!r}" if learnt_from else ""
+    raise TableError(
+        f"{folder!r} is {kind}, no folder of photographs",
+        cure=f"give the folder of the photographs{such_as}",
+    )
 
 
 def _of_address(

@@ -7,12 +7,15 @@ is taken apart here, and who decides looks at its neighbours (see ``layouts``).
 from __future__ import annotations
 
 import functools
+import os
 import re
+import shlex
 import unicodedata
 from typing import NamedTuple
 
 from regraft.data.split_words import BESIDE, bare, split_in_other_words
 from regraft.data.table import SPLIT_NAMES
+from regraft.wording import near_names
 
 EVAL = "eval"
 _WORDS = {
@@ -178,3 +181,23 @@ def consists_of(name: str, words: frozenset[str]) -> bool:
 def _unglued(word: str) -> tuple[str, ...]:
     glued = None if word in _WORDS else _GLUED.fullmatch(word)
     return glued.groups() if glued else (word,)
+
+
+def renaming(path: str) -> str:
+    """The line that renames a folder whose name all but is that of a split; '' for any other, and
+    for what lies in an archive.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> for name in ("trian", "leaves"):
+    ...     os.mkdir(os.path.join(folder, name))
+    >>> renaming(f"{folder}/trian").replace(folder, "photos"), renaming(f"{folder}/leaves")
+    ('mv photos/trian photos/train', '')
+    """
+    if not os.path.isdir(path):
+        return ""
+    folder, name = os.path.split(path.rstrip("/\\"))
+    near = near_names(name, ("train", "val", "test"), n=1, cutoff=0.75)
+    return shlex.join(["mv", path, os.path.join(folder, near[0])]) if near else ""

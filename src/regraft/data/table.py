@@ -7,6 +7,7 @@ which it was. What was left out stays on the table by name, so that no file is e
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -262,13 +263,26 @@ def no_labels_error(table: ImageTable) -> TableError:
       cure:  put the images of each class into a folder of its own: DATA/<class>/*.jpg; in a ...
     """
     reason, cure = table.no_labels or ("", "")
-    above = folder_of_classes(table.source)
     return TableError(
         f"no image in {table.source!r} has a label" + (f": {reason}" if reason else ""),
-        cure=cure
-        or (f"{above!r}, the folder above, if this one is a class; or " if above else "")
-        + "put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
-        "in a manifest, --label-column NAME says which column has the labels",
+        cure=cure or _ways_to_labels(table.source),
+    )
+
+
+def _ways_to_labels(source: str) -> str:
+    """What gives images a label, or a model's answer; a folder's own name stands in the lines."""
+    if not os.path.isdir(source):
+        return (
+            "put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
+            "in a manifest, --label-column NAME says which column has the labels"
+        )
+    typed = shlex.quote(source)
+    above = folder_of_classes(source)
+    return (
+        "put the images of each class into a folder of its own: DATA/<class>/*.jpg; "
+        f"or label them in the browser: regraft teach {typed}; "
+        f"or let a model that you have label them: regraft predict MODEL {typed}"
+        + (f"; or, if {source!r} is itself one class, give the folder above: {above}" * bool(above))
     )
 
 

@@ -87,16 +87,29 @@ def too_few(name: str, level: float, n: int, wanted: int, *, each: str = "") -> 
     --------
     >>> print(too_few("--reject", 0.02, 30, 49))
     --reject 2 % needs at least 49 images that did not teach, and this model has 30
-      cure:  a level that 30 can support, or more images: regraft calibrate MODEL DATA
+      cure:  --reject 4%; or more images: regraft calibrate MODEL DATA
     """
     return UsageError(
         f"{name} {100 * level:.6g} % needs at least {count(wanted, 'image')} that did not teach"
         f"{each}, and this model has {n:,}",
-        cure=f"a level that {n:,} can support, or more images: regraft calibrate MODEL DATA",
+        cure=f"{_supported(name, n)}more images: regraft calibrate MODEL DATA",
         level=level,
         n=n,
         wanted=wanted,
     )
+
+
+def _supported(name: str, n: int) -> str:
+    """The option with the strictest whole percentage that so many images support; '' if none."""
+
+    def fewest(percent: int) -> int:
+        if name == "--precision":
+            return fewest_all_right(percent / 100)
+        return fewest_for(percent / 100 if name == "--reject" else 1 - percent / 100)
+
+    strictest_first = range(1, 100) if name == "--reject" else range(99, 0, -1)
+    levels = (level for level in strictest_first if fewest(level) <= n)
+    return next((f"{name} {level}%; or " for level in levels), "")
 
 
 def _plain(usual: str) -> str:

@@ -29,6 +29,7 @@ from regraft.model.place import (
     model_in,
     near_models,
     others_there,
+    run_with,
     state_of,
 )
 from regraft.probe.base import Head, Tensors
@@ -160,7 +161,9 @@ def _refuse_slip(folder: Path) -> None:
         )
     parts = (config_file.CONFIG, config_file.NETWORK, config_file.LEARNT)
     is_one = any(os.path.isfile(folder / name) for name in parts)
-    if not is_one and (cure := others_there(folder)):
+    if not is_one and (
+        cure := run_with(folder, f"{MODEL}/{config_file.CONFIG}") or others_there(folder)
+    ):
         rule = "is no model" if is_there else "does not exist"
         raise ArtefactError(f"{str(folder)!r} {rule}", cure=cure)
 

@@ -54,16 +54,31 @@ def others_there(folder: Path, holds: str = f"{MODEL}/{CONFIG}") -> str:
         if found:
             named = [shlex.quote(str(place / name)) for name in found]
             one_of = "the run" if len(named) == 1 else f"one of the {len(named):,} runs"
-            shown = ", ".join(named[:FEW]) + ", ..." * (len(named) > FEW)
+            shown = ", ".join(named[:FEW]) + ", ... (the newest first)" * (len(named) > FEW)
             return f"give {one_of} that {agree(len(named), '[is|are]')} there: {shown}"
     return ""
 
 
 def _runs_in(folder: Path, holds: str) -> list[str]:
+    """The newest first, since it is the one that most often is meant; else by name."""
     try:
-        return sorted(name for name in os.listdir(folder) if isfile(folder / name / holds))
+        found = sorted(name for name in os.listdir(folder) if isfile(folder / name / holds))
+        if len(found) <= FEW:
+            return found
+        return sorted(found, key=lambda name: -os.path.getmtime(folder / name / holds))
     except (OSError, ValueError):
         return []
+
+
+def run_with(file: Path, holds: str) -> str:
+    """The run that a file lies in, as a cure; '' for what is no file of a run."""
+    try:
+        run = (
+            next((p for p in file.parents[:2] if isfile(p / holds)), None) if isfile(file) else None
+        )
+    except ValueError:  # a NUL in the name
+        return ""
+    return f"it is a file of a run; give the run: {shlex.quote(str(run))}" if run else ""
 
 
 def run_of(folder: Path) -> Path:

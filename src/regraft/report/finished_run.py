@@ -289,9 +289,10 @@ class FinishedRun:
 def require_finished(folder: Path) -> None:
     """UsageError where a folder holds no finished run."""
     if not (folder / RUN_FILE).is_file():
-        what = "is no finished run" if folder.is_dir() else "does not exist"
+        what = "is no finished run" if os.path.lexists(folder) else "does not exist"
         such_as = "give a folder that `regraft train` made, such as runs/photos-probe-1a2b3c4d"
-        cure = place.others_there(folder, RUN_FILE) or such_as
+        own = place.run_with(folder, RUN_FILE)
+        cure = own or place.others_there(folder, RUN_FILE) or such_as
         if place.is_unfinished(folder):
             what, cure = place.state_of(folder), place.command_that_goes_on(folder)
         raise UsageError(f"{str(folder)!r} {what}", cure=cure)

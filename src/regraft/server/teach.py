@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from regraft.backbones import catalog
+from regraft.data.image_files import has_image_name
+from regraft.data.table import quoted
 from regraft.errors import UsageError
 from regraft.features import side_by_side
 from regraft.model.config_file import CONFIG
@@ -17,6 +20,7 @@ from regraft.server.guard import Doors
 from regraft.server.logs import Log
 from regraft.server.trying import prepare_maps
 from regraft.teaching.classroom import Classroom
+from regraft.wording import near_names
 
 
 def teach(
@@ -57,11 +61,12 @@ def teach(
         As `Classroom`, `address.bound` and `side_by_side.locate`.
     """
     _require_no_run(Path(folder))
+    _require_no_file(Path(folder))
     listener = address.bound(host, port)
     with listener:
         built = side_by_side.locate(catalog.resolve(backbone), offline=offline, say=say)
         if not os.path.lexists(folder):
-            say(f"{os.fspath(folder)} is made: there was no such folder")
+            say(f"{os.fspath(folder)} is made: there was no such folder{_meant(Path(folder))}")
         say(f"looking at what lies in {os.fspath(folder)}")
         from regraft.server import metrics, running, teach_app
 
@@ -90,3 +95,27 @@ def _require_no_run(folder: Path) -> None:
             f"{str(folder)!r} is a {kind} of Regraft, no folder of photographs",
             cure="regraft teach FOLDER: the folder of the pictures, or a new one",
         )
+
+
+def _require_no_file(folder: Path) -> None:
+    """A picture, or another file, that was typed where a folder belongs; or a slip in its name."""
+    if os.path.isdir(folder):
+        return
+    is_file = os.path.lexists(folder)
+    if is_file or has_image_name(folder.name):
+        what = "is a file" if is_file else "does not exist, and has the name of a picture"
+        above = os.path.dirname(folder) or os.curdir
+        raise UsageError(
+            f"{str(folder)!r} {what}; what is taught is a folder",
+            cure=shlex.join(["regraft", "teach", above]),
+        )
+
+
+def _meant(folder: Path) -> str:
+    """Folders beside one that is made, whose names are near; '' if there are none."""
+    try:
+        beside = [entry.name for entry in os.scandir(folder.parent) if entry.is_dir()]
+    except (OSError, ValueError):
+        return ""
+    near = [str(folder.parent / name) for name in near_names(folder.name, beside, cutoff=0.8)]
+    return f"; if another was meant, stop with Ctrl-C: {quoted(near)}" if near else ""

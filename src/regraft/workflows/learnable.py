@@ -13,6 +13,7 @@ import numpy as np
 
 from regraft.data.labels_in_names import hint
 from regraft.data.source_forms import ARCHIVE_SUFFIXES
+from regraft.data.split_names import renaming
 from regraft.data.splits import Roles, roles
 from regraft.data.table import ImageTable, no_labels_error, quoted
 from regraft.data.unread import why_no_more_classes
@@ -71,12 +72,11 @@ def labelled_roles(table: ImageTable) -> Roles:
     is_labelled = np.array([label is not None for label in table.labels], bool)
     splits = table.splits.copy()
     splits[~is_labelled] = None
-    if not (splits == "train").any() and is_labelled.any() and table.has_splits:
-        return roles(table.splits)  # says which split is missing
+    has_no_train = not (splits == "train").any() and table.has_splits
     if not is_labelled.any():
         raise no_labels_error(table)
     try:
-        return roles(splits)
+        return roles(table.splits if has_no_train else splits)  # says which split is missing
     except SplitError as error:
         raise _naming_what_was_left_out(error, table) from None
 
@@ -89,7 +89,11 @@ def _naming_what_was_left_out(error: SplitError, table: ImageTable) -> SplitErro
     told, cures = [], []
     if strays:
         told.append(f"{quoted(strays)} beside the splits {_is(strays)} in none of them")
-        cures.append("if it is the part to report, rename it test")
+        part = "to report, rename it test"
+        if "train" not in error.facts["present"]:
+            part = "that teaches, rename it train"
+        line = next((line for path in strays if (line := renaming(path))), "")
+        cures.append(f"if it is the part {part}" + (f": {line}" if line else ""))
     packed = [one.path for one in table.skipped if one.path.lower().endswith(ARCHIVE_SUFFIXES)]
     if packed:
         told.append(f"{quoted(map(table.shown, packed))} {_is(packed)} not unpacked")
