@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shlex
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,17 +15,22 @@ from typing import Any
 import click
 import pytest
 
-from regraft.cli import outcome
+from regraft.cli import lr_find, outcome
 from regraft.cli.main import COMMANDS, cli
 from regraft.cli.missing import example_of
 from regraft.cli.other_names import COMMANDS as OTHER_COMMANDS
 from regraft.cli.other_names import OURS, WAYS, first_word
+from regraft.console import progress
+from regraft.console.auto import _show_not_tried
 from regraft.console.scored import _show_flattery
-from regraft.console.screen import stdout
+from regraft.console.screen import bare_table, stdout
 from regraft.errors import UsageError
+from regraft.estimator import ImageClassifier
 from regraft.evaluation.levels import fewest_all_right, fewest_for, too_few
 from regraft.model.place import others_there
+from regraft.probe.classifier import Classifier
 from regraft.server.teach import teach
+from regraft.training.lr_find import RangeTest, smoothed
 
 CONTEXT = click.Context(cli)
 
@@ -157,8 +165,6 @@ def test_that_a_score_is_of_what_was_learnt_stands_under_it(
 
 
 def test_the_newest_of_many_runs_are_named(tmp_path: Path) -> None:
-    import os
-
     for n in range(8):
         file = tmp_path / f"r{n}" / "run.json"
         file.parent.mkdir()
@@ -195,3 +201,76 @@ def test_teach_makes_no_folder_of_a_picture(name: str, place: Path) -> None:
     assert caught.value.cure == "regraft teach photos/ants"
     assert heard == []
     assert not (place / "photos/ants/none.jpg").exists()
+
+
+# -- What is seen while and after something is done --
+
+
+def test_what_takes_long_says_so_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_terminal in (True, False):
+        screen = io.StringIO()
+        monkeypatch.setattr(screen, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        monkeypatch.setattr(sys, "stderr", screen)
+        with progress.waiting("building it", after_s=0.01):
+            time.sleep(0.1)
+        assert ("building it ..." in screen.getvalue()) == is_terminal
+        quick = len(screen.getvalue())
+        with progress.waiting("building it", after_s=60):
+            pass
+        assert "building it" not in screen.getvalue()[quick:]
+
+
+def test_lr_find_ends_with_the_line_to_type_next(capsys: pytest.CaptureFixture[str]) -> None:
+    fall = [2.0] * 20 + [2.0 - 0.1 * step for step in range(15)] + [0.6, 0.6, 3.0]
+    rates = [1e-5 * 1.3**step for step in range(len(fall))]
+    found = RangeTest(rates, fall, smoothed(fall), True, 40, "full")
+    typed = ["lr-find", "my photos", "--method", "full", "--out", "r.png"]
+    lr_find._show_next(found, typed)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert found.steepest is not None
+    assert found.tenth is not None
+    rate = min(found.steepest, found.tenth)
+    assert line == (f"Next    regraft train 'my photos' --method full --learning-rate {rate:.1e}")
+    lr_find._show_next(RangeTest([], [], [], False, 40, "head"), ["lr-find", "photos"])
+    assert capsys.readouterr().out == "Next    regraft train photos --method head\n"
+
+
+def test_no_line_of_a_table_ends_with_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+    table = bare_table()
+    table.add_column("one")
+    table.add_column("two")
+    for words in ("a long cell", "b"):
+        table.add_row(words, words)
+    table.add_row("c", "")
+    stdout().print(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["one", "two"], ["a", "long", "cell", "a", "long", "cell"], ["b", "b"], ["c"],
+    ]  # fmt: skip
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_ways_that_were_not_tried_for_one_reason_share_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def arm(way: str, why: str) -> dict[str, str]:
+        return {"way": way, "backbone": "lite1", "why": why}
+
+    arms = [
+        arm("head", "may win next to nothing (log loss 0.057): little has to change"),
+        arm("partial", "may win next to nothing (log loss 0.051): little has to change"),
+        arm("full", "takes longer than is left: 80 s"),
+    ]
+    _show_not_tried(stdout(), arms)
+    assert capsys.readouterr().out.splitlines() == [
+        " " * 8 + "not tried: head, lite1; partial, lite1: may win next to nothing",
+        " " * 8 + "not tried: full, lite1: takes longer than is left: 80 s",
+        " " * 8 + "the reason of each, with its figures: metrics.json",
+    ]
+
+
+def test_labels_that_python_lacks_are_asked_for_with_the_call_that_knows_them() -> None:
+    with pytest.raises(TypeError, match=r"regraft\.run\(FOLDER\)"):
+        ImageClassifier().fit(str(Path(__file__).parent))
+    with pytest.raises(TypeError, match=r"regraft\.evaluate_model"):
+        Classifier.evaluate(SimpleNamespace(), "photos")  # type: ignore[arg-type]

@@ -147,7 +147,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.budget = budget
 
-    def fit(self, X: Iterable[Picture], y: Any, *, groups: Any = None) -> Self:
+    def fit(self, X: Iterable[Picture], y: Any = None, *, groups: Any = None) -> Self:
         """Learn from images; if that fails, what was learnt before stays whole.
 
         Parameters
@@ -311,7 +311,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return self._fitted().score(X, y, sample_weight)
 
-    def evaluate(self, X: Images, y: Any, *, groups: Any = None) -> Evaluation:
+    def evaluate(self, X: Images, y: Any = None, *, groups: Any = None) -> Evaluation:
         """Every metric with its interval, on images that were not learnt from.
 
         See :meth:`regraft.Classifier.evaluate`.

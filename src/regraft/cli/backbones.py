@@ -12,5 +12,8 @@ def command(pattern: str, as_json: bool) -> None:
     """List backbones; PATTERN is a part of a name or has wildcards ('resnet*')."""
     from regraft.backbones import listing
     from regraft.console.backbones import show_backbones
+    from regraft.console.progress import waiting
 
-    show_backbones(listing.find(pattern), pattern=pattern, as_json=as_json)
+    with waiting("looking through timm's networks", quiet=as_json):
+        found = listing.find(pattern)
+    show_backbones(found, pattern=pattern, as_json=as_json)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -81,6 +83,8 @@ def command(
         _draw(found, out)
         if not as_json:
             click.echo(f"picture: {out}")
+    if not as_json:
+        _show_next(found, sys.argv[1:])
 
 
 def _show(found: RangeTest) -> None:
@@ -100,6 +104,28 @@ def _show(found: RangeTest) -> None:
         click.echo(f"steepest descent      {found.option} {found.steepest:.1e}")
     if found.tenth is not None:
         click.echo(f"a tenth of the least  {found.option} {found.tenth:.1e}")
+
+
+def _show_next(found: RangeTest, typed: Sequence[str]) -> None:
+    """The line that trains, with the smaller of the two rates: it is the safer start."""
+    rates = [rate for rate in (found.steepest, found.tenth) if rate is not None]
+    rate = [found.option, f"{min(rates):.1e}"] if rates else []
+    rest = _without_out(typed[typed.index("lr-find") + 1 :] if "lr-find" in typed else typed)
+    has_method = any(word.partition("=")[0] == "--method" for word in rest)
+    method = [] if has_method else ["--method", found.method]
+    click.echo("Next    " + shlex.join(["regraft", "train", *rest, *method, *rate]))
+
+
+def _without_out(typed: Sequence[str]) -> list[str]:
+    """As it was typed, without what a train does not take or takes otherwise."""
+    kept: list[str] = []
+    words = iter(typed)
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            kept.append(word)
+    return kept
 
 
 def _draw(found: RangeTest, out: str) -> None:

@@ -55,14 +55,16 @@ def command(
     import os
 
     from regraft.console.left_out import show_left_out
+    from regraft.console.progress import waiting
     from regraft.workflows import viewing
 
     options.require_picture(out)
     options.require_room(os.path.dirname(out) or ".")
     config = configuration.RunConfig.from_dict({"data": data, **settings})
     options.require_usable(config)
-    preview = viewing.look(config, n=n, presets=presets, offline=offline)
-    viewing.draw(preview, out)
+    with waiting("drawing the pictures", quiet=as_json):
+        preview = viewing.look(config, n=n, presets=presets, offline=offline)
+        viewing.draw(preview, out)
     if as_json:
         print(json.dumps({**preview.to_dict(), "picture": out}))
         return

@@ -58,7 +58,9 @@ def command(depth: int, as_json: bool, **settings: object) -> None:
       regraft summary default --method partial --split-point blocks.5
     """
     from regraft.console.network import show_network
+    from regraft.console.progress import waiting
     from regraft.workflows import summary
 
-    found = summary.summarise(**settings)  # type: ignore[arg-type]
+    with waiting("building the network without its weights", quiet=as_json):
+        found = summary.summarise(**settings)  # type: ignore[arg-type]
     show_network(found, depth=depth, as_json=as_json)

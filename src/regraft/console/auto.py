@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from rich.console import Console
 from rich.markup import escape
 
 from regraft.console import progress
@@ -18,6 +20,8 @@ from regraft.wording import duration, percent
 Watch = Callable[[Any], None]
 # A table of more arms would not fit a screen.
 MOST_ROWS = 14
+# A reason is of the kind of its first words; behind them stand figures of one way.
+_KIND_OF_REASON = re.compile(r" \(|: |; ")
 
 
 @contextmanager
@@ -27,7 +31,6 @@ def watching(*, quiet: bool) -> Iterator[tuple[Listener, Watch]]:
         with progress.listening(quiet=quiet, after="") as listener:
             yield listener, lambda search: None
         return
-    from rich.console import Console
     from rich.live import Live
 
     screen = Console(stderr=True, highlight=False)
@@ -98,13 +101,25 @@ def show_search(auto: Mapping[str, Any]) -> None:
         hang(
             screen,
             "",
-            f"[dim]the best of {compared['compared']} is flattered by luck: a choice made anew "
-            f"scores {percent(compared['accuracy'])}, log loss {compared['log_loss']:.3f}, on "
-            "images that had no part in it[/]",
+            f"[dim]the best of {compared['compared']} is best by some luck too: on images that "
+            f"had no part in the choice, what is chosen has {percent(compared['accuracy'])} right, "
+            f"log loss {compared['log_loss']:.3f}[/]",
         )
-    for arm in auto["not_tried"]:
-        hang(screen, "", f"[dim]not tried: {escape(_named(arm))}: {escape(arm['why'])}[/]")
+    _show_not_tried(screen, auto["not_tried"])
     screen.print()
+
+
+def _show_not_tried(screen: Console, arms: Sequence[Mapping[str, Any]]) -> None:
+    """A line for each kind of reason; the figures of each way are in metrics.json."""
+    by_kind: dict[str, list[Mapping[str, Any]]] = {}
+    for arm in arms:
+        by_kind.setdefault(_KIND_OF_REASON.split(arm["why"], maxsplit=1)[0], []).append(arm)
+    for kind, alike in by_kind.items():
+        why = alike[0]["why"] if len(alike) == 1 else kind
+        names = "; ".join(map(_named, alike))
+        hang(screen, "", f"[dim]not tried: {escape(names)}: {escape(why)}[/]")
+    if len(arms) > len(by_kind):
+        hang(screen, "", "[dim]the reason of each, with its figures: metrics.json[/]")
 
 
 def _named(arm: Mapping[str, Any]) -> str:

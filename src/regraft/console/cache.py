@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,17 +42,21 @@ def show_cache_list(contents: Any) -> None:
     """`regraft cache list`."""
     screen = stdout()
     screen.print("[bold]engines[/]" + ("" if contents.engines else ": none"))
-    for _, info in contents.engines:
-        screen.print(f"  {info.name} ({info.architecture}), {info.runtime} {info.precision}")
+    alike = Counter(
+        f"{info.name} ({info.architecture}), {info.runtime} {info.precision}"
+        for _, info in contents.engines
+    )
+    for words, n in alike.items():
+        times = f": {n} engines" if n > 1 else ""
+        screen.print(f"  {words}{times}")
     screen.print("[bold]features[/]" + ("" if contents.recipes else ": none"))
     for stored in contents.recipes:
         recipe = stored.recipe or {}
         what = f"{recipe.get('weights_digest', '?')[:8]} {recipe.get('engine', '')}"
         kept = f"{count(stored.n_rows, 'image')}, {in_words(stored.n_bytes)}"
         screen.print(f"  {kept}: weights {what}")
-    screen.print(
-        ", ".join(count(n, _ONE.get(name, name), name) for name, n in contents.counts.items())
-    )
+    counts = (count(n, _ONE.get(name, name), name) for name, n in contents.counts.items())
+    hang(screen, "", ", ".join(counts), indent=0)
 
 
 def show_freed(n_bytes: int) -> None:

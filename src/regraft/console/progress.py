@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,34 @@ def listening(*, quiet: bool, after: str = "choosing and learning") -> Iterator[
         yield Listener(
             say=_once(_say_plain), progress=lines.progress, epoch=_Epochs(_say_plain).tell
         )
+
+
+@contextmanager
+def waiting(doing: str, *, quiet: bool = False, after_s: float = 0.5) -> Iterator[None]:
+    """On a terminal, what is done, from when it takes longer; gone when it is over.
+
+    For what has no steps to count, as importing PyTorch.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    lock, over = threading.Lock(), False
+
+    def show() -> None:
+        with lock:
+            if not over:
+                print(f"{doing} ...", end="", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(after_s, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            over = True
+            timer.cancel()
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def counting(*, quiet: bool) -> Listener:
@@ -160,8 +189,11 @@ def _bar(after: str) -> Iterator[Listener]:
     )
     with Progress(*columns, console=screen, transient=True, refresh_per_second=8) as progress:
         tasks: dict[str, Any] = {}
+        # Until the first stage: importing PyTorch or reading a folder's names may take seconds.
+        start = progress.add_task("starting", total=None, rate="")
 
         def show(stage: str, done: int, total: int) -> None:
+            progress.update(start, visible=False)
             if stage not in tasks:
                 tasks[stage] = progress.add_task(stage, total=total, rate="")
             task = progress.tasks[tasks[stage]]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -29,9 +30,23 @@ def say_aside(text: str) -> None:
     Console(stderr=True, highlight=False).print(f"[dim]{lines}[/]", soft_wrap=True)
 
 
+class _Trimmed(Table):
+    """A table whose lines end with their last sign, so that they can be copied as they are."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        drawn = (one for one in super().__rich_console__(console, options))
+        for line in Segment.split_lines(one for one in drawn if isinstance(one, Segment)):
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                line[-1] = line[-1]._replace(text=line[-1].text.rstrip())
+            yield from line
+            yield Segment.line()
+
+
 def bare_table() -> Table:
     """A table without lines, for columns to be added."""
-    return Table(box=None, pad_edge=False, header_style="bold")
+    return _Trimmed(box=None, pad_edge=False, header_style="bold")
 
 
 def hang(

@@ -327,7 +327,7 @@ class Classifier:
         return np.zeros(0) if typical is None else np.asarray(typical, np.float64)
 
     def evaluate(
-        self, images: Picture | Iterable[Picture], y: Any, *, groups: Any = None
+        self, images: Picture | Iterable[Picture], y: Any = None, *, groups: Any = None
     ) -> Evaluation:
         """How good the answers to labelled pictures are: every metric, with its interval.
 
@@ -357,6 +357,11 @@ class Classifier:
         >>> 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
         True
         """
+        if y is None:
+            raise TypeError(
+                "evaluate needs the pictures and their labels, y; of a folder or a table, whose "
+                "labels are known: regraft.evaluate_model(model, 'photos')"
+            )
         asked = list(several.named(images))
         truth, units = labels_of(y, n_rows=len(asked)), groups_of(groups, n_rows=len(asked))
         if not asked:

@@ -167,6 +167,14 @@ class Comparison:
         if not ties:
             return f"{self.names[top]} is the best of these."
         cannot = f"{count(self.n, 'image')} cannot tell them apart"
+        if ties == others and all((right[k] == right[top]).all() for k in ties):
+            return (
+                f"{self._named(sorted([top, *ties]))} are right and wrong on the same of the "
+                f"{count(self.n, 'image')}: take either."
+                if len(others) == 1
+                else f"All of them are right and wrong on the same of the "
+                f"{count(self.n, 'image')}: take any."
+            )
         if ties == others:
             return (
                 f"A tie between {self._named(sorted([top, *ties]))}: {cannot}. Take the simplest."

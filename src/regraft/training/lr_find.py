@@ -107,7 +107,7 @@ class RangeTest:
                 "head, is as good as these steps can tell; the rate that was chosen for these data "
                 "stays"
             )
-        return f"the loss falls fastest at {self.steepest:.1e} and {end}"
+        return f"the smoothed loss falls fastest at {self.steepest:.1e} and {end}"
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
