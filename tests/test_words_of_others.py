@@ -22,6 +22,7 @@ from regraft.cli.other_names import COMMANDS as OTHER_COMMANDS
 from regraft.cli.other_names import OURS, WAYS, first_word
 from regraft.console import progress
 from regraft.console.auto import _show_not_tried
+from regraft.console.explained import show_explained
 from regraft.console.scored import _show_flattery
 from regraft.console.screen import bare_table, stdout
 from regraft.errors import UsageError
@@ -274,3 +275,34 @@ def test_labels_that_python_lacks_are_asked_for_with_the_call_that_knows_them() 
         ImageClassifier().fit(str(Path(__file__).parent))
     with pytest.raises(TypeError, match=r"regraft\.evaluate_model"):
         Classifier.evaluate(SimpleNamespace(), "photos")  # type: ignore[arg-type]
+
+
+def test_many_pictures_are_explained_in_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    def explained(n: int) -> Any:
+        near = [{"path": "train/1.jpg", "similarity": 0.5}]
+        image = {"path": "1.jpg", "label": "a", "explained": "a", "probability": 0.9,
+                 "in_middle": None, "says_little": False, "nearest": near}  # fmt: skip
+        return SimpleNamespace(
+            images=[image] * n,
+            rejected=(),
+            skipped=(),
+            notes=(),
+            folder="ex",
+            method="cam",
+            why="w",
+        )
+
+    show_explained(explained(12), as_json=False)
+    assert capsys.readouterr().out.count("like 0.50") == 12
+    show_explained(explained(13), as_json=False)
+    shown = capsys.readouterr().out
+    assert "like 0.50" not in shown
+    assert "maps.json names the nearest training images" in shown
+    assert sum(line.startswith("1.jpg") for line in shown.splitlines()) == 13
+
+
+@pytest.mark.parametrize(("given", "cure"), [("100", "--n 40"), ("0", "--n 1"), ("x", "leave out")])
+def test_a_number_out_of_range_is_answered_with_the_nearest(
+    given: str, cure: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert f"cure: {cure}" in said(f"show photos --n {given}", monkeypatch, capfd)

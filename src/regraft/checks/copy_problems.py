@@ -26,8 +26,8 @@ def copies_across(case: PictureCase) -> Iterator[Finding]:
     yield Finding(
         "duplicates-across-splits",
         leak_severity(case, is_leaked),
-        f"leakage: {count(len(clusters), 'picture is', 'pictures are')} in several splits, with "
-        f"{leak_in_words(case, is_leaked)}: {_first(case, clusters)}",
+        f"leakage: {count(len(clusters), 'picture is', 'pictures are')} in several splits, as "
+        f"copies; affected: {leak_in_words(case, is_leaked)}: {_first(case, clusters)}",
         "what was learnt by heart counts as recognised, so the score is too good",
         "remove them from one of the splits; the score is also given without them",
         case.paths(np.concatenate(clusters)),

@@ -289,7 +289,7 @@ bright = _where(
 )
 placeholders = _where(
     "placeholder",
-    "standing in for a missing one, by [its looks or its name|their looks or their names]",
+    "that [seems|seem] to stand in for a missing one, by [its looks or name|their looks or names]",
     "[it is no picture of its|each is no picture of its] class",
     "look at [it and remove it|them and remove them]",
     lambda case: case.is_placeholder,

@@ -50,7 +50,7 @@ def named_placeholders(case: TableCase) -> Iterator[Finding]:
         yield Finding(
             "placeholder",
             "note",
-            f"{count(len(paths), 'image')} standing in for a missing one, by its name: "
+            f"{count(len(paths), 'image')} that seem to stand in for a missing one, by the name: "
             + quoted(case.names(is_named), at_most=3),
             "it is probably no picture of its class",
             "look at it, and remove it if so",

@@ -259,8 +259,8 @@ def groups_across(case: TableCase) -> Iterator[Finding]:
     yield Finding(
         "groups-across-splits",
         leak_severity(case, is_scored),
-        f"{count(len(across), 'group')} with images in several splits, with "
-        f"{leak_in_words(case, is_scored)}: {quoted(sorted(names))}",
+        f"{count(len(across), 'group')} with images in several splits; "
+        f"affected: {leak_in_words(case, is_scored)}: {quoted(sorted(names))}",
         "a method may recognise the group instead of the class, and scores too well",
         "move each group to one split; or give no splits, then Regraft keeps groups together",
         case.paths(is_across),
@@ -300,7 +300,7 @@ def readings(case: TableCase) -> Iterator[Finding]:
             reading.kind,
             "warning" if reading.kind in _DOUBTFUL else "note",
             reading.words,
-            _UNREAD.get(reading.kind, "the classes and splits that are learnt follow from it"),
+            _UNREAD.get(reading.kind, "classes and splits are taken from it"),
             reading.mend,
         )
 

@@ -56,10 +56,10 @@ def command(
 ) -> None:  # fmt: skip
     """Find the best way for DATA within a budget of time, by measuring.
 
-    The probe comes first, and its model is on disk within seconds. Then always what may win most a
-    second, by what was measured so far: larger networks, mirror images, later layers or all of them
-    learning on.
-    It stops at the budget, when nothing can win any more, or on Ctrl-C, with the best so far.
+    The probe comes first, and its model is on disk within seconds. Then comes, again and
+    again, what may gain most for its time by what was measured so far: larger networks, mirror
+    images, later layers or all of them learning on. It stops at the budget, when nothing more is
+    likely to gain, or on Ctrl-C, with the best so far.
 
     Ways are judged by images of train that taught them nothing; the test is looked at once, at the
     end. A search that was killed goes on with the same command.

@@ -24,6 +24,7 @@ def in_our_words(error: click.BadParameter) -> UsageError | None:
     >>> error = click.BadParameter("1 is not in the range x>=2.", param=option)
     >>> print(in_our_words(error))
     --folds must be a whole number of 2 or more, got 1
+      cure:  --folds 2
     """
     param, said = error.param, _VALUE.match(error.message)
     if param is None or said is None:
@@ -36,7 +37,10 @@ def in_our_words(error: click.BadParameter) -> UsageError | None:
     number = _number(param.type)
     if not number:
         return None
-    return UsageError(f"{name} must be {number}, got {value or repr(value)}", cure=_default(param))
+    return UsageError(
+        f"{name} must be {number}, got {value or repr(value)}",
+        cure=_nearest(param, value) or _default(param),
+    )
 
 
 def as_typed(text: str, setting: str) -> str:
@@ -55,6 +59,29 @@ def _name(param: click.Parameter) -> str:
 
 
 _NOWHERE = click.Context(click.Command("regraft"))
+
+
+def _nearest(param: click.Parameter, value: str) -> str:
+    """The option at the end of its range that a number lies beyond; '' for all else.
+
+    Examples
+    --------
+    >>> option = click.Option(["--n"], type=click.IntRange(1, 40))
+    >>> _nearest(option, "100"), _nearest(option, "0"), _nearest(option, "x")
+    ('--n 40', '--n 1', '')
+    """
+    kind = param.type
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    if not isinstance(kind, IntRange | FloatRange) or not isinstance(param, click.Option):
+        return ""
+    if kind.max is not None and number > kind.max and not kind.max_open:
+        return f"{param.opts[0]} {kind.max:g}"
+    if kind.min is not None and number < kind.min and not kind.min_open:
+        return f"{param.opts[0]} {kind.min:g}"
+    return ""
 
 
 def _default(param: click.Parameter) -> str:

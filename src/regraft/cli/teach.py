@@ -17,7 +17,11 @@ from regraft.cli.serve import require_extra
     help="Network that looks at the pictures; `regraft backbones` lists them.",
 )
 @options.doors
-@click.option("--no-browser", is_flag=True, help="Open no browser; none is without a terminal.")
+@click.option(
+    "--no-browser",
+    is_flag=True,
+    help="Do not open a browser. Without a terminal none is opened anyway.",
+)
 @options.offline
 def command(
     folder: str, backbone: str, host: str, port: int, token: str | None,

@@ -86,4 +86,4 @@ def show_verified(report: Any) -> None:
         f"{report.worst:.1e}; {report.n_gone} not comparable (image or engine gone)"
     )
     if report.is_good:
-        screen.print("[green]the store tells the truth[/]")
+        screen.print("[green]every feature that was computed again is as it was kept[/]")

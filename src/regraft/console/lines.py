@@ -13,6 +13,8 @@ _COMMANDS = ("regraft ", "pip ", "python ")
 _LEAST = 20
 # Before what stands below a name.
 BELOW = "    "
+# A number with its unit and what ends the sentence, or whatever stands between blanks.
+_WORD = re.compile(r"\S*\d (?:%|px|ms|s|min|h|[KMG]iB|MB|points?)(?!\w)\S*|\S+")
 
 
 def width_of(stream: TextIO) -> int | None:
@@ -75,9 +77,12 @@ def breaks(text: str, width: int) -> list[int]:
     --------
     >>> breaks("a line of 95 % and more", 14)
     [15]
+    >>> text = "it takes (5.2 s). And 224 px"
+    >>> [text[start:] for start in breaks(text, 14)]
+    ['(5.2 s). And 224 px', '224 px']
     """
     found, start, end = [], 0, 0
-    for word in re.finditer(r"\S+(?: %)?", text):
+    for word in _WORD.finditer(text):
         if word.end() - start > width and end > start:
             found.append(word.start())
             start = word.start()

@@ -75,7 +75,7 @@ def splits_unsaid(source: str, columns: Columns, paths: Iterable[str | None]) ->
         return []
     words = (
         f"{source}: its paths lie in folders called {quoted(sorted(found))}, but no column says "
-        "the split; if it is to be trained on, all of it is divided anew"
+        "the split; a training takes all of them and they are divided anew"
     )
     return [Reading("columns", words, "add a column split to keep the division")]
 

@@ -60,7 +60,7 @@ class Levels:
         """
         if per_class and coverage is None:
             raise UsageError(
-                "per class: it says of which promise, and no coverage is asked for",
+                "per class is about coverage, and none is asked for",
                 cure="--coverage 95% --per-class; in Python coverage=0.95, per_class=True",
             )
         given = {"coverage": coverage, "reject": reject, "precision": precision}
