@@ -23,7 +23,7 @@ from regraft.cli.other_names import OURS, WAYS, first_word
 from regraft.console import progress
 from regraft.console.auto import _show_not_tried
 from regraft.console.explained import show_explained
-from regraft.console.scored import _show_flattery
+from regraft.console.scored import _meaning_of_difference, _show_flattery
 from regraft.console.screen import bare_table, stdout
 from regraft.errors import UsageError
 from regraft.estimator import ImageClassifier
@@ -306,3 +306,9 @@ def test_a_number_out_of_range_is_answered_with_the_nearest(
     given: str, cure: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert f"cure: {cure}" in said(f"show photos --n {given}", monkeypatch, capfd)
+
+
+def test_a_difference_beyond_chance_says_what_it_means() -> None:
+    harder = _meaning_of_difference({"difference": {"low": -0.2, "high": -0.1}})
+    assert harder.startswith("these images are harder")
+    assert _meaning_of_difference(None) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +25,8 @@ def show_scored(scored: Any, *, as_json: bool) -> None:
     show_score(screen, evaluation)
     _show_flattery(screen, scored)
     show_cross_validated(screen, {"left_out": scored.left_out})
+    if meaning := _meaning_of_difference(scored.left_out):
+        hang(screen, "", f"[yellow]{meaning}[/]", indent=0)
     screen.print()
     show_classes(screen, evaluation)
     show_promises(screen, scored.promises)
@@ -54,3 +57,24 @@ def _show_flattery(screen: Console, scored: Any) -> None:
 def _what_it_learnt(scored: Any) -> str:
     n = scored.n_learnt_from
     return f"{n:,} of these images {agree(n, '[is|are]')} what the model learnt from"
+
+
+def _meaning_of_difference(left_out: Mapping[str, Any] | None) -> str:
+    """What a difference to the images it was taught with says, where it is no chance.
+
+    Examples
+    --------
+    >>> _meaning_of_difference({"difference": {"low": -0.1, "high": 0.1}})
+    ''
+    >>> _meaning_of_difference({"difference": {"low": 0.1, "high": 0.2}})
+    'these images are easier for it than those it was taught with, or copies of them'
+    """
+    gap = left_out["difference"] if left_out else {"low": 0.0, "high": 0.0}
+    if gap["low"] > 0:
+        return "these images are easier for it than those it was taught with, or copies of them"
+    if gap["high"] < 0:
+        return (
+            "these images are harder for it than those it was taught with: another camera, source "
+            "or season, or labels that are wrong; to do well on them, train with some of them too"
+        )
+    return ""
