@@ -200,6 +200,7 @@ def test_a_run_against_its_own_copy_is_a_tie(
     assert compared.against[0].test.is_tie
     assert compared.disputed == []
     assert compared.best.startswith("A tie")
+    assert compared.best.endswith("images. Take any.")
 
 
 @pytest.mark.parametrize(

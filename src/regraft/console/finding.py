@@ -37,7 +37,8 @@ def show_finding_in_full(screen: Console, finding: Mapping[str, Any], data: str 
         screen.print(f"{' ' * INDENT}  … and {len(sets) - MOST_PATHS} more (--json lists all)")
     if finding.get("why"):
         hang(screen, "", f"[dim]{escape(finding['why'])}[/]", indent=INDENT + 2)
-    hang(screen, "", f"[green]{escape(finding['mend'])}[/]", indent=INDENT + 2)
+    mend = " ".join(finding["mend"].split("\n"))  # lines of its own are for an error on stderr
+    hang(screen, "", f"[green]{escape(mend)}[/]", indent=INDENT + 2)
 
 
 def _one_picture(screen: Console, names: list[str]) -> None:

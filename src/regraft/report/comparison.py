@@ -167,18 +167,11 @@ class Comparison:
         if not ties:
             return f"{self.names[top]} is the best of these."
         cannot = f"{count(self.n, 'image')} cannot tell them apart"
-        if ties == others and all((right[k] == right[top]).all() for k in ties):
-            return (
-                f"{self._named(sorted([top, *ties]))} are right and wrong on the same of the "
-                f"{count(self.n, 'image')}: take either."
-                if len(others) == 1
-                else f"All of them are right and wrong on the same of the "
-                f"{count(self.n, 'image')}: take any."
-            )
         if ties == others:
-            return (
-                f"A tie between {self._named(sorted([top, *ties]))}: {cannot}. Take the simplest."
-            )
+            way = f"{cannot}. Take the simplest."
+            if all((right[k] == right[top]).all() for k in ties):
+                way = f"right and wrong on the same of the {count(self.n, 'image')}. Take any."
+            return f"A tie between {self._named(sorted([top, *ties]))}: {way}"
         worse = [k for k in others if k not in ties]
         tie, are = "ties" if len(ties) == 1 else "tie", "is" if len(worse) == 1 else "are"
         return (

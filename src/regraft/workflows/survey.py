@@ -128,7 +128,7 @@ def _refusals(table: ImageTable, found: list[Finding]) -> list[Finding]:
                 "error",
                 error.rule,
                 "train refuses it",
-                error.cure.replace("\n", " "),
+                error.cure,
             )
         ]
     if n_classes > 1:
