@@ -3,7 +3,6 @@ planted."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -830,16 +829,15 @@ def test_an_image_that_is_gone_gives_way_to_the_next(
 
 
 def test_the_nearest_are_named_in_the_models_own_data(tmp_path: Path) -> None:
-    """Of data that are a copy, the store may know each picture by the other folder alone."""
-    content = {"1.jpg": b"one", "2.jpg": b"two"}
-    for place in ("first", "copy"):
-        (tmp_path / place / "train" / "ants").mkdir(parents=True)
-        for name, data in content.items():
-            (tmp_path / place / "train" / "ants" / name).write_bytes(data)
-    known = str(tmp_path / "first/train/ants/1.jpg")
-    digest = hashlib.sha256(b"one").digest()
-    own = tmp_path / "copy/train/ants/1.jpg"
-    assert nearest._best_path([known], str(tmp_path / "copy"), digest) == str(own)
-    own.write_bytes(b"another picture by now")
-    assert nearest._best_path([known], str(tmp_path / "copy"), digest) == known
-    assert nearest._best_path([known], "", digest) == known
+    """Of data that are a copy the store knows each picture by both folders, also just after."""
+    places = []
+    with Store.open(tmp_path / "store", decoder=DECODER_VERSION) as store:
+        for place in ("first", "copy"):
+            file = tmp_path / place / "ants" / "1.jpg"
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"one")
+            store.remember_files([(str(file), file.stat(), b"d" * 32)])
+            places.append(str(file))
+        paths = store.paths_of([b"d" * 32])[b"d" * 32]
+    assert nearest._best_path(paths, str(tmp_path / "copy")) == places[1]
+    assert nearest._best_path(paths, str(tmp_path / "first")) == places[0]

@@ -8,7 +8,6 @@ Array letters: N images asked about, M of train, D represented features.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,7 +113,7 @@ def find(
             similar[i, row_of[digest]] = -np.inf
     best = np.argsort(-similar, axis=1, kind="stable")[:, : k + _SPARE]
     paths = store.paths_of({known[row] for row in np.unique(best)} if best.size else set())
-    there = {d: _best_path(found, _source(model), d) for d, found in paths.items()}
+    there = {d: _best_path(found, _source(model)) for d, found in paths.items()}
     neighbours = [
         [
             Neighbour(path, float(similar[i, row]))
@@ -137,8 +136,6 @@ def _stored_whole(store: Store, strips: Sequence[Strip]) -> list[bytes]:
 
 # Nearest images whose file is gone give way to the next ones, up to so many.
 _SPARE = 20
-# Of a path, so many last parts may be the same in a copy of the data: train/ants/1.jpg.
-_DEEP = 6
 
 
 def _source(model: Classifier) -> str:
@@ -147,26 +144,8 @@ def _source(model: Classifier) -> str:
     return os.path.abspath(source) if isinstance(source, str) and source else ""
 
 
-def _best_path(paths: Sequence[str], source: str, digest: bytes) -> str | None:
-    """Of the places where one picture lies, that within the model's own data if there is one.
-
-    The store may know a picture by another folder alone, of which the data are a copy.
-    """
+def _best_path(paths: Sequence[str], source: str) -> str | None:
+    """Of the places where one picture lies, that within the model's own data if there is one."""
     there = [path for path in paths if os.path.exists(path)]
     own = [path for path in there if source and os.path.abspath(path).startswith(source + os.sep)]
-    copies = (copy for path in paths if (copy := _copy_within(source, path, digest)))
-    return next(iter(own), None) or next(copies, None) or next(iter(there), None)
-
-
-def _copy_within(source: str, path: str, digest: bytes) -> str | None:
-    """The file of the same content in `source`, if it lies there as the other does elsewhere."""
-    parts = path.split(os.sep)
-    for n in range(1, min(len(parts), _DEEP) if source else 0):
-        copy = os.path.join(source, *parts[-n:])
-        try:
-            with open(copy, "rb") as file:
-                if hashlib.file_digest(file, "sha256").digest() == digest:
-                    return copy
-        except OSError:
-            continue
-    return None
+    return next(iter([*own, *there]), None)
