@@ -104,7 +104,7 @@ def test_what_is_neither_is_refused_at_once(
         ((RGB, 1), TypeError, r"image 2 \(a tuple\).*pair\[0\]"),
         ({"image": RGB}, TypeError, r"image 2 .*'image'.*row\[KEY\]"),
         (["a.jpg"], TypeError, "image 2 .*flat list"),
-        (None, TypeError, "image 2 .*NoneType"),
+        (None, TypeError, "image 2 .*got None"),
         (np.zeros((4, 4, 2), np.uint8), ValueError, r"image 2 .*\(4, 4, 2\)"),
         (io.StringIO("text"), TypeError, "image 2 .*opened for bytes"),
     ],
