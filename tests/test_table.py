@@ -108,4 +108,6 @@ def test_one_class_alone_is_answered_with_the_folder_above(tmp_path: Path) -> No
     assert folder_of_classes(os.path.join(tmp_path, "photos")) == ""
     assert folder_of_classes(os.path.join(tmp_path, "photos", "list.csv")) == ""
     refused = no_labels_error(replace(ImageTable.from_paths(["1.jpg"]), source=one))
-    assert refused.cure.startswith(repr(os.path.join(tmp_path, "photos")))
+    assert refused.cure.endswith(
+        f"is itself one class, give the folder above: {os.path.join(tmp_path, 'photos')}"
+    )

@@ -380,7 +380,7 @@ def test_an_older_model_answers_and_is_calibrated(
     alone_, out, err = command("calibrate", older, test, capsys=capsys)
     assert (alone_, "calibrated on 18 images" in out) == (0, True)
     said = " ".join(err.split())  # a long path breaks the line
-    assert f"is replaced: images of {trained / 'photos'} (18 images)" in said
+    assert f"is replaced: images of {trained / 'photos'} (18 images); the run's report" in said
 
 
 def test_a_run_made_again_says_that_a_calibration_goes(

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from regraft.console.screen import hang, print_json, stdout
 from regraft.console.wording import literal
+from regraft.model.export_comparison import MOST_DIFFERENCE
 from regraft.wording import count
 
 
@@ -27,17 +28,22 @@ def show_exported(exported: Any, *, as_json: bool) -> None:
     hang(
         screen,
         "apart:" if "int8" in compared else "same:",
-        f"{_apart(compared)} on {images} in {compared['runtime']}",
+        f"{_apart(compared)} on {images} in {compared['runtime']}{_allowed(compared)}",
     )
     if compared["from_file"]["images"]:
         grey = compared["from_file"]["grey_levels"]
-        hang(screen, "files:", f"{_apart(compared['from_file'])} with preprocess.py, "
-             f"{grey:.2f} grey levels apart on average")  # fmt: skip
+        hang(screen, "files:", f"{_apart(compared['from_file'])} with preprocess.py, whose resize "
+             f"is another one ({grey:.2f} grey levels apart on average)")  # fmt: skip
     if here := compared.get("predict_here"):
         hang(screen, "here:", f"{_apart(here)} from predict on this machine, which computes in "
              f"{here['precision']}")  # fmt: skip
     if int8 := compared.get("int8"):
         hang(screen, "int8:", f"{int8['in_words']}; {int8['drop']:.2f} points of accuracy lost")
+
+
+def _allowed(compared: dict[str, Any]) -> str:
+    """The limit that was kept; integers have one of their own, in accuracy."""
+    return "" if "int8" in compared else f" (at most {MOST_DIFFERENCE:g} is allowed)"
 
 
 def _apart(said: dict[str, Any]) -> str:

@@ -160,7 +160,20 @@ def located(
             f"it does not say: {listed[row]!r} is read as {path!r}"
         )
         readings.append(Reading("paths", words, "correct the paths if other files are meant"))
+    if unclear:
+        readings.append(_in_several(source, listed, unclear))
     return [found.get(row, path) for row, path in enumerate(paths)], readings
+
+
+def _in_several(source: str, listed: Sequence[str], unclear: dict[int, list[str]]) -> Reading:
+    """Files that could each be several, where others were found."""
+    row, fits = next(iter(unclear.items()))
+    n = len(unclear)
+    words = (
+        f"{source}: {count(n, 'listed file')} {agree(n, '[lies|lie]')} in several folders, and "
+        f"none of them is taken: {listed[row]!r} may be {fits[0]!r} or {fits[1]!r}"
+    )
+    return Reading("paths", words, "write the folder into the paths")
 
 
 def beside_their_table(source: str, addresses: list[str]) -> tuple[list[str], list[Reading]]:

@@ -31,7 +31,7 @@ from regraft.model.place import model_in
 from regraft.model.predicting import features_of, unpacked_into
 from regraft.model.scoring import is_learnt_from
 from regraft.probe.classifier import Classifier
-from regraft.probe.unknown import NONE, SPLIT, of_held_out
+from regraft.probe.unknown import NONE, SPLIT, Unknown, of_held_out
 from regraft.training.task import Task
 from regraft.wording import count
 from regraft.workflows.lesson import Lesson
@@ -233,10 +233,20 @@ def calibrate(
     classifier = replace(classifier, unknown=found)
     folder = model.save(classifier, classifier.folder)
     if before is not None:
-        n = count(len(before.calibrating), "image")
-        listener.say(f"the calibration that was there is replaced: {before.which} ({n})")
+        listener.say(_replaced(before, len(np.unique(units))))
     return Calibrated(
         classifier, folder, int(held.sum()), len(np.unique(units)), int(is_known.sum())
+    )
+
+
+def _replaced(before: Unknown, n_now: int) -> str:
+    """That an earlier calibration is gone, what it was, and what no longer speaks of the model."""
+    n_before = len(before.calibrating)
+    fewer = f", more than the {n_now:,} now" if n_before > n_now else ""
+    return (
+        f"the calibration that was there is replaced: {before.which} "
+        f"({count(n_before, 'image')}{fewer}); the run's report still tells of that one, and "
+        "training again brings it back"
     )
 
 
