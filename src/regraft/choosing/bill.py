@@ -213,7 +213,6 @@ def _of_situation(
 
 
 def _memory_kinds(way: Way, work: Workload) -> tuple[str, ...]:
-    part = "memory" if runs_engine(way, work) else "memory without engine"
-    part = part if work.is_built else "memory with building"
-    part = part.replace("memory", RECKONED)
+    part = RECKONED if runs_engine(way, work) else f"{RECKONED} without engine"
+    part = part if work.is_built else f"{RECKONED} with building"
     return f"{part} {way.method} {way.backbone}", f"{part} {way.method}"

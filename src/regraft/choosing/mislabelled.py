@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from regraft.choosing.trust_check import Check, Facts
+from regraft.choosing.trust_check import Check, Facts, guessed
 from regraft.wording import count, percent
 
 # The share of labels that surely disagree among the images that a classifier is surest of (the low
@@ -20,7 +20,7 @@ def labels(metrics: Facts) -> Iterator[Check]:
     """
     left_out = metrics.get("left_out") or {}
     noise = left_out.get("label_noise")
-    if noise is None or left_out["accuracy"]["low"] <= _guessed(metrics):
+    if noise is None or left_out["accuracy"]["low"] <= guessed(metrics):
         return
     share = noise["disagree"]
     text = (
@@ -37,11 +37,6 @@ def labels(metrics: Facts) -> Iterator[Check]:
         f"{text}. Images that are hard to tell apart would not be among the surest. Labels of the "
         "test images that were made in the same way are wrong as often, and the score with them.",
     )
-
-
-def _guessed(metrics: Facts) -> float:
-    majority = metrics["baselines"].get("majority class")
-    return 0.0 if majority is None else float(majority["value"] or 0.0)
 
 
 def _range(share: Facts) -> str:

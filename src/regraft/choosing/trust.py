@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from regraft.choosing import class_recall, kept, measured, mislabelled, promised
 from regraft.choosing.difference import left_out_in_words, points
-from regraft.choosing.trust_check import STATES, Check, Facts, State
+from regraft.choosing.trust_check import STATES, Check, Facts, State, guessed
 from regraft.wording import count, percent
 
 # Scored images ('care'), and the width of the interval of their accuracy ('care' and 'bad').
@@ -108,9 +108,7 @@ def _cross_validated(metrics: Facts) -> Iterator[Check]:
 
 
 def _is_no_better_than_guessing(left_out: Facts, metrics: Facts) -> bool:
-    majority = metrics["baselines"].get("majority class")
-    guessed = 0.0 if majority is None else majority["value"] or 0.0
-    return bool(left_out["accuracy"]["high"] <= guessed)
+    return bool(left_out["accuracy"]["high"] <= guessed(metrics))
 
 
 def _leaks(metrics: Facts) -> Iterator[Check]:

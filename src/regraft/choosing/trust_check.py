@@ -34,3 +34,9 @@ class Check:
     text: str
     kind: str = ""
     is_told: bool = False
+
+
+def guessed(metrics: Facts) -> float:
+    """The accuracy of always answering the commonest class of train; 0 where it is not known."""
+    majority = metrics["baselines"].get("majority class")
+    return 0.0 if majority is None else float(majority["value"] or 0.0)

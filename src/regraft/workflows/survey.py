@@ -122,15 +122,7 @@ def _refusals(table: ImageTable, found: list[Finding]) -> list[Finding]:
     try:
         n_classes = len(set(table.labels[_may_teach(table)]) - {None})
     except DataError as error:
-        return [
-            Finding(
-                "cannot-train",
-                "error",
-                error.rule,
-                "train refuses it",
-                error.cure,
-            )
-        ]
+        return [Finding("cannot-train", "error", error.rule, "train refuses it", error.cure)]
     if n_classes > 1:
         return []
     return [
