@@ -186,7 +186,7 @@ ONE_ANSWER = 1e-6
 # (absolute and relative).
 PROBABILITY = {"fp32": 1e-4, "bf16": 2e-2}
 SCORE = {"fp32": 1e-3, "bf16": 5e-2}
-# OpenVINO computes bf16 on AVX-512, if slowly, and on what has instructions for it.
+# OpenVINO computes bf16 on AVX-512, on some slowly, and on what has instructions for it.
 HAS_BF16 = bool({"avx512bw", "amx_bf16", "bf16"} & processor._flags())
 NO_BF16 = pytest.mark.skip(reason="this processor has no bf16")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from regraft.choosing import scenario
+from regraft.choosing import mislabelled, scenario
 from regraft.choosing.verdict import Verdict, verdict
 
 SCORE = {"value": 0.95, "low": 0.91, "high": 0.98, "level": 0.95}
@@ -67,6 +67,13 @@ def changed(**parts: Any) -> dict[str, Any]:
 def weights(metrics: dict[str, Any], findings: Any = ()) -> dict[str, str]:
     judged = verdict(metrics, findings).to_dict()
     return {reason["title"]: reason["weight"] for reason in judged["reasons"]}
+
+
+def test_one_mistake_on_the_surest_of_few_images_says_nothing_of_the_labels() -> None:
+    for n, mistakes, answer in ((2, 1, "good"), (4, 1, "good"), (4, 2, "care")):
+        share = estimate(mistakes / n, 0.05, 0.9)
+        metrics = changed(left_out__label_noise={"n": n, "disagree": share})
+        assert [check.state for check in mislabelled.labels(metrics)] == [answer], (n, mistakes)
 
 
 def commands(judged: Verdict) -> list[str]:

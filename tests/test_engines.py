@@ -330,14 +330,19 @@ def test_the_folder_depends_on_weights_device_and_processor(
 
 
 @pytest.mark.parametrize(
-    ("flags", "wanted"),
-    [({"avx2"}, "fp32"), ({"avx512_bf16"}, "fp32"), ({"amx_bf16", "amx_tile"}, "bf16")],
-)
+    ("flags", "vendor", "wanted"),
+    [
+        ({"avx2"}, "AuthenticAMD", "fp32"), ({"avx2"}, "GenuineIntel", "fp32"),
+        ({"avx512_bf16"}, "AuthenticAMD", "bf16"), ({"avx512_bf16"}, "GenuineIntel", "fp32"),
+        ({"amx_bf16", "amx_tile"}, "GenuineIntel", "bf16"), (set(), "", "fp32"),
+    ],
+)  # fmt: skip
 def test_precision_follows_the_processor(
-    monkeypatch: pytest.MonkeyPatch, flags: set[str], wanted: str
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], vendor: str, wanted: str
 ) -> None:
     monkeypatch.delenv("REGRAFT_PRECISION", raising=False)
     monkeypatch.setattr(processor, "_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(processor, "_vendor", lambda: vendor)
     assert processor.precision() == wanted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,6 +132,16 @@ def test_a_journal_comes_back_and_a_damaged_one_is_begun_anew(tmp_path: Path) ->
     ):  # fmt: skip
         (tmp_path / FILE).write_text(whole.replace(good, bad), encoding="utf-8")
         assert not Journal(tmp_path, "me").read(), bad
+
+
+def test_a_line_after_one_that_a_kill_cut_off_is_whole(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"arm": "probe"}\n{"arm": "ful')
+    Journal(tmp_path).log({"arm": "full"})
+    Journal(tmp_path).log({"arm": "partial"})
+    first, torn, *last = log.read_text().splitlines()
+    assert (first, torn) == ('{"arm": "probe"}', '{"arm": "ful')
+    assert [json.loads(line)["arm"] for line in last] == ["full", "partial"]
 
 
 # -- halving ---------------------------------------------------------------------------------

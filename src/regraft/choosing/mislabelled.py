@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from regraft.choosing.trust_check import Check, Facts, guessed
 from regraft.wording import count, percent
 
+# One mistake among few images may be an accident of that image.
+LEAST_MISTAKES = 2
 # The share of labels that surely disagree among the images that a classifier is surest of (the low
 # end of the interval): 'care' and 'bad'. Clean sets stay below the first (evaluation.label_noise).
 SOME, MANY = 0.03, 0.10
@@ -27,7 +29,7 @@ def labels(metrics: Facts) -> Iterator[Check]:
         f"Of {count(noise['n'], 'training image')} that it is surest of, each left out of what was "
         f"learnt, {percent(share['value'])} ({_range(share)}) have another label"
     )
-    if share["low"] < SOME:
+    if share["low"] < SOME or round(share["value"] * noise["n"]) < LEAST_MISTAKES:
         yield Check("good", "Labels agree where the model is sure", text + ".")
         return
     is_many = share["low"] >= MANY

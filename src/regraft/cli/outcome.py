@@ -7,7 +7,6 @@ refused; 130 and 143 stopped by the user.
 from __future__ import annotations
 
 import codecs
-import json
 import os
 import shlex
 import signal
@@ -23,6 +22,7 @@ from regraft.console.lines import width_of, wrapped
 from regraft.errors import RegraftError
 from regraft.machine import extras, processes
 from regraft.machine.cache import cache_folder
+from regraft.machine.json_lines import add_line
 
 FAILED, INTERRUPTED, TERMINATED = 4, 130, 143
 # Commands that read images, or learn, and keep what they know of them on the way.
@@ -220,8 +220,7 @@ def _logged(error: Exception) -> str:
     }
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        add_line(log, entry)
     except OSError:
         return ""
     return f"; the traceback is in {log}"

@@ -51,9 +51,9 @@ def command(
       regraft show photos/
       regraft show photos/ --augment light --out light.png
     """
-    import json
     import os
 
+    from regraft.console.json_line import print_json
     from regraft.console.left_out import show_left_out
     from regraft.console.progress import waiting
     from regraft.workflows import viewing
@@ -66,7 +66,7 @@ def command(
         preview = viewing.look(config, n=n, presets=presets, offline=offline)
         viewing.draw(preview, out)
     if as_json:
-        print(json.dumps({**preview.to_dict(), "picture": out}))
+        print_json({**preview.to_dict(), "picture": out})
         return
     show_left_out(preview.rejected)
     click.echo(f"picture: {out} ({len(preview.images)} of {count(preview.n_images, 'image')})")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
+from regraft.console.json_line import print_json
 from regraft.console.lines import beside, width_of, wrapped
 from regraft.console.screen import say_aside
 from regraft.wording import count
@@ -14,7 +14,7 @@ from regraft.workflows.sharding import Made
 def show_part(made: Made, *, as_json: bool) -> None:
     """What is in the part, and what uses it."""
     if as_json:
-        print(json.dumps(made.to_dict()))
+        print_json(made.to_dict())
         return
     were = "is there already" if made.was_there else "made"
     text = f"shard {made.part.shard} {were}: {count(len(made.part.good), 'image')}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from regraft.checks.left_out import findings_of
+from regraft.console.json_line import print_json
 from regraft.console.lines import beside, say_plain, width_of
 from regraft.errors import UsageError
 from regraft.model import predictions_file
@@ -26,7 +26,7 @@ def show_predictions(
         _write_csv(found, out)
     if as_json:
         for row in found.rows(top or TOP):
-            print(json.dumps(row))
+            print_json(row)
     elif out is None:
         _print_lines(found, top)
     if not as_json and out is not None:

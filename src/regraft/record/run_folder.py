@@ -23,6 +23,7 @@ from typing import Any
 from regraft import __version__
 from regraft.errors import UsageError
 from regraft.machine import atomic
+from regraft.machine.json_lines import add_line
 from regraft.machine.name_length import require_short_names
 from regraft.machine.package_version import version_of
 from regraft.model.place import LOG, UNFINISHED, others_there, run_of
@@ -140,8 +141,7 @@ def log_epoch(folder: Path, row: Mapping[str, Any]) -> None:
         kept = [line for line in lines if _epoch_of(line) < row["epoch"]]
         with atomic.file(path) as part:
             part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    with open(path, "a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+    add_line(path, row)
 
 
 def _epoch_of(line: str) -> float:

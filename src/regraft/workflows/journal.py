@@ -12,6 +12,7 @@ from typing import Any
 from regraft.choosing.arm import DROPPED, RUNNING, TRIED, WAITING, Arm, Judged
 from regraft.choosing.way import Way
 from regraft.machine import atomic
+from regraft.machine.json_lines import add_line
 from regraft.model.place import LOG
 from regraft.training.methods import METHODS
 
@@ -72,8 +73,8 @@ class Journal:
         """A line of log.jsonl."""
         if self.folder is None:
             return
-        with contextlib.suppress(OSError), open(self.folder / LOG, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with contextlib.suppress(OSError):
+            add_line(self.folder / LOG, row)
 
 
 def _kept(arm: Arm) -> dict[str, Any]:
