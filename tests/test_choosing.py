@@ -18,6 +18,7 @@ from regraft.choosing.arm import TRIED, Arm, Judged
 from regraft.choosing.budget import seconds_of
 from regraft.choosing.comparing import Ranking, Row
 from regraft.choosing.expectation import expected
+from regraft.choosing.footprint import TORCH_MIB
 from regraft.choosing.past import Past
 from regraft.choosing.way import Way, known_backbones, methods_in, ways_of
 from regraft.choosing.workload import Workload
@@ -185,6 +186,17 @@ def test_every_way_has_a_bill(method: str, backbone: str) -> None:
     assert found.disk_mib > 5
     assert set(found.parts) <= set(bill.PARTS)
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_only_networks_that_do_not_come_along_are_billed_for_pytorch() -> None:
+    """An engine of the packaged ones, alone or side by side, is built without it."""
+    cold = replace(WORK, n_missing=398, is_built=False)
+    for backbone, loads in (
+        ("default", False), ("default+lite2", False), ("resnet50", True), ("default+resnet50", True)
+    ):  # fmt: skip
+        way = Way("probe", backbone)
+        more = priced(way, cold).memory_mib - priced(way, replace(cold, is_built=True)).memory_mib
+        assert (more > TORCH_MIB) == loads, backbone
 
 
 def test_a_machine_twice_as_slow_is_learnt() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regraft.choosing.network_cost import NetworkCost
+from regraft.choosing.network_cost import NetworkCost, is_packaged
 from regraft.choosing.reckoning import MOST_COMPARED
 from regraft.choosing.way import Way
 from regraft.choosing.workload import Workload
@@ -34,7 +34,7 @@ def memory_mib(way: Way, settings: TrainingSettings, work: Workload) -> float:
     found = BASE_MIB + weights + features + _fit_mib(work) + BYTES_A_ROW * work.n_images / MIB
     if runs_engine(way, work):
         found += ENGINE_MIB + weights
-    if not work.is_built and not cost.before:
+    if not work.is_built and not is_packaged(way.backbone):
         found += 4 * weights + TORCH_MIB
     if not method.trains:
         return found

@@ -113,6 +113,18 @@ def cost_of(backbone: str, info: EngineInfo | None = None, n_parameters: int = 0
     )
 
 
+def is_packaged(backbone: str) -> bool:
+    """Whether the network, or each of several, comes along: its costs are known, and its engine is
+    built without PyTorch.
+
+    Examples
+    --------
+    >>> is_packaged("default"), is_packaged("default+lite2"), is_packaged("default+resnet18")
+    (True, True, False)
+    """
+    return all(catalog.ALIASES.get(name, name) in PACKAGED for name in catalog.names_in(backbone))
+
+
 def _together(costs: list[NetworkCost]) -> NetworkCost:
     return NetworkCost(
         max(cost.input_px for cost in costs),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regraft.choosing.network_cost import NetworkCost, cost_of
+from regraft.choosing.network_cost import NetworkCost, is_packaged
 from regraft.choosing.way import Way
 from regraft.choosing.workload import Workload
 from regraft.training import defaults
@@ -113,7 +113,7 @@ def _test_of_views_s(work: Workload, cost: NetworkCost) -> float:
 def _engine_s(way: Way) -> float:
     """To build the engines of a way's networks."""
     names = way.backbone.split("+")
-    return sum(PACKAGED_ENGINE_S if cost_of(name).before else ENGINE_S for name in names)
+    return sum(PACKAGED_ENGINE_S if is_packaged(name) else ENGINE_S for name in names)
 
 
 def _engine_ms(cost: NetworkCost) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regraft.choosing.network_cost import NetworkCost, cost_of
+from regraft.choosing.network_cost import NetworkCost, cost_of, is_packaged
 from regraft.choosing.way import Way
 from regraft.training import defaults
 
@@ -68,6 +68,5 @@ class Workload:
 
     def cost_of(self, way: Way) -> NetworkCost:
         """Of the way's network: a packaged one, or as this says."""
-        known = cost_of(way.backbone)
-        is_guessed = not known.before and "+" not in way.backbone
-        return self.network if is_guessed and self.network is not None else known
+        is_guessed = not is_packaged(way.backbone) and "+" not in way.backbone
+        return self.network if is_guessed and self.network is not None else cost_of(way.backbone)
