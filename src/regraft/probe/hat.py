@@ -75,12 +75,15 @@ class Spectrum:
         Eigenvectors at the rows that are left out in turn.
     to_weights : callable
         (r, K) coefficients to (D, K) weights.
+    basis : (D, r) or None
+        The directions themselves, where a covariance matrix was decomposed.
     """
 
     eigenvalues: Floats
     projected: Floats
     U: Floats
     to_weights: Callable[[Floats], Floats] = field(repr=False)
+    basis: Floats | None = field(default=None, repr=False)
     at_hand = ()
 
     def _shrink(self, strength: float) -> Floats:
@@ -117,7 +120,7 @@ class Spectrum:
     def blocks(self, strength: float, members: Members) -> Floats:
         """See `Hat`."""
         shrink, found = self._shrink(strength), np.empty((*members.shape, members.shape[1]))
-        for places in _parts(members.shape, self.U.shape[1]):
+        for places in folds_at_once(members.shape, self.U.shape[1]):
             rows = self.U[members[places]]
             found[places] = (rows * shrink) @ rows.transpose(0, 2, 1)
         return found
@@ -302,7 +305,7 @@ def _square_times(U: Floats, shares: Floats) -> Floats:
     return found
 
 
-def _parts(shape: tuple[int, ...], rank: int) -> Iterator[slice]:
+def folds_at_once(shape: tuple[int, ...], rank: int) -> Iterator[slice]:
     """Folds of one size, so many at a time that their rows of U stay small."""
     step = max(1, 4_000_000 // (shape[1] * rank))
     for start in range(0, shape[0], step):

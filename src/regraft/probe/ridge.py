@@ -353,7 +353,7 @@ def _by_covariance(
         del chunk, picked  # before the next one is made
     U *= np.sqrt(weight[rows])[:, None]
     projected = (V.T @ cross) / np.sqrt(values)[:, None]
-    return Spectrum(values, projected, U, lambda coefficients: V @ coefficients), mean_feature
+    return Spectrum(values, projected, U, lambda coefficients: V @ coefficients, V), mean_feature
 
 
 def _accumulate(
