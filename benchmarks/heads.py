@@ -33,7 +33,7 @@ for data in sets:
         for head in HEADS:
             config = RunConfig(str(data), taps=taps, head=head)
             start = time.perf_counter()
-            probe = fitting.fit_probe(fitting.task_of(config, prepared, lesson))
+            probe = fitting.task_of(config, prepared, lesson).fit_probe()
             seconds = time.perf_counter() - start
             proba = probe.proba_of(prepared.X[lesson.roles.reports])
             truth = lesson.y[lesson.roles.reports]

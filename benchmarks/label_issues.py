@@ -10,8 +10,8 @@ row with none planted is the data as it is: right labels that look wrong, and tr
 Found with seeds 0 to 4 (default backbone and head):
                       planted   head       listed     on the list   on it with none planted
     hymenoptera_data       20   18 to 20   18 to 20    22 to  25     2 of   245
-    gtsrb                  64   61 to 63   61 to 64   146 to 155    66 of 1,290
-    ucmerced               55   53 to 55   53 to 55    83 to  99    18 of 1,092
+    gtsrb                  64   60 to 63   60 to 63   145 to 156    61 of 1,290
+    ucmerced               55   53 to 55   53 to 55    80 to  97    19 of 1,092
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def plant(prepared: Prepared, n: int, seed: int) -> tuple[Prepared, set[int]]:
 def suspects(config: RunConfig, prepared: Prepared) -> tuple[list[int], float]:
     """Rows of the table on the list, in its order; and the left-out accuracy."""
     lesson = lesson_of(prepared)
-    learnt = fitting.fit_probe(fitting.task_of(config, prepared, lesson)).learnt
+    learnt = fitting.task_of(config, prepared, lesson).fit_probe().learnt
     y = lesson.y
     rows = np.flatnonzero(lesson.roles.train)[learnt.oof_rows]
     accuracy = float((learnt.oof_proba.argmax(axis=1) == y[rows]).mean())

@@ -105,15 +105,22 @@ def first(page: Any, url: str, folder: Path) -> None:
     print("it says:", page.locator("#score").inner_text().replace("\n", " "))
 
 
+def wait_until_all_teach(page: Any, folder: Path) -> int:
+    """How many pictures there are. Before, it has learnt from those that were looked at first, and
+    can list no wrong label of the others."""
+    n = sum(path.is_file() for path in folder.glob("*/*") if path.parent.name != ".regraft")
+    while page.evaluate("fetch('api/lesson').then((r) => r.json())")["n_teaching"] < 0.75 * n:
+        page.wait_for_timeout(1000)  # a fifth is set aside
+    return n
+
+
 def many(page: Any, url: str, folder: Path, pid: int) -> None:
     """Labels changed among thousands of pictures."""
     start = time.perf_counter()
     page.goto(url)
     page.locator(".tile").first.wait_for()
     print(f"the grid is drawn after {time.perf_counter() - start:.2f} s")
-    n = sum(path.is_file() for path in folder.glob("*/*"))
-    while page.evaluate("fetch('api/lesson').then((r) => r.json())")["n_teaching"] < 0.75 * n:
-        page.wait_for_timeout(1000)  # a fifth is set aside
+    n = wait_until_all_teach(page, folder)
     page.wait_for_timeout(10_000)
     seconds = time.perf_counter() - start - 10
     print(f"{n} pictures seen and learnt after {seconds:.0f} s; server {mebibytes(pid)} MiB")
@@ -156,6 +163,7 @@ def mend(page: Any, url: str, folder: Path, true_of: dict[str, str]) -> int:
     """How many of the planted labels thirty keystrokes mend, two of them to open the list."""
     page.goto(url)
     page.locator("#score .big").wait_for(timeout=1000 * PATIENCE_S)
+    wait_until_all_teach(page, folder)
     page.wait_for_timeout(3000)
     classes = sorted(path.name for path in folder.iterdir() if path.name != ".regraft")
     for key in ("g", "m"):
