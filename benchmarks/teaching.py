@@ -219,7 +219,7 @@ def _suspects(
     P = np.array(classifier.proba_of(X))
     assert classifier.learnt is not None
     P[teach[classifier.learnt.oof_rows]] = classifier.learnt.oof_proba
-    return [issue.row for issue in find_label_issues(P, y)]
+    return [issue.row for issue in find_label_issues(P, y, only_sure=False)]
 
 
 def main() -> None:

@@ -130,6 +130,21 @@ def test_a_class_seldom_recognised_has_a_low_bar_and_a_known_one_a_high():
     assert find_label_issues(p, y) == []
 
 
+def test_whoever_goes_through_the_list_sees_the_unsure_ones_too_in_the_same_order():
+    y = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    p = sure_of(y, 4, 0.95)
+    p[5] = [0.55, 0.25, 0.2, 0.0]  # class 0 always gets 0.95
+    p[7] = [0.93, 0.05, 0.02, 0.0]
+    p[8] = [0.0, 0.1, 0.3, 0.6]  # nothing is labelled with class 3
+    assert [issue.row for issue in find_label_issues(p, y)] == [7]
+    every = find_label_issues(p, y, only_sure=False)
+    assert [(issue.row, issue.suggested) for issue in every] == [(7, 0), (5, 0)]
+    alone = np.array([0, 0, 1, 1, 2])
+    p = sure_of(alone, 3, 0.95)
+    p[4] = [0.9, 0.06, 0.04]
+    assert find_label_issues(p, alone, only_sure=False) == []
+
+
 def test_the_only_image_of_a_class_neither_is_listed_nor_draws_others_in():
     y = np.array([0] * 50 + [1])
     rng = np.random.default_rng(0)

@@ -44,7 +44,7 @@ class LabelIssue:
     p_suggested: float
 
 
-def find_label_issues(proba: Array, y: Array) -> list[LabelIssue]:
+def find_label_issues(proba: Array, y: Array, *, only_sure: bool = True) -> list[LabelIssue]:
     """Images whose label is probably wrong, the most suspicious first.
 
     An image is listed if another class is the most probable one, and if with that label its log
@@ -62,6 +62,10 @@ def find_label_issues(proba: Array, y: Array) -> list[LabelIssue]:
         Out-of-fold probabilities.
     y : int array of shape (N,)
         Codes of the given labels.
+    only_sure : bool
+        Without, every image that is taken for another class is listed, however unsure that is: for
+        whoever goes through the list from its head, to whom a wrong label that is missing costs
+        more than a right one at the end.
 
     Raises
     ------
@@ -89,7 +93,8 @@ def find_label_issues(proba: Array, y: Array) -> list[LabelIssue]:
     losses = np.bincount(y, log_losses(y, proba), minlength=n_classes)
     bar = np.exp(-TOLERANCE * divide(losses, n_images))
     # A class that no image is labelled with has no bar (NaN), and nothing reaches it.
-    is_issue = (p_suggested > p_given) & (p_suggested >= bar[suggested]) & (n_images[y] > 1)
+    is_sure = p_suggested >= bar[suggested] if only_sure else n_images[suggested] > 0
+    is_issue = (p_suggested > p_given) & is_sure & (n_images[y] > 1)
     found = np.flatnonzero(is_issue)
     found = found[np.argsort(p_given[found] / p_suggested[found], kind="stable")]
     return [

@@ -218,7 +218,7 @@ def _suspects(
             round(issue.p_given, 4),
             round(issue.p_suggested, 4),
         )
-        for issue in find_label_issues(P, _codes(labelled, classes))
+        for issue in find_label_issues(P, _codes(labelled, classes), only_sure=False)
     )
 
 
