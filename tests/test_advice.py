@@ -76,6 +76,35 @@ def test_one_mistake_on_the_surest_of_few_images_says_nothing_of_the_labels() ->
         assert [check.state for check in mislabelled.labels(metrics)] == [answer], (n, mistakes)
 
 
+def test_labels_are_not_doubted_by_a_model_that_only_knows_how_frequent_the_classes_are() -> None:
+    """Of train 62 % are of one class, of the test 48 %: to be right on 62 % is to know nothing."""
+    noise = {"n": 24, "disagree": estimate(0.375, 0.21, 0.57)}
+    parts = {
+        "left_out__label_noise": noise, "left_out__accuracy": estimate(0.62, 0.52, 0.71),
+        "baselines__majority class": naive(0.48, 0.0, -0.2, 0.2),
+    }  # fmt: skip
+    assert not list(mislabelled.labels(changed(**parts, left_out__per_class={"n": [37, 60]})))
+    even = changed(**parts, left_out__per_class={"n": [48, 49]})
+    assert [check.state for check in mislabelled.labels(even)] == ["bad"]
+
+
+def test_whether_classes_can_be_told_apart_is_asked_only_where_it_is_in_doubt() -> None:
+    def is_asked(metrics: dict[str, Any]) -> bool:
+        steps = verdict(metrics, []).steps
+        return any("tell the classes apart" in step.text for step in steps)
+
+    guessed = {"baselines__majority class": naive(0.95, 0.0, -0.2, 0.2)}
+    unknown = changed(**guessed, left_out__accuracy=estimate(0.5, 0.4, 0.6))
+    assert is_asked(unknown)
+    known = changed(**guessed, left_out__per_class={"n": [120, 125]})
+    assert not is_asked(known)
+    few = copy.deepcopy(unknown)
+    few["evaluation"]["accuracy"] = estimate(1.0, 0.2, 1.0)
+    few["evaluation"]["n"] = 1
+    assert not is_asked(few)
+    assert any("Label more images for the test" in step.text for step in verdict(few, []).steps)
+
+
 def commands(judged: Verdict) -> list[str]:
     return [step.command for step in judged.steps]
 
@@ -296,3 +325,12 @@ def test_the_four_scenarios(per_class: int, last: float, is_small: bool, is_alik
     found = scenario.read(curve, 1000, [per_class] * 4)
     assert (found.is_small, found.is_alike) == (is_small, is_alike)
     assert str(per_class) in found.numbers
+
+
+def test_stages_that_are_better_together_make_the_data_unlike_too() -> None:
+    """As the rule that chooses settings and ways reads them, so that both say the same."""
+    curve = [{"tap": "blocks.4", "accuracy": 0.84}, {"tap": "final", "accuracy": 0.80}]
+    assert scenario.read(curve, 120, [60, 60]).is_alike
+    found = scenario.read(curve, 120, [60, 60], gain_of_stages=0.075)
+    assert not found.is_alike
+    assert "7.5 points" in found.numbers

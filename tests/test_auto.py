@@ -256,6 +256,21 @@ def test_advise_measures_and_names_a_way(photos_room: Path) -> None:
     assert found["why"]
 
 
+def test_advise_foretells_nothing_where_labels_are_chance(
+    photos_room: Path, make_photos: Callable[..., Path]
+) -> None:
+    photos = make_photos(photos_room / "one", classes=("discs",), n=80)
+    rng = np.random.default_rng(3)
+    for file in sorted(photos.rglob("*.jpg")):
+        place = photos_room / "chance" / "ab"[rng.integers(2)] / file.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(place)
+    found = run("advise", "chance", "--json")
+    assert "no better than guessing" in found["why"]
+    assert found["ways"][found["recommended"]]["way"] == "probe"
+    assert found["ways"][found["recommended"]]["backbone"] == "default"
+
+
 def test_compare_keeps_runs_goes_on_and_draws_a_page(photos_room: Path) -> None:
     args = ("compare", "photos", "--ways", "probe", "--backbones", f"default,{TINY}", "--json")
     found = run(*args)

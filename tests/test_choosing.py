@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regraft.choosing import bill, learning_curve, network_cost, past, standing
+from regraft.choosing import bill, learning_curve, network_cost, past, recommendation, standing
 from regraft.choosing.arm import TRIED, Arm, Judged
 from regraft.choosing.budget import seconds_of
 from regraft.choosing.comparing import Ranking, Row
@@ -38,6 +38,65 @@ def judged(loss: list[float], rows: list[int] | None = None) -> Judged:
 
 def arm(way: Way, loss: list[float], rows: list[int] | None = None) -> Arm:
     return Arm(way, state=TRIED, judged=judged(loss, rows))
+
+
+# -- what to take ----------------------------------------------------------------------------
+
+
+def advised(loss: float, situation: Situation = GOOD) -> recommendation.Recommendation:
+    arms = [arm(Way(), [loss])]
+    work = {name: replace(WORK, situation=situation) for name in ("default", "lite2")}
+    return recommendation.recommend(RunConfig("photos"), arms, situation, work, Past())
+
+
+def test_no_way_is_advised_for_what_it_cannot_win() -> None:
+    """As `auto` leaves such ways untried, and the report does not name them."""
+    solved = advised(0.004)
+    assert solved.offer.way == Way()
+    assert "no other way" in solved.why
+    assert advised(0.3).offer.way != Way()
+
+
+@pytest.mark.parametrize("situation", [GOOD, POOR])
+def test_a_dearer_way_is_named_only_for_what_it_may_win(situation: Situation) -> None:
+    found = advised(0.3, situation)
+    if "instead of" in found.why:
+        dearest = max(found.offers, key=lambda offer: offer.bill.seconds)
+        assert dearest.expected.log_loss < found.offer.expected.log_loss
+    assert found.offer.way.name in found.why
+
+
+def test_where_the_probe_guesses_no_way_is_foretold_to_win() -> None:
+    found = recommendation.of_guesses(advised(0.672), Way(), 0.672, 0.665)
+    assert found.offer.way == Way()
+    assert "0.672" in found.why
+    assert "0.665" in found.why
+
+
+def test_a_finished_run_is_advised_as_its_data_were() -> None:
+    """The report names the way that `advise` names, at the same price: by the log loss that was
+    measured and the size of the pictures."""
+    candidates = [
+        {"taps": [tap], "n": 1290, "left_out_accuracy": right, "left_out_log_loss": loss}
+        for tap, right, loss in (("blocks.3", 0.87, 0.4), ("blocks.5", 0.8, 0.6), ("final", 0.7, 1))
+    ]  # fmt: skip
+    metrics = {
+        "method": "probe", "chosen": {"candidates": candidates},
+        "left_out": {"n": 1290, "accuracy": {"value": 0.87}, "log_loss": 0.41},
+        "backbone": {"name": "default", "input_px": [224, 224]},
+        "data": {"classes": list("ab"), "splits": {"train": 1290}, "images": 1500,
+                 "median_side_px": 50.0},
+        "evaluation": {"n": 210},
+    }  # fmt: skip
+    small = recommendation.of_metrics(metrics, RunConfig("photos"))
+    metrics["data"] = {**metrics["data"], "median_side_px": 500.0}
+    large = recommendation.of_metrics(metrics, RunConfig("photos"))
+    assert small is not None
+    assert large is not None
+    at = [offer.way for offer in small.offers].index(Way("full", "default"))
+    assert small.offers[at].bill.seconds < 0.6 * large.offers[at].bill.seconds
+    own = [offer.way for offer in small.offers].index(Way())
+    assert small.offers[own].expected.log_loss == 0.41
 
 
 # -- ways and budgets ------------------------------------------------------------------------

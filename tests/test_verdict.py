@@ -196,6 +196,27 @@ def test_a_saved_model_stands_beside_what_it_was_cross_validated_at(run_on: Runs
     assert json.loads(taught.stdout)["left_out"] is None
 
 
+def copied(folder: Path) -> Path:
+    """Every training image lies there twice."""
+    verdict_sets.shapes(folder)
+    for path in sorted((folder / "train").rglob("*.jpg")):
+        shutil.copy(path, path.with_name(f"again-{path.name}"))
+    return folder
+
+
+def test_copies_count_once_beside_a_saved_model_too(run_on: Runs) -> None:
+    """Its intervals are those of the training, whose copies and groups are no longer there."""
+    result = run_on(copied)
+    told = CliRunner().invoke(cli, ["evaluate", str(result.folder / "model"), "copied", "--json"])
+    left_out = json.loads(told.stdout)["left_out"]
+    trained = result.metrics["left_out"]
+    assert left_out == {name: trained[name] for name in left_out}
+    n_right = sum(trained["per_class"]["right"])
+    low, high = wilson_interval(n_right, trained["n"])
+    width = left_out["accuracy"]["high"] - left_out["accuracy"]["low"]
+    assert width > 1.1 * (high - low)
+
+
 def test_the_share_of_each_class_is_said_where_the_split_is_made_here(room: Path) -> None:
     verdict_sets.undivided(room / "whole")
     shown = CliRunner().invoke(cli, ["train", "whole", "--run", "whole", "--no-report"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from regraft.choosing.trust_check import Check, Facts, guessed
+from regraft.choosing.trust_check import Check, Facts, guessed_of_left_out
 from regraft.wording import count, percent
 
 # One mistake among few images may be an accident of that image.
@@ -22,7 +22,7 @@ def labels(metrics: Facts) -> Iterator[Check]:
     """
     left_out = metrics.get("left_out") or {}
     noise = left_out.get("label_noise")
-    if noise is None or left_out["accuracy"]["low"] <= guessed(metrics):
+    if noise is None or left_out["accuracy"]["low"] <= guessed_of_left_out(metrics):
         return
     share = noise["disagree"]
     text = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regraft.choosing import layer_curve, recommendation
-from regraft.choosing.trust_check import Check
+from regraft.choosing.trust_check import Check, guessed_of_left_out
 from regraft.evaluation.metrics import is_even
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS
@@ -89,7 +89,7 @@ def _mending(
         yield Step(f"Fix the data first: {errors[0]['mend']}.", check)
     yield from _labels(metrics, weighty)
     for kind in weighty:
-        if kind in MENDS and _helps(kind, weighty) and not (errors and kind in OF_DATA):
+        if kind in MENDS and _helps(kind, weighty, metrics) and not (errors and kind in OF_DATA):
             yield _step_against(kind, metrics, options)
         if kind == "majority-class" and _is_uneven(metrics):
             yield _step_against("rarer", metrics, options)
@@ -114,14 +114,24 @@ def _labels(metrics: Mapping[str, Any], weighty: Mapping[str, Check]) -> Iterato
 
 
 def _is_guessed(weighty: Mapping[str, Check]) -> bool:
-    return "majority-class" in weighty and weighty["majority-class"].state == "bad"
+    """No better than guessing, on images enough to tell."""
+    is_bad = "majority-class" in weighty and weighty["majority-class"].state == "bad"
+    return is_bad and not _is_hardly_tested(weighty)
 
 
-def _helps(kind: str, weighty: Mapping[str, Check]) -> bool:
-    """Whether mending this would help, by what else weighs: who tells the classes apart in train,
-    and not in a test of another kind, need not look at whether they can be told apart."""
+def _is_hardly_tested(weighty: Mapping[str, Check]) -> bool:
+    """So few images were scored that nothing can be seen."""
+    return "size" in weighty and weighty["size"].state == "bad"
+
+
+def _helps(kind: str, weighty: Mapping[str, Check], metrics: Mapping[str, Any]) -> bool:
+    """Whether mending this would help, by what else weighs: where classes are told apart in train,
+    and not in a test of another kind or of very few images, nobody need look at whether they can
+    be."""
     if kind == "majority-class":
-        return "left-out" not in weighty
+        left_out = metrics.get("left_out")
+        is_known = left_out and left_out["accuracy"]["low"] > guessed_of_left_out(metrics)
+        return not is_known and "left-out" not in weighty and not _is_hardly_tested(weighty)
     return kind not in OF_WHAT_IS_LEARNT or not _is_guessed(weighty)
 
 

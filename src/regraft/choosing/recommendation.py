@@ -15,6 +15,7 @@ from regraft.choosing.arm import TRIED, Arm, Judged
 from regraft.choosing.bill import Bill
 from regraft.choosing.expectation import Expected, change_in_words, expected
 from regraft.choosing.past import Past
+from regraft.choosing.standing import first, score
 from regraft.choosing.way import BACKBONES_TRIED, METHODS_TRIED, Way, known_backbones, ways_of
 from regraft.choosing.workload import Workload
 from regraft.record.configuration import RunConfig
@@ -25,6 +26,9 @@ from regraft.wording import duration
 # A way that takes twice as long has to win this share of the log loss to be worth it; shorter
 # times than this do not matter to anybody.
 SHARE_OF_DOUBLE_TIME, NO_MATTER_S = 0.12, 10.0
+# Of the pictures, in a run of an older Regraft: larger than any network's input.
+UNKNOWN_SIDE = 1e4
+COMPARED = {"taps", "left_out_accuracy", "left_out_log_loss"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +80,35 @@ def recommend(
         config = way.config(base)
         found = bill.bill_of(way, config, work[way.backbone], past)
         offers.append(Offer(way, found, expected(way, arms, situation)))
-    best = min(range(len(offers)), key=lambda i: _price(offers[i]))
-    return Recommendation(offers, best, _why(offers, best, situation))
+    judged = first(arms)
+    assert judged is not None
+    loss = score(judged, arms).log_loss
+    worth_it = [
+        i for i, offer in enumerate(offers)
+        if offer.way == judged.way or offer.expected.is_worth_it(loss)
+    ]  # fmt: skip
+    best = min(worth_it or range(len(offers)), key=lambda i: _price(offers[i]))
+    return Recommendation(offers, best, _why(offers, best, situation, judged.way))
+
+
+def of_guesses(found: Recommendation, way: Way, loss: float, guessed: float) -> Recommendation:
+    """The same where the way that was judged knows no more than how frequent the classes are.
+
+    What others may win is a share of its loss, which says nothing then.
+
+    Parameters
+    ----------
+    loss, guessed : float
+        Log loss of left-out images: its own, and that of the classes' shares alone.
+    """
+    ways = [offer.way for offer in found.offers]
+    why = (
+        f"the probe is no better than guessing: left-out log loss {loss:.3f}, that of the classes' "
+        f"shares alone {guessed:.3f}; what the others are expected to reach means nothing then. "
+        "Check whether the labels are right and whether a person can tell the classes apart; if "
+        "so, --method full may show what the network did not learn from its own images"
+    )
+    return Recommendation(found.offers, ways.index(way), why)
 
 
 def of_metrics(metrics: Mapping[str, Any], base: RunConfig) -> Recommendation | None:
@@ -85,13 +116,16 @@ def of_metrics(metrics: Mapping[str, Any], base: RunConfig) -> Recommendation | 
     candidates, left_out = metrics["chosen"]["candidates"], metrics.get("left_out")
     if METHODS[metrics["method"]].trains or not candidates or not left_out:
         return None
-    if not {"taps", "left_out_accuracy", "left_out_log_loss"} <= set(candidates[0]):
+    if not set(candidates[0]) >= COMPARED:
         return None  # of an older Regraft
     data, K = metrics["data"], len(metrics["data"]["classes"])
     n_learn = int(data["splits"].get("train", left_out["n"]))
-    situation = situation_of_candidates(candidates, n_learn, K)
-    wrong = max(1e-3, 1 - float(left_out["accuracy"]["value"]))
-    judged = Judged(np.zeros(1, np.intp), np.array([wrong]), np.ones(1, bool))
+    sides = (
+        float(data.get("median_side_px", UNKNOWN_SIDE)), min(metrics["backbone"]["input_px"])
+    )  # fmt: skip
+    situation = situation_of_candidates(candidates, n_learn, K, *sides)
+    loss = left_out.get("log_loss", min(one["left_out_log_loss"] for one in candidates))
+    judged = Judged(np.zeros(1, np.intp), np.array([loss], np.float64), np.ones(1, bool))
     arms = [Arm(Way("probe", metrics["backbone"]["name"]), state=TRIED, judged=judged)]
     n = int(data["images"])
     work = {
@@ -105,21 +139,39 @@ def of_metrics(metrics: Mapping[str, Any], base: RunConfig) -> Recommendation | 
 
 
 def situation_of_candidates(
-    candidates: Sequence[Mapping[str, Any]], n_learn: int, n_classes: int
+    candidates: Sequence[Mapping[str, Any]],
+    n_learn: int,
+    n_classes: int,
+    median_side_px: float,
+    native_px: int,
 ) -> Situation:
     """What metrics.json says of the kind of data."""
-    candidates = [c for c in candidates if c["n"] == candidates[0]["n"]]
-    best = min(candidates, key=lambda found: float(found["left_out_log_loss"]))
-    of_final = [c for c in candidates if list(c["taps"]) == ["final"]] or [best]
-    final = min(of_final, key=lambda found: float(found["left_out_log_loss"]))
-    own = [c for c in candidates if "source" not in c["taps"]] or [best]
-    of_network = min(own, key=lambda found: float(found["left_out_log_loss"]))
+    candidates = _compared(candidates)
     stages = tuple(dict.fromkeys(c["taps"][0] for c in candidates if len(c["taps"]) == 1))
     return Situation(
-        n_learn, n_classes, 1e4, 224, True,
-        float(of_network["left_out_accuracy"]) - float(final["left_out_accuracy"]),
-        stages, 1 - float(best["left_out_accuracy"]),
+        n_learn, n_classes, median_side_px, native_px, True, gain_of_stages(candidates), stages,
+        1 - float(_best(candidates)["left_out_accuracy"]),
     )  # fmt: skip
+
+
+def gain_of_stages(candidates: Sequence[Mapping[str, Any]]) -> float:
+    """Left-out accuracy of the best taps less that of the final features, by metrics.json; 0 where
+    an older Regraft or no comparison does not tell."""
+    if not candidates or not set(candidates[0]) >= COMPARED:
+        return 0.0
+    own = [c for c in _compared(candidates) if "source" not in c["taps"]]
+    final = [c for c in own if list(c["taps"]) == ["final"]]
+    if not final:
+        return 0.0
+    return float(_best(own)["left_out_accuracy"]) - float(_best(final)["left_out_accuracy"])
+
+
+def _compared(candidates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [c for c in candidates if c["n"] == candidates[0]["n"]]
+
+
+def _best(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return min(candidates, key=lambda found: float(found["left_out_log_loss"]))
 
 
 def _price(offer: Offer) -> float:
@@ -127,11 +179,13 @@ def _price(offer: Offer) -> float:
     return math.log(max(1e-9, offer.expected.log_loss)) + SHARE_OF_DOUBLE_TIME * doublings
 
 
-def _why(offers: Sequence[Offer], best: int, situation: Situation) -> str:
-    taken = offers[best]
-    words = f"{change_in_words(situation)}; {taken.way.name} may win most for its {taken.bill.time}"
+def _why(offers: Sequence[Offer], best: int, situation: Situation, judged: Way) -> str:
+    taken, change = offers[best], change_in_words(situation)
+    if taken.way == judged:
+        return f"{change}; no other way may win anything to speak of that is worth its time"
+    words = f"{change}; {taken.way.name} may win most for its {taken.bill.time}"
     costly = max(offers, key=lambda offer: offer.bill.seconds)
-    if costly is not taken:
+    if costly.expected.log_loss < taken.expected.log_loss:
         words += (
             f" ({costly.way.name} would take {duration(costly.bill.seconds)}, and may reach a log "
             f"loss of {costly.expected.log_loss:.3f} instead of {taken.expected.log_loss:.3f})"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regraft.choosing import layer_curve
+from regraft.training.defaults import CLEARLY_BETTER
 from regraft.wording import percent
 
 # ImageNet-1k has about 1,280 images of each class; a tenth of it is small beside it.
@@ -55,9 +56,16 @@ ADVICE = {
 
 
 def read(
-    curve: Sequence[Mapping[str, Any]], n_images: int, train_counts: Sequence[int]
+    curve: Sequence[Mapping[str, Any]],
+    n_images: int,
+    train_counts: Sequence[int],
+    *,
+    gain_of_stages: float = 0.0,
 ) -> Scenario:
     """From the layer curve and how many training images each class has.
+
+    Data are unlike the source where one stage beats the last, or where several together do
+    (`gain_of_stages`, accuracy) by as much as the rule that chooses a training's settings asks.
 
     Examples
     --------
@@ -67,7 +75,9 @@ def read(
     """
     reading = layer_curve.read(curve, n_images)
     median = statistics.median(train_counts) if train_counts else 0
-    is_small, is_alike = median < SMALL_PER_CLASS, not reading.is_before_end
+    is_better_together = gain_of_stages > CLEARLY_BETTER
+    is_small = median < SMALL_PER_CLASS
+    is_alike = not (reading.is_before_end or is_better_together)
     name = (
         f"{'little' if is_small else 'much'} data, {'like' if is_alike else 'unlike'} what the "
         "network learnt on"
@@ -78,4 +88,6 @@ def read(
         f"{percent(reading.final_accuracy)} at the end, "
         f"{percent(reading.peak_accuracy)} at the best stage, {reading.peak}"
     )
+    if is_better_together:
+        numbers += f", {100 * gain_of_stages:.1f} points more than at the end by several together"
     return Scenario(is_small, is_alike, name, ADVICE[is_small, is_alike], numbers)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from regraft.choosing import class_recall, kept, measured, mislabelled, promised
 from regraft.choosing.difference import left_out_in_words, points
-from regraft.choosing.trust_check import STATES, Check, Facts, State, guessed
+from regraft.choosing.trust_check import STATES, Check, Facts, State, guessed_of_left_out
 from regraft.wording import count, percent
 
 # Scored images ('care'), and the width of the interval of their accuracy ('care' and 'bad').
@@ -108,7 +108,7 @@ def _cross_validated(metrics: Facts) -> Iterator[Check]:
 
 
 def _is_no_better_than_guessing(left_out: Facts, metrics: Facts) -> bool:
-    return bool(left_out["accuracy"]["high"] <= guessed(metrics))
+    return bool(left_out["accuracy"]["high"] <= guessed_of_left_out(metrics))
 
 
 def _leaks(metrics: Facts) -> Iterator[Check]:

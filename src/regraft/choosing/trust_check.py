@@ -40,3 +40,12 @@ def guessed(metrics: Facts) -> float:
     """The accuracy of always answering the commonest class of train; 0 where it is not known."""
     majority = metrics["baselines"].get("majority class")
     return 0.0 if majority is None else float(majority["value"] or 0.0)
+
+
+def guessed_of_left_out(metrics: Facts) -> float:
+    """The same of the left-out training images, whose classes may be mixed otherwise than the
+    test's; that of the test where an older Regraft did not count them."""
+    counted = ((metrics.get("left_out") or {}).get("per_class") or {}).get("n")
+    if not counted or not sum(counted):
+        return guessed(metrics)
+    return float(max(counted) / sum(counted))

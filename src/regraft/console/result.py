@@ -106,7 +106,8 @@ def _time(screen: Console, metrics: Mapping[str, Any]) -> None:
         for name, value in seconds.items()
         if name != "total" and value >= 0.05
     ]
-    hang(screen, "Time", f"{seconds['total']:.1f} s ({', '.join(parts)})")
+    each = f" ({', '.join(parts)})" if parts else ""
+    hang(screen, "Time", f"{seconds['total']:.1f} s{each}")
     show_settled(screen, metrics)
     speed = features["pass"]
     if features["computed"]:

@@ -11,6 +11,7 @@ docs/metrics.md has the simulations, and where these intervals are too narrow.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -39,6 +40,18 @@ class Estimate:
         """Plain values for JSON; NaN, which JSON lacks, becomes None."""
         value, low, high = (None if math.isnan(x) else x for x in (self.value, self.low, self.high))
         return {"value": value, "low": low, "high": high, "level": self.level}
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, float | None]) -> Estimate:
+        """Back from :meth:`to_dict`.
+
+        Examples
+        --------
+        >>> Estimate.from_dict(Estimate(0.9, 0.786, 0.957).to_dict())
+        Estimate(value=0.9, low=0.786, high=0.957, level=0.95)
+        """
+        numbers = (kept[name] for name in ("value", "low", "high", "level"))
+        return cls(*(math.nan if x is None else float(x) for x in numbers))
 
 
 def wilson_interval(n_correct: int, n_images: int, *, level: float = 0.95) -> tuple[float, float]:

@@ -40,12 +40,15 @@ class LeftOut:
         The same if the classes were as frequent as among the tested images; None where they are.
     difference : Estimate
         Tested accuracy minus that of left-out images, at the mix of the test.
+    recalls : list of K Estimate
+        Of the left-out images of each class; NaN of a class that has none.
     """
 
     n: int
     accuracy: Estimate
     at_test_mix: Estimate | None
     difference: Estimate
+    recalls: list[Estimate]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -92,17 +95,49 @@ def beside(tested: Evaluation, y: Array, is_right: Array, *, units: Array | None
     level = tested.accuracy.level
     groups = None if units is None else group_codes(units.tolist(), len(y))
     accuracy = estimate_accuracy(is_right, groups=groups, level=level)
+    K = len(tested.per_class)
+    recalls = estimate_rates(is_right, y, K, groups=groups, level=level)
+    return _beside(tested, np.bincount(y, minlength=K), accuracy, recalls)
+
+
+def beside_kept(
+    tested: Evaluation, n: Sequence[int], accuracy: Estimate, recalls: Sequence[Estimate]
+) -> LeftOut:
+    """As :func:`beside`, from what it once found beside another test, to the last bit.
+
+    Intervals come along as they are: copies and groups, which widen them, are no longer known.
+
+    Parameters
+    ----------
+    n : sequence of K int
+        Left-out images of each class, one at least in all.
+
+    Examples
+    --------
+    >>> from regraft.evaluation import evaluate
+    >>> test = evaluate(np.array([0, 1]), np.eye(2), classes=["ants", "bees"])
+    >>> is_right, units = np.arange(40) >= 4, np.arange(40) // 4
+    >>> first = beside(test, np.arange(40) // 20, is_right, units=units)
+    >>> beside_kept(test, [20, 20], first.accuracy, first.recalls) == first
+    True
+    """
+    return _beside(tested, np.asarray(n), accuracy, recalls)
+
+
+def _beside(
+    tested: Evaluation, n: Array, accuracy: Estimate, recalls: Sequence[Estimate]
+) -> LeftOut:
     mix = np.array([row.n for row in tested.per_class], dtype=float)
-    at_test_mix = _at_mix(is_right, y, mix, groups, level)
+    at_test_mix = _at_mix(n, recalls, mix)
     compared = accuracy if at_test_mix is None else at_test_mix
     difference = combined([tested.accuracy, compared], [1, -1])
-    return LeftOut(len(y), accuracy, at_test_mix, difference)
+    return LeftOut(int(n.sum()), accuracy, at_test_mix, difference, list(recalls))
 
 
 def beside_counts(tested: Evaluation, n: Sequence[int], n_right: Sequence[int]) -> LeftOut | None:
     """As :func:`beside`, from how many left-out images each class had and how many were right.
 
-    None where there were none.
+    None where there were none. Each image counts as one, whatever belonged together.
 
     Examples
     --------
@@ -152,14 +187,10 @@ def combined(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimat
     return Estimate(value, value - math.sqrt(below), value + math.sqrt(above), level)
 
 
-def _at_mix(
-    is_right: Array, y: Array, mix: Array, groups: Array | None, level: float
-) -> Estimate | None:
+def _at_mix(n: Array, recalls: Sequence[Estimate], mix: Array) -> Estimate | None:
     """Accuracy if the classes were as frequent as `mix` (K,); None where they are, about."""
-    n = np.bincount(y, minlength=len(mix))
     mix = np.where(n > 0, mix, 0.0)  # what was not left out is not known
     if not mix.any() or np.abs(n / n.sum() - mix / mix.sum()).sum() / 2 <= SAME_MIX:
         return None
     asked = np.flatnonzero(mix)
-    recalls = estimate_rates(is_right, y, len(mix), groups=groups, level=level)
-    return combined([recalls[k] for k in asked], (mix[asked] / mix.sum()).tolist())
+    return combined([recalls[int(k)] for k in asked], (mix[asked] / mix.sum()).tolist())

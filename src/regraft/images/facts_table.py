@@ -103,6 +103,11 @@ class FactsTable(Sequence[FileFacts]):
         return np.array(self._words)[values] if name in _WORDS else np.asarray(values)
 
     @property
+    def median_side_px(self) -> float:
+        """Of the shorter sides."""
+        return float(np.median(np.minimum(self._rows["width"], self._rows["height"])))
+
+    @property
     def digests(self) -> list[bytes]:
         """Content digest of each image."""
         return [digest.tobytes() for digest in self._rows["digest"]]

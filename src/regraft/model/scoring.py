@@ -17,6 +17,7 @@ from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, Skipped, check_known_classes, no_labels_error
 from regraft.errors import TableError, UsageError
 from regraft.evaluation import Evaluation, evaluate, left_out
+from regraft.evaluation.intervals import Estimate
 from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.features.engine import EngineInfo
 from regraft.features.extraction import Extraction
@@ -243,8 +244,24 @@ def _left_out(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] 
         return None
     if not len(n) == len(right) == len(classifier.classes):
         return None
-    found = left_out.beside_counts(evaluation, n, right)
+    if not sum(n):
+        return None
+    found = _as_trained(evaluation, kept, n) or left_out.beside_counts(evaluation, n, right)
     return None if found is None else {"by": kept.get("by", ""), **found.to_dict()}
+
+
+def _as_trained(
+    evaluation: Evaluation, kept: dict[str, Any], n: list[int]
+) -> left_out.LeftOut | None:
+    """With the intervals that training said; None of a card of an older Regraft, which has none."""
+    try:
+        accuracy = Estimate.from_dict(kept["accuracy"])
+        recalls = [Estimate.from_dict(recall) for recall in kept["recall"]]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if len(recalls) != len(n):
+        return None
+    return left_out.beside_kept(evaluation, n, accuracy, recalls)
 
 
 def is_learnt_from(classifier: Classifier, extraction: Extraction) -> NDArray[np.bool_]:

@@ -83,6 +83,7 @@ def metrics(
             "skipped": len(table.skipped),
             "readings": [reading.words for reading in table.readings],
             "findings": len(prepared.findings),
+            "median_side_px": extraction.facts.median_side_px,
         },
         "evaluation": tested.evaluation.to_dict(),
         "leaks": {

@@ -15,7 +15,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from regraft.choosing import each_network, kept, layer_curve, measured, scenario, verdict
+from regraft.choosing import (
+    each_network,
+    kept,
+    layer_curve,
+    measured,
+    recommendation,
+    scenario,
+    verdict,
+)
 from regraft.errors import UsageError
 from regraft.evaluation.confusion import Confusion
 from regraft.evaluation.curves import without_temperature
@@ -184,7 +192,8 @@ class FinishedRun:
         if len(self.metrics["layers"]) < 2:
             return None
         counts = [of_split.get("train", 0) for of_split in self.content["counts"].values()]
-        return scenario.read(self.metrics["layers"], self.n_of_curve, counts)
+        gain = recommendation.gain_of_stages(self.metrics["chosen"]["candidates"])
+        return scenario.read(self.metrics["layers"], self.n_of_curve, counts, gain_of_stages=gain)
 
     @cached_property
     def paragraph(self) -> tuple[str, list[str]]:

@@ -60,11 +60,10 @@ def situation_of(
     probe: Classifier, info: EngineInfo, facts: FactsTable, n_learn: int, takes_any_size: bool
 ) -> defaults.Situation:
     """What the rules of `defaults` look at, by a probe whose taps were measured."""
-    sides = np.minimum(facts.column("width"), facts.column("height"))
     return defaults.Situation(
         n_images=n_learn,
         n_classes=len(probe.classes),
-        median_side_px=float(np.median(sides)),
+        median_side_px=facts.median_side_px,
         native_px=min(info.preprocess.input_px),
         takes_any_size=takes_any_size,
         gain_of_stages=_gain_of_stages(probe),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regraft.choosing import learning_curve, recommendation, scenario
 from regraft.choosing.arm import TRIED, Arm, Judged
@@ -135,7 +136,6 @@ def advise(
         )
     points = results.layer_curve(learnt)
     counts = np.bincount(lesson.y[lesson.learn], minlength=len(lesson.classes)).tolist()
-    read = scenario.read(points, learnt.candidates[0].n_images, counts)
     rows = lesson.learn[learnt.oof_rows]
     arm = Arm(
         Way("probe", config.backbone), state=TRIED,
@@ -143,6 +143,9 @@ def advise(
     )  # fmt: skip
     info, facts = prepared.built.info, prepared.extraction.facts
     situation = situation_of(probe, info, facts, len(lesson.learn), True)
+    read = scenario.read(
+        points, learnt.candidates[0].n_images, counts, gain_of_stages=situation.gain_of_stages
+    )
     names, absent = known_backbones(dict.fromkeys([config.backbone, *backbones]))
     work = {}
     for name in names:
@@ -164,4 +167,20 @@ def advise(
             seed=config.seed,
         )  # fmt: skip
     found = recommendation.recommend(config, [arm], situation, work, Past.read())
+    guessed = _loss_of_shares(lesson.y[lesson.learn], lesson.y[rows])
+    if not _is_surely_less(arm.judged.loss, guessed):
+        means = float(arm.judged.loss.mean()), float(guessed.mean())
+        found = recommendation.of_guesses(found, arm.way, *means)
     return Advice(read, curve, found, absent, arm.left_out or {}, config)
+
+
+def _loss_of_shares(taught: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Log loss of each of these images to who knows how frequent its class is, and no more."""
+    shares = np.bincount(taught) / len(taught)
+    return np.asarray(-np.log(shares[y]))
+
+
+def _is_surely_less(loss: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Less than another of the same images, by two standard errors of the paired difference."""
+    less = other - loss
+    return bool(less.mean() > 2 * less.std() / np.sqrt(len(less)))

@@ -371,7 +371,8 @@ def _card(
         },
         "accuracy": tested.evaluation.accuracy.to_dict(),
         "n": tested.evaluation.n,
-        "left_out": left_out and {"by": left_out["by"], **left_out["per_class"]},
+        "left_out": left_out
+        and {name: left_out[name] for name in ("by", "accuracy")} | left_out["per_class"],
         "source": config.data,
         "config": config.to_dict(),
         "learnt_from": learnt_from.to_text([digests[row] for row in np.flatnonzero(taught)]),

@@ -13,6 +13,7 @@ from regraft.evaluation import Evaluation, baseline, evaluate, left_out, nearest
 from regraft.evaluation.baseline import Baseline
 from regraft.evaluation.label_issues import find_label_issues
 from regraft.evaluation.label_noise import label_noise
+from regraft.evaluation.metrics import log_loss
 from regraft.features.rows import rows_of
 from regraft.model import promises
 from regraft.probe.classifier import Classifier, Learnt
@@ -123,7 +124,9 @@ def _left_out(
         "per_class": {
             "n": np.bincount(y, minlength=K).tolist(),
             "right": np.bincount(y[is_right], minlength=K).tolist(),
+            "recall": [recall.to_dict() for recall in found.recalls],
         },
+        "log_loss": log_loss(y, proba),
         "doubtful_labels": len(doubtful),
         "label_noise": label_noise(proba, y, units=units).to_dict(),
     }
