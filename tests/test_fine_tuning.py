@@ -609,7 +609,8 @@ def test_a_probe_that_is_often_wrong_leaves_much_to_learn() -> None:
 
 def test_the_tie_goes_to_the_middle_of_the_way() -> None:
     def candidate(alpha: float, image_loss: list[float]) -> Candidate:
-        return Candidate("best epoch", alpha, np.array(image_loss), 0.0, 0.0, 1.0, np.zeros((3, 2)))
+        none = np.zeros((3, 2))
+        return Candidate("best epoch", alpha, np.array(image_loss), 0.0, 0.0, 1.0, none, none)
 
     level = [candidate(a, [1.0, 2.0, 3.0]) for a in (0.0, 0.5, 1.0)]
     assert preferred(level).alpha == 0.5

@@ -64,6 +64,8 @@ class Learnt:
     oof_rows, oof_proba : (n,) int, (n, K)
         Which of the images it learnt from were left out, and the probabilities that a fit without
         them gave them.
+    oof_scores : (n, K) or None
+        The scores behind these, of the methods that learn by gradients.
     judged : Judged or None
         How many images judged the settings, and which classes could not be judged.
     seconds : dict
@@ -84,6 +86,7 @@ class Learnt:
     chosen_by: str = "given"
     oof_rows: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
     oof_proba: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    oof_scores: Floats | None = None
     judged: Judged | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     training: Mapping[str, Any] | None = None

@@ -22,7 +22,7 @@ from regraft.errors import DataError
 from regraft.evaluation import conformal
 from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.evaluation.levels import fewest_all_right, fewest_for, too_few
-from regraft.probe.base import Codes, Floats, Head, Tensors
+from regraft.probe.base import Codes, Floats, Tensors
 from regraft.probe.distance import Distance, Landmarks, most_landmarks
 from regraft.probe.representation import Representation
 
@@ -344,13 +344,15 @@ def of_left_out(
 
 
 def of_held_out(
-    represent: Representation, head: Head, taught: Floats | None, held: Floats, y: Codes,
+    represent: Representation, scores: Floats, taught: Floats | None, held: Floats, y: Codes,
     units: Codes, *, temperature: float | None, which: str, guarantee: str, seed: int = 0,
 ) -> Unknown:  # fmt: skip
     """By images that were held out, or came later.
 
     Parameters
     ----------
+    scores : (n, K)
+        Of `held`, by a head that they had no part in.
     taught : (N, D0) float32 or None
         Features of images that the classifier has learnt from, the landmarks; without any, the
         held-out images are, each left out when it is asked itself.
@@ -361,7 +363,6 @@ def of_held_out(
         None where it was fitted to these images; each half then has that of the other.
     """
     Z = represent(held)
-    scores = head.scores(Z)
     if taught is not None:
         places = landmark_rows(len(taught), most_landmarks(Z.shape[1]), seed)
         landmarks = Landmarks.of(represent(taught[places]))

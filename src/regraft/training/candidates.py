@@ -46,6 +46,8 @@ class Candidate:
     loss, accuracy, temperature : float
     proba : (n, K)
         At that temperature.
+    scores : (n, K)
+        Before it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Candidate:
     accuracy: float
     temperature: float
     proba: Floats
+    scores: Floats
 
     def to_dict(self) -> dict[str, Any]:
         """For metrics.json."""
@@ -175,8 +178,9 @@ def _candidate(name: str, alpha: float, logits: Floats, choose: Labelled, keep: 
     if keep in ("loss", "last"):
         image_loss = loss
     return Candidate(
-        name, alpha, image_loss, float(loss.mean()), 1 - float(wrong.mean()), temperature, proba
-    )
+        name, alpha, image_loss, float(loss.mean()), 1 - float(wrong.mean()), temperature, proba,
+        logits,
+    )  # fmt: skip
 
 
 def preferred(candidates: list[Candidate], default: float = MIDDLE) -> Candidate:

@@ -96,6 +96,7 @@ def _classifier(plan: Plan, outcome: Outcome) -> Classifier:
         head=probe.head,
         oof_rows=plan.rows.of_extraction[plan.rows.choose],
         oof_proba=outcome.held_out_proba,
+        oof_scores=outcome.held_out_scores,
         judged=probe.judged,
         training=outcome.record,
         probe=plan.look.probe,
@@ -137,6 +138,7 @@ def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
         second,
         classifier=replace(second.classifier, temperature=outcome.classifier.temperature),
         held_out_proba=outcome.held_out_proba,
+        held_out_scores=outcome.held_out_scores,
         record=record,
     )
 

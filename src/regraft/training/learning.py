@@ -33,8 +33,9 @@ class Outcome:
     alpha : float
         How far from the start.
     best_epoch : int
-    held_out_proba : (n, K)
-        Of the rows that chose.
+    held_out_proba, held_out_scores : (n, K)
+        Of the rows that chose, by a head that they had no part in; the classifier's own head is
+        based on the probe of all, these included.
     record : dict
         For metrics.json.
     """
@@ -43,6 +44,7 @@ class Outcome:
     alpha: float
     best_epoch: int
     held_out_proba: Floats
+    held_out_scores: Floats
     record: dict[str, Any]
 
 
@@ -76,11 +78,13 @@ def _learnt(plan: Plan, trainable: Trainable, alpha: float | None) -> Outcome:
     if trainable.body is not None and plan.settings.batchnorm == "re-estimate" and not is_probe:
         _re_estimate(trainable)
     built, moved = engine_after(plan, trainable, before, trainer)
+    nothing = np.zeros((0, len(plan.task.classes)))
     return Outcome(
         _probe(plan) if is_probe else _classifier(plan, end, head, built),
         end.alpha,
         history.best_epoch,
-        end.chosen.proba if end.chosen else np.zeros((0, len(plan.task.classes))),
+        end.chosen.proba if end.chosen else nothing,
+        end.chosen.scores if end.chosen else nothing,
         _record(plan, history, end, moved) | {"probe_kept": is_probe},
     )
 

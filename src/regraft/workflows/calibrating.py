@@ -65,8 +65,9 @@ def on_val(classifier: Classifier, prepared: Prepared, lesson: Lesson) -> Classi
 def on_held_out(classifier: Classifier, task: Task) -> Classifier:
     """A network that learnt on, calibrated on the images that were held out meanwhile.
 
-    Without any, or where it learnt from them in the end, it knows nothing: no image is left that
-    it has not seen.
+    What was said of them then counts: the head that came of it is based on the probe of all of
+    train, and knows them. Without any, or where it learnt from them in the end, it knows nothing:
+    no image is left that it has not seen.
     """
     learnt = classifier.learnt
     assert learnt is not None
@@ -75,11 +76,12 @@ def on_held_out(classifier: Classifier, task: Task) -> Classifier:
     rows = learnt.oof_rows
     if len(rows) < FEWEST or task.settings.refit or learnt.probe_rows is None:
         return replace(classifier, unknown=None)
+    assert learnt.oof_scores is not None
     taught = np.setdiff1d(learnt.probe_rows, rows)
     units = _units(task)[rows]
     found = of_held_out(
         classifier.representation,
-        classifier.head,
+        learnt.oof_scores,
         _features(classifier, task, taught),
         _features(classifier, task, rows),
         task.y[rows],
@@ -218,9 +220,10 @@ def calibrate(
             cure="label more images that it has not seen, and give the folder of all",
         )
     code = {name_of(label): place for place, label in enumerate(classifier.classes)}
+    Z = classifier.representation(extraction.X[held])
     found = of_held_out(
         classifier.representation,
-        classifier.head,
+        classifier.head.scores(Z),
         extraction.X[is_known] if is_known.any() else None,
         extraction.X[held],
         np.array([code[label] for label in table.labels[held]], np.intp),
