@@ -241,3 +241,19 @@ def test_show_draws_what_the_network_sees_by_the_scale(tmp_path: Path) -> None:
         preview = viewing.look(RunConfig(str(folder), scale=scale), n=2, offline=True)
         assert max(int(image.pictures[0].max()) for image in preview.images) == most
     assert white_of("12bit") == 4095
+
+
+@pytest.mark.usefixtures("engine_cache")
+def test_what_shows_something_in_the_dark_of_its_set_is_not_called_empty(tmp_path: Path) -> None:
+    """One bright picture says the set's white; a dim one below it shows specks all the same, and
+    whoever is told to remove it loses data. One even tone is still a blank."""
+    folder = tmp_path / "cells"
+    rng = np.random.default_rng(0)
+    for i, level in enumerate([12_000, 300, 300, 0]):
+        specks = 100 + level * (rng.random((64, 64)) < 0.02) * (1 + 2 * (level == 300))
+        place = folder / "ab"[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(specks.astype(np.uint16)).save(place / f"{i}.png")
+    found = checked(folder, scale="auto-per-set")
+    assert [Path(path).name for path in found["blank"].paths] == ["3.png"]
+    assert {Path(path).name for path in found["dark"].paths} >= {"1.png", "2.png"}

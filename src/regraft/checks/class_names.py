@@ -50,8 +50,8 @@ def named_like_nothing(case: TableCase) -> Iterator[Finding]:
                 f"{count(len(found), what, plural)} with a name that programs write where a value "
                 f"is missing: {quoted(found)}",
                 agree(len(found), "[it is|each is] read as a ") + f"{what} like any other",
-                "if that means that there is none, leave the cells empty; else give "
-                + agree(len(found), "[it another name|them other names]"),
+                "if that means that there is none, leave the cells empty, or the folders out; "
+                "else give " + agree(len(found), "[it another name|them other names]"),
                 case.paths(_rows_named(case.table, what, found)),
             )
 

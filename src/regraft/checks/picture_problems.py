@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TINY_PX, HUGE_MPX, LONG_ASPECT = 32, 50, 4
 BLANK_CONTRAST, DARK, BRIGHT = 2.0, 16, 245  # grey levels of 255
+STANDS_OUT = 4.0  # the same: the lightest value above the mean of what is no even tone
 FLAT_SHARE, FLAT_IS_USUAL = 0.6, 0.05  # of a thumbnail in one tone; of the images that are so
 ALMOST_ALL, ALMOST_NONE, MIN_CLASS = 0.9, 0.1, 5  # of a class, of the others; images of it
 LITTLE_RANGE = 1 / 4  # of what 16 bits can hold
@@ -75,8 +76,16 @@ class PictureCase(TableCase):
 
     @cached_property
     def is_blank(self) -> Mask:
-        """Images of a single tone, (N,)."""
-        return (self.column("contrast") < BLANK_CONTRAST) & ~self.uses_little
+        """Images of a single tone, (N,).
+
+        One of more than 8 bits may show a lot in the dark, below the white of others of its set: it
+        is dark and not blank where its lightest value stands out.
+        """
+        peak, white = self.column("peak"), self.column("white")
+        lightest = 255 * peak / np.maximum(white, 1)
+        stands_out = (white > 255) & (lightest > self.column("brightness") + STANDS_OUT)
+        is_flat = self.column("contrast") < BLANK_CONTRAST
+        return np.asarray(is_flat & ~self.uses_little & ~stands_out)
 
     @cached_property
     def is_placeholder(self) -> Mask:
