@@ -305,8 +305,12 @@ def readings(case: TableCase) -> Iterator[Finding]:
         )
 
 
+OTHER_DIVISION = "a score is then of another division than others report"
 _UNREAD = {
-    "split-file": "a score is then of another division than others report",
+    "split-file": OTHER_DIVISION,
+    "splits-unsaid": OTHER_DIVISION,
+    "label-file-unread": "classes are taken from the folders, and nothing from it",
+    "labels-unread": "all images are of the one class of their folder",
     "archive-part": "what is in the other parts is neither learnt from nor scored",
     "augmented": "copies are easier to recognise than new photographs, and count one picture often",
     "copies-unsaid": "a method may recognise the picture instead of the class, and scores too well",

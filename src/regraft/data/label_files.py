@@ -264,7 +264,7 @@ def _named(table: ImageTable, found: _Matched) -> ImageTable:
             return table  # a list of the images that nobody has labelled
         words = f"{file} names {count(n, 'image')}, but the classes are those of the folders"
         cure = f"if one of its columns is the class, give that file itself, with {_OPTION}"
-        told = [Reading("label-file", words, cure), *_groups_unsaid(file, found)]
+        told = [Reading("label-file-unread", words, cure), *_groups_unsaid(file, found)]
         return replace(table, readings=(*table.readings, *told))
     reason = f"{file} names {count(n, 'image')}, but {why.reason}"
     give = f"give that file itself: {file}; " if "--label-column" in why.cure else ""

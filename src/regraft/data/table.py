@@ -50,7 +50,8 @@ class Reading(NamedTuple):
     """Something that was understood although the source does not quite say it.
 
     ``kind`` is one of 'split-names', 'wrapper', 'nested-classes', 'label-file', 'label-names',
-    'columns', 'paths', 'boxes' and 'zip-names'; ``mend`` says what to do if it is not meant so.
+    'columns', 'paths', 'boxes', 'zip-names' and, of what is not read, 'splits-unsaid',
+    'label-file-unread' and their like; ``mend`` says what to do if it is not meant so.
     ``file`` is the table that says it, if it is one beside the images.
     """
 

@@ -67,7 +67,7 @@ def splits_unsaid(source: str, columns: Columns, paths: Iterable[str | None]) ->
         is_are = "is" if len(unread) == 1 else "are"
         words = f"{source}: {quoted(unread)} may say the split, and {is_are} not read"
         cure = "write train, val or test into a column split, or name it with --split-column"
-        return [Reading("columns", words, cure)]
+        return [Reading("splits-unsaid", words, cure)]
     folders = {os.path.dirname((path or "").replace("\\", "/")) for path in paths}
     names = {name for folder in folders for name in folder.split("/")}
     found = {name: split.split for name in names if (split := split_name(name)) and split.is_plain}
@@ -77,7 +77,7 @@ def splits_unsaid(source: str, columns: Columns, paths: Iterable[str | None]) ->
         f"{source}: its paths lie in folders called {quoted(sorted(found))}, but no column says "
         "the split; a training takes all of them and they are divided anew"
     )
-    return [Reading("columns", words, "add a column split to keep the division")]
+    return [Reading("splits-unsaid", words, "add a column split to keep the division")]
 
 
 def is_fold_column(name: str) -> bool:
