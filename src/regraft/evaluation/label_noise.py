@@ -74,6 +74,7 @@ def label_noise(proba: Array, y: Array, *, units: Array | None = None) -> LabelN
     if not len(y):
         raise ValueError("label noise needs at least one image")
     surest = np.argsort(-proba.max(axis=1), kind="stable")[: max(1, round(SUREST * len(y)))]
+    is_other = proba.argmax(axis=1) != y  # of all: rows taken out would be a copy
     groups = None if units is None else group_codes(np.asarray(units)[surest].tolist(), len(surest))
-    disagree = estimate_accuracy(proba[surest].argmax(axis=1) != y[surest], groups=groups)
+    disagree = estimate_accuracy(is_other[surest], groups=groups)
     return LabelNoise(len(surest), disagree)

@@ -75,7 +75,7 @@ def _score(
     rows, groups = np.flatnonzero(lesson.roles.reports)[kept], prepared.table.groups
     return evaluate(
         lesson.y[rows],
-        proba[kept],
+        proba if kept.all() else proba[kept],  # a copy can be gigabytes with many classes
         classes=lesson.classes,
         split=lesson.roles.reported,
         groups=None if groups is None else groups[rows],
