@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import importlib.util
@@ -154,6 +155,28 @@ def test_of_two_that_start_at_once_one_is_refused() -> None:
         log, limits = Log(None), Limits()
         with pytest.raises(UsageError, match="meanwhile"):
             running.run(JSONResponse({}), second, limits=limits, log=log, drain=Drain())
+
+
+def test_no_answer_waits_for_an_acknowledgement() -> None:
+    """asyncio switches Nagle's algorithm off only for sockets that say that they are of TCP: else
+    each request on a connection that is kept waits 40 ms for its answer."""
+
+    async def accepted() -> int:
+        told: asyncio.Queue[int] = asyncio.Queue()
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            own = writer.get_extra_info("socket")
+            told.put_nowait(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with bound("127.0.0.1", 0) as listener:
+            async with await asyncio.start_server(connected, sock=listener):
+                _, writer = await asyncio.open_connection(*listener.getsockname())
+                found = await told.get()
+                writer.close()
+                return found
+
+    assert asyncio.run(accepted()) != 0
 
 
 def test_the_address_is_one_that_a_browser_opens() -> None:

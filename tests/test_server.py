@@ -332,7 +332,7 @@ def test_a_full_queue_says_when_to_come_back(served: Models, photos: list[Path])
     photo = photos[0].read_bytes()
     with serving(served, Limits(places=2, items=2, answer_s=20)) as server:
         gate = threading.Event()
-        for _ in range(2):
+        for _ in range(server.service.queue.n_threads):
             server.service.queue._threads.submit(gate.wait)
         with ThreadPoolExecutor(3) as pool:
             first = [pool.submit(server.ask, "/predict", photo) for _ in range(2)]

@@ -17,7 +17,9 @@ def bound(host: str, port: int) -> socket.socket:
     """
     name = "127.0.0.1" if host == "localhost" else host
     family = socket.AF_INET6 if ":" in name else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends without delay only where the socket says that it is of TCP; else the second
+    # answer on a connection waits 40 ms for who asked to acknowledge the head of the first.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((name, port))

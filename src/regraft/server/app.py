@@ -32,7 +32,7 @@ from regraft.server.refusals import CLIENT_LEFT, ClientLeft, Refusal
 from regraft.server.running import Drain
 from regraft.server.static import StaticFiles
 from regraft.server.upload import Upload
-from regraft.server.waiting import Queue, unless_left
+from regraft.server.waiting import SPARE_THREADS, Queue, unless_left
 
 T = TypeVar("T")
 _BUG = "a bug of ours, please report it; the traceback is in the log"
@@ -58,7 +58,7 @@ class Service:
     ) -> None:
         self.models, self.limits, self.log = models, limits, log
         self.metrics, self.drain = metrics, drain
-        self.queue = Queue(available_cores(), limits.places)
+        self.queue = Queue(available_cores() + SPARE_THREADS, limits.places)
         self.held = Held(limits.held_bytes)
         self.page = StaticFiles(PAGE)
         self._openapi = JSONResponse(openapi.document(limits)).body

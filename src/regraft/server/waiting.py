@@ -1,4 +1,4 @@
-"""The queue: as many threads as cores, a bounded number of pictures, and a place that is freed."""
+"""The queue: hardly more threads than cores, a bounded number of pictures, freed places."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from starlette.types import Receive
 from regraft.server.refusals import ClientLeft, Refusal
 
 T = TypeVar("T")
+# Beyond one for each core: while one waits for the lock of Python, which each request takes,
+# another has a picture in hand. At 8 clients on two cores: 290 images/s without, 339 with two.
+SPARE_THREADS = 2
 # Of the mean time of a picture: how much the newest one counts.
 _NEWEST = 0.05
 
