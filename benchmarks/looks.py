@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from regraft.machine.cache import cache_folder
+
 BACKBONES = ("default", "lite2", "default+lite1", "default+lite2", "default+lite1+lite2")
 # By name: backbone, look, side of the input (0: the network's own).
 WAYS = {
@@ -106,7 +108,7 @@ def _measure(results: Path, sets: list[str], ways: list[str]) -> None:
 
 def _time(results: Path, sets: list[str], ways: list[str], rounds: int) -> None:
     """Whole processes with the engines built and an empty store, each way once a round."""
-    engines = Path(os.environ["REGRAFT_CACHE"]) / "engines"
+    engines = cache_folder() / "engines"
     for number, data in ((n, data) for n in range(rounds) for data in sets):
         for way in ways:
             with tempfile.TemporaryDirectory() as room:
