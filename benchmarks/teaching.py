@@ -7,7 +7,7 @@ order: a pool (a seed is a random 80 % of train) is labelled in twenties, and af
 label (every fifth above 40) a ridge regression on the final features is scored on the test split:
 how many labels until 95 % of the accuracy with all of the pool? All orders have the same
 features, the same model and the same pools. Strategies "sk:..." are scikit-activeml's; they need
-`pip install --no-deps scikit-activeml`, which nothing else of the project does.
+`pip install --no-deps scikit-activeml makefun iteration_utilities`, which nothing else does.
 
 suspects: of train, 20 labels are changed to another class at random; how many of them stand among
 the first 30 of the list that the core offers?
