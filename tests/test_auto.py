@@ -436,6 +436,37 @@ def test_a_training_that_was_paused_ends_as_if_it_had_not_stopped(
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.slow  # PyTorch, and a tiny network learns three times
+def test_what_was_taken_learns_once_more_as_train_would(
+    photos_room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judging took images away from it that a run of its own learns from."""
+    from regraft.choosing import standing
+    from regraft.training import candidates
+    from regraft.workflows import experiment
+
+    monkeypatch.setattr(candidates, "ALPHAS", (1.0,))
+    monkeypatch.setattr(standing, "MARGIN", -1e6)
+    found = tiny(name="searched").result
+    assert found.metrics["auto"]["took"]["again"]["kept"]
+    config = RunConfig("photos", method="partial", backbone=TINY)
+    alone = experiment.run(config, name="alone")
+    configs = [RunConfig.from_file(f"{one.folder}/run.json") for one in (found, alone)]
+    assert configs[0] == configs[1]
+    files = [Path("runs", name, "model", "model.safetensors") for name in ("searched", "alone")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+    # What does not fit into what is left is not begun, and the one that was judged is kept.
+    def fits(self: search.Search, arm: Any) -> bool:
+        return not arm.is_again
+
+    monkeypatch.setattr(search.Search, "fits", fits)
+    short = tiny(name="short").result
+    assert "again" not in short.metrics["auto"]["took"]
+    own = RunConfig.from_file(f"{short.folder}/run.json").settings
+    assert own.select_fraction > config.settings.select_fraction
+
+
 @pytest.mark.slow  # PyTorch, and a tiny network learns, from each of several points
 def test_a_search_killed_anywhere_ends_the_same(
     photos_room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
@@ -465,10 +496,21 @@ def test_a_search_killed_anywhere_ends_the_same(
             if self.left == 0:
                 raise SystemExit
 
-    whole = tiny(name="whole").result.metrics["auto"]["took"]["name"]
+    n_steps = []
+
+    def counted(stage: str, done: int, total: int) -> None:
+        if stage.startswith("steps"):
+            n_steps.append(total)
+
+    took = tiny(name="whole", listener=Listener(progress=counted)).result.metrics["auto"]["took"]
+    whole = took["name"]
     assert whole.startswith("partial")
+    assert took["again"]["kept"]
+    late = len(n_steps) - 2  # while it learns once more
+    assert late > len(n_steps) / 2
     kept = Journal.write
-    for number, (what, at) in enumerate([("kept", 1), ("kept", 3), ("step", 1), ("step", 4)]):
+    kills = [("kept", 1), ("kept", 3), ("step", 1), ("step", 4), ("step", late)]
+    for number, (what, at) in enumerate(kills):
         name, killer = f"killed-{number}", Killer(at)
         if what == "kept":
 

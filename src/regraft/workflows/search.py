@@ -86,6 +86,8 @@ class Search:
         self.tried: list[Arm] = []
         self.absent: list[tuple[str, str]] = []
         self.stopped_by = ""
+        self.again: Arm | None = None
+        self.keeps_again = False
         self.spending = Spending(prepared, lesson, budget, last_s, self.tried)
         self._first = Way("probe", base.backbone)
         self._sights = Sights(self._first, prepared, offline=offline, listener=listener)
@@ -94,7 +96,7 @@ class Search:
 
     # -- the story ---------------------------------------------------------------------------
 
-    def run(self) -> tuple[Way, Classifier, Prepared]:
+    def run(self) -> tuple[RunConfig, Classifier, Prepared]:
         """Try arms until the budget ends or nothing can win any more; what stands first."""
         went_on = self.journal.read()
         self._begin_with_the_probe(went_on)
@@ -197,12 +199,24 @@ class Search:
 
     def _try(self, arm: Arm) -> None:
         """One arm, to its end or until it is lost; whatever becomes of it, the search goes on."""
+        if (classifier := self._attempted(arm)) is not None:
+            self.tried.append(arm)
+            self._consider(arm, classifier)
+        elif arm.state == DROPPED:
+            self._forget_checkpoints(arm)
+        self._show()
+        self._tell(arm)
+
+    def _attempted(self, arm: Arm) -> Classifier | None:
+        """What an arm learns; None if it is paused or lost."""
         arm.state, began, before = RUNNING, time.monotonic(), arm.seconds
         self._show()
         moment = self.budget.began + self.budget.seconds - self.kept - BREATH_S
         try:
             deadline.check(moment)
             classifier = self._fitted(arm, moment)
+            arm.state = TRIED
+            return classifier
         except OutOfTimeError as error:
             arm.drop(str(error))
         except PausedError:
@@ -216,21 +230,13 @@ class Search:
             arm.drop(error.rule)
         except Exception as error:  # whatever it is: the arm is lost, not the search
             arm.drop(f"{type(error).__name__}: {str(error).strip()[:200]}")
-            self.journal.log({"arm": arm.way.name, "traceback": traceback.format_exc()})
-        else:
-            arm.state = TRIED
-            self.tried.append(arm)
+            self.journal.log({"arm": arm.name, "traceback": traceback.format_exc()})
         finally:
             arm.seconds = before + time.monotonic() - began
-        if arm.state == TRIED:
-            self._consider(arm, classifier)
-        elif arm.state == DROPPED:
-            self._forget_checkpoints(arm)
-        self._show()
-        self._tell(arm)
+        return None
 
     def _fitted(self, arm: Arm, moment: float) -> Classifier:
-        config = self.config_of(arm.way)
+        config = self._config(arm)
         sight = self._sight(arm.way, moment)
         deadline.check(moment)
         if not arm.way.trains:
@@ -260,9 +266,10 @@ class Search:
                 self._bill_of(arm)
 
     def _after_epoch(self, arm: Arm, epoch: Any, n_epochs: int, moment: float) -> None:
-        self.journal.log({"arm": arm.way.name, **epoch.to_dict()})
+        self.journal.log({"arm": arm.name, **epoch.to_dict()})
         self._keep()
-        if self.journal.folder is not None and moment < float("inf"):
+        may_pause = self.journal.folder is not None and not arm.is_again
+        if may_pause and moment < float("inf"):
             others = [a for a in self.waiting if self.is_worth_it(a, self.expected(a))]
             left = moment - time.monotonic()
             if pauses(arm, epoch, n_epochs, others, left, self.spending.cost):
@@ -279,13 +286,42 @@ class Search:
         self._forget_checkpoints(self._best[0])
         self._best = (arm, classifier)
 
-    def _taken(self) -> tuple[Way, Classifier, Prepared]:
+    def _taken(self) -> tuple[RunConfig, Classifier, Prepared]:
         """What stands first; made anew from its checkpoints where an earlier process made it."""
         best = self.took
         assert self._best is not None
         if self._best[0] is not best:
             self._best = (best, self._fitted(best, float("inf")))
-        return best.way, self._best[1], self._sight(best.way, float("inf"))
+        config, classifier = self._learnt_again() or (self._config(best), self._best[1])
+        return config, classifier, self._sight(best.way, float("inf"))
+
+    def _learnt_again(self) -> tuple[RunConfig, Classifier] | None:
+        """What was taken, learnt as `train` would, from most of the images that judged it too.
+
+        To be judged against others a training holds more images out than a run of its own does,
+        and what it was chosen for it does better with them. None where that wins no image, does not
+        fit into what is left of the budget, or ends with the probe after all.
+        """
+        way = self.took.way
+        config, judged = way.config(self.base), self.config_of(way)
+        share = config.settings.select_fraction
+        if not way.trains or share >= judged.settings.select_fraction or self.stopped_by:
+            return None
+        arm = Arm(way, is_again=True)
+        self.spending.charge(arm, self.spending.bill(way, config, n_missing=0))
+        folder = self._folder_of(arm)
+        if not self.fits(arm) and not (folder is not None and folder.exists()):
+            return None
+        self.again = arm
+        try:
+            classifier = self._attempted(arm)
+        except KeyboardInterrupt:
+            self.stopped_by, classifier = "stopped by Ctrl-C", None
+        self._tell(arm)
+        if classifier is None or arm.keeps_probe:
+            return None
+        self.keeps_again = True
+        return config, classifier
 
     # -- what is known -----------------------------------------------------------------------
 
@@ -340,6 +376,9 @@ class Search:
 
     # -- configurations, folders, words ------------------------------------------------------
 
+    def _config(self, arm: Arm) -> RunConfig:
+        return arm.way.config(self.base) if arm.is_again else self.config_of(arm.way)
+
     def config_of(self, way: Way) -> RunConfig:
         """Of a run of this way; what learns by gradients holds enough images out to be judged."""
         config = way.config(self.base)
@@ -365,7 +404,7 @@ class Search:
         folder = self.journal.folder
         if folder is None:
             return None
-        name = hashlib.sha256(arm.way.name.encode()).hexdigest()[:8]
+        name = hashlib.sha256(arm.name.encode()).hexdigest()[:8]
         return folder / ARMS / f"{arm.way.method}-{name}"
 
     def _forget_checkpoints(self, arm: Arm) -> None:
@@ -390,7 +429,7 @@ class Search:
         """A line for an arm that is over, or paused."""
         self.listener.say(search_words.of_arm(arm, self.tried, self.took, self.budget.left))
         self.journal.log(
-            {"arm": arm.way.name, "state": arm.state, "why": arm.why,
+            {"arm": arm.name, "state": arm.state, "why": arm.why,
              "seconds": round(arm.seconds, 2), "left_out": arm.left_out}
         )  # fmt: skip
 
