@@ -24,7 +24,7 @@ from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom
 from regraft.training import defaults
 from regraft.training.loop import Trainer
-from regraft.workflows import auto, billing, fitting, search, spending
+from regraft.workflows import auto, billing, fitting, made_before, search, spending
 
 pytestmark = pytest.mark.usefixtures("one_core", "undrawn")
 
@@ -326,6 +326,43 @@ def test_a_run_says_what_it_took_against_its_bill(photos_room: Path) -> None:
     assert (photos_room.parent / "x").name == "x"
     later = run("train", "photos", "--dry-run", "--json")
     assert later["past_runs"] >= 1
+
+
+def test_how_long_a_command_takes_to_start_is_learnt(
+    photos_room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the parts that a run measures; a process that was old already tells nothing."""
+    from regraft.machine import running_since
+
+    def start_said() -> float:
+        return float(run("train", "photos", "--dry-run", "--json")["parts"]["start"])
+
+    before = start_said()
+    for age_s in (1e4, None):
+        found = run("train", "photos", "--json", "--no-report")
+        measured = sum(found["bill"]["took"].values())
+        age_s = age_s or measured + 0.25 * before
+        monkeypatch.setattr(running_since, "seconds", lambda age_s=age_s: age_s)
+        billing.note_outside(found, RunConfig("photos"))
+    assert start_said() == pytest.approx(0.25 * before, abs=0.006)
+
+
+@pytest.mark.slow  # PyTorch, and a tiny network learns
+def test_the_bill_of_a_training_that_was_made_before(photos_room: Path, brief: None) -> None:
+    """Its engine is there, and so are its features of the pictures: both are found again."""
+    args = ("train", "photos", "--method", "full", "--backbone", TINY, "--dry-run", "--json")
+    config = RunConfig("photos", method="full", backbone=TINY)
+    assert not made_before.is_repeated(config, 63)
+    cold = run(*args, "--run", "next")["parts"]
+    run(*args[:-2], "--json", "--no-report")
+    n = len(list(Path("photos").rglob("*.*")))
+    assert made_before.is_repeated(config, n)
+    assert not made_before.is_repeated(replace(config, seed=1), n)
+    assert made_before.is_made(replace(config, training={"epochs": 7}), n)
+    assert not made_before.is_repeated(replace(config, training={"epochs": 7}), n)
+    again = run(*args, "--run", "next")["parts"]
+    assert again["rest"] < cold["rest"]
+    assert again["evaluate"] < cold["evaluate"]
 
 
 def test_a_long_run_is_told_before_and_held_against_its_bill_afterwards(

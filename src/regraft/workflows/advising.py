@@ -153,8 +153,8 @@ def advise(
         n_missing, is_built = billing.to_be_seen(of_name, prepared.extraction.table)
         own = billing.work_of(config, prepared, lesson, probe)
         work[name] = replace(
-            own, n_missing=n_missing, is_built=is_built, is_made=False, picture_ms=None,
-            network_ms=None,
+            own, n_missing=n_missing, is_built=is_built, is_made=False, is_repeated=False,
+            picture_ms=None, network_ms=None,
         )  # fmt: skip
     some = np.arange(len(lesson.learn))
     if len(some) > MOST_ROWS:
