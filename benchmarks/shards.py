@@ -4,6 +4,7 @@
     python benchmarks/shards.py runners DATA [--rounds 3] [--ray]
     python benchmarks/shards.py killed DATA              # a worker is killed every 10 s
     python benchmarks/shards.py store DATA               # 20 ms away, against this disk
+    python benchmarks/shards.py store DATA --moto PYTHON # the same of moto's S3 (moto_store.py)
 
 `merge` writes a manifest of addresses and 64 parts with features around class means, for a tenth of
 the rows and for all of them, and trains on them; nothing is read from the addresses.
@@ -16,7 +17,6 @@ import os
 import signal
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -233,10 +233,8 @@ def _parent(entry: Path) -> int:
         return -1
 
 
-def store(data: str, latency_s: float) -> None:
+def store(data: str, latency_s: float, moto: str, rounds: int) -> None:
     """The same pictures over HTTP, as objects of S3, with some latency a request."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-    import object_server
     from regraft.data.sources import read_table
 
     table = read_table(data)
@@ -246,29 +244,65 @@ def store(data: str, latency_s: float) -> None:
         f"s3://{root.name}/{name},{label}" for name, label in zip(names, table.labels, strict=True)
     ]
     (room / "list.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
-    server = subprocess.Popen(
-        [PYTHON, object_server.__file__, str(root.parent), str(latency_s)],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    own = Path(__file__).resolve().parent.parent / "tests" / "object_server.py"
+    theirs = Path(__file__).resolve().with_name("moto_store.py")
+    command = [moto, theirs, str(latency_s)] if moto else [PYTHON, own, root.parent, str(latency_s)]
+    server = subprocess.Popen([str(one) for one in command], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         os.environ |= {
             "AWS_ENDPOINT_URL": server.stdout.readline().strip(), "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1",
+            "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true",
         }  # fmt: skip
-        rates = {"this disk": [], "object store": []}
-        for _ in range(3):
+        if moto:
+            upload(root, names)
+        rates: dict[str, list[float]] = {"this disk": [], "object store": []}
+        own_ms: dict[str, list[float]] = {name: [] for name in rates}
+        served_ms = []
+        for _ in range(rounds):
             for name, source in (("this disk", data), ("object store", str(room / "list.csv"))):
+                before, served = cpu_s(os.getpid()), cpu_s(server.pid)
                 done, _ = passed(source)
                 rates[name].append(done.report.images_per_second)
+                own_ms[name].append(1000 * (cpu_s(os.getpid()) - before) / len(names))
+                if name == "object store":
+                    served_ms.append(1000 * (cpu_s(server.pid) - served) / len(names))
         for name, found in rates.items():
             spread = f"{min(found):.0f} to {max(found):.0f}"
-            print(f"{name}: {statistics.median(found):.0f} images/s ({spread})")
+            cost = statistics.median(own_ms[name])
+            print(
+                f"{name}: {statistics.median(found):.0f} images/s ({spread}, n = {rounds}), "
+                f"{cost:.1f} core-ms an image"
+            )
         ratio = statistics.median(rates["object store"]) / statistics.median(rates["this disk"])
-        print(f"{1000 * latency_s:.0f} ms away: {ratio:.2f} of the disk's")
+        print(
+            f"{1000 * latency_s:.0f} ms away: {ratio:.2f} of the disk's; the server itself took "
+            f"{statistics.median(served_ms):.1f} core-ms an image of the same cores"
+        )
     finally:
         server.kill()
         server.wait()
+
+
+def upload(root: Path, names: list[str]) -> None:
+    """Into a bucket of moto's, which a request of its own makes."""
+    import urllib.request
+
+    from obstore.store import S3Store
+
+    address = f"{os.environ['AWS_ENDPOINT_URL']}/{root.name}"
+    urllib.request.urlopen(urllib.request.Request(address, method="PUT")).close()
+    bucket = S3Store(root.name, virtual_hosted_style_request=False, client_options={
+        "allow_http": True,
+    })  # fmt: skip
+    for name in names:
+        bucket.put(name, (root / name).read_bytes())
+
+
+def cpu_s(process: int) -> float:
+    """Processor seconds that a process has taken."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
@@ -283,6 +317,7 @@ if __name__ == "__main__":
     parser.add_argument("--ray", action="store_true")
     parser.add_argument("--every", type=float, default=10.0)
     parser.add_argument("--latency", type=float, default=0.02)
+    parser.add_argument("--moto", default="", help="a Python that has moto's server")
     args = parser.parse_args()
     if args.what == "merge":
         merge(args.rows)
@@ -295,4 +330,4 @@ if __name__ == "__main__":
     elif args.what == "killed":
         killed(args.data, args.every)
     else:
-        store(args.data, args.latency)
+        store(args.data, args.latency, args.moto, args.rounds)
