@@ -1,6 +1,6 @@
 """moto's S3 on the loopback, each answer later by some seconds; run by a Python that has it.
 
-    python -m pip install 'moto[server]'        # in an environment of its own: it brings 60 packages
+    python -m pip install 'moto[server]'    # elsewhere: it brings 60 packages
     python benchmarks/moto_store.py SECONDS     # says its address, and at the end what it cost
 
 Needs nothing of Regraft. `benchmarks/shards.py store --moto PYTHON` starts it.
