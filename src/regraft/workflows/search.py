@@ -6,13 +6,10 @@ the reported split is not looked at here.
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from regraft.backbones import catalog
@@ -32,6 +29,7 @@ from regraft.training.methods import METHODS
 from regraft.training.task import Environment
 from regraft.wording import duration
 from regraft.workflows import fitting, judging, search_words
+from regraft.workflows.arm_folders import ArmFolders
 from regraft.workflows.journal import Journal
 from regraft.workflows.lesson import Lesson
 from regraft.workflows.preparation import Prepared
@@ -40,7 +38,6 @@ from regraft.workflows.sights import Sights
 from regraft.workflows.spending import BREATH_S, SHORT, Budget, Spending
 from regraft.workflows.watched import PausedError, Watched
 
-ARMS = "arms"
 # Images that judge what learns by gradients: so many are wanted, within these shares of train.
 TO_JUDGE, LEAST_SHARE, MOST_SHARE = 150, 0.1, 0.3
 # Of what is left: a probe that costs no more is tried whatever may be expected of it.
@@ -89,6 +86,7 @@ class Search:
         self.again: Arm | None = None
         self.keeps_again = False
         self.spending = Spending(prepared, lesson, budget, last_s, self.tried)
+        self._folders = ArmFolders(journal.folder)
         self._first = Way("probe", base.backbone)
         self._sights = Sights(self._first, prepared, offline=offline, listener=listener)
         self._best: tuple[Arm, Classifier] | None = None
@@ -105,7 +103,7 @@ class Search:
                 self._try(arm)
         except KeyboardInterrupt:
             self.stopped_by = "stopped by Ctrl-C"
-        self._why_not()
+        self._drop_what_waits()
         return self._taken()
 
     def _begin_with_the_probe(self, went_on: bool) -> None:
@@ -203,7 +201,7 @@ class Search:
             self.tried.append(arm)
             self._consider(arm, classifier)
         elif arm.state == DROPPED:
-            self._forget_checkpoints(arm)
+            self._folders.forget(arm)
         self._show()
         self._tell(arm)
 
@@ -248,7 +246,7 @@ class Search:
             on_epoch=lambda epoch, n_epochs: self._after_epoch(arm, epoch, n_epochs, moment),
         )  # fmt: skip
         environment = Environment(
-            folder=self._folder_of(arm), listener=watched.listener, offline=self.offline
+            folder=self._folders.of(arm), listener=watched.listener, offline=self.offline
         )
         work, began = self.spending.work(config, n_missing=0), time.monotonic()
         classifier = fitting.fit(fitting.task_of(config, sight, self.lesson, environment))
@@ -278,12 +276,12 @@ class Search:
     def _consider(self, arm: Arm, classifier: Classifier) -> None:
         """Whether the arm stands first now."""
         if standing.first(self.tried) is not arm:
-            self._forget_checkpoints(arm)
+            self._folders.forget(arm)
             if not arm.why:
                 arm.why = f"not better than what stands first by {standing.MARGIN_IN_WORDS}"
             return
         assert self._best is not None
-        self._forget_checkpoints(self._best[0])
+        self._folders.forget(self._best[0])
         self._best = (arm, classifier)
 
     def _taken(self) -> tuple[RunConfig, Classifier, Prepared]:
@@ -309,8 +307,7 @@ class Search:
             return None
         arm = Arm(way, is_again=True)
         self.spending.charge(arm, self.spending.bill(way, config, n_missing=0))
-        folder = self._folder_of(arm)
-        if not self.fits(arm) and not (folder is not None and folder.exists()):
+        if not self.fits(arm) and not self._folders.has_begun(arm):
             return None
         self.again = arm
         try:
@@ -400,17 +397,6 @@ class Search:
     def _sight(self, way: Way, moment: float) -> Prepared:
         return self._sights.of(way, self.config_of(way.probe), moment)
 
-    def _folder_of(self, arm: Arm) -> Path | None:
-        folder = self.journal.folder
-        if folder is None:
-            return None
-        name = hashlib.sha256(arm.name.encode()).hexdigest()[:8]
-        return folder / ARMS / f"{arm.way.method}-{name}"
-
-    def _forget_checkpoints(self, arm: Arm) -> None:
-        if (folder := self._folder_of(arm)) is not None and arm.way.trains:
-            shutil.rmtree(folder, ignore_errors=True)
-
     def _order(self, arm: Arm) -> int:
         """As they were tried before."""
         ways = [one.way for one in self.journal.arms if one.state == TRIED]
@@ -433,17 +419,15 @@ class Search:
              "seconds": round(arm.seconds, 2), "left_out": arm.left_out}
         )  # fmt: skip
 
-    def _why_not(self) -> None:
+    def _drop_what_waits(self) -> None:
         """Of every arm that still waits, why it was not tried."""
-        why = self.stopped_by
-        if not why and self.loss == 0.0:
-            why = "nothing is left to win: no left-out image is in doubt"
         for arm in self.waiting:
-            self._forget_checkpoints(arm)
-            arm.drop(why or self._why_not_this(arm))
+            self._folders.forget(arm)
+            arm.drop(self.stopped_by or self._why_not(arm))
 
-    def _why_not_this(self, arm: Arm) -> str:
+    def _why_not(self, arm: Arm) -> str:
+        if self.loss == 0.0:
+            return "nothing is left to win: no left-out image is in doubt"
         offer, needs_s = self.expected(arm), SHORT * self.cost(arm) + self.kept
         is_worth_it = self.is_worth_it(arm, offer)
-        left_s = self.budget.left
-        return search_words.why_not(arm, offer, self.loss, is_worth_it, needs_s, left_s)
+        return search_words.why_not(arm, offer, self.loss, is_worth_it, needs_s, self.budget.left)
