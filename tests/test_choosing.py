@@ -358,6 +358,19 @@ def test_learning_on_is_expected_to_win_where_much_has_to_change() -> None:
     assert full < partial
 
 
+def test_on_few_images_little_is_expected_of_learning_on_and_it_is_tried_all_the_same() -> None:
+    """Two networks side by side won more there (docs/experiments.md); to measure is better."""
+    few = replace(POOR, n_images=144)
+    arms = [arm(Way(), [0.3] * 20)]
+    on_few, on_many = (expected(Way("full"), arms, situation) for situation in (few, POOR))
+    assert on_few.log_loss > on_many.log_loss
+    assert on_few.hope == on_many.hope == on_many.gain
+    assert on_few.may_be_worth_it(0.3)
+    side_by_side = expected(Way(backbone="default+lite2"), arms, few)
+    assert side_by_side.log_loss < on_few.log_loss
+    assert expected(Way("full"), arms, GOOD).hope < 0.05 * 0.3
+
+
 def test_what_was_tried_takes_the_place_of_what_is_usual() -> None:
     probe, failed = arm(Way(), [0.3] * 20), arm(Way("partial"), [0.3] * 20)
     failed.keeps_probe = True

@@ -158,11 +158,11 @@ class Search:
         worth = worth or self._shortened()
         if not worth:
             return None
-        quick = max(worth, key=lambda pair: pair[1].gain / max(0.5, self.cost(pair[0])))
-        large = max(worth, key=lambda pair: pair[1].gain)
+        quick = max(worth, key=lambda pair: pair[1].hope / max(0.5, self.cost(pair[0])))
+        large = max(worth, key=lambda pair: pair[1].hope)
         left = self.budget.left - self.kept - SHORT * self.cost(quick[0])
         is_shut_out = SHORT * self.cost(large[0]) > left
-        if large[0] is not quick[0] and is_shut_out and large[1].gain > MUCH_MORE * quick[1].gain:
+        if large[0] is not quick[0] and is_shut_out and large[1].hope > MUCH_MORE * quick[1].hope:
             return large[0]
         return quick[0]
 
@@ -355,7 +355,7 @@ class Search:
         """It may win something to speak of; or it is a probe that costs next to nothing, and to
         measure is better than to expect."""
         is_cheap = not arm.way.trains and self.cost(arm) <= CHEAP_SHARE * self.budget.left
-        return is_cheap or offer.is_worth_it(self.loss)
+        return is_cheap or offer.may_be_worth_it(self.loss)
 
     def cost(self, arm: Arm) -> float:
         """Seconds that an arm would still take."""

@@ -50,7 +50,7 @@ def why_not(arm: Arm, offer: Expected, loss: float, is_worth_it: bool, needs_s: 
         Seconds, with what comes last.
     """
     if not is_worth_it:
-        gain = max(0.0, offer.gain)
+        gain = max(0.0, offer.hope)
         return f"may win next to nothing (log loss {loss:.3f}, by {gain:.3f} less): {offer.by}"
     if arm.memory_mib > available_mib():
         needs = f"{arm.memory_mib:,.0f} MiB of memory"
