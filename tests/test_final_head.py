@@ -18,7 +18,6 @@ from regraft.probe import choice
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.representation import Block, Representation, blocks_of
 from regraft.record.configuration import RunConfig
-from regraft.training import candidates
 from regraft.training.final_head import _on_base_of_all
 from regraft.workflows import experiment
 
@@ -84,8 +83,7 @@ def test_learning_on_from_a_pool(
     monkeypatch.setattr(choice, "candidate_taps", lambda taps, has_source: sets)
     monkeypatch.setattr(choice, "fit_weights", lambda stack, y: np.ones(len(stack)))
     monkeypatch.setattr(choice, "compare", pools_first)
-    monkeypatch.setattr(candidates, "ALPHAS", (1.0,))
-    training = {"epochs": 2, "batch_size": 8, "select_fraction": 0.25}
+    training = {"epochs": 2, "batch_size": 8, "select_fraction": 0.25, "interpolate": False}
     config = RunConfig("photos", method=method, backbone="random:test_efficientnet",
                        training=training)  # fmt: skip
     found = experiment.run(config, name=f"{method}-{len(sets[1])}")
