@@ -434,6 +434,19 @@ def test_pictures_of_one_unit_never_teach_and_test() -> None:
     assert not set(units[mask]) & set(units[~mask])
 
 
+@pytest.mark.parametrize("n_classes", [2, 6, 12])
+def test_a_part_has_its_share_where_units_hold_several_classes(n_classes: int) -> None:
+    """Of a patient with one picture of each class; else few patients look like too few images."""
+    y, units = np.arange(60 * n_classes) % n_classes, np.arange(60 * n_classes) // n_classes
+    for share in (0.1, 0.3):
+        mask = learning_curve._part(y, units, share, np.random.default_rng(0))
+        assert mask.mean() == pytest.approx(share, abs=0.02)
+    Z = np.eye(n_classes, dtype=np.float32)[y]
+    found = learning_curve.measure(Z, y, units, np.arange(len(y)) % 10 > 0)
+    assert [point.n for point in found.points] == [len(y) // 10, 3 * len(y) // 10, len(y)]
+    assert found.doubled is not None
+
+
 def test_too_few_images_have_no_curve() -> None:
     found = curve_of(12, 1.0, 0)
     assert found.doubled is None
