@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from regraft.choosing.standing import first
 from regraft.choosing.way import ways_of
 from regraft.cli.main import cli
 from regraft.errors import BackboneError, UsageError
+from regraft.evaluation.paired import compare_paired
 from regraft.model import load
 from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom
@@ -283,6 +285,26 @@ def test_compare_keeps_runs_goes_on_and_draws_a_page(photos_room: Path) -> None:
     again = run(*args)
     assert [Path(row["run"], "run.json").stat().st_mtime_ns for row in again["rows"]] == stamps
     assert again["rows"] == found["rows"]
+
+
+def test_compare_counts_images_of_one_group_once(photos_room: Path) -> None:
+    files = sorted(Path("photos").rglob("*.jpg"))
+    rows = [
+        f"{file},{file.parent.name},{file.parent.name}-{i // 3}" for i, file in enumerate(files)
+    ]
+    Path("list.csv").write_text("\n".join(["path,label,plant", *rows]), encoding="utf-8")
+    found = run("compare", "list.csv", "--group-column", "plant", "--ways", "probe", "--backbones",
+                f"default,{TINY}", "--test-fraction", "0.5", "--json")  # fmt: skip
+    right = []
+    for one in found["rows"]:
+        with open(Path(one["run"]) / "predictions.csv", encoding="utf-8") as stream:
+            scored = list(csv.DictReader(stream))
+        right.append(np.array([row["label"] == row["predicted"] for row in scored]))
+    plants = [row["group"] for row in scored]
+    assert len(set(plants)) < len(plants)
+    test = found["tests"][0]
+    wanted = compare_paired(right[test["a"]], right[test["b"]], groups=plants)
+    assert (test["p"], test["low"]) == (wanted.p_value, wanted.difference.low)
 
 
 def test_compare_refuses_what_cannot_be_meant(photos_room: Path) -> None:

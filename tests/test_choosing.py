@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regraft.choosing import bill, learning_curve, network_cost, past, recommendation, standing
+from regraft.choosing import (
+    bill,
+    comparing,
+    learning_curve,
+    network_cost,
+    past,
+    recommendation,
+    standing,
+)
 from regraft.choosing.arm import TRIED, Arm, Judged
 from regraft.choosing.budget import seconds_of
 from regraft.choosing.comparing import Ranking, Row
@@ -484,6 +492,18 @@ def test_one_image_in_several_seeds_counts_once() -> None:
     many = Ranking([row(np.tile(a, 10), 1), row(np.tile(b, 10), 2)], keys)
     one = Ranking([row(a, 1), row(b, 2)], np.arange(20).astype(str).astype(object))
     assert many.test(1, 0).p_value == pytest.approx(one.test(1, 0).p_value, abs=0.03)
+
+
+def test_images_of_one_group_count_once() -> None:
+    """Five plants, of ten photographs each, are no fifty images that one way alone has right."""
+    a, b = np.ones(100, bool), np.arange(100) >= 50
+    keys, plants = np.arange(100).astype(str).astype(object), [f"{i // 10}" for i in range(100)]
+    alone = Ranking([row(a, 9), row(b, 1)], keys)
+    together = Ranking([row(a, 9), row(b, 1)], keys, groups=plants)
+    assert (alone.ties, alone.take) == ([0], 0)
+    assert (together.ties, together.take) == ([0, 1], 1)
+    share = comparing.interval_of(b, comparing.together_of(keys, plants))
+    assert share["high"] - share["low"] > 2 * 1.96 * 0.5 / np.sqrt(30)
 
 
 def test_the_page_of_a_comparison_draws_hostile_names(tmp_path: Path) -> None:
