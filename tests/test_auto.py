@@ -258,6 +258,19 @@ def test_advise_measures_and_names_a_way(photos_room: Path) -> None:
     assert found["why"]
 
 
+@pytest.mark.parametrize("name", ["nosuch", "resnet18.nosuch", "default+nosuch"])
+def test_a_network_that_does_not_exist_has_no_bill_and_is_not_recommended(
+    photos_room: Path, name: str
+) -> None:
+    found = run("advise", "photos", "--backbones", f"default,{name}", "--json")
+    assert {way["backbone"] for way in found["ways"]} == {"default"}
+    (absent,) = found["absent"]
+    assert absent["backbone"] == name
+    assert "no backbone is called" in absent["why"]
+    with pytest.raises(BackboneError, match="no backbone is called"):
+        run("train", "photos", "--backbone", name, "--dry-run")
+
+
 def test_advise_foretells_nothing_where_labels_are_chance(
     photos_room: Path, make_photos: Callable[..., Path]
 ) -> None:
@@ -285,6 +298,12 @@ def test_compare_keeps_runs_goes_on_and_draws_a_page(photos_room: Path) -> None:
     again = run(*args)
     assert [Path(row["run"], "run.json").stat().st_mtime_ns for row in again["rows"]] == stamps
     assert again["rows"] == found["rows"]
+
+
+def test_compare_does_not_call_the_one_that_is_left_the_only_one(photos_room: Path) -> None:
+    found = run("compare", "photos", "--ways", "probe", "--backbones", "default,nosuch", "--json")
+    assert [one["backbone"] for one in found["lost"]] == ["nosuch"]
+    assert found["why"].startswith("the only way that could be run;")
 
 
 def test_compare_counts_images_of_one_group_once(photos_room: Path) -> None:

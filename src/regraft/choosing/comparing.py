@@ -137,7 +137,8 @@ class Ranking:
         best, take, ties = self.best, self.take, self.ties
         right = percent(self.rows[best].right.mean())
         if len(self.rows) == 1:
-            return f"the only way that was asked for; {right} right"
+            known = "could be run" if self.lost else "was asked for"
+            return f"the only way that {known}; {right} right"
         top = f"{self.rows[best].way.name} is highest with {right}"
         if len(ties) == 1:
             return f"{top}, and better than the others by more than chance"
