@@ -492,6 +492,7 @@ def test_one_image_in_several_seeds_counts_once() -> None:
     many = Ranking([row(np.tile(a, 10), 1), row(np.tile(b, 10), 2)], keys)
     one = Ranking([row(a, 1), row(b, 2)], np.arange(20).astype(str).astype(object))
     assert many.test(1, 0).p_value == pytest.approx(one.test(1, 0).p_value, abs=0.03)
+    assert "20 images cannot tell" in many.why
 
 
 def test_images_of_one_group_count_once() -> None:

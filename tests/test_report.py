@@ -222,6 +222,17 @@ def test_a_run_against_its_own_copy_is_a_tie(
     assert compared.best.endswith("images. Take any.")
 
 
+def test_runs_of_one_name_are_told_apart_by_where_they_lie(
+    room: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(room)
+    shutil.copytree("runs/one", tmp_path / "one")
+    compared, _ = reporting.compare(["runs/one", tmp_path / "one"], out="self.html")
+    assert compared.names == ["runs/one", str(tmp_path / "one")]
+    assert "runs/one and " in compared.best
+    assert Path("self.html").read_text(encoding="utf-8").count(str(tmp_path / "one")) >= 3
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

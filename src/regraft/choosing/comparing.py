@@ -143,7 +143,7 @@ class Ranking:
         if len(ties) == 1:
             return f"{top}, and better than the others by more than chance"
         cheap = self.rows[take]
-        n = count(len(self.keys), "image")
+        n = count(len(set(self.keys)), "image")
         if take == best:
             return f"{top}, and the cheapest of {len(ties)} that {n} cannot tell apart"
         return (

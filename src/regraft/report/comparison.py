@@ -111,10 +111,10 @@ class Comparison:
     def overlap(self) -> list[str]:
         """How many of each run's scored images are compared, in words."""
         found = [f"compared on the {count(self.n, 'image')} that all of them scored"]
-        for run in self.runs:
+        for name, run in zip(self.names, self.runs, strict=True):
             n = len(run.evidence.y)
             if n != self.n:
-                found.append(f"{run.folder.name} scored {n}: its own figure differs")
+                found.append(f"{name} scored {n}: its own figure differs")
         if len({run.metrics["data"]["splits"]["train"] for run in self.runs}) > 1:
             found.append("they learnt from different numbers of images")
         return found
@@ -128,8 +128,9 @@ class Comparison:
 
     @property
     def names(self) -> list[str]:
-        """What tells the runs apart: their folders' names."""
-        return [run.folder.name for run in self.runs]
+        """What tells the runs apart: their folders' names, or where they lie if these are alike."""
+        names = [run.folder.name for run in self.runs]
+        return names if len(set(names)) == len(names) else [str(run.folder) for run in self.runs]
 
     def is_right(self, number: int) -> NDArray[np.bool_]:
         """Whether a run has each of the common images right."""
