@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from regraft.choosing.standing import first
 from regraft.choosing.way import ways_of
 from regraft.cli.main import cli
 from regraft.errors import BackboneError, UsageError
+from regraft.evaluation.paired import compare_paired
 from regraft.model import load
 from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom
@@ -256,6 +258,19 @@ def test_advise_measures_and_names_a_way(photos_room: Path) -> None:
     assert found["why"]
 
 
+@pytest.mark.parametrize("name", ["nosuch", "resnet18.nosuch", "default+nosuch"])
+def test_a_network_that_does_not_exist_has_no_bill_and_is_not_recommended(
+    photos_room: Path, name: str
+) -> None:
+    found = run("advise", "photos", "--backbones", f"default,{name}", "--json")
+    assert {way["backbone"] for way in found["ways"]} == {"default"}
+    (absent,) = found["absent"]
+    assert absent["backbone"] == name
+    assert "no backbone is called" in absent["why"]
+    with pytest.raises(BackboneError, match="no backbone is called"):
+        run("train", "photos", "--backbone", name, "--dry-run")
+
+
 def test_advise_foretells_nothing_where_labels_are_chance(
     photos_room: Path, make_photos: Callable[..., Path]
 ) -> None:
@@ -283,6 +298,32 @@ def test_compare_keeps_runs_goes_on_and_draws_a_page(photos_room: Path) -> None:
     again = run(*args)
     assert [Path(row["run"], "run.json").stat().st_mtime_ns for row in again["rows"]] == stamps
     assert again["rows"] == found["rows"]
+
+
+def test_compare_does_not_call_the_one_that_is_left_the_only_one(photos_room: Path) -> None:
+    found = run("compare", "photos", "--ways", "probe", "--backbones", "default,nosuch", "--json")
+    assert [one["backbone"] for one in found["lost"]] == ["nosuch"]
+    assert found["why"].startswith("the only way that could be run;")
+
+
+def test_compare_counts_images_of_one_group_once(photos_room: Path) -> None:
+    files = sorted(Path("photos").rglob("*.jpg"))
+    rows = [
+        f"{file},{file.parent.name},{file.parent.name}-{i // 3}" for i, file in enumerate(files)
+    ]
+    Path("list.csv").write_text("\n".join(["path,label,plant", *rows]), encoding="utf-8")
+    found = run("compare", "list.csv", "--group-column", "plant", "--ways", "probe", "--backbones",
+                f"default,{TINY}", "--test-fraction", "0.5", "--json")  # fmt: skip
+    right = []
+    for one in found["rows"]:
+        with open(Path(one["run"]) / "predictions.csv", encoding="utf-8") as stream:
+            scored = list(csv.DictReader(stream))
+        right.append(np.array([row["label"] == row["predicted"] for row in scored]))
+    plants = [row["group"] for row in scored]
+    assert len(set(plants)) < len(plants)
+    test = found["tests"][0]
+    wanted = compare_paired(right[test["a"]], right[test["b"]], groups=plants)
+    assert (test["p"], test["low"]) == (wanted.p_value, wanted.difference.low)
 
 
 def test_compare_refuses_what_cannot_be_meant(photos_room: Path) -> None:

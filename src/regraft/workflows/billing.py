@@ -312,6 +312,10 @@ def _work_before(
     config: RunConfig, table: ImageTable, folder: Path | None, offline: bool, listener: Listener
 ) -> Workload:
     built = _built(config, table, offline)
+    if built is None and config.weights is None:
+        from regraft.backbones import listing  # timm, for its names
+
+        listing.require_known(config.backbone)
     missing = list(range(len(table))) if built is None else extract.missing_from_store(table, built)
     work = known_of(config, table, built, len(missing))
     work = replace(work, n_epochs_done=_epochs_done(folder))
