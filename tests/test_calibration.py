@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize, special
 
-from regraft.evaluation import calibration, metrics
+from regraft.evaluation import blocks, calibration, metrics
 from regraft.evaluation.calibration import fit_temperature, softmax
 
 
@@ -102,7 +102,7 @@ def test_duplicating_all_rows_changes_little_and_order_changes_nothing():
 def test_blocks_of_rows_change_nothing(monkeypatch):
     scores, y = _scores()
     whole = fit_temperature(scores, y)
-    monkeypatch.setattr(metrics, "_BLOCK_ELEMENTS", 12)
+    monkeypatch.setattr(blocks, "_BLOCK_ELEMENTS", 12)
     assert fit_temperature(scores, y) == pytest.approx(whole)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from regraft.probe import closed_form
+from regraft.probe import class_means, closed_form
 from regraft.probe.discriminant import Discriminant
 from regraft.probe.ridge import RidgeSystem
 
@@ -156,3 +156,24 @@ def test_shares_of_the_classes_count_where_clouds_overlap() -> None:
     p = np.exp(fitted.weight * fitted.scores)
     p /= p.sum(1, keepdims=True)
     assert p[:, 1].mean() == pytest.approx(0.1, abs=0.04)
+
+
+@pytest.mark.parametrize("kind", ["single", "mixed"])
+@pytest.mark.parametrize("strength", [1e-2, 1.0, 100.0])
+def test_many_classes_give_the_same_without_a_matrix_of_all_with_all(
+    kind: str, strength: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_classes = 30
+    Z, y = problem((240, 12), n_classes)
+    system = system_of(Z, y, n_classes + 2, folds=units(len(y), kind))  # two without images
+    whole = Discriminant.of(system, strength)
+    monkeypatch.setattr(class_means, "MOST_WHOLE", 10)
+    thin = Discriminant.of(system, strength)
+    assert isinstance(whole.means, class_means.Whole)
+    assert isinstance(thin.means, class_means.Thin)
+    assert max(thin.means.G.shape + thin.means.C.shape) == n_classes
+    np.testing.assert_allclose(thin.left_out(), whole.left_out(), rtol=1e-6, atol=1e-6)
+    for found, wanted in zip(
+        thin.head(0.3).to_tensors().values(), whole.head(0.3).to_tensors().values(), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)

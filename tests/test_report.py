@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from PIL import Image
 
 from regraft.cli.main import cli
 from regraft.errors import TableError, UsageError
+from regraft.evaluation.confusion import Confusion
 from regraft.record.configuration import RunConfig
 from regraft.record.run_folder import REPORT
-from regraft.report import page, pictures
+from regraft.report import drawings, evidence, finished_run, page, pictures
+from regraft.report.comparison import Comparison
 from regraft.report.evidence import Evidence
+from regraft.report.said import Said, classes_with_curves
 from regraft.workflows import experiment, reporting
 
 Write = Callable[..., Path]
@@ -153,6 +157,71 @@ def test_the_run_folder_alone_draws_the_same_page(room: Path, tmp_path: Path) ->
     drawn = page.write(tmp_path / "chosen")  # no photos, no store
     here, there = drawn.read_text(), text_of(room)
     assert here.replace(str(tmp_path / "chosen"), "runs/chosen") == there
+
+
+def test_without_the_probabilities_of_all_classes_the_page_is_the_same(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of many images and classes, whose probabilities would be gigabytes in each run."""
+    kept = Evidence.load(room / "runs/chosen")
+    assert kept is not None
+    metrics = json.loads((room / "runs/chosen/metrics.json").read_text())
+    said = Said.of(
+        kept.proba, temperature=metrics["chosen"]["temperature"],
+        codes=classes_with_curves(metrics["evaluation"]),
+    )  # fmt: skip
+    shutil.copytree(room / "runs/chosen", tmp_path / "chosen")
+    replace(kept, proba=None, said=said).save(tmp_path / "chosen")
+    again = Evidence.load(tmp_path / "chosen")
+    assert again is not None
+    assert again.proba is None
+    drawn = page.write(tmp_path / "chosen").read_text()
+    assert drawn.replace(str(tmp_path / "chosen"), "runs/chosen") == text_of(room)
+    both = Comparison([room / "runs/chosen", tmp_path / "chosen"])
+    np.testing.assert_array_equal(both.is_right(0), both.is_right(1))
+
+
+def test_many_probabilities_are_not_kept(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(room / "cache"))
+    monkeypatch.chdir(room)
+    monkeypatch.setattr(evidence, "MOST_PROBABILITIES", 5)
+    drawn = reporting.report_on(experiment.run(RunConfig("photos"), name="wide"))
+    kept = Evidence.load(room / "runs/wide")
+    assert kept is not None
+    assert kept.proba is None
+    for part in ("How sure it is", "ROC, precision and recall", "Mistakes, and where it looked"):
+        assert part in drawn.read_text()
+
+
+def test_of_very_many_classes_the_weakest_are_listed_and_drawn(
+    many: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "weakest of 200 classes, by F1" not in many.read_text()
+    monkeypatch.setattr(finished_run, "MOST_LISTED", 30)
+    few = page.write(many.parent, tmp_path / "few.html").read_text()
+    assert few.count("The 30 weakest of 200 classes, by F1; metrics.json has all.") >= 2
+    rows = json.loads((many.parent / "metrics.json").read_text())["evaluation"]["per_class"]
+    worst = sorted(rows, key=lambda row: (row["f1"]["value"] is None, row["f1"]["value"] or 0))
+    table = few.partition('<section id="classes">')[2].partition("</section>")[0]
+    assert f'<td class="name">{worst[0]["label"]}</td>' in table
+    assert f'<td class="name">{worst[-1]["label"]}</td>' not in table
+    assert table.count("<tr>") == 31
+
+
+def test_of_many_mistakes_the_most_frequent_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.diag([9, 8, 7, 6]) + np.triu(np.arange(16).reshape(4, 4), 1)
+    counted, names = Confusion.of_matrix(matrix), ["ant", "bee", "cow", "dog"]
+    whole = drawings.confusion(counted, names)
+    monkeypatch.setattr(drawings, "MOST_MISTAKEN", 2)
+    few = drawings.confusion(counted, names)
+    assert (whole.count("cell wrong"), few.count("cell wrong")) == (6, 2)
+    assert "11 cow predicted as dog" in few
+    assert "7 bee predicted as dog" in few
+    monkeypatch.setattr(drawings, "MOST_RIGHT", 3)
+    of_line = drawings.confusion(counted, names)
+    assert (few.count("cell right"), of_line.count("cell right")) == (4, 1)
+    assert "<polygon" in of_line
+    assert "<polygon" not in few
 
 
 def test_a_run_made_without_a_report_is_looked_at_again(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.choosing.way import Way
+from regraft.evaluation import blocks
 
 WAITING, RUNNING, TRIED, DROPPED = "waiting", "running", "tried", "dropped"
 
@@ -35,8 +36,16 @@ class Judged:
     def of(cls, rows: NDArray[np.intp], proba: NDArray[Any], y: NDArray[np.intp]) -> Judged:
         """From the probabilities of these rows and the codes of all images."""
         own = y[rows]
-        chance = proba[np.arange(len(rows)), own].astype(np.float64)
-        return cls(rows, -np.log(np.maximum(chance, 1e-12)), proba.argmax(1) == own)
+        chance = blocks.own(proba, own).astype(np.float64)
+        return cls(rows, -np.log(np.maximum(chance, 1e-12)), blocks.called(proba) == own)
+
+    def and_of(self, other: Judged) -> Judged:
+        """With what it gave other images."""
+        return Judged(
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.loss, other.loss]),
+            np.concatenate([self.right, other.right]),
+        )
 
     def on(self, rows: NDArray[np.intp]) -> Judged:
         """Of these rows alone, which must be among its own."""

@@ -9,9 +9,10 @@ import math
 
 import numpy as np
 
+from regraft.evaluation.blocks import iterate_columns
 from regraft.evaluation.influence import count_units, harmonic_size, variance_of
 from regraft.evaluation.intervals import Estimate, estimates, quantile, score_interval
-from regraft.evaluation.metrics import Array, iterate_columns, placements
+from regraft.evaluation.metrics import Array, placements
 
 
 def estimate_auroc(

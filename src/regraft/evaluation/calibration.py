@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from regraft.evaluation.metrics import Array, iterate_rows
+from regraft.evaluation.blocks import Array, iterate_rows, own
 
 _WIDEST = 1e3
 _MAX_STEPS = 60
@@ -91,7 +91,7 @@ def fit_temperature(scores: Array, y: Array) -> float:
     if spread == 0:
         return 1.0
     smoothing = 1 / (n_images + 2)
-    p_true = scores[np.arange(n_images), y].astype(np.float64) - centred_at
+    p_true = own(scores, y).astype(np.float64) - centred_at
     # Scores from their row mean: shares (1 - s) to the true class and s to the K - 1 others.
     target = float(p_true.sum()) * (1 - smoothing - smoothing / (n_classes - 1))
 

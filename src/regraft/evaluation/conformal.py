@@ -112,6 +112,7 @@ def sets(proba: Array, least: float | Array) -> NDArray[np.bool_]:
     Parameters
     ----------
     proba : (N, K) float
+        Or of one class of each image.
     least : float or (K,) float
         As :func:`threshold` gives it, of all images or for each class.
     """

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from regraft.evaluation.blocks import called, sureness
 from regraft.evaluation.calibration import softmax
 from regraft.evaluation.intervals import score_interval
 from regraft.evaluation.metrics import Array, divide
@@ -140,7 +141,14 @@ def coverage_curve(
     >>> curve.coverage, curve.accuracy, curve.threshold
     (array([0.5, 1. ]), array([1. , 0.5]), array([0.9, 0.6]))
     """
-    hits, kept, threshold = _counts(proba.argmax(axis=1) == y_true, proba.max(axis=1))
+    return coverage_of(called(proba) == y_true, sureness(proba), level=level, max_points=max_points)
+
+
+def coverage_of(
+    is_right: Array, confidence: Array, *, level: float = 0.95, max_points: int | None = MAX_POINTS
+) -> Coverage:
+    """As `coverage_curve`, of whether each image is right and how sure its answer is."""
+    hits, kept, threshold = _counts(is_right, confidence)
     accuracy = hits / kept
     low, high = score_interval(accuracy, kept, level=level)
     coverage = kept / kept[-1]

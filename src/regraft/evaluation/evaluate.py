@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from regraft.evaluation.auroc import estimate_auroc
+from regraft.evaluation.blocks import as_asked, called, iterate_rows
 from regraft.evaluation.calibration_error import estimate_ece
 from regraft.evaluation.confusion import Confusion
 from regraft.evaluation.influence import group_codes
@@ -161,7 +162,7 @@ def evaluate(
     """
     y, proba = _checked(y_true, proba, n_classes=len(classes))
     codes = group_codes(groups, len(y))
-    predicted = proba.argmax(axis=1)
+    predicted = called(proba)
     confusion = Confusion.of(y, predicted, len(classes))
     auroc, auroc_by_class = estimate_auroc(y, proba, groups=codes, level=level)
     table = reliability_table(y, proba, n_bins=_BINS)
@@ -256,7 +257,7 @@ def _reliability_rows(table: Reliability) -> list[dict[str, Any]]:
 
 
 def _checked(y_true: Array, proba: Array, *, n_classes: int) -> tuple[Array, Array]:
-    y, p = np.asarray(y_true), np.asarray(proba)
+    y, p = np.asarray(y_true), as_asked(proba)
     if y.ndim != 1 or len(y) == 0 or p.shape != (len(y), n_classes):
         raise ValueError(
             f"need y_true (N,) and proba (N, {n_classes}) for {n_classes} classes with N of at "
@@ -268,14 +269,15 @@ def _checked(y_true: Array, proba: Array, *, n_classes: int) -> tuple[Array, Arr
             f"got {y.dtype} from {y.min()} to {y.max()}"
         )
     if not np.issubdtype(p.dtype, np.floating) or p.dtype == np.float16:
-        p = p.astype(np.float32 if p.dtype == np.float16 else np.float64)
-    sums = p.sum(axis=1, dtype=np.float64)
+        p = np.asarray(p, np.float32 if p.dtype == np.float16 else np.float64)
+    sums = np.concatenate([rows.sum(axis=1, dtype=np.float64) for rows in iterate_rows(p)])
+    least = np.concatenate([rows.min(axis=1) for rows in iterate_rows(p)])
     # NaN fails both comparisons.
-    is_bad = ~((np.abs(sums - 1) <= 1e-3) & (p.min(axis=1) >= 0))
+    is_bad = ~((np.abs(sums - 1) <= 1e-3) & (least >= 0))
     if is_bad.any():
         i = int(is_bad.argmax())
         raise ValueError(
             f"each row of proba must be at least 0 and sum to 1; {is_bad.sum()} of {len(p)} do "
-            f"not, first row {i} with minimum {p[i].min():.6g} and sum {sums[i]:.6g}"
+            f"not, first row {i} with minimum {least[i]:.6g} and sum {sums[i]:.6g}"
         )
     return y.astype(np.int64, copy=False), p

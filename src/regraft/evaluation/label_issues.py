@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from regraft.evaluation.blocks import as_asked, called, iterate_rows, own
 from regraft.evaluation.metrics import Array, divide, log_losses
 
 # In mean losses of the other class. At 1 about half of the images that are as much of that class as
@@ -86,9 +87,8 @@ def find_label_issues(proba: Array, y: Array, *, only_sure: bool = True) -> list
     [LabelIssue(row=4, given=1, suggested=0, p_given=0.05, p_suggested=0.95)]
     """
     proba, y = _checked(proba, y)
-    rows, n_classes = np.arange(len(y)), proba.shape[1]
-    suggested = proba.argmax(axis=1)
-    p_given, p_suggested = proba[rows, y], proba[rows, suggested]
+    n_classes, suggested = proba.shape[1], called(proba)
+    p_given, p_suggested = own(proba, y), own(proba, suggested)
     n_images = np.bincount(y, minlength=n_classes)
     losses = np.bincount(y, log_losses(y, proba), minlength=n_classes)
     bar = np.exp(-TOLERANCE * divide(losses, n_images))
@@ -106,11 +106,11 @@ def find_label_issues(proba: Array, y: Array, *, only_sure: bool = True) -> list
 
 
 def _checked(proba: Array, y: Array) -> tuple[Array, Array]:
-    proba, y = np.asarray(proba), np.asarray(y)
+    proba, y = as_asked(proba), np.asarray(y)
     if proba.ndim != 2 or y.shape != proba.shape[:1]:
         raise ValueError(f"need proba (N, K) and y (N,), got shapes {proba.shape} and {y.shape}")
     if y.size and (y.min() < 0 or y.max() >= proba.shape[1]):
         raise ValueError(f"codes must lie in 0 to {proba.shape[1] - 1}, got {y.min()} to {y.max()}")
-    if not np.isfinite(proba.sum(dtype=np.float64)):
+    if not np.isfinite(sum(rows.sum(dtype=np.float64) for rows in iterate_rows(proba))):
         raise ValueError("probabilities must be finite, got NaN or infinity")
     return proba, y

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from regraft.evaluation.blocks import as_asked, called, sureness
 from regraft.evaluation.influence import group_codes
 from regraft.evaluation.intervals import Estimate
 from regraft.evaluation.metrics import Array
@@ -70,11 +71,11 @@ def label_noise(proba: Array, y: Array, *, units: Array | None = None) -> LabelN
     >>> label_noise(proba, np.arange(40) % 2).disagree.value  # labels by chance
     0.5
     """
-    proba, y = np.asarray(proba), np.asarray(y)
+    proba, y = as_asked(proba), np.asarray(y)
     if not len(y):
         raise ValueError("label noise needs at least one image")
-    surest = np.argsort(-proba.max(axis=1), kind="stable")[: max(1, round(SUREST * len(y)))]
-    is_other = proba.argmax(axis=1) != y  # of all: rows taken out would be a copy
+    surest = np.argsort(-sureness(proba), kind="stable")[: max(1, round(SUREST * len(y)))]
+    is_other = called(proba) != y
     groups = None if units is None else group_codes(np.asarray(units)[surest].tolist(), len(surest))
     disagree = estimate_accuracy(is_other[surest], groups=groups)
     return LabelNoise(len(surest), disagree)

@@ -2,26 +2,26 @@
 
 N images, K classes, B bins. ``y_true`` and ``y_pred`` are integer codes ``(N,)``, ``proba`` is
 ``(N, K)`` with rows that sum to 1. What is undefined (recall of a class with no images) is NaN and
-left out of averages; it is never taken as 0 or 1. Large ``proba`` are read in blocks of rows, so no
-function makes a second array of that size.
+left out of averages; it is never taken as 0 or 1. ``proba`` are read in blocks, so that no function
+makes a second array of that size (:mod:`regraft.evaluation.blocks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.evaluation.blocks import called, iterate_rows, own, sureness
 from regraft.evaluation.confusion import Confusion
 
 Array = NDArray[Any]
 
 # The largest class over the smallest that passes for even.
 EVEN = 1.5
-_BLOCK_ELEMENTS = 2**21  # 16 MiB of float64
 
 
 def accuracy(y_true: Array, y_pred: Array, *, sample_weight: Array | None = None) -> float:
@@ -183,7 +183,16 @@ def reliability_table(
     >>> table.ece
     0.25
     """
-    is_right, confidence, bins = confidence_bins(y_true, proba, n_bins=n_bins)
+    return reliability_of(
+        called(proba) == y_true, sureness(proba), n_bins=n_bins, sample_weight=sample_weight
+    )
+
+
+def reliability_of(
+    is_right: Array, confidence: Array, *, n_bins: int = 15, sample_weight: Array | None = None
+) -> Reliability:
+    """As `reliability_table`, of whether each image is right and how sure its answer is."""
+    confidence, bins = _binned(confidence, n_bins)
     weight = np.ones(len(bins), dtype=np.int64) if sample_weight is None else sample_weight
     n = np.bincount(bins, weights=weight, minlength=n_bins)
     return Reliability(
@@ -199,14 +208,14 @@ def reliability_table(
 
 def log_losses(y_true: Array, proba: Array) -> Array:
     """Minus log of the clipped probability of the true class, float64 of shape (N,)."""
-    p_true = proba[np.arange(len(y_true)), y_true]
+    p_true = own(proba, y_true)
     eps = np.finfo(p_true.dtype).eps
     return -np.log(np.clip(p_true, eps, 1 - eps).astype(np.float64))
 
 
 def brier_scores(y_true: Array, proba: Array) -> Array:
     """Squared distance of each row from its one-hot truth, float64 of shape (N,)."""
-    p_true = proba[np.arange(len(y_true)), y_true].astype(np.float64)
+    p_true = own(proba, y_true).astype(np.float64)
     squares = np.concatenate(
         [np.einsum("nk,nk->n", p, p, dtype=np.float64) for p in iterate_rows(proba)]
     )
@@ -228,9 +237,13 @@ def true_ranks(y_true: Array, proba: Array) -> Array:
 
 def confidence_bins(y_true: Array, proba: Array, *, n_bins: int) -> tuple[Array, Array, Array]:
     """Whether each image is right, its top probability, and the bin of that; each of shape (N,)."""
-    confidence = np.minimum(proba.max(axis=1).astype(np.float64), 1.0)
+    return called(proba) == y_true, *_binned(sureness(proba), n_bins)
+
+
+def _binned(confidence: Array, n_bins: int) -> tuple[Array, Array]:
+    confidence = np.minimum(confidence.astype(np.float64), 1.0)
     bins = np.searchsorted(np.linspace(0, 1, n_bins + 1), confidence, side="left") - 1
-    return proba.argmax(axis=1) == y_true, confidence, np.maximum(bins, 0)
+    return confidence, np.maximum(bins, 0)
 
 
 def placements(positives: Array, negatives: Array) -> tuple[Array, Array]:
@@ -285,21 +298,6 @@ def nan_mean(values: Array) -> float:
     """Mean of what is defined, NaN if nothing is."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
-
-
-def iterate_rows(matrix: Array) -> Iterator[Array]:
-    """Consecutive blocks of rows, each of bounded size."""
-    step = max(1, _BLOCK_ELEMENTS // max(1, matrix.shape[1]))
-    for start in range(0, len(matrix), step):
-        yield matrix[start : start + step]
-
-
-def iterate_columns(matrix: Array) -> Iterator[tuple[int, Array]]:
-    """Each column with its number, contiguous; a few are copied out at a time, for the cache."""
-    step = max(1, _BLOCK_ELEMENTS // max(1, len(matrix)))
-    for start in range(0, matrix.shape[1], step):
-        block = np.ascontiguousarray(matrix[:, start : start + step].T)
-        yield from enumerate(block, start)
 
 
 def is_even(counts: Sequence[int]) -> bool:

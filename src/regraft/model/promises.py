@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from regraft.data.table import ImageTable
 from regraft.evaluation import Estimate, conformal
 from regraft.evaluation.auroc import estimate_auroc
+from regraft.evaluation.blocks import called, iterate_rows, own, sureness
 from regraft.evaluation.influence import group_codes
 from regraft.evaluation.left_out import combined
 from regraft.evaluation.levels import fewest_all_right, fewest_for
@@ -148,9 +149,10 @@ def _set_of(
     classes: tuple[str, ...],
 ) -> dict[str, Any]:  # fmt: skip
     least = unknown.least_probability(coverage, len(classes), per_class=False)
-    sets = conformal.sets(proba, least)
-    holds, size = sets[np.arange(len(y)), y], sets.sum(axis=1)
+    holds = conformal.sets(own(proba, y), least)
+    size = np.concatenate([conformal.sets(rows, least).sum(axis=1) for rows in iterate_rows(proba)])
     each = estimate_rates(holds, y, len(classes), groups=groups)
+    n, sizes = (np.bincount(y, weight, minlength=len(classes)) for weight in (None, size))
     return {
         "coverage_asked": coverage,
         "coverage": estimate_accuracy(holds, groups=groups).to_dict(),
@@ -164,8 +166,8 @@ def _set_of(
         "guarantee": unknown.guarantee,
         "per_class": [
             {
-                "label": label, "n": int((y == code).sum()), "coverage": each[code].to_dict(),
-                "mean_size": float(size[y == code].mean()) if (y == code).any() else None,
+                "label": label, "n": int(n[code]), "coverage": each[code].to_dict(),
+                "mean_size": float(sizes[code] / n[code]) if n[code] else None,
             }
             for code, label in enumerate(classes)
         ],
@@ -175,8 +177,8 @@ def _set_of(
 def _alone(
     unknown: Unknown, precision: float, proba: Any, y: NDArray[np.intp], groups: Any
 ) -> dict[str, Any]:
-    is_alone = proba.max(axis=1) >= unknown.least_confidence(precision)
-    is_right, right = proba.argmax(axis=1) == y, None
+    is_alone = sureness(proba) >= unknown.least_confidence(precision)
+    is_right, right = called(proba) == y, None
     if is_alone.any():
         some = None if groups is None else group_codes(groups[is_alone].tolist(), is_alone.sum())
         right = estimate_accuracy(is_right[is_alone], groups=some).to_dict()

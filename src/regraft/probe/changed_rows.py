@@ -193,6 +193,9 @@ class ChangedRows:
         rows[is_new] = self.come[places[is_new] - n_old]
         return rows - self.centre
 
+    def root(self, strength: float) -> None:
+        """See `Hat`; none is at hand."""
+
     def explained(self, strength: float) -> Floats:
         """See `Hat`."""
         found: Floats = self._projected.T @ self._at(strength).solution

@@ -27,7 +27,7 @@ from regraft.machine.processor import available_cores
 from regraft.probe import scale
 from regraft.probe.base import Codes, Floats
 from regraft.probe.closed_form import CLOSED_FORM, NEAR, STRIDES, Solved, solve
-from regraft.probe.ground import Ground
+from regraft.probe.ground import Ground, shown_classes
 from regraft.probe.judging import rows_that_judge
 from regraft.probe.network import Network
 from regraft.probe.pool import fit_weights, nested_losses
@@ -205,10 +205,10 @@ def choose(
     with blas.threads(1), ThreadPoolExecutor(available_cores()) as threads:
 
         def tried(rows: NDArray[np.intp]) -> tuple[Ground, list[Entry]]:
-            part = (X[rows], y[rows], units[rows], weight[rows])
+            codes, n_shown = shown_classes(y, rows, n_classes)
             ground = Ground.of(
-                *part, n_classes=n_classes, network=network, sets=sets, threads=threads,
-                few_strengths=bool(search.near),
+                X[rows], codes, units[rows], weight[rows], n_classes=n_shown, network=network,
+                sets=sets, threads=threads, few_strengths=bool(search.near),
             )  # fmt: skip
             found = threads.map(lambda taps: _entries(ground, taps, search), sets)
             return ground, list(itertools.chain.from_iterable(found))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +24,7 @@ from regraft.backbones.catalog import Source
 from regraft.data.labels import LabelType, check_same_kind, codes_of, groups_of, labels_of
 from regraft.data.table import Rejected, check_known_classes, quoted
 from regraft.errors import BackboneError, DecodeError, UsageError
-from regraft.evaluation import Estimate, Evaluation, evaluate
+from regraft.evaluation import Estimate, Evaluation, blocks, evaluate
 from regraft.evaluation.calibration import softmax
 from regraft.features import carried, side_by_side
 from regraft.features.engine import EngineInfo, Sample, difference
@@ -42,8 +42,6 @@ from regraft.probe.unknown import Landed, Unknown
 
 # Pictures that are in hand at once: memory does not grow with how many are asked about.
 PICTURES_AT_ONCE = 256
-# Rows of features that are represented at once.
-ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -419,7 +417,8 @@ class Classifier:
     def proba_of(self, X: Floats) -> NDArray[np.float64]:
         """``(N, D0)`` features as the engine gives them to ``(N, K)`` probabilities.
 
-        Some thousand rows at a time, so `X` may be mapped from disk.
+        Some thousand rows at a time, so `X` may be mapped from disk; so are probabilities of many
+        rows and classes (:mod:`regraft.evaluation.blocks`).
         """
         return self.answers_of(X)[0]
 
@@ -439,16 +438,22 @@ class Classifier:
             )
         levels = Levels() if levels is None else levels
         self.require(levels)
-        parts = [np.zeros((0, len(self.classes)))]
-        doubts = []
-        for start in range(0, len(X), ROWS_AT_ONCE):
-            Z = self.representation(X[start : start + ROWS_AT_ONCE])
-            scores = self.head.scores(Z)
-            parts.append(softmax(scores.astype(np.float64), temperature=self.temperature))
+        proba = blocks.matrix((len(X), len(self.classes)), np.float64)
+        parts = []
+        for rows, Z, scores in self.scored(X):
+            proba[rows] = softmax(scores.astype(np.float64), temperature=self.temperature)
             if levels.is_asked:
                 assert self.unknown is not None
-                doubts.append(Doubts.of(self.unknown, levels, Z, scores, parts[-1]))
-        return np.concatenate(parts), Doubts.joined(doubts)
+                parts.append(Doubts.of(self.unknown, levels.without_sets, Z, scores, proba[rows]))
+        doubts = Doubts.joined(parts)
+        return proba, doubts.with_sets(self.unknown, levels, proba) if parts else doubts
+
+    def scored(self, X: Floats) -> Iterator[tuple[slice, Floats, Floats]]:
+        """Features as the engine gives them, some thousand rows at a time: which rows, ``(n, D)``
+        represented, and their ``(n, K)`` scores."""
+        for rows in blocks.rows_to_make(len(X), len(self.classes)):
+            Z = self.representation(X[rows])
+            yield rows, Z, self.head.scores(Z)
 
     def require(self, levels: Levels) -> None:
         """UsageError, before any work, for levels that this model cannot give.

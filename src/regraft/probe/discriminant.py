@@ -8,8 +8,9 @@ two others (masking) and shrinks what few directions carry; this does neither.
 From the decomposition of :mod:`regraft.probe.ridge` all follows. With the ridge fits f, the class
 weights D and ``Phi = Y^T f`` (K x K), let ``A = (D - Phi)^-1``; then the inner products under
 ``(W + strength)^-1`` are ``h_ij + f_i A f_j`` of two rows (h: ridge's hat matrix), ``f_i A`` of a
-row and a mean, ``A - D^-1`` of two means. Leaving rows out takes them from the means and from W:
-an update of as many dimensions as rows that leave (Sherman, Morrison, Woodbury).
+row and a mean, ``A - D^-1`` of two means (:mod:`regraft.probe.class_means`). Leaving rows out takes
+them from the means and from W: an update of as many dimensions as rows that leave (Sherman,
+Morrison, Woodbury).
 
 Sources: Hastie, Buja, Tibshirani (1995), Annals of Statistics 23(1) (penalised discriminant
 analysis, and how it follows from regression); Friedman (1989), JASA 84(405) (shrinkage); Hastie,
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.probe.base import Codes, Floats
+from regraft.probe.class_means import Means, means_of
 from regraft.probe.linear_head import LinearHead
 from regraft.probe.ridge import RidgeSystem
 
@@ -42,36 +44,30 @@ class Discriminant:
     counts : (K,)
         Weight of each class; classes without any are left out of all that follows.
     present : (K,) bool
-    A : (K, K)
+    means : Means
+        Inner products with the class means.
     fits : (n, K)
         Of the rows that can be left out, by ridge, without the mean label.
     to_means : (n, K)
         Of those rows with the class means; both less the mean of all rows.
-    between : (K, K)
-        Of the means with each other.
     """
 
     system: RidgeSystem
     strength: float
     counts: Floats
     present: NDArray[np.bool_]
-    A: Floats
+    means: Means
     fits: Floats
     to_means: Floats
-    between: Floats
 
     @classmethod
     def of(cls, system: RidgeSystem, strength: float) -> Discriminant:
         """At this strength."""
         present = system.mean_label > 0
         counts = (system.mean_label * system.total_weight)[present]
-        explained = system.hat.explained(strength)[np.ix_(present, present)]
-        A = np.linalg.inv(np.diag(counts) - explained)
+        means = means_of(system.hat, strength, present, counts)
         fits = system.hat.fits(strength)[:, present] / np.sqrt(system.weight)[:, None]
-        return cls(
-            system, strength, counts, present, (A + A.T) / 2, fits,
-            fits @ A, A - np.diag(1 / counts),
-        )  # fmt: skip
+        return cls(system, strength, counts, present, means, fits, means.of_fits(fits))
 
     @property
     def freedom(self) -> float:
@@ -81,8 +77,8 @@ class Discriminant:
     def head(self, prior_weight: float = 0.0) -> LinearHead:
         """Scores: minus half the squared distance, and the weighted log share of the class."""
         ridge = self.system.head(self.strength)
-        weight = self.freedom * (self.A.T @ ridge.weight[self.present].astype(np.float64))
-        outward = np.diag(self.between) - self.scatter / self.counts
+        weight = self.freedom * self.means.of_weights(ridge.weight[self.present].astype(np.float64))
+        outward = self.means.outward - self.scatter / self.counts
         bias = -self.freedom / 2 * outward - weight @ self.system.mean_feature
         bias += prior_weight * self.log_shares
         # From their mean over classes: what is common to all classes says nothing of any.
@@ -166,10 +162,10 @@ class Discriminant:
 
     def _alone(self, rows: NDArray[np.intp], code: Codes, own: Floats) -> Floats:
         """Of rows of which each is a fold of its own."""
-        to_means, means = self.to_means[rows], np.diag(self.between)
+        to_means, means = self.to_means[rows], self.means.outward
         place = np.arange(len(rows)), code
         deviation = own - 2 * to_means[place] + means[code]
-        along = to_means - self.between[code]  # of the deviation with each mean
+        along = to_means - self.means.between(code)  # of the deviation with each mean
         along = deviation[:, None] + along[place][:, None] - along
         weight, count = self.system.weight[rows], self.counts[code]
         rest = count - weight
@@ -187,7 +183,7 @@ class Discriminant:
         weight, root = self.system.weight[rows], np.sqrt(self.system.weight[rows])
         fits, to_means = self.fits[rows], self.to_means[rows]
         of_rows = hat / (root[:, None] * root) + fits @ to_means.T
-        of_rows_and_means = to_means - self.between[code]  # deviations with means
+        of_rows_and_means = to_means - self.means.between(code)  # deviations with means
         of_deviations_and_rows = of_rows - to_means[:, code].T
         of_deviations = of_deviations_and_rows - of_rows_and_means[:, code]
 
@@ -205,7 +201,7 @@ class Discriminant:
         with_rows = removed @ of_deviations_and_rows
         with_means = removed @ (of_rows_and_means - of_deviations @ moved.T)
         rows_means = to_means - of_deviations_and_rows.T @ moved.T
-        means = np.diag(self.between) - 2 * np.einsum("kb,bk->k", moved, of_rows_and_means)
+        means = self.means.outward - 2 * np.einsum("kb,bk->k", moved, of_rows_and_means)
         means = means + np.einsum("kb,kb->k", moved @ of_deviations, moved)
         distances: Floats = np.diag(of_rows)[:, None] - 2 * rows_means + means
         distances += np.einsum("vb,vb->b", with_rows, inner @ with_rows)[:, None]

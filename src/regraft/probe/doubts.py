@@ -6,7 +6,7 @@ Array letters: N images, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import UsageError
-from regraft.evaluation import conformal
+from regraft.evaluation import blocks, conformal
 from regraft.evaluation.levels import level_of
 from regraft.probe.base import Floats
 from regraft.probe.unknown import Unknown
@@ -74,6 +74,11 @@ class Levels:
         """Whether anything is."""
         return (self.coverage, self.reject, self.precision) != (None, None, None)
 
+    @property
+    def without_sets(self) -> Levels:
+        """The same but for sets."""
+        return replace(self, coverage=None, per_class=False)
+
 
 # Asks how typical pictures are, whatever the level.
 EVERY = Levels(reject=1 - 1e-12)
@@ -121,16 +126,24 @@ class Doubts:
             A level that too few images calibrate.
         """
         limits = Limits.of(unknown, levels, proba.shape[1])
-        typical = is_none = sets = is_alone = None
+        typical = is_none = is_alone = None
         if levels.reject is not None:
             typical = unknown.typical(Z, scores)
             is_none = typical <= levels.reject
-        if levels.coverage is not None:
-            sets = conformal.sets(proba, limits.probability)
         if levels.precision is not None:
             is_sure = proba.max(axis=1) >= limits.confidence
             is_alone = is_sure if is_none is None else is_sure & ~is_none
-        return cls(sets, typical, is_none, is_alone)
+        return cls(None, typical, is_none, is_alone).with_sets(unknown, levels, proba)
+
+    def with_sets(self, unknown: Unknown | None, levels: Levels, proba: Floats) -> Doubts:
+        """The same with sets, where these are asked for; those of many rows and classes lie on
+        disk, as their probabilities do."""
+        if levels.coverage is None or unknown is None:
+            return self
+        least = Limits.of(unknown, levels, proba.shape[1]).probability
+        return replace(
+            self, sets=blocks.applied(proba, lambda rows: conformal.sets(rows, least), np.bool_)
+        )
 
     def spread(self, is_read: NDArray[np.bool_]) -> Doubts:
         """The same with rows for images that cannot be read: no set, NaN, not none, not alone."""

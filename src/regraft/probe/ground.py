@@ -24,6 +24,9 @@ from regraft.probe.out_of_fold import merged_folds
 from regraft.probe.representation import Block, Representation, blocks_of
 from regraft.probe.ridge import RidgeSystem
 
+# Of more classes, those that the compared images do not show are left out of the comparison.
+MOST_WITH_ABSENT = 1_000
+
 
 @dataclass(frozen=True, eq=False)
 class Ground:
@@ -143,3 +146,12 @@ class Ground:
         """``(N, D)`` the rows as that representation gives them."""
         share = np.float32(1 / np.sqrt(len(blocks)))
         return share * np.concatenate([self.parts[block] for block in blocks], axis=1)
+
+
+def shown_classes(y: Codes, rows: NDArray[np.intp], n_classes: int) -> tuple[Codes, int]:
+    """Codes of some rows, and how many classes there are: of thousands only those that the rows
+    show, as each other one would cost a column of every matrix and tell the candidates nothing."""
+    if len(rows) == len(y) or n_classes <= MOST_WITH_ABSENT:
+        return y[rows], n_classes
+    shown, codes = np.unique(y[rows], return_inverse=True)
+    return codes, len(shown)

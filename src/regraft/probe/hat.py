@@ -51,6 +51,9 @@ class Hat(Protocol):
     def explained(self, strength: float) -> Floats:
         """``(K, K)`` T' H T over all N rows."""
 
+    def root(self, strength: float) -> Floats | None:
+        """``(r, K)`` R of few rows, ``R' R = T' H T``; None if there is none at hand."""
+
     def weights(self, strength: float) -> Floats:
         """``(D, K)`` the solution."""
 
@@ -130,6 +133,11 @@ class Spectrum:
         found: Floats = self.projected.T @ (self._shrink(strength)[:, None] * self.projected)
         return found
 
+    def root(self, strength: float) -> Floats:
+        """See `Hat`."""
+        found: Floats = np.sqrt(self._shrink(strength))[:, None] * self.projected
+        return found
+
     def weights(self, strength: float) -> Floats:
         """See `Hat`."""
         coefficients = self.projected / (self.eigenvalues + strength)[:, None]
@@ -206,6 +214,9 @@ class Inverses:
         """See `Hat`."""
         found: Floats = self.targets.T @ (self.targets - strength * self._at(strength).dual)
         return found
+
+    def root(self, strength: float) -> None:
+        """See `Hat`."""
 
     def weights(self, strength: float) -> Floats:
         """See `Hat`."""

@@ -352,7 +352,9 @@ def _by_covariance(
         start += len(chunk)
         del chunk, picked  # before the next one is made
     U *= np.sqrt(weight[rows])[:, None]
-    projected = (V.T @ cross) / np.sqrt(values)[:, None]
+    projected = V.T @ cross
+    del cross
+    projected /= np.sqrt(values)[:, None]
     return Spectrum(values, projected, U, lambda coefficients: V @ coefficients, V), mean_feature
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.errors import DataError
-from regraft.evaluation import conformal
+from regraft.evaluation import blocks, conformal
 from regraft.evaluation.calibration import fit_temperature, softmax
 from regraft.evaluation.levels import fewest_all_right, fewest_for, too_few
 from regraft.probe.base import Codes, Floats, Tensors
@@ -60,9 +60,9 @@ class Calibrating:
         n = len(y)
         numbered = np.unique(units, return_inverse=True)[1] if n else np.zeros(0)
         return cls(
-            proba[np.arange(n), y].astype(np.float64),
-            proba.max(axis=1, initial=0.0).astype(np.float64),
-            (proba.argmax(axis=1) == y) if n else np.zeros(0, bool),
+            blocks.own(proba, y).astype(np.float64) if n else np.zeros(0),
+            blocks.sureness(proba).astype(np.float64) if n else np.zeros(0),
+            (blocks.called(proba) == y) if n else np.zeros(0, bool),
             np.asarray(y, np.int32),
             numbered.astype(np.int32),
         )
@@ -191,15 +191,15 @@ class Unknown:
         return np.inf if found is None else found
 
     def calibrated_on(
-        self, Z: Floats, scores: Floats, proba: Floats, y: Codes, units: Codes, *,
-        which: str, guarantee: str,
-    ) -> Unknown:  # fmt: skip
-        """The same by other images, which had no part in anything so far."""
+        self, odd: Floats, proba: Floats, y: Codes, units: Codes, *, which: str, guarantee: str
+    ) -> Unknown:
+        """The same by other images, which had no part in anything so far: how odd they are, and
+        their probabilities."""
         calibrating = Calibrating.of(proba, y, units)
         return replace(
             self,
             calibrating=calibrating,
-            odd=self.oddness(Z, scores),
+            odd=odd,
             odd_units=calibrating.units,
             which=which,
             guarantee=guarantee,
@@ -374,12 +374,12 @@ def of_held_out(
         logs[np.isin(units, units[places])] = np.nan
         logs[places] = landmarks.left_out_log(units[places])
     is_asked = np.isfinite(logs)
-    top = scores[is_asked].max(axis=1).astype(np.float64)
+    top = blocks.sureness(scores)[is_asked].astype(np.float64)
     weights = np.array([per_spread(logs[is_asked]), per_spread(top)])
     if temperature is None:
         proba = cross_calibrated(scores, y, units)
     else:
-        proba = softmax(scores.astype(np.float64), temperature=temperature)
+        proba = calibrated(scores, temperature)
     calibrating = Calibrating.of(proba, y, units)
     odd = weights[0] * logs[is_asked] - weights[1] * top
     return Unknown(
@@ -410,13 +410,20 @@ def _left_out_logs(
     return found
 
 
+def calibrated(scores: Floats, temperature: float = 1.0) -> Floats:
+    """``(n, K)`` probabilities, in float64."""
+    return blocks.applied(
+        scores, lambda rows: softmax(rows.astype(np.float64), temperature=temperature), np.float64
+    )
+
+
 def cross_calibrated(scores: Floats, y: Codes, units: Codes) -> Floats:
     """Probabilities at a temperature that the other half of the units was fitted to: what fits a
     temperature does not say what it is worth."""
-    proba = np.empty(scores.shape)
+    proba = blocks.matrix((len(y), scores.shape[1]), np.float64)
     half = np.unique(units, return_inverse=True)[1] % 2 == 0 if len(y) else np.zeros(0, bool)
     if half.all() or not half.any():
-        return softmax(scores.astype(np.float64)) if len(y) else proba
+        return calibrated(scores) if len(y) else proba
     for part in (half, ~half):
         # Twice, so that it is as sure as one that was fitted to all of them.
         temperature = fit_temperature(np.tile(scores[~part], (2, 1)), np.tile(y[~part], 2))

@@ -5,7 +5,7 @@ Images are matched by their content, so it does not matter where they lay when e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from regraft.evaluation import Estimate
 from regraft.evaluation.influence import group_codes
 from regraft.evaluation.paired import PairedComparison, compare_paired
 from regraft.evaluation.rates import estimate_accuracy
-from regraft.report.finished_run import FinishedRun
+from regraft.report.finished_run import MOST_LISTED, FinishedRun
 from regraft.report.rendering import publish, render
 from regraft.wording import count, listed
 
@@ -135,7 +135,7 @@ class Comparison:
     def is_right(self, number: int) -> NDArray[np.bool_]:
         """Whether a run has each of the common images right."""
         run, rows = self.runs[number], self._rows[number]
-        right: NDArray[np.bool_] = run.evidence.proba[rows].argmax(1) == run.evidence.y[rows]
+        right: NDArray[np.bool_] = run.is_right[rows]
         return right
 
     @cached_property
@@ -217,22 +217,23 @@ class Comparison:
 
     def _said(self, number: int, place: int) -> dict[str, Any]:
         run, row = self.runs[number], self._rows[number][place]
-        code = int(run.evidence.proba[row].argmax())
-        probability = round(float(run.evidence.proba[row, code]), 4)
+        code = int(run.said.called[row])
+        probability = round(float(run.said.sureness[row]), 4)
         return {"called": run.content["classes"][code], "probability": probability}
 
     @property
     def classes(self) -> list[dict[str, Any]]:
-        """Recall of each class in each run."""
+        """Recall of each class in each run; of very many, where the runs are farthest apart."""
         labels = self.runs[0].content["classes"]
         rows = []
+        y, right = self.runs[0].evidence.y[self._rows[0]], map(self.is_right, range(len(self.runs)))
+        n = np.bincount(y, minlength=len(labels))
+        found = [np.bincount(y, one, minlength=len(labels)) for one in right]
         for code, label in enumerate(labels):
-            is_class = self.runs[0].evidence.y[self._rows[0]] == code
-            shares = [
-                float(self.is_right(k)[is_class].mean()) if is_class.any() else None
-                for k in range(len(self.runs))
-            ]
-            rows.append({"label": label, "n": int(is_class.sum()), "recall": shares})
+            shares = [float(one[code] / n[code]) if n[code] else None for one in found]
+            rows.append({"label": label, "n": int(n[code]), "recall": shares})
+        if len(rows) > MOST_LISTED:
+            rows = sorted(rows, key=_nearness)[:MOST_LISTED]
         return rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -256,6 +257,12 @@ class Comparison:
             ],
             "disputed": self.disputed,
         }
+
+
+def _nearness(row: Mapping[str, Any]) -> float:
+    """Of the runs on one class; 0 where it has no images."""
+    shares = [share for share in row["recall"] if share is not None]
+    return min(shares) - max(shares) if shares else 0.0
 
 
 def write(comparison: Comparison, file: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 
 from regraft.evaluation import wilson_interval
 from regraft.evaluation.confusion import Confusion
-from regraft.evaluation.curves import coverage_curve, precision_recall_curve, roc_curve
+from regraft.evaluation.curves import coverage_of, precision_recall_curve, roc_curve
 from regraft.report.chart import WIDTH, Chart, percent, plain
 from regraft.wording import shortened
 
 Row = Mapping[str, Any]
 # Sixteen colours for classes on the map; more classes share them and are told by hovering.
 N_COLOURS = 16
-MOST_ROC = 6
 # Above this many classes the confusion matrix has no room for names.
 MOST_NAMED = 24
 MOST_POINTS, FEWEST_KEPT = 200, 10
+# Of the confusion matrix: mistakes that are drawn, the most frequent first, and classes whose right
+# answers have a cell of their own and not a share of one line.
+MOST_MISTAKEN, MOST_RIGHT = 5_000, 1_000
 
 
 SIMPLE = {"majority class": "commonest class", "nearest neighbour": "nearest image"}
@@ -107,7 +109,8 @@ def rate(epochs: Sequence[Row]) -> Markup:
 
 
 def confusion(counted: Confusion, names: Sequence[str]) -> Markup:
-    """Truth in rows, what it was called in columns; only cells that are not 0 are drawn."""
+    """Truth in rows, what it was called in columns; only cells that are not 0 are drawn, and of
+    very many mistakes the most frequent."""
     n_classes = len(names)
     is_named = n_classes <= MOST_NAMED
     side, edge = 420.0, 120.0 if is_named else 24.0
@@ -117,7 +120,14 @@ def confusion(counted: Confusion, names: Sequence[str]) -> Markup:
             plain(edge), cell * n_classes
         )
     ]
-    for (i, j), n in zip(counted.cells.tolist(), counted.counts.tolist(), strict=True):
+    if n_classes > MOST_RIGHT:
+        ends = edge, edge + cell * n_classes
+        parts.append(
+            Markup('<polygon class="cell right" points="{0} {0} {2} {0} {1} {3} {1} {1}"/>').format(
+                *(f"{end:.1f}" for end in (*ends, ends[0] + 1, ends[1] - 1))
+            )
+        )
+    for i, j, n in _cells(counted):
         share, kind = n / counted.true[i], "right" if i == j else "wrong"
         size = max(cell - 0.5, 0.8 if i == j else 3.0)  # one mistake among 200 classes is seen
         parts.append(
@@ -159,6 +169,18 @@ def confusion(counted: Confusion, names: Sequence[str]) -> Markup:
     ).format(plain(side), Markup("").join(parts))
 
 
+def _cells(counted: Confusion) -> Iterator[tuple[int, int, int]]:
+    """True and predicted code and images of those that are drawn, in their order."""
+    (true, called), n = counted.cells.T, counted.counts
+    drawn = true != called
+    if np.count_nonzero(drawn) > MOST_MISTAKEN:
+        places = np.flatnonzero(drawn)
+        drawn[places[np.argsort(-n[places], kind="stable")[MOST_MISTAKEN:]]] = False
+    if counted.n_classes <= MOST_RIGHT:
+        drawn |= true == called
+    yield from zip(true[drawn].tolist(), called[drawn].tolist(), n[drawn].tolist(), strict=True)
+
+
 def reliability(after: Sequence[Row], before: Sequence[Row] | None) -> Markup:
     """How often it is right against how sure it is, after temperature and before."""
     chart = Chart((0, 1), (0, 1), title="how sure against how often right")
@@ -179,11 +201,12 @@ def reliability(after: Sequence[Row], before: Sequence[Row] | None) -> Markup:
     return chart.svg()
 
 
-def coverage(y: NDArray[Any], proba: NDArray[Any]) -> Markup:
+def coverage(is_right: NDArray[np.bool_], sureness: NDArray[Any]) -> Markup:
     """Accuracy of what is kept where the least sure are left to a person."""
-    curve = coverage_curve(y, proba, max_points=None)
+    curve = coverage_of(is_right, sureness, max_points=None)
     # From a handful on: the interval of one image reaches from nothing to everything.
-    first = min(len(y) - 1, max(FEWEST_KEPT, len(y) // 20))
+    n = len(is_right)
+    first = min(n - 1, max(FEWEST_KEPT, n // 20))
     rows = np.unique(np.linspace(first, len(curve.coverage) - 1, MOST_POINTS).astype(int))
     if len(curve.coverage) <= first:  # nearly all are equally sure
         rows = np.arange(len(curve.coverage))
@@ -200,27 +223,27 @@ def coverage(y: NDArray[Any], proba: NDArray[Any]) -> Markup:
     return chart.svg()
 
 
-def roc(y: NDArray[Any], proba: NDArray[Any], codes: Sequence[int]) -> Markup:
+def roc(y: NDArray[Any], scores: Mapping[int, NDArray[Any]]) -> Markup:
     """True against false alarms for some classes, each against the rest."""
     chart = Chart((0, 1), (0, 1), title="receiver operating characteristic")
     chart.y_axis("found (true positives)", words=percent)
     chart.x_axis("false alarms among the others", words=percent)
     chart.diagonal()
-    for place, code in enumerate(codes):
-        curve = roc_curve(y == code, proba[:, code])
+    for place, (code, score) in enumerate(scores.items()):
+        curve = roc_curve(y == code, score)
         chart.line(
             list(curve.false_positive_rate), list(curve.true_positive_rate), f"k{place % N_COLOURS}"
         )
     return chart.svg()
 
 
-def precision_recall(y: NDArray[Any], proba: NDArray[Any], codes: Sequence[int]) -> Markup:
+def precision_recall(y: NDArray[Any], scores: Mapping[int, NDArray[Any]]) -> Markup:
     """Precision against recall for the same classes."""
     chart = Chart((0, 1), (0, 1), title="precision against recall")
     chart.y_axis("precision", words=percent)
     chart.x_axis("recall", words=percent)
-    for place, code in enumerate(codes):
-        curve = precision_recall_curve(y == code, proba[:, code])
+    for place, (code, score) in enumerate(scores.items()):
+        curve = precision_recall_curve(y == code, score)
         chart.line(list(curve.recall), list(curve.precision), f"k{place % N_COLOURS}")
     return chart.svg()
 

@@ -26,6 +26,7 @@ from regraft.checks.finding import Finding
 from regraft.data.splits import Roles
 from regraft.data.table import ImageTable
 from regraft.errors import UsageError
+from regraft.evaluation import blocks
 from regraft.evaluation.label_issues import find_label_issues
 from regraft.evaluation.metrics import unit_rows
 from regraft.images.facts_table import FactsTable
@@ -33,6 +34,7 @@ from regraft.machine import atomic
 from regraft.record import run_folder
 from regraft.report.pictures import Album, sprite
 from regraft.report.projection import project
+from regraft.report.said import Said
 
 CONTENT, TENSORS = run_folder.EVIDENCE
 # Raised when the meaning of a field changes.
@@ -42,6 +44,8 @@ N_PAIRS, N_OF_FINDING, N_CONTACT, MOST_OF_CLASS = 12, 6, 100, 8
 MOST_SIZES = 2_000
 # Images on the map: above it, as many of each class as its share.
 MOST_ON_MAP = 1_000
+# Of more, a few columns are kept: the run need not be gigabytes.
+MOST_PROBABILITIES = 2**24
 TILE_PX, MAP_PX, MAP_COLUMNS, HEAT_PX = 112, 48, 32, 160
 
 Picture = NDArray[np.uint8]
@@ -58,24 +62,28 @@ class Evidence:
         Plain values, as in evidence.json; `picture` fields are numbers in the album.
     y : (R,) int
         True codes of the reported images.
-    proba : (R, K) float32
+    proba : (R, K) float32, or None
+        None of many images and classes, of which `said` has what the pages need.
     digests : (R, 8) uint8
         Short content digests of the reported images, by which runs are compared.
     album : Album
+    said : Said or None
     """
 
     content: dict[str, Any]
     y: NDArray[np.intp]
-    proba: NDArray[np.float32]
+    proba: NDArray[np.float32] | None
     digests: NDArray[np.uint8]
     album: Album
+    said: Said | None = None
 
     def save(self, folder: Path) -> None:
         """Into a run's folder; what is read back is whole or not there."""
         data, ends = self.album.to_arrays()
         arrays: dict[str, NDArray[Any]] = {
             "y": self.y.astype(np.int32),
-            "proba": self.proba.astype(np.float32),
+            **({} if self.proba is None else {"proba": self.proba.astype(np.float32)}),
+            **({} if self.said is None else self.said.to_arrays()),
             "digests": self.digests,
             "pictures": data,
             "picture_ends": ends,
@@ -104,7 +112,9 @@ class Evidence:
             arrays = {name: stored.to_array() for name, stored in tensors.items()}
             album = Album.from_arrays(arrays["pictures"], arrays["picture_ends"])
             y = arrays["y"].astype(np.intp)
-            return cls(content, y, arrays["proba"], arrays["digests"], album)
+            proba = arrays.get("proba")
+            said = Said.from_arrays(arrays) if proba is None else None
+            return cls(content, y, proba, arrays["digests"], album, said)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"what the report is drawn from is damaged: {error}",
@@ -129,7 +139,11 @@ class Sources:
     y : (N,) codes
     classes : list of K str
     proba : (R, K)
-        Of the reported rows.
+        Of the reported rows; may lie on disk.
+    temperature : float
+        By which they were made to mean what they say.
+    curves : list of int
+        Codes of the classes whose curves are drawn.
     oof_rows, oof_proba : (n,) int, (n, K)
         Left-out probabilities of rows of the table that taught.
     heat : callable(paths, codes) -> pairs, or None
@@ -149,6 +163,8 @@ class Sources:
     y: NDArray[np.intp]
     classes: Sequence[str]
     proba: NDArray[Any]
+    temperature: float
+    curves: Sequence[int]
     oof_rows: NDArray[np.intp]
     oof_proba: NDArray[Any]
     heat: Heat | None = None
@@ -185,13 +201,12 @@ def gather(sources: Sources) -> Evidence:
     content["map"]["sprite"] = _sprite(sources, content["map"].pop("rows"), album)
     digests = sources.facts.select(reported).column("digest")
     first_bytes = np.frombuffer(digests.tobytes(), np.uint8).reshape(-1, 32)[:, :8]
-    return Evidence(
-        content,
-        sources.y[reported],
-        np.asarray(sources.proba, np.float32),
-        first_bytes,
-        album,
-    )
+    proba = said = None
+    if sources.proba.size <= MOST_PROBABILITIES:
+        proba = np.asarray(sources.proba, np.float32)
+    else:
+        said = Said.of(sources.proba, temperature=sources.temperature, codes=sources.curves)
+    return Evidence(content, sources.y[reported], proba, first_bytes, album, said)
 
 
 def _counts(table: ImageTable) -> dict[str, dict[str, int]]:
@@ -215,8 +230,7 @@ def _shown_images(
 ) -> dict[str, list[dict[str, Any]]]:
     """The surest mistakes and the least sure hits, each with its nearest training images."""
     y, proba = sources.y[reported], sources.proba
-    called = proba.argmax(1)
-    first = proba.max(1)
+    called, first = blocks.called(proba), blocks.sureness(proba)
     wrong = np.flatnonzero(called != y)
     wrong = wrong[np.argsort(-first[wrong], kind="stable")][:N_MISTAKES]
     right = np.flatnonzero(called == y)
@@ -361,7 +375,7 @@ def _map(sources: Sources) -> dict[str, Any]:
         rows = np.sort(rng.choice(rows, MOST_ON_MAP, replace=False))
     xy = project(np.asarray(sources.features(rows), np.float32), seed=sources.seed)
     called = np.full(len(table), -1)
-    called[sources.roles.reports] = sources.proba.argmax(1)
+    called[sources.roles.reports] = blocks.called(sources.proba)
     return {
         "rows": rows.tolist(),
         "n_of": len(table),

@@ -13,7 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from regraft.choosing import (
     each_network,
@@ -26,16 +28,18 @@ from regraft.choosing import (
 )
 from regraft.errors import UsageError
 from regraft.evaluation.confusion import Confusion
-from regraft.evaluation.curves import without_temperature
-from regraft.evaluation.metrics import reliability_table
+from regraft.evaluation.metrics import reliability_of
 from regraft.model import place, predictions_file
 from regraft.record.run_folder import PREDICTIONS, RUN_FILE
-from regraft.report import drawings, methods_paragraph
+from regraft.report import methods_paragraph
 from regraft.report.evidence import Evidence
 from regraft.report.pictures import data_uri
+from regraft.report.said import Said, classes_with_curves
 from regraft.training.methods import METHODS
 
 MOST_PAIRS_CALLED = 12
+# Classes in a table; of more, the weakest.
+MOST_LISTED = 1_000
 # Commands that make a run.
 OURS = (["train"], ["auto"])
 
@@ -153,7 +157,7 @@ class FinishedRun:
     @property
     def n_wrong(self) -> int:
         """Mistakes on the reported split."""
-        return int((self.evidence.proba.argmax(1) != self.evidence.y).sum())
+        return int((~self.is_right).sum())
 
     @cached_property
     def verdict(self) -> dict[str, Any]:
@@ -236,9 +240,8 @@ class FinishedRun:
     @cached_property
     def before_temperature(self) -> list[dict[str, Any]]:
         """The reliability table as it was before the temperature."""
-        temperature = float(self.metrics["chosen"]["temperature"])
-        proba = without_temperature(self.evidence.proba, temperature)
-        table = reliability_table(self.evidence.y, proba)
+        said = self.said
+        table = reliability_of(said.called_before == self.evidence.y, said.sureness_before)
         return [
             {"low": low, "high": high, "n": int(n), "confidence": c, "accuracy": a}
             for low, high, n, c, a in zip(
@@ -262,15 +265,44 @@ class FinishedRun:
         """What was taken for what."""
         return Confusion.from_dict(self.evaluation)
 
+    @cached_property
+    def listed(self) -> list[int]:
+        """Codes of the classes that tables have, in order: all, or of very many the weakest."""
+        scores = [row["f1"]["value"] for row in self.evaluation["per_class"]]
+        order = sorted(range(len(scores)), key=lambda k: (scores[k] is None, scores[k] or 0))
+        return sorted(order[:MOST_LISTED])
+
     @property
-    def curve_classes(self) -> list[int]:
-        """Codes of the classes whose curves are drawn: all of a few, or the weakest of many."""
-        rows = self.evaluation["per_class"]
-        known = [k for k, row in enumerate(rows) if row["auroc"]["value"] is not None]
-        if len(known) == 2 and len(rows) == 2:
-            return known[1:]
-        weakest = sorted(known, key=lambda k: float(rows[k]["auroc"]["value"]))
-        return weakest[: drawings.MOST_ROC]
+    def listed_words(self) -> str:
+        """Where these are not all."""
+        n = len(self.evaluation["per_class"])
+        if len(self.listed) == n:
+            return ""
+        return f"The {MOST_LISTED:,} weakest of {n:,} classes, by F1; metrics.json has all."
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images of each class in each split, of the classes that tables have."""
+        found: dict[str, dict[str, int]] = self.content["counts"]
+        if len(found) <= MOST_LISTED:
+            return found
+        shown = {self.content["classes"][code] for code in self.listed}
+        return {label: n for label, n in found.items() if label in shown}
+
+    @cached_property
+    def said(self) -> Said:
+        """What was said of each scored image."""
+        if self.evidence.said is not None:
+            return self.evidence.said
+        return Said.of(
+            self.evidence.proba, temperature=float(self.metrics["chosen"]["temperature"]),
+            codes=classes_with_curves(self.evaluation),
+        )  # fmt: skip
+
+    @property
+    def is_right(self) -> NDArray[np.bool_]:
+        """Whether each scored image is, (R,)."""
+        return np.asarray(self.said.called == self.evidence.y)
 
     @property
     def map_data(self) -> Markup:

@@ -21,6 +21,7 @@ from regraft.data.cells import name_of
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable, check_known_classes, no_labels_error
 from regraft.errors import ArtefactError, DataError, UsageError
+from regraft.evaluation import blocks
 from regraft.features import extract
 from regraft.features.rows import rows_of
 from regraft.listener import SILENT, Listener
@@ -56,9 +57,10 @@ def on_val(classifier: Classifier, prepared: Prepared, lesson: Lesson) -> Classi
     if len(np.unique(units)) < FEWEST_OF_SPLIT:
         return classifier
     X, y = rows_of(prepared.X, rows), lesson.y[rows]
+    odd = np.concatenate([unknown.oddness(Z, scores) for _, Z, scores in classifier.scored(X)])
     found = unknown.calibrated_on(
-        *_said(classifier, X), y, units, which="val", guarantee=SPLIT
-    )  # fmt: skip
+        odd, classifier.proba_of(X), y, units, which="val", guarantee=SPLIT
+    )
     return replace(classifier, unknown=found)
 
 
@@ -109,12 +111,6 @@ def _features(classifier: Classifier, task: Task, rows: NDArray[np.intp]) -> Any
         return rows_of(task.extraction.X, rows)
     table = task.extraction.table.select(rows)
     return extract.through_store(table, built, listener=task.environment.listener).X
-
-
-def _said(classifier: Classifier, X: Any) -> tuple[Any, Any, Any]:
-    """Represented features, scores and probabilities."""
-    Z = classifier.representation(X[:])
-    return Z, classifier.head.scores(Z), classifier.proba_of(X)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,10 +216,9 @@ def calibrate(
             cure="label more images that it has not seen, and give the folder of all",
         )
     code = {name_of(label): place for place, label in enumerate(classifier.classes)}
-    Z = classifier.representation(extraction.X[held])
     found = of_held_out(
         classifier.representation,
-        classifier.head.scores(Z),
+        _scores(classifier, rows_of(extraction.X, held)),
         extraction.X[is_known] if is_known.any() else None,
         extraction.X[held],
         np.array([code[label] for label in table.labels[held]], np.intp),
@@ -241,6 +236,14 @@ def calibrate(
     return Calibrated(
         classifier, folder, int(held.sum()), len(np.unique(units)), int(is_known.sum())
     )
+
+
+def _scores(classifier: Classifier, X: Any) -> Any:
+    """``(n, K)`` of the head."""
+    found = blocks.matrix((len(X), len(classifier.classes)), np.float32)
+    for rows, _, scores in classifier.scored(X):
+        found[rows] = scores
+    return found
 
 
 def _replaced(before: Unknown, n_now: int) -> str:

@@ -17,7 +17,7 @@ from regraft import model
 from regraft.choosing import promised
 from regraft.choosing.bill import Bill
 from regraft.errors import ConfigError
-from regraft.evaluation import Evaluation
+from regraft.evaluation import Evaluation, blocks
 from regraft.features import extract
 from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.features.rows import rows_of
@@ -230,6 +230,7 @@ def complete(
     else:
         listener = SILENT
     clock, lesson = Clock(), lesson_of(prepared)
+    blocks.require_room(int(lesson.roles.reports.sum()), len(lesson.classes))
     charge = Charge(config, prepared, lesson, folder, listener, begun.told)
     environment = replace(_environment(begun, offline, listener), on_look=charge.told)
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+import functools
 
 from regraft.choosing.arm import TRIED, Arm, Judged
+from regraft.features.rows import rows_of
 from regraft.probe.classifier import Classifier
 from regraft.workflows.lesson import Lesson
 from regraft.workflows.preparation import Prepared
@@ -14,15 +15,16 @@ def settle_probe(arm: Arm, classifier: Classifier, sight: Prepared, lesson: Less
     """By every image of train, each left out in turn, and by those that choose, if there are."""
     learnt = classifier.learnt
     assert learnt is not None
-    rows, proba = lesson.learn[learnt.oof_rows], learnt.oof_proba
+    found = []
+    if len(learnt.oof_rows):
+        found.append(Judged.of(lesson.learn[learnt.oof_rows], learnt.oof_proba, lesson.y))
     if lesson.choose is not None and len(lesson.choose):
         # Those that choose taught nobody, and judge what learns by gradients.
-        own = classifier.proba_of(sight.X[lesson.choose])
-        rows = np.concatenate([rows, lesson.choose])
-        proba = np.concatenate([proba, own]) if len(learnt.oof_rows) else own
+        own = classifier.proba_of(rows_of(sight.X, lesson.choose))
+        found.append(Judged.of(lesson.choose, own, lesson.y))
     arm.state = TRIED
-    if len(rows):
-        arm.judged = Judged.of(rows, proba, lesson.y)
+    if found:
+        arm.judged = functools.reduce(Judged.and_of, found)
     else:
         arm.why = "too few images could be left out to judge it"
 

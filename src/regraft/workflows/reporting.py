@@ -6,10 +6,11 @@ The rooms compute, ``regraft.report`` draws; this file brings a run's parts to b
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from regraft.record.run_folder import RUN_FILE
 from regraft.report import comparison, evidence, page
 from regraft.report.comparison import Comparison
 from regraft.report.finished_run import require_finished
+from regraft.report.said import classes_with_curves
 from regraft.workflows import fitting
 from regraft.workflows.experiment import Result
 from regraft.workflows.lesson import Lesson, lesson_of
@@ -62,8 +64,9 @@ def report_on(result: Result, *, listener: Listener = SILENT, until: float = mat
     probe = learnt.probe or classifier
     taught = result.lesson.learn if learnt.probe_rows is None else learnt.probe_rows
     sources = _sources(
-        result.prepared, result.lesson, probe, taught, result.proba, classifier, listener, until
-    )
+        result.prepared, result.lesson, probe, taught, result.proba, classifier, result.metrics,
+        listener, until,
+    )  # fmt: skip
     with ThreadPoolExecutor(1) as aside:
         aside.submit(page.prepare)
         evidence.gather(sources).save(result.folder)
@@ -150,7 +153,8 @@ def _gather_again(folder: Path, offline: bool, listener: Listener) -> None:
     reported = extract.through_store(prepared.table.select(lesson.roles.reports), built)
     probe = fitting.task_of(config, prepared, lesson).fit_probe()
     proba = classifier.proba_of(reported.X)
-    sources = _sources(prepared, lesson, probe, lesson.learn, proba, classifier, listener)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    sources = _sources(prepared, lesson, probe, lesson.learn, proba, classifier, metrics, listener)
     evidence.gather(sources).save(folder)
 
 
@@ -161,6 +165,7 @@ def _sources(
     taught: NDArray[np.intp],
     proba: NDArray[Any],
     classifier: Classifier,
+    metrics: Mapping[str, Any],
     listener: Listener,
     until: float = math.inf,
 ) -> evidence.Sources:
@@ -183,6 +188,8 @@ def _sources(
         y=lesson.y,
         classes=lesson.classes,
         proba=proba,
+        temperature=float(metrics["chosen"]["temperature"]),
+        curves=classes_with_curves(metrics["evaluation"]),
         oof_rows=taught[learnt.oof_rows],
         oof_proba=learnt.oof_proba,
         heat=heat,

@@ -11,10 +11,11 @@ from regraft.checks.duplicates import leaked
 from regraft.choosing import verdict
 from regraft.evaluation import Evaluation, baseline, evaluate, left_out, nearest_neighbour_hits
 from regraft.evaluation.baseline import Baseline
+from regraft.evaluation.blocks import called
 from regraft.evaluation.label_issues import find_label_issues
 from regraft.evaluation.label_noise import label_noise
 from regraft.evaluation.metrics import log_loss
-from regraft.features.rows import rows_of
+from regraft.features.rows import Rows, rows_of
 from regraft.model import promises
 from regraft.probe.classifier import Classifier, Learnt
 from regraft.probe.doubts import Doubts
@@ -54,7 +55,7 @@ def tested(
         score,
         clean,
         int(is_leaked.sum()),
-        _baselines(prepared, lesson, proba.argmax(1) == lesson.y[rows]),
+        _baselines(prepared, lesson, called(proba) == lesson.y[rows]),
         _left_out(prepared, lesson, classifier.learnt, score),
         promises.kept(
             classifier, answers, lesson.y[rows], None if groups is None else groups[rows]
@@ -73,9 +74,11 @@ def _score(
     prepared: Prepared, lesson: Lesson, proba: NDArray[Any], kept: NDArray[np.bool_], seed: int
 ) -> Evaluation:
     rows, groups = np.flatnonzero(lesson.roles.reports)[kept], prepared.table.groups
+    # A copy can be gigabytes with many classes.
+    scored: Any = proba if kept.all() else Rows(proba, kept)
     return evaluate(
         lesson.y[rows],
-        proba if kept.all() else proba[kept],  # a copy can be gigabytes with many classes
+        scored,
         classes=lesson.classes,
         split=lesson.roles.reported,
         groups=None if groups is None else groups[rows],
@@ -113,7 +116,7 @@ def _left_out(
     if not len(rows):
         return None
     y, proba, K = lesson.y[rows], learnt.oof_proba, len(lesson.classes)
-    is_right = proba.argmax(1) == y
+    is_right = called(proba) == y
     units = _units_in_order(prepared, rows)
     found = left_out.beside(score, y, is_right, units=units)
     doubtful = find_label_issues(proba, y)
