@@ -375,7 +375,7 @@ def _card(
         and {name: left_out[name] for name in ("by", "accuracy")} | left_out["per_class"],
         "source": config.data,
         "config": config.to_dict(),
-        "learnt_from": learnt_from.to_text([digests[row] for row in np.flatnonzero(taught)]),
+        "learnt_from": learnt_from.to_text(digests.take(np.flatnonzero(taught))),
     }
 
 
