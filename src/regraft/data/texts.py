@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, overload
 
@@ -125,7 +126,8 @@ class Texts(Sequence[str]):
         self._n_kept += len(encoded)
         self._waiting = []
         if self._file is None and sum(map(len, self._encoded)) > MAX_BYTES_IN_MEMORY:
-            self._file = tempfile.TemporaryFile(prefix="regraft-")  # noqa: SIM115  (as long as self)
+            self._file = tempfile.TemporaryFile(prefix="regraft-")  # noqa: SIM115  (see below)
+            weakref.finalize(self, self._file.close)
             self._file.write(self._content)
         if self._file is not None:
             self._file.writelines(self._encoded)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.remote import is_address
 from regraft.data.table import ImageTable, first_few
 from regraft.errors import ArtefactError, UsageError
 from regraft.features.part import SUFFIX, UNKNOWN, Part, stamp_of, stat_of
@@ -200,6 +201,8 @@ def _are_same(paths: Any, rows: NDArray[np.intp], stamps: NDArray[np.int64]) -> 
 
 
 def _is_same(path: str, stamp: tuple[int, ...]) -> bool:
+    if is_address(path):
+        return True
     stat = stat_of(path)
     if stat is None:
         return "://" in path
