@@ -295,12 +295,16 @@ def carve(
     chance = np.random.default_rng(seed).permutation(len(sizes))
     order = np.lexsort((chance, -sizes, _class_of_unit(y, unit_of_row)))
     fold_of_unit = np.empty(len(sizes), dtype=np.int32)
-    fold_of_unit[order] = np.arange(len(sizes)) % n_folds
+    fold_of_unit[order] = np.arange(len(sizes), dtype=np.int32) % n_folds
     return fold_of_unit[unit_of_row]
 
 
 def _class_of_unit(y: Indices, unit_of_row: Indices) -> Indices:
     """The most frequent class of each unit, (U,); the smallest code among equals."""
+    if len(y) == int(unit_of_row.max(initial=-1)) + 1:  # each is alone, as mostly
+        alone = np.empty_like(y)
+        alone[unit_of_row] = y
+        return alone
     n_codes = int(y.max(initial=-1)) + 2  # -1 is a code too
     pairs, n_rows = np.unique(unit_of_row * n_codes + (y + 1), return_counts=True)
     unit, label = pairs // n_codes, pairs % n_codes - 1

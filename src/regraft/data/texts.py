@@ -17,6 +17,7 @@ from regraft.machine.arrays import MAX_BYTES_IN_MEMORY
 # Fewer texts than this are left as they are: what is small shall be simple, and quick.
 MANY = 100_000
 _AT_ONCE = 16_384
+_WIDEST = 80  # bytes of a text, up to which all are sorted at one width
 # A path is bytes to the file system, and need not be UTF-8: what is not is kept as it is.
 _CODE = ("utf-8", "surrogatepass")
 
@@ -51,6 +52,7 @@ class Texts(Sequence[str]):
         made = cls()
         for text in texts:
             made.append(text)
+        made._settle()  # several threads may read them, and one must not find another at this
         return made
 
     def append(self, text: str) -> None:
@@ -101,9 +103,11 @@ class Texts(Sequence[str]):
     def order(self) -> npt.NDArray[np.intp]:
         """The rows that bring them into order, as `sorted` would."""
         self._settle()
-        # UTF-8 sorts as the letters do. Bytes of one width are sorted in a third of the memory.
-        width = int(np.diff(self._ends).max(initial=0))
-        padded = np.zeros(len(self), f"S{width or 1}")
+        # UTF-8 sorts as the letters do. Bytes of one width take less memory, unless one is long.
+        width = max(1, int(np.diff(self._ends).max(initial=0)))
+        if width > _WIDEST:
+            return np.array(sorted(range(len(self)), key=self._bytes), np.intp)
+        padded = np.zeros(len(self), f"S{width}")
         for row in range(len(self)):
             padded[row] = self._bytes(row)
         return np.argsort(padded, kind="stable")
