@@ -378,7 +378,7 @@ def _card(
         "missed_promises": promised.missed_of_each(tested.promises),
         "source": config.data,
         "config": config.to_dict(),
-        "learnt_from": learnt_from.to_text([digests[row] for row in np.flatnonzero(taught)]),
+        "learnt_from": learnt_from.to_text(digests.take(np.flatnonzero(taught))),
     }
 
 
