@@ -305,7 +305,7 @@ def test_runs_of_one_name_are_told_apart_by_where_they_lie(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["nowhere"], ["'nowhere' does not exist", "runs that are there", "runs/one"]),
+        (["nowhere"], ["'nowhere' does not exist", "runs that are there", "runs/"]),
         (["photos"], ["'photos' is no finished run"]),
         (["runs/one", "runs/../runs/one"], ["given twice"]),
         (["runs/one", "runs/one/model"], ["given twice"]),
