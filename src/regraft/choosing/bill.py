@@ -140,10 +140,14 @@ def kinds(part: str, way: Way, work: Workload) -> tuple[str, ...]:
         part = "plan warm" if work.is_made else "plan cold"
     if part == "start" and way.trains:
         part = "start and end of training"
-    if part in ("rest", "evaluate") and way.trains and work.is_repeated:
+    if part == "evaluate" and way.trains:
+        part = "evaluate after training"
+    if part in ("rest", "evaluate after training") and work.is_repeated:
         part = f"{part} repeated"
     if part.split()[0] in ("plan", "steps", "rest"):
-        return f"{part} {way.method} {way.backbone}", f"{part} {way.method}"
+        own = f"{part} {way.method} {way.backbone}", f"{part} {way.method}"
+        # What there is to prepare and to choose is much alike; how long steps take is not.
+        return own if part == "steps" else (*own, part)
     if part == "engine":
         part = "engine found" if work.is_built else "engine built"
     if part == "features":

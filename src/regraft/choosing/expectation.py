@@ -26,7 +26,7 @@ WON_BY_METHOD = {
 }
 # That is what it wins on so many images that learn, and in proportion on fewer: on some hundred the
 # probe is hardly ever beaten, however much has to change.
-MANY = 1_000
+MANY = 400
 # Of the default backbone's, for each doubling of multiply-adds.
 WON_BY_DOUBLING = 0.12
 # Several backbones seen together, over the larger one of them.

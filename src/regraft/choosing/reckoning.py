@@ -20,7 +20,7 @@ STEP_RATE, MATRIX_RATE = 4.5e10, 5.0e10
 KEPT_RATE, BATCH_STATISTICS = 3.5e9, 4.0
 START_S, TORCH_S, PREFIX_S, TUNED_ENGINE_S, SAVE_S = 0.6, 4.5, 3.0, 2.5, 0.1
 # After a training: its picture, and the end of a process with PyTorch in it.
-AFTER_TRAINING_S = 1.5
+AFTER_TRAINING_S = 0.5
 # To build an engine: of a packaged network, whose graph comes along; of another one.
 PACKAGED_ENGINE_S, ENGINE_S = 0.7, 9.0
 # Sets of taps that the probe compares, and the largest number of images it does so on.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 
 import click
 
@@ -94,8 +93,9 @@ def main() -> None:
     # soon as other programs run. Spinning a thirtieth as long: 178 and 460 (docs/experiments.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from regraft.cli import outcome
+    from regraft.machine import leaving
 
-    sys.exit(outcome.of(cli))
+    leaving.leave(outcome.of(cli))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 from regraft.backbones import catalog
 from regraft.choosing import bill
 from regraft.choosing.bill import Bill
-from regraft.choosing.network_cost import NetworkCost, cost_of
+from regraft.choosing.network_cost import NetworkCost, cost_of, is_packaged
 from regraft.choosing.past import Past
 from regraft.choosing.reckoning import outside_s
 from regraft.choosing.way import Way
@@ -311,7 +311,11 @@ def _past(listener: Listener) -> Past:
 def _work_before(
     config: RunConfig, table: ImageTable, folder: Path | None, offline: bool, listener: Listener
 ) -> Workload:
-    built = _built(config, table, offline)
+    # What a training takes depends on what kind of data these are; a packaged engine, which tells
+    # that, is built in half a second.
+    builds = METHODS[config.method].trains and config.weights is None
+    builds = builds and is_packaged(config.backbone)
+    built = _built(config, table, offline, builds=builds)
     if built is None and config.weights is None:
         from regraft.backbones import listing  # timm, for its names
 
@@ -332,11 +336,15 @@ def _work_before(
     return replace(work, situation=situation, n_missing=max(0, n_missing))
 
 
-def _built(config: RunConfig, table: ImageTable, offline: bool) -> BuiltEngine | None:
-    """The engine of the run, if it is built; nothing is built here."""
+def _built(
+    config: RunConfig, table: ImageTable, offline: bool, *, builds: bool = False
+) -> BuiltEngine | None:
+    """The engine of the run, if it is built; else only where `builds` says so."""
     source = replace(config.source, white=white_for(config.scale, table.paths))
     device = choose_device(config.device)
-    if any(engines.find_built(one, device) is None for one in source.parts or (source,)):
+    if not builds and any(
+        engines.find_built(one, device) is None for one in source.parts or (source,)
+    ):
         return None
     sample = pictures.sample(table.paths)
     return side_by_side.locate(source, sample=sample, device=config.device, offline=offline)
