@@ -315,6 +315,37 @@ def test_doubtful_labels_are_named_only_where_they_are_many() -> None:
     assert not asked(12)
 
 
+def test_labels_are_looked_through_first_only_where_the_surest_images_speak_against_them() -> None:
+    """Of hard classes nearly every mistake is on the list, with not one label wrong."""
+    metrics = changed(
+        layers=[{"tap": "blocks.4", "accuracy": 0.9}, {"tap": "final", "accuracy": 0.6}],
+        left_out__doubtful_labels=48,
+        evaluation__per_class=[class_row("ants", 19), class_row("bees", 134)],
+    )
+
+    def texts(share: float) -> list[str]:
+        noise = {"n": 65, "disagree": estimate(share, 0.002, 0.1)}
+        metrics["left_out"]["label_noise"] = noise
+        return [step.text for step in verdict(metrics, []).steps]
+
+    hard, wrong = texts(0.015), texts(0.06)
+    assert hard[0].startswith("Label more test images of the classes")
+    assert "let the later layers learn on" in hard[1]
+    assert wrong[0].startswith("Look through the 48 labels")
+
+
+def test_a_short_test_with_thin_classes_is_one_step() -> None:
+    metrics = changed(
+        evaluation__accuracy=estimate(0.78, 0.6, 0.85),
+        evaluation__per_class=[class_row("ants", 19), class_row("bees", 134)],
+        layers=[{"tap": "blocks.4", "accuracy": 0.9}, {"tap": "final", "accuracy": 0.6}],
+    )
+    steps = [step.text for step in verdict(metrics, []).steps]
+    assert sum("Label more" in text for text in steps) == 1
+    assert "first of the classes whose recall is uncertain" in steps[0]
+    assert any("let the later layers learn on" in text for text in steps)
+
+
 @pytest.mark.parametrize(
     ("per_class", "last", "is_small", "is_alike"),
     [(30, 0.95, True, True), (500, 0.95, False, True), (30, 0.4, True, False),

@@ -468,6 +468,18 @@ def test_a_part_has_its_share_where_units_hold_several_classes(n_classes: int) -
     assert found.doubled is not None
 
 
+@pytest.mark.parametrize(
+    ("n_of", "said"), [((200, 5), "of 1 class with fewer"), ((9, 9), ""), ((200, 60), "")]
+)
+def test_a_rare_class_is_said_to_be_hardly_seen(n_of: tuple[int, int], said: str) -> None:
+    """200 of one class right and 5 of another: nothing to gain by the accuracy of all."""
+    y = np.repeat([0, 1], n_of)
+    Z = np.eye(2, dtype=np.float32)[y]
+    words = learning_curve.measure(Z, y, np.arange(len(y)), np.ones(len(y), bool)).words
+    assert ("says next to nothing" in words) == bool(said)
+    assert said in words
+
+
 def test_too_few_images_have_no_curve() -> None:
     found = curve_of(12, 1.0, 0)
     assert found.doubled is None

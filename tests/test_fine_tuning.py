@@ -236,6 +236,14 @@ def test_timm_opens_a_tuned_model_and_says_the_same(name: str, room: Path) -> No
     assert tuple(config["label_names"]) == ("discs", "squares", "stripes")
 
 
+@pytest.mark.parametrize(("keep", "name"), [("last", "last epoch"), ("loss", "best epoch")])
+def test_the_epoch_that_is_kept_is_called_what_it_is(room: Path, keep: str, name: str) -> None:
+    """The last one is kept unless it is asked otherwise, however much better another was."""
+    training = run("head", run_name=f"kept-{keep}", keep=keep).metrics["training"]
+    ways = {found["weights"] for found in training["candidates"] if found["alpha"] < 1}
+    assert ways == {name}
+
+
 @pytest.mark.parametrize("settings", [{}, {"batchnorm": "re-estimate"}, {"image_size": 64}])
 def test_alpha_zero_is_the_probe_itself(
     monkeypatch: pytest.MonkeyPatch, results: dict[str, Result], settings: dict[str, Any]

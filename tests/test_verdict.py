@@ -61,7 +61,7 @@ def test_shifted_leaking_and_tiny_sets_are_not_simply_trusted(make: Make, run_on
     judged = run_on(make).metrics["verdict"]
     assert judged["answer"] == ("with care" if make is verdict_sets.tiny else "no")
     if make is verdict_sets.mislabelled:
-        assert judged["next"][0]["text"].startswith("Correct the labels: the report lists")
+        assert judged["next"][0]["text"].startswith("Look at the labels: the report lists")
     weighty = {reason["kind"] for reason in judged["reasons"] if reason["weight"] != "none"}
     assert (
         weighty

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regraft.choosing.difference import points
 from regraft.evaluation.intervals import score_interval
 from regraft.probe import ridge
-from regraft.wording import percent
+from regraft.wording import count, percent
 
 # Shares of train, and how often each is drawn.
 SHARES = {0.1: 6, 0.3: 3}
@@ -27,6 +27,9 @@ SHARES = {0.1: 6, 0.3: 3}
 MOST_FITTED = 1_000
 FEWEST_FITTED, FEWEST_TESTED = 6, 10
 LEVEL, Z = 0.95, 1.96
+# Fewer images than this, and than this share of what a class has on average, are hardly seen by the
+# accuracy of all.
+FEW, RARE = 10, 0.25
 STRENGTHS, USUAL_STRENGTH = np.logspace(-4, 2, 13), 0.1
 # How far the exponent of the power may be off, beside what the points say; and its bounds.
 EXPONENT_ERROR, EXPONENTS = 0.25, (0.0, 1.2)
@@ -66,12 +69,15 @@ class LearningCurve:
     gain : dict or None
         What these are foretold to add to accuracy: ``value``, ``low``, ``high``; not below zero,
         which more images do not take away.
+    n_unseen : int
+        Classes with so few of the images that the accuracy of all hardly sees them.
     """
 
     points: tuple[Point, ...]
     foretold: Point | None = None
     doubled: Point | None = None
     gain: dict[str, float] | None = None
+    n_unseen: int = 0
 
     @property
     def words(self) -> str:
@@ -89,8 +95,15 @@ class LearningCurve:
             said = "more images would help"
         return (
             f"{said}; twice as many are foretold {points(self.gain)}, to about "
-            f"{percent(self.doubled.accuracy)}"
+            f"{percent(self.doubled.accuracy)}{self._unseen}"
         )
+
+    @property
+    def _unseen(self) -> str:
+        if not self.n_unseen:
+            return ""
+        classes = count(self.n_unseen, "class", "classes")
+        return f"; of {classes} with fewer than {FEW} images this says next to nothing"
 
     def to_list(self) -> list[dict[str, Any]]:
         """For JSON."""
@@ -135,7 +148,9 @@ def measure(
         foretold = _foretold(points[0], errors[0], points[1], errors[1], N, error, seed)
         doubled = _foretold(points[1], errors[1], whole, error, 2 * N, 0.0, seed)
         gain = _gain(points[1], errors[1], whole, error, 2 * N, seed)
-    return LearningCurve((*points, whole), foretold, doubled, gain)
+    n_of = np.bincount(y)
+    is_unseen = (n_of > 0) & (n_of < FEW) & (n_of < RARE * len(y) / np.count_nonzero(n_of))
+    return LearningCurve((*points, whole), foretold, doubled, gain, int(is_unseen.sum()))
 
 
 def _drawn(

@@ -36,9 +36,18 @@ def labels(metrics: Facts) -> Iterator[Check]:
     yield Check(
         "bad" if is_many else "care",
         f"{'Many' if is_many else 'Some'} labels seem to be wrong",
-        f"{text}. Images that are hard to tell apart would not be among the surest. Labels of the "
-        "test images that were made in the same way are wrong as often, and the score with them.",
+        f"{text}. Images that are merely hard would not be among the surest, unless what tells two "
+        "classes apart is what this network does not see (which way a thing points, say). If they "
+        "are wrong, labels of the test images that were made in the same way are wrong as often, "
+        "and the score with them.",
     )
+
+
+def agree(metrics: Facts) -> bool:
+    """Whether the images that the model is surest of speak against wrong labels: few of them have
+    another one. Those on the list are hard images then."""
+    noise = (metrics.get("left_out") or {}).get("label_noise")
+    return noise is not None and noise["disagree"]["value"] < SOME
 
 
 def _range(share: Facts) -> str:

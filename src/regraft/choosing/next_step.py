@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regraft.choosing import layer_curve, recommendation
+from regraft.choosing import layer_curve, mislabelled, recommendation
 from regraft.choosing.trust_check import Check, guessed_of_left_out
 from regraft.evaluation.metrics import is_even
 from regraft.record.configuration import RunConfig
 from regraft.training.methods import METHODS
 
 MOST_STEPS = 4
-# From this share of the training images on, doubtful labels come before everything else. Of clean
-# sets up to 5 % are listed (benchmarks/label_issues.py).
+# From this share of the training images on, doubtful labels are worth a look. Of clean sets where
+# few are hard up to 5 % are listed (benchmarks/label_issues.py); where many are hard nearly all
+# mistakes are, and the images that the model is surest of tell these from wrong labels.
 MANY_DOUBTS = 0.08
 # Checks that errors among the findings stand for.
 OF_DATA = ("findings", "leaks")
@@ -87,14 +88,22 @@ def _mending(
     if errors:
         check = f"regraft check {data}{options}"
         yield Step(f"Fix the data first: {errors[0]['mend']}.", check)
-    yield from _labels(metrics, weighty)
+    labels = list(_labels(metrics, weighty))
+    comes_first = not mislabelled.agree(metrics)
+    yield from labels if comes_first else ()
     for kind in weighty:
+        if kind == "thin-classes" and "size" in weighty:
+            continue  # the step against the other asks for their images too
         if kind in MENDS and _helps(kind, weighty, metrics) and not (errors and kind in OF_DATA):
-            yield _step_against(kind, metrics, options)
+            yield _step_against(
+                "size of thin classes" if kind == "size" and "thin-classes" in weighty else kind,
+                metrics, options,
+            )  # fmt: skip
         if kind == "majority-class" and _is_uneven(metrics):
             yield _step_against("rarer", metrics, options)
     is_distrusted = any(check.state == "bad" for check in checks)
     yield from _beyond(metrics, findings, options, is_distrusted=is_distrusted)
+    yield from () if comes_first else labels
 
 
 def _labels(metrics: Mapping[str, Any], weighty: Mapping[str, Check]) -> Iterator[Step]:
@@ -103,8 +112,9 @@ def _labels(metrics: Mapping[str, Any], weighty: Mapping[str, Check]) -> Iterato
     n_doubtful = left_out["doubtful_labels"] if left_out else 0
     if "labels" in weighty:
         yield Step(
-            f"Correct the labels: the report lists {n_doubtful} of train that may be wrong, the "
-            "most suspicious first; then look through those of the test images."
+            f"Look at the labels: the report lists {n_doubtful} of train that may be wrong, the "
+            "most suspicious first. Correct wrong ones, those of the test images too; if the first "
+            "are right, let the network learn what it does not see (--method partial)."
         )
         return
     are_many = left_out and n_doubtful >= max(3, MANY_DOUBTS * left_out["n"])
@@ -169,6 +179,11 @@ MENDS = {
         "regraft train {data} --class-weight balanced",
     ),
     "size": ("Label more images for the test: its interval is wide.", ""),
+    "size of thin classes": (
+        "Label more images for the test, first of the classes whose recall is uncertain: its "
+        "interval is wide.",
+        "",
+    ),
     "missed-classes": ("Look at the mistakes of the classes that are mostly missed.", ""),
     "thin-classes": ("Label more test images of the classes whose recall is uncertain.", ""),
     "nearest-neighbour": (

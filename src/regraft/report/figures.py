@@ -81,7 +81,7 @@ def _pair(axes: Any, epochs: Sequence[Mapping[str, Any]], name: str, unit: float
         for row in best:
             axes.plot(
                 row["epoch"], unit * row[f"held_out_{name}"], "s", markersize=11,
-                markerfacecolor="none", markeredgecolor=HELD_OUT, label="best epoch",
+                markerfacecolor="none", markeredgecolor=HELD_OUT, label="kept epoch",
             )  # fmt: skip
     _quieten(axes)
 

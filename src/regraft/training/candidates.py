@@ -137,13 +137,14 @@ def _candidates(
     states = {"best epoch": history.best, "average": history.average, "last epoch": history.last}
     if choose is None:
         return [], states
-    tried = [("best epoch", 1.0)]
+    kept = "last epoch" if trainer.settings.keep == "last" else "best epoch"
+    tried = [(kept, 1.0)]
     if not _are_equal(history.last, history.best):
         tried.append(("last epoch", 1.0))
     if trainer.settings.average_last > 1 and not _are_equal(history.average, history.last):
         tried.append(("average", 1.0))
     if interpolates:
-        tried = [("best epoch", alpha) for alpha in ALPHAS[:-1]] + tried
+        tried = [(kept, alpha) for alpha in ALPHAS[:-1]] + tried
     found = []
     for name, alpha in tried:
         trainer.model.load_state_dict(between(start, states[name], alpha))
