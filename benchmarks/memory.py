@@ -1,11 +1,11 @@
 """Memory of `regraft train` end to end, on many pictures and on many stored features.
 
     python benchmarks/memory.py pictures [--rows 100000]   # made-up JPEGs, default backbone
-    python benchmarks/memory.py stored [--rows 1000000]     # features put into the store before
+    python benchmarks/memory.py stored [--rows 1000000] [--narrow]    # put into the store before
 
 Anonymous memory (RssAnon: what lies in no file) is looked at every half second, from outside, for
-a tenth of the rows and for all of them. Pages of mapped files are not in it: the system drops them
-when it needs room.
+a tenth of the rows and for all of them. Pages of mapped files are not in it, but in what is
+resident: the system drops them when it needs room. `--narrow`: 32 features instead of 624.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from measure import REGRAFT, fresh, last_json
+
+if TYPE_CHECKING:
+    from regraft.features.engine import EngineInfo
 
 N_CLASSES = 10
 # Small, so that a million rows of its features are some gigabytes.
@@ -50,27 +55,25 @@ def write_pictures(folder: Path, n_rows: int, random: np.random.Generator) -> No
         (folder / f"class{code}" / f"{row:07}.jpg").write_bytes(data)
 
 
-def stored(n_rows: int) -> None:
+def stored(n_rows: int, *, narrow: bool) -> None:
     """Rows whose facts and features the store has already: no file is opened."""
     room = fresh()
-    write_store(room, n_rows)
+    write_store(room, n_rows, narrow=narrow)
     run = train(room / "photos", room / "cache", "--backbone", SMALL)
     assert run["metrics"]["features"]["from_store"] == n_rows
     report(run, n_rows, "rows from the store")
 
 
-def write_store(room: Path, n_rows: int) -> None:
+def write_store(room: Path, n_rows: int, *, narrow: bool) -> None:
     os.environ["REGRAFT_CACHE"] = str(room / "cache")
     os.environ["REGRAFT_CACHE_LIMIT"] = "100G"
-    from regraft.backbones import catalog
-    from regraft.features import engines
     from regraft.features.store import Store
     from regraft.features.strips import recipe_for
     from regraft.images import DECODER_VERSION
     from regraft.images.facts import FileFacts
 
-    built = engines.locate(catalog.resolve(SMALL), device="cpu", offline=True)
-    recipe, n_features = recipe_for(built.info), built.info.n_features
+    info = engine_info(narrow=narrow)
+    recipe, n_features = recipe_for(info), info.n_features
     random = np.random.default_rng(0)
     means = random.standard_normal((N_CLASSES, n_features)).astype(np.float32)
     paths = linked_files(room / "photos", n_rows)
@@ -93,6 +96,32 @@ def write_store(room: Path, n_rows: int) -> None:
             )
 
 
+def engine_info(*, narrow: bool) -> EngineInfo:
+    """Of the small network, which is built if need be; `narrow`: made to have 32 features.
+
+    What a run shows the network itself, some drawn pictures, is put into the store for it.
+    """
+    from regraft.backbones import catalog
+    from regraft.data.table import ImageTable
+    from regraft.features import engines, extract
+    from regraft.features.store import Store
+    from regraft.features.strips import recipe_for
+    from regraft.images import DECODER_VERSION, drawn
+
+    source = catalog.resolve(SMALL)
+    built = engines.locate(source, device="cpu", offline=True)
+    if not narrow:
+        return built.info
+    far = extract.through_store(ImageTable.from_paths(drawn.pictures()), built)
+    info = replace(built.info, widths=(("blocks.0", 4), ("final", 24)))
+    with Store.open(decoder=DECODER_VERSION) as store:
+        store.put_recipe(recipe_for(info))
+        few = np.ascontiguousarray(far.X[:, : info.n_features])
+        store.put_features(list(far.digests), recipe_for(info).digest, few)
+    (built.folder / "engine.json").write_text(info.to_json())
+    return engines.locate(source, device="cpu", offline=True).info
+
+
 def linked_files(folder: Path, n_rows: int) -> list[Path]:
     """Paths of old small files, many of them the same one: nothing opens them."""
     found = []
@@ -111,34 +140,44 @@ def linked_files(folder: Path, n_rows: int) -> list[Path]:
 
 
 def train(data: Path, cache: Path, *options: str) -> dict:
-    """One whole run; its result and the most anonymous memory it had, in MiB."""
+    """One whole run; its result, its seconds and the processor's, and the most memory, in MiB."""
     command = [*REGRAFT, "train", str(data), "--json", "--no-report", "-q", *options]
     env = dict(os.environ, REGRAFT_CACHE=str(cache), REGRAFT_CACHE_LIMIT="100G")
-    start, most = time.perf_counter(), 0.0
+    start, before, most = time.perf_counter(), os.times(), (0.0, 0.0)
     with subprocess.Popen(command, env=env, cwd=fresh(), stdout=subprocess.PIPE, text=True) as run:
         while run.poll() is None:
-            most = max(most, anonymous_mib(run.pid))
+            most = tuple(map(max, most, memory_mib(run.pid)))
             time.sleep(0.5)
         out = run.stdout.read() if run.stdout else ""
     if run.returncode:
         sys.exit(f"exit {run.returncode}")
-    return {"mib": most, "seconds": time.perf_counter() - start, "metrics": last_json(out)}
+    after = os.times()
+    return {
+        "mib": most[0],
+        "resident_mib": most[1],
+        "seconds": time.perf_counter() - start,
+        "processor_s": sum(after[2:4]) - sum(before[2:4]),
+        "metrics": last_json(out),
+    }
 
 
-def anonymous_mib(process: int) -> float:
+def memory_mib(process: int) -> tuple[float, float]:
+    """Anonymous and resident memory now."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:
-        return 0.0
-    found = status.partition("RssAnon:")[2].split()
-    return int(found[0]) / 1024 if found else 0.0
+        return 0.0, 0.0
+    found = [status.partition(name)[2].split() for name in ("RssAnon:", "VmRSS:")]
+    anonymous, resident = (int(words[0]) / 1024 if words else 0.0 for words in found)
+    return anonymous, resident
 
 
 def report(run: dict, n_rows: int, what: str) -> None:
     metrics = run["metrics"]
     print(
-        f"{n_rows:,} {what}: {run['seconds']:.0f} s, "
-        f"anonymous memory at most {run['mib']:.0f} MiB; accuracy "
+        f"{n_rows:,} {what}: {run['seconds']:.0f} s ({run['processor_s']:.0f} of the processor), "
+        f"anonymous memory at most {run['mib']:.0f} MiB, resident {run['resident_mib']:.0f}; "
+        "accuracy "
         f"{metrics['evaluation']['accuracy']['value']:.3f}; seconds {metrics['seconds']}",
         flush=True,
     )
@@ -148,14 +187,16 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["pictures", "stored"], nargs="?", default="pictures")
     parser.add_argument("--rows", type=int, help="default: 100,000 pictures, 1,000,000 stored rows")
+    parser.add_argument("--narrow", action="store_true", help="few features, of stored rows")
     parser.add_argument("--one", action="store_true", help="this number of rows only")
     args = parser.parse_args()
     rows = args.rows or {"pictures": 100_000, "stored": 1_000_000}[args.what]
     for size in [rows] if args.one else [rows // 10, rows]:
         # In a process of its own: what is made up here must not stay in memory.
-        if args.one:
-            {"pictures": pictures, "stored": stored}[args.what](size)
+        if args.one and args.what == "stored":
+            stored(size, narrow=args.narrow)
+        elif args.one:
+            pictures(size)
         else:
-            subprocess.run(
-                [sys.executable, __file__, args.what, "--rows", str(size), "--one"], check=True
-            )
+            command = [sys.executable, __file__, args.what, "--rows", str(size), "--one"]
+            subprocess.run([*command, *["--narrow"] * args.narrow], check=True)

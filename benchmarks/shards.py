@@ -1,88 +1,95 @@
 """Parts and runners: memory and time at many rows, and images a second by each way.
 
-    python benchmarks/shards.py merge [--rows 1000000]   # made-up parts of images that do not exist
+    python benchmarks/shards.py merge [--rows 1000000] [--narrow] [--one]   # made-up parts
     python benchmarks/shards.py runners DATA [--rounds 3] [--ray]
     python benchmarks/shards.py killed DATA              # a worker is killed every 10 s
     python benchmarks/shards.py store DATA               # 20 ms away, against this disk
+    python benchmarks/shards.py store DATA --moto PYTHON # the same of moto's S3 (moto_store.py)
 
 `merge` writes a manifest of addresses and 64 parts with features around class means, for a tenth of
-the rows and for all of them, and trains on them; nothing is read from the addresses.
+the rows and for all of them (`--one`: for these alone), and trains on them; nothing is read from
+the addresses. `--narrow`: 32 features instead of 624, so that ten million rows fit a disk.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from measure import PYTHON, fresh, last_json
-from memory import N_CLASSES, SMALL, train
+from memory import N_CLASSES, SMALL, engine_info, report, train
+
+if TYPE_CHECKING:
+    from regraft.images.facts_table import FactsTable
 
 N_PARTS = 64
 
 
-def merge(n_rows: int) -> None:
-    for rows in (n_rows // 10, n_rows):
+def merge(n_rows: int, *, narrow: bool, only: bool) -> None:
+    for rows in [n_rows] if only else [n_rows // 10, n_rows]:
         room = fresh()
         env = dict(os.environ, REGRAFT_CACHE=str(room / "cache"))
-        subprocess.run(
-            [PYTHON, __file__, "write-parts", str(room), "--rows", str(rows)], check=True, env=env
-        )
+        command = [PYTHON, __file__, "write-parts", str(room), "--rows", str(rows)]
+        subprocess.run([*command, *["--narrow"] * narrow], check=True, env=env)
         run = train(
             room / "list.csv", room / "cache", "--backbone", SMALL, "--features",
             str(room / "parts"),
         )  # fmt: skip
-        metrics = run["metrics"]
-        assert metrics["features"]["from_parts"] == rows
-        print(
-            f"{rows:,} rows of {N_PARTS} parts: {run['seconds']:.0f} s, anonymous memory at most "
-            f"{run['mib']:.0f} MiB; accuracy {metrics['evaluation']['accuracy']['value']:.3f}; "
-            f"seconds {metrics['seconds']}",
-            flush=True,
-        )
+        assert run["metrics"]["features"]["from_parts"] == rows
+        report(run, rows, f"rows of {N_PARTS} parts")
+        shutil.rmtree(room)
 
 
-def write_parts(room: Path, n_rows: int) -> None:
-    from regraft.backbones import catalog
-    from regraft.features import engines, part_file
+def write_parts(room: Path, n_rows: int, *, narrow: bool) -> None:
+    from regraft.features import part_file
     from regraft.features.part import Part
     from regraft.features.shard import Shard
     from regraft.features.strips import recipe_for
-    from regraft.images.facts import FileFacts
-    from regraft.images.facts_table import FactsTable
 
-    built = engines.locate(catalog.resolve(SMALL), device="cpu", offline=True)
-    recipe, n_features = recipe_for(built.info), built.info.n_features
+    info = engine_info(narrow=narrow)
+    recipe, n_features = recipe_for(info), info.n_features
     random = np.random.default_rng(0)
     means = random.standard_normal((N_CLASSES, n_features)).astype(np.float32)
-    names = [f"s3://bucket/{row:08}.jpg" for row in range(n_rows)]
     with (room / "list.csv").open("w") as file:
         file.write("path,label\n")
-        file.writelines(f"{name},class{row % N_CLASSES}\n" for row, name in enumerate(names))
+        file.writelines(f"{name_of(row)},class{row % N_CLASSES}\n" for row in range(n_rows))
     for number in range(1, N_PARTS + 1):
         rows = Shard(number, N_PARTS).rows(n_rows)
-        facts = FactsTable(len(rows))
-        thumbs = random.integers(0, 256, (len(rows), 256)).astype(np.uint8)
-        for place in range(len(rows)):
-            facts[place] = FileFacts(
-                random.bytes(32), 900, "JPEG", "RGB", 64, 64, 1, 1, 128.0, 40.0,
-                thumbs[place].tobytes(),
-            )  # fmt: skip
         codes = np.arange(rows.start, rows.stop) % N_CLASSES
-        noise = random.standard_normal((len(rows), n_features)).astype(np.float32)
-        X = np.abs(0.3 * means[codes] + noise)
+        X = random.standard_normal((len(rows), n_features), np.float32)
+        X += 0.3 * means[codes]
+        np.abs(X, out=X)
         stamps = np.full((len(rows), 2), -1, np.int64)
-        one = Part(
-            recipe, names[rows.start : rows.stop], stamps, facts, X, {}, Shard(number, N_PARTS)
-        )
+        facts = made_up_facts(len(rows), random)
+        one = Part(recipe, [*map(name_of, rows)], stamps, facts, X, {}, Shard(number, N_PARTS))
         part_file.write(one, room / "parts")
+
+
+def name_of(row: int) -> str:
+    return f"s3://bucket/{row:08}.jpg"
+
+
+def made_up_facts(n_rows: int, random: np.random.Generator) -> FactsTable:
+    """Of small JPEGs, each with a digest and a thumbnail of its own."""
+    from regraft.images.facts import FileFacts
+    from regraft.images.facts_table import _ROW, FactsTable
+
+    one = FactsTable.of([FileFacts(bytes(32), 900, "JPEG", "RGB", 64, 64, 1, 1, 128.0, 40.0)])
+    row, words, layout = one.to_columns()
+    rows = row.repeat(n_rows, axis=0)
+    filled = rows.view(_ROW).reshape(-1)
+    filled["digest"] = np.frombuffer(random.bytes(32 * n_rows), "V32")
+    filled["thumb"] = random.integers(0, 256, (n_rows, 256), np.uint8)
+    return FactsTable.from_columns(rows, words, layout)
 
 
 # ---- runners --------------------------------------------------------------------------------
@@ -233,10 +240,8 @@ def _parent(entry: Path) -> int:
         return -1
 
 
-def store(data: str, latency_s: float) -> None:
+def store(data: str, latency_s: float, moto: str, rounds: int) -> None:
     """The same pictures over HTTP, as objects of S3, with some latency a request."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-    import object_server
     from regraft.data.sources import read_table
 
     table = read_table(data)
@@ -246,29 +251,65 @@ def store(data: str, latency_s: float) -> None:
         f"s3://{root.name}/{name},{label}" for name, label in zip(names, table.labels, strict=True)
     ]
     (room / "list.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
-    server = subprocess.Popen(
-        [PYTHON, object_server.__file__, str(root.parent), str(latency_s)],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    own = Path(__file__).resolve().parent.parent / "tests" / "object_server.py"
+    theirs = Path(__file__).resolve().with_name("moto_store.py")
+    command = [moto, theirs, str(latency_s)] if moto else [PYTHON, own, root.parent, str(latency_s)]
+    server = subprocess.Popen([str(one) for one in command], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         os.environ |= {
             "AWS_ENDPOINT_URL": server.stdout.readline().strip(), "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1",
+            "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true",
         }  # fmt: skip
-        rates = {"this disk": [], "object store": []}
-        for _ in range(3):
+        if moto:
+            upload(root, names)
+        rates: dict[str, list[float]] = {"this disk": [], "object store": []}
+        own_ms: dict[str, list[float]] = {name: [] for name in rates}
+        served_ms = []
+        for _ in range(rounds):
             for name, source in (("this disk", data), ("object store", str(room / "list.csv"))):
+                before, served = cpu_s(os.getpid()), cpu_s(server.pid)
                 done, _ = passed(source)
                 rates[name].append(done.report.images_per_second)
+                own_ms[name].append(1000 * (cpu_s(os.getpid()) - before) / len(names))
+                if name == "object store":
+                    served_ms.append(1000 * (cpu_s(server.pid) - served) / len(names))
         for name, found in rates.items():
             spread = f"{min(found):.0f} to {max(found):.0f}"
-            print(f"{name}: {statistics.median(found):.0f} images/s ({spread})")
+            cost = statistics.median(own_ms[name])
+            print(
+                f"{name}: {statistics.median(found):.0f} images/s ({spread}, n = {rounds}), "
+                f"{cost:.1f} core-ms an image"
+            )
         ratio = statistics.median(rates["object store"]) / statistics.median(rates["this disk"])
-        print(f"{1000 * latency_s:.0f} ms away: {ratio:.2f} of the disk's")
+        print(
+            f"{1000 * latency_s:.0f} ms away: {ratio:.2f} of the disk's; the server itself took "
+            f"{statistics.median(served_ms):.1f} core-ms an image of the same cores"
+        )
     finally:
         server.kill()
         server.wait()
+
+
+def upload(root: Path, names: list[str]) -> None:
+    """Into a bucket of moto's, which a request of its own makes."""
+    import urllib.request
+
+    from obstore.store import S3Store
+
+    address = f"{os.environ['AWS_ENDPOINT_URL']}/{root.name}"
+    urllib.request.urlopen(urllib.request.Request(address, method="PUT")).close()
+    bucket = S3Store(root.name, virtual_hosted_style_request=False, client_options={
+        "allow_http": True,
+    })  # fmt: skip
+    for name in names:
+        bucket.put(name, (root / name).read_bytes())
+
+
+def cpu_s(process: int) -> float:
+    """Processor seconds that a process has taken."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
@@ -281,13 +322,16 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runner", default="threads")
     parser.add_argument("--ray", action="store_true")
+    parser.add_argument("--narrow", action="store_true")
+    parser.add_argument("--one", action="store_true", help="this number of rows only")
     parser.add_argument("--every", type=float, default=10.0)
     parser.add_argument("--latency", type=float, default=0.02)
+    parser.add_argument("--moto", default="", help="a Python that has moto's server")
     args = parser.parse_args()
     if args.what == "merge":
-        merge(args.rows)
+        merge(args.rows, narrow=args.narrow, only=args.one)
     elif args.what == "write-parts":
-        write_parts(Path(args.data), args.rows)
+        write_parts(Path(args.data), args.rows, narrow=args.narrow)
     elif args.what == "runners":
         runners(args.data, args.rounds, args.ray)
     elif args.what == "one":
@@ -295,4 +339,4 @@ if __name__ == "__main__":
     elif args.what == "killed":
         killed(args.data, args.every)
     else:
-        store(args.data, args.latency)
+        store(args.data, args.latency, args.moto, args.rounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from collections.abc import Callable
@@ -19,12 +20,13 @@ from regraft.choosing.standing import first
 from regraft.choosing.way import ways_of
 from regraft.cli.main import cli
 from regraft.errors import BackboneError, UsageError
+from regraft.evaluation.paired import compare_paired
 from regraft.model import load
 from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom
 from regraft.training import defaults
 from regraft.training.loop import Trainer
-from regraft.workflows import auto, billing, fitting, search, spending
+from regraft.workflows import auto, billing, fitting, made_before, search, spending
 
 pytestmark = pytest.mark.usefixtures("one_core", "undrawn")
 
@@ -256,6 +258,19 @@ def test_advise_measures_and_names_a_way(photos_room: Path) -> None:
     assert found["why"]
 
 
+@pytest.mark.parametrize("name", ["nosuch", "resnet18.nosuch", "default+nosuch"])
+def test_a_network_that_does_not_exist_has_no_bill_and_is_not_recommended(
+    photos_room: Path, name: str
+) -> None:
+    found = run("advise", "photos", "--backbones", f"default,{name}", "--json")
+    assert {way["backbone"] for way in found["ways"]} == {"default"}
+    (absent,) = found["absent"]
+    assert absent["backbone"] == name
+    assert "no backbone is called" in absent["why"]
+    with pytest.raises(BackboneError, match="no backbone is called"):
+        run("train", "photos", "--backbone", name, "--dry-run")
+
+
 def test_advise_foretells_nothing_where_labels_are_chance(
     photos_room: Path, make_photos: Callable[..., Path]
 ) -> None:
@@ -283,6 +298,32 @@ def test_compare_keeps_runs_goes_on_and_draws_a_page(photos_room: Path) -> None:
     again = run(*args)
     assert [Path(row["run"], "run.json").stat().st_mtime_ns for row in again["rows"]] == stamps
     assert again["rows"] == found["rows"]
+
+
+def test_compare_does_not_call_the_one_that_is_left_the_only_one(photos_room: Path) -> None:
+    found = run("compare", "photos", "--ways", "probe", "--backbones", "default,nosuch", "--json")
+    assert [one["backbone"] for one in found["lost"]] == ["nosuch"]
+    assert found["why"].startswith("the only way that could be run;")
+
+
+def test_compare_counts_images_of_one_group_once(photos_room: Path) -> None:
+    files = sorted(Path("photos").rglob("*.jpg"))
+    rows = [
+        f"{file},{file.parent.name},{file.parent.name}-{i // 3}" for i, file in enumerate(files)
+    ]
+    Path("list.csv").write_text("\n".join(["path,label,plant", *rows]), encoding="utf-8")
+    found = run("compare", "list.csv", "--group-column", "plant", "--ways", "probe", "--backbones",
+                f"default,{TINY}", "--test-fraction", "0.5", "--json")  # fmt: skip
+    right = []
+    for one in found["rows"]:
+        with open(Path(one["run"]) / "predictions.csv", encoding="utf-8") as stream:
+            scored = list(csv.DictReader(stream))
+        right.append(np.array([row["label"] == row["predicted"] for row in scored]))
+    plants = [row["group"] for row in scored]
+    assert len(set(plants)) < len(plants)
+    test = found["tests"][0]
+    wanted = compare_paired(right[test["a"]], right[test["b"]], groups=plants)
+    assert (test["p"], test["low"]) == (wanted.p_value, wanted.difference.low)
 
 
 def test_compare_refuses_what_cannot_be_meant(photos_room: Path) -> None:
@@ -326,6 +367,43 @@ def test_a_run_says_what_it_took_against_its_bill(photos_room: Path) -> None:
     assert (photos_room.parent / "x").name == "x"
     later = run("train", "photos", "--dry-run", "--json")
     assert later["past_runs"] >= 1
+
+
+def test_how_long_a_command_takes_to_start_is_learnt(
+    photos_room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the parts that a run measures; a process that was old already tells nothing."""
+    from regraft.machine import running_since
+
+    def start_said() -> float:
+        return float(run("train", "photos", "--dry-run", "--json")["parts"]["start"])
+
+    before = start_said()
+    for age_s in (1e4, None):
+        found = run("train", "photos", "--json", "--no-report")
+        measured = sum(found["bill"]["took"].values())
+        age_s = age_s or measured + 0.25 * before
+        monkeypatch.setattr(running_since, "seconds", lambda age_s=age_s: age_s)
+        billing.note_outside(found, RunConfig("photos"))
+    assert start_said() == pytest.approx(0.25 * before, abs=0.006)
+
+
+@pytest.mark.slow  # PyTorch, and a tiny network learns
+def test_the_bill_of_a_training_that_was_made_before(photos_room: Path, brief: None) -> None:
+    """Its engine is there, and so are its features of the pictures: both are found again."""
+    args = ("train", "photos", "--method", "full", "--backbone", TINY, "--dry-run", "--json")
+    config = RunConfig("photos", method="full", backbone=TINY)
+    assert not made_before.is_repeated(config, 63)
+    cold = run(*args, "--run", "next")["parts"]
+    run(*args[:-2], "--json", "--no-report")
+    n = len(list(Path("photos").rglob("*.*")))
+    assert made_before.is_repeated(config, n)
+    assert not made_before.is_repeated(replace(config, seed=1), n)
+    assert made_before.is_made(replace(config, training={"epochs": 7}), n)
+    assert not made_before.is_repeated(replace(config, training={"epochs": 7}), n)
+    again = run(*args, "--run", "next")["parts"]
+    assert again["rest"] < cold["rest"]
+    assert again["evaluate"] < cold["evaluate"]
 
 
 def test_a_long_run_is_told_before_and_held_against_its_bill_afterwards(
@@ -436,6 +514,37 @@ def test_a_training_that_was_paused_ends_as_if_it_had_not_stopped(
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.slow  # PyTorch, and a tiny network learns three times
+def test_what_was_taken_learns_once_more_as_train_would(
+    photos_room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judging took images away from it that a run of its own learns from."""
+    from regraft.choosing import standing
+    from regraft.training import candidates
+    from regraft.workflows import experiment
+
+    monkeypatch.setattr(candidates, "ALPHAS", (1.0,))
+    monkeypatch.setattr(standing, "MARGIN", -1e6)
+    found = tiny(name="searched").result
+    assert found.metrics["auto"]["took"]["again"]["kept"]
+    config = RunConfig("photos", method="partial", backbone=TINY)
+    alone = experiment.run(config, name="alone")
+    configs = [RunConfig.from_file(f"{one.folder}/run.json") for one in (found, alone)]
+    assert configs[0] == configs[1]
+    files = [Path("runs", name, "model", "model.safetensors") for name in ("searched", "alone")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+    # What does not fit into what is left is not begun, and the one that was judged is kept.
+    def fits(self: search.Search, arm: Any) -> bool:
+        return not arm.is_again
+
+    monkeypatch.setattr(search.Search, "fits", fits)
+    short = tiny(name="short").result
+    assert "again" not in short.metrics["auto"]["took"]
+    own = RunConfig.from_file(f"{short.folder}/run.json").settings
+    assert own.select_fraction > config.settings.select_fraction
+
+
 @pytest.mark.slow  # PyTorch, and a tiny network learns, from each of several points
 def test_a_search_killed_anywhere_ends_the_same(
     photos_room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
@@ -465,10 +574,21 @@ def test_a_search_killed_anywhere_ends_the_same(
             if self.left == 0:
                 raise SystemExit
 
-    whole = tiny(name="whole").result.metrics["auto"]["took"]["name"]
+    n_steps = []
+
+    def counted(stage: str, done: int, total: int) -> None:
+        if stage.startswith("steps"):
+            n_steps.append(total)
+
+    took = tiny(name="whole", listener=Listener(progress=counted)).result.metrics["auto"]["took"]
+    whole = took["name"]
     assert whole.startswith("partial")
+    assert took["again"]["kept"]
+    late = len(n_steps) - 2  # while it learns once more
+    assert late > len(n_steps) / 2
     kept = Journal.write
-    for number, (what, at) in enumerate([("kept", 1), ("kept", 3), ("step", 1), ("step", 4)]):
+    kills = [("kept", 1), ("kept", 3), ("step", 1), ("step", 4), ("step", late)]
+    for number, (what, at) in enumerate(kills):
         name, killer = f"killed-{number}", Killer(at)
         if what == "kept":
 

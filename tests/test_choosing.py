@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regraft.choosing import bill, learning_curve, network_cost, past, recommendation, standing
+from regraft.choosing import (
+    bill,
+    comparing,
+    learning_curve,
+    network_cost,
+    past,
+    recommendation,
+    standing,
+)
 from regraft.choosing.arm import TRIED, Arm, Judged
 from regraft.choosing.budget import seconds_of
 from regraft.choosing.comparing import Ranking, Row
@@ -358,6 +366,19 @@ def test_learning_on_is_expected_to_win_where_much_has_to_change() -> None:
     assert full < partial
 
 
+def test_on_few_images_little_is_expected_of_learning_on_and_it_is_tried_all_the_same() -> None:
+    """Two networks side by side won more there (docs/experiments.md); to measure is better."""
+    few = replace(POOR, n_images=144)
+    arms = [arm(Way(), [0.3] * 20)]
+    on_few, on_many = (expected(Way("full"), arms, situation) for situation in (few, POOR))
+    assert on_few.log_loss > on_many.log_loss
+    assert on_few.hope == on_many.hope == on_many.gain
+    assert on_few.may_be_worth_it(0.3)
+    side_by_side = expected(Way(backbone="default+lite2"), arms, few)
+    assert side_by_side.log_loss < on_few.log_loss
+    assert expected(Way("full"), arms, GOOD).hope < 0.05 * 0.3
+
+
 def test_what_was_tried_takes_the_place_of_what_is_usual() -> None:
     probe, failed = arm(Way(), [0.3] * 20), arm(Way("partial"), [0.3] * 20)
     failed.keeps_probe = True
@@ -434,6 +455,19 @@ def test_pictures_of_one_unit_never_teach_and_test() -> None:
     assert not set(units[mask]) & set(units[~mask])
 
 
+@pytest.mark.parametrize("n_classes", [2, 6, 12])
+def test_a_part_has_its_share_where_units_hold_several_classes(n_classes: int) -> None:
+    """Of a patient with one picture of each class; else few patients look like too few images."""
+    y, units = np.arange(60 * n_classes) % n_classes, np.arange(60 * n_classes) // n_classes
+    for share in (0.1, 0.3):
+        mask = learning_curve._part(y, units, share, np.random.default_rng(0))
+        assert mask.mean() == pytest.approx(share, abs=0.02)
+    Z = np.eye(n_classes, dtype=np.float32)[y]
+    found = learning_curve.measure(Z, y, units, np.arange(len(y)) % 10 > 0)
+    assert [point.n for point in found.points] == [len(y) // 10, 3 * len(y) // 10, len(y)]
+    assert found.doubled is not None
+
+
 def test_too_few_images_have_no_curve() -> None:
     found = curve_of(12, 1.0, 0)
     assert found.doubled is None
@@ -471,6 +505,19 @@ def test_one_image_in_several_seeds_counts_once() -> None:
     many = Ranking([row(np.tile(a, 10), 1), row(np.tile(b, 10), 2)], keys)
     one = Ranking([row(a, 1), row(b, 2)], np.arange(20).astype(str).astype(object))
     assert many.test(1, 0).p_value == pytest.approx(one.test(1, 0).p_value, abs=0.03)
+    assert "20 images cannot tell" in many.why
+
+
+def test_images_of_one_group_count_once() -> None:
+    """Five plants, of ten photographs each, are no fifty images that one way alone has right."""
+    a, b = np.ones(100, bool), np.arange(100) >= 50
+    keys, plants = np.arange(100).astype(str).astype(object), [f"{i // 10}" for i in range(100)]
+    alone = Ranking([row(a, 9), row(b, 1)], keys)
+    together = Ranking([row(a, 9), row(b, 1)], keys, groups=plants)
+    assert (alone.ties, alone.take) == ([0], 0)
+    assert (together.ties, together.take) == ([0, 1], 1)
+    share = comparing.interval_of(b, comparing.together_of(keys, plants))
+    assert share["high"] - share["low"] > 2 * 1.96 * 0.5 / np.sqrt(30)
 
 
 def test_the_page_of_a_comparison_draws_hostile_names(tmp_path: Path) -> None:

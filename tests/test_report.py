@@ -260,6 +260,25 @@ def test_two_runs_are_compared_on_the_same_images(
     assert out.read_text().count("<tr>") >= 3
 
 
+def test_runs_are_compared_by_the_groups_of_their_data(
+    room: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nineteen photographs of one plant say of one plant which run is better."""
+    monkeypatch.chdir(room)
+    alone, _ = reporting.compare(["runs/one", "runs/two"], out="alone.html")
+    for name in ("one", "two"):
+        folder = shutil.copytree(f"runs/{name}", tmp_path / name)
+        first, *rows = (folder / "predictions.csv").read_text(encoding="utf-8").splitlines()
+        lines = [f"{first},group", *(f"{row},plant" for row in rows)]
+        (folder / "predictions.csv").write_text("\n".join(lines), encoding="utf-8")
+    one, _ = reporting.compare([tmp_path / "one", tmp_path / "two"], out="groups.html")
+    wide, narrow = one.against[0].test, alone.against[0].test
+    assert wide.p_value == 1
+    assert wide.difference.high - wide.difference.low > 1.5 * (
+        narrow.difference.high - narrow.difference.low
+    )
+
+
 def test_a_run_against_its_own_copy_is_a_tie(
     room: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -272,10 +291,21 @@ def test_a_run_against_its_own_copy_is_a_tie(
     assert compared.best.endswith("images. Take any.")
 
 
+def test_runs_of_one_name_are_told_apart_by_where_they_lie(
+    room: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(room)
+    shutil.copytree("runs/one", tmp_path / "one")
+    compared, _ = reporting.compare(["runs/one", tmp_path / "one"], out="self.html")
+    assert compared.names == ["runs/one", str(tmp_path / "one")]
+    assert "runs/one and " in compared.best
+    assert Path("self.html").read_text(encoding="utf-8").count(str(tmp_path / "one")) >= 3
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["nowhere"], ["'nowhere' does not exist", "runs that are there", "runs/one"]),
+        (["nowhere"], ["'nowhere' does not exist", "runs that are there", "runs/"]),
         (["photos"], ["'photos' is no finished run"]),
         (["runs/one", "runs/../runs/one"], ["given twice"]),
         (["runs/one", "runs/one/model"], ["given twice"]),

@@ -225,6 +225,13 @@ def test_groups_of_a_manifest_stay_together(
     for group in set(table.groups):
         assert len(set(table.splits[table.groups == group])) == 1
     assert result.classifier.learnt.chosen_by.startswith("leave-one-unit-out")
+    with open(result.folder / "predictions.csv", encoding="utf-8", newline="") as stream:
+        said = {row["path"]: row["group"] for row in csv.DictReader(stream)}
+    plant_of = {
+        table.shown(path): plant for path, plant in zip(table.paths, table.groups, strict=True)
+    }
+    assert said
+    assert said == {path: plant_of[path] for path in said}
 
 
 def test_public_names_are_the_same_functions() -> None:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import regraft
+from regraft.choosing import promised
 from regraft.cli import outcome
 from regraft.cli.main import cli
 from regraft.errors import DataError, UsageError
@@ -383,6 +384,38 @@ def test_an_older_model_answers_and_is_calibrated(
     assert (alone_, "calibrated on 18 images" in out) == (0, True)
     said = " ".join(err.split())  # a long path breaks the line
     assert f"is replaced: images of {trained / 'photos'} (18 images); the run's report" in said
+
+
+def test_a_promise_that_the_models_own_test_missed_is_not_given_again_unsaid(
+    model: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tested on another kind of picture than it learnt from; and calibrated on that kind later."""
+    made, test = regraft.load(model), trained / "photos" / "test"
+    right = {"value": 0.4, "low": 0.2, "high": 0.6, "level": 0.95}
+    came_to = promised.missed_of_each(
+        {
+            "sets": [{"coverage_asked": 0.95, "coverage": right}],
+            "alone": [{"precision_asked": 0.9, "precision": right}],
+            "unknown": None,
+        }
+    )
+    assert set(came_to) == {"coverage", "precision"}
+    card = {**made.card, "missed_promises": came_to}
+    mine = regraft.save(replace(made, card=card), tmp_path / "model")
+    code, _, err = command("predict", mine, test, *OPTIONS, capsys=capsys)
+    said = " ".join(err.split())
+    assert code == 0
+    assert "do not count on --coverage: when this model was tested, sets for 95 % coverage" in said
+    assert "do not count on --precision: " in said
+    assert "do not count on --reject" not in said
+    assert "do not count" not in command("predict", mine, test, capsys=capsys)[2]
+    assert command("calibrate", mine, test, capsys=capsys)[0] == 0
+    assert "do not count" not in command("predict", mine, test, *OPTIONS, capsys=capsys)[2]
+
+
+def test_the_card_has_what_the_run_found_of_its_promises(model: Path) -> None:
+    metrics = json.loads((model.parent / "metrics.json").read_text(encoding="utf-8"))
+    assert regraft.load(model).card["missed_promises"] == promised.missed_of_each(metrics)
 
 
 def test_a_run_made_again_says_that_a_calibration_goes(

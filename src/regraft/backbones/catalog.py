@@ -263,6 +263,16 @@ def near_architectures(name: str, known: list[str]) -> list[str]:
     return near_names(base, known, n=5, cutoff=0.6)
 
 
+def unknown(name: str, known: list[str]) -> BackboneError:
+    """That neither we nor timm, which knows these names, has such a network."""
+    near = near_architectures(name, [*known, *PINNED])
+    return BackboneError(
+        f"no backbone is called {name!r}" + (f"; near: {', '.join(near)}" if near else ""),
+        cure=meant_by_path(name) + "regraft backbones PATTERN lists them",
+        near=near,
+    )
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as file:

@@ -52,6 +52,36 @@ def find(pattern: str = "") -> list[Listed]:
     return found
 
 
+def require_known(name: str) -> None:
+    """Refuse a name that timm does not know, before anything is said of its network.
+
+    Only where timm is here; else, and for folders and the hub, it is found out when it is loaded.
+
+    Raises
+    ------
+    BackboneError
+        Names the near ones.
+    """
+    if not extras.has("timm"):
+        return
+    for part in catalog.names_in(name):
+        if catalog.resolve(part).kind == "timm":
+            import timm  # takes seconds
+
+            if not timm.is_model(part) or not _has_tag(part):
+                raise catalog.unknown(part, timm.list_models())
+
+
+def _has_tag(name: str) -> bool:
+    """Whether the weights that a name has behind its point are some that timm knows."""
+    import timm
+
+    try:
+        return "." not in name or bool(timm.get_pretrained_cfg(name, allow_unregistered=False))
+    except RuntimeError:
+        return False
+
+
 def _pinned(name: str) -> Listed:
     pinned = catalog.PINNED[name]
     try:

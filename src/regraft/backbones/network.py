@@ -205,12 +205,7 @@ def _create(name: str, *, seed: int = chance.FRESH, **options: Any) -> nn.Module
     except RuntimeError as error:
         if "Unknown model" not in str(error) and "Invalid pretrained tag" not in str(error):
             raise
-        near = catalog.near_architectures(name, [*timm.list_models(), *catalog.PINNED])
-        raise BackboneError(
-            f"no backbone is called {name!r}" + (f"; near: {', '.join(near)}" if near else ""),
-            cure=catalog.meant_by_path(name) + "regraft backbones PATTERN lists them",
-            near=near,
-        ) from error
+        raise catalog.unknown(name, timm.list_models()) from error
     return network
 
 

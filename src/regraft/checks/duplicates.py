@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from regraft.checks.near_copies import cosine_of_pairs, near_pairs
+from regraft.checks.near_copies import CROPPED, cosine_of_pairs, near_pairs
+from regraft.data.digests import Digests
 
 # N images, M pairs of rows, P pixels of a thumbnail (256), F final features.
 Bytes = npt.NDArray[np.uint8]
@@ -24,8 +25,8 @@ Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
-CROPPED = 0.90  # correlation of aligned thumbnails that may be crops, if the features agree:
-FEATURE_WEIGHT, CROPPED_SUM = 0.3, 1.20  # aligned correlation + 0.3 x cosine of features
+# Of aligned thumbnails whose correlation is CROPPED: it + 0.3 x cosine of features.
+FEATURE_WEIGHT, CROPPED_SUM = 0.3, 1.20
 MIN_FEATURE_ROWS = 50  # fewer say nothing about what is usual, and so cannot standardise
 
 
@@ -131,7 +132,9 @@ class Compared:
     def copies(self, final: Floats | None = None) -> Duplicates:
         """The copies that thumbnails show; with final features, ``(N, F)``, the crops that these
         show too."""
-        rows = np.setdiff1d(np.arange(len(self.content)), self.firsts, assume_unique=True)
+        is_again = np.ones(len(self.content), np.bool_)
+        is_again[self.firsts] = False
+        rows = np.flatnonzero(is_again)
         exact = [Pair(int(self.firsts[self.content[row]]), int(row), "exact", 1.0) for row in rows]
         is_near = self.is_near
         if final is not None and len(final) >= MIN_FEATURE_ROWS:
@@ -158,7 +161,7 @@ class Compared:
 
 def compare(digests: Sequence[bytes], thumbs: Bytes) -> Compared:
     """Hold all pictures against each other; the arguments are those of `find_duplicates`."""
-    content, firsts = _same_content(digests)
+    content, firsts = Digests.of(digests).numbered()
     return Compared(content, firsts, *near_pairs(np.asarray(thumbs), firsts))
 
 
@@ -206,15 +209,6 @@ def conflicting(duplicates: Duplicates, labels: npt.NDArray[np.object_]) -> list
 # ---- clusters -------------------------------------------------------------------------------
 
 
-def _same_content(digests: Sequence[bytes]) -> tuple[Indices, Indices]:
-    """The number of each row's content, (N,), and the first row that has each content."""
-    number_of: dict[bytes, int] = {}
-    content = np.array(
-        [number_of.setdefault(digest, len(number_of)) for digest in digests], np.intp
-    )
-    return content, np.unique(content, return_index=True)[1]
-
-
 def _groups_of_several(group: Indices) -> list[Indices]:
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
@@ -240,4 +234,5 @@ def connected(n_rows: int, ends: Indices) -> Indices:
         unit = unit[unit]
         if np.array_equal(unit, before):
             break
-    return np.unique(unit, return_inverse=True)[1].reshape(-1)
+    number = np.cumsum(unit == np.arange(n_rows)) - 1  # by now each row knows its first
+    return np.asarray(number[unit])

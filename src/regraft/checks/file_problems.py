@@ -39,7 +39,8 @@ def _part(share: float) -> str:
 
 def own_range(case: PictureCase) -> Iterator[Finding]:
     """Pictures of 32 bits that are stretched each by its own smallest and largest value."""
-    rows = np.isin(case.column("mode"), ("I", "F")) & (case.column("peak") != 0)
+    modes = case.column("mode")
+    rows = ((modes == "I") | (modes == "F")) & (case.column("peak") != 0)
     rows &= case.column("white") == 0
     if not rows.any():
         return
@@ -60,7 +61,8 @@ def several_frames(case: PictureCase) -> Iterator[Finding]:
 
     A JPEG's further pictures are previews and maps of depth, as phones write them.
     """
-    is_film = np.isin(case.column("format"), ("TIFF", "GIF", "WEBP", "PNG"))
+    formats = case.column("format")
+    is_film = np.logical_or.reduce([formats == one for one in ("TIFF", "GIF", "WEBP", "PNG")])
     rows = is_film & (case.column("n_frames") > 1)
     if rows.any():
         n, most = int(rows.sum()), int(case.column("n_frames")[rows].max())
@@ -79,7 +81,7 @@ def several_frames(case: PictureCase) -> Iterator[Finding]:
 def faults(case: PictureCase) -> Iterator[Finding]:
     """Files that are read although something is wrong with them: every row is there."""
     notes = case.column("note")
-    rows = notes != ""
+    rows = np.asarray(notes != "")
     if not rows.any():
         return
     paths = case.paths(rows)

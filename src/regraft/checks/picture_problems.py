@@ -51,7 +51,8 @@ class PictureCase(TableCase):
     def codes(self) -> npt.NDArray[np.intp]:
         """Number of each image's class among the sorted classes, -1 without a label, (N,)."""
         code_of = {label: code for code, label in enumerate(self.table.classes)}
-        return np.array([code_of.get(label, -1) for label in self.table.labels], np.intp)
+        codes = (code_of.get(label, -1) for label in self.table.labels)
+        return np.fromiter(codes, np.intp, len(self.table))
 
     @cached_property
     def sides(self) -> npt.NDArray[np.int64]:
@@ -191,7 +192,7 @@ def outliers(case: PictureCase) -> Iterator[Finding]:
 def confounded(case: PictureCase) -> Iterator[Finding]:
     """Classes that the kind of file gives away: all PNG while the others are JPEG."""
     for name, noun in (("format", "format"), ("mode", "colour mode")):
-        told = _given_away(case, case.column(name))
+        told = _given_away(case, *case.facts.coded(name))
         if told:
             each = (f"{label!r} is {value}" for label, value in told.items())
             yield Finding(
@@ -205,9 +206,10 @@ def confounded(case: PictureCase) -> Iterator[Finding]:
             )
 
 
-def _given_away(case: PictureCase, values: npt.NDArray[Any]) -> dict[str, str]:
+def _given_away(
+    case: PictureCase, names: list[str], value: npt.NDArray[np.uint16]
+) -> dict[str, str]:
     """Classes of which almost all images have a value that almost none of the others has."""
-    names, value = np.unique(values, return_inverse=True)
     classes = case.table.classes
     table = np.zeros((len(classes), len(names)), np.int64)
     labelled = case.codes >= 0
@@ -217,7 +219,7 @@ def _given_away(case: PictureCase, values: npt.NDArray[Any]) -> dict[str, str]:
     n_others = n_class.sum() - n_class
     is_typical = (n_class >= MIN_CLASS) & (table >= ALMOST_ALL * n_class)
     is_rare = (n_others >= MIN_CLASS) & (table.sum(axis=0) - table <= ALMOST_NONE * n_others)
-    return {classes[k]: str(names[v]) for k, v in np.argwhere(is_typical & is_rare)}
+    return {classes[k]: names[v] for k, v in np.argwhere(is_typical & is_rare)}
 
 
 def sizes_tell(case: PictureCase) -> Iterator[Finding]:

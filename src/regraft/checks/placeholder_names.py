@@ -36,10 +36,9 @@ def hints_of_names(paths: Sequence[str] | npt.NDArray[np.object_]) -> npt.NDArra
     >>> hints_of_names(["ants/imageNotFound.gif", "ants/default.jpg", "ants/1.jpg"]).tolist()
     [2, 1, 0]
     """
-    names = [os.path.basename(path) for path in paths]
-    return np.array(
-        [2 * bool(_STRONG.search(name)) + bool(_WEAK.search(name)) for name in names], np.int64
-    )
+    names = (os.path.basename(path) for path in paths)
+    hints = (2 * bool(_STRONG.search(name)) + bool(_WEAK.search(name)) for name in names)
+    return np.fromiter(hints, np.int64, len(paths))
 
 
 def named_placeholders(case: TableCase) -> Iterator[Finding]:

@@ -58,12 +58,15 @@ class TableCase:
         found: dict[str, set[object]] = {}
         groups = self.table.groups
         for row, label in enumerate(self.table.labels):
-            group = None if groups is None else groups[row]
-            found.setdefault(label, set()).add(row if group is None else group)
+            known = found.setdefault(label, set())
+            if len(known) < 2:  # whether it is one alone is all that is asked
+                group = None if groups is None else groups[row]
+                known.add(row if group is None else group)
         return found
 
     def groups_of(self, label: str) -> set[object]:
-        """The groups of a class; an image without one is one of its own, by its row."""
+        """The groups of a class, two of them where they are more; an image without one is one of
+        its own, by its row."""
         return self._groups.get(label, set())
 
     def paths(self, rows: npt.ArrayLike) -> tuple[str, ...]:

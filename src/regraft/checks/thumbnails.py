@@ -29,8 +29,8 @@ def light(thumbs: Bytes) -> tuple[Floats, Floats]:
     return mean, contrast
 
 
-def chunks(n: int) -> list[slice]:
-    return [slice(at, at + CHUNK) for at in range(0, n, CHUNK)]
+def chunks(n: int, at_once: int = CHUNK) -> list[slice]:
+    return [slice(at, at + at_once) for at in range(0, n, at_once)]
 
 
 def unit_length(thumbs: Bytes | Floats) -> Floats:

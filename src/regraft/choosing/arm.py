@@ -96,6 +96,8 @@ class Arm:
         The name of the way that goes as far meanwhile.
     why : str
         What became of it, in words.
+    is_again : bool
+        It was taken, and learns once more as a run of its own would.
     """
 
     way: Way
@@ -111,7 +113,13 @@ class Arm:
     paused_loss: float = 0.0
     paused_for: str = ""
     why: str = ""
+    is_again: bool = False
     progress: str = field(default="", repr=False)
+
+    @property
+    def name(self) -> str:
+        """Of its way, and whether it learns once more."""
+        return f"{self.way.name}, once more" if self.is_again else self.way.name
 
     def drop(self, why: str) -> None:
         """It is not tried, or not to its end; what it had learnt is not kept."""

@@ -116,8 +116,17 @@ def bill_of(way: Way, config: RunConfig, work: Workload, past: Past) -> Bill:
         Of that way.
     """
     now = _bill(way, config, work, past)
-    cold = replace(work, n_missing=work.n_images, is_built=False, is_made=False, n_epochs_done=0)
-    warm = replace(work, n_missing=0, is_built=True, is_made=True, n_epochs_done=0)
+    cold = replace(
+        work,
+        n_missing=work.n_images,
+        is_built=False,
+        is_made=False,
+        is_repeated=False,
+        n_epochs_done=0,
+    )
+    warm = replace(
+        work, n_missing=0, is_built=True, is_made=True, is_repeated=True, n_epochs_done=0
+    )
     return replace(
         now,
         cold_s=_bill(way, config, cold, past).seconds,
@@ -129,7 +138,11 @@ def kinds(part: str, way: Way, work: Workload) -> tuple[str, ...]:
     """Under which names past runs of a part are remembered, from special to general."""
     if part == "plan":
         part = "plan warm" if work.is_made else "plan cold"
-    if part in ("plan", "plan warm", "plan cold", "steps", "rest"):
+    if part == "start" and way.trains:
+        part = "start and end of training"
+    if part in ("rest", "evaluate") and way.trains and work.is_repeated:
+        part = f"{part} repeated"
+    if part.split()[0] in ("plan", "steps", "rest"):
         return f"{part} {way.method} {way.backbone}", f"{part} {way.method}"
     if part == "engine":
         part = "engine found" if work.is_built else "engine built"

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.choosing.way import Way
-from regraft.evaluation.intervals import score_interval
+from regraft.data.cells import is_missing
+from regraft.evaluation.influence import group_codes
 from regraft.evaluation.paired import PairedComparison, compare_paired
+from regraft.evaluation.rates import estimate_accuracy
 from regraft.wording import count, duration, percent
 
 LEVEL = 0.95
@@ -77,11 +79,14 @@ class Ranking:
         Which image each place is: with several seeds one image stands in several places.
     lost : list of dict
         Ways that could not be run, and why.
+    groups : (n,) or None
+        What the images belong to, where the data have groups; None for one on its own.
     """
 
     rows: list[Row]
     keys: NDArray[np.object_]
     lost: list[dict[str, Any]] = field(default_factory=list)
+    groups: Sequence[Any] | None = None
 
     @property
     def best(self) -> int:
@@ -91,11 +96,8 @@ class Ranking:
 
     def test(self, a: int, b: int) -> PairedComparison:
         """Row a against row b."""
-        is_seen_twice = len(set(self.keys)) < len(self.keys)
-        return compare_paired(
-            self.rows[a].right, self.rows[b].right,
-            groups=list(self.keys) if is_seen_twice else None,
-        )  # fmt: skip
+        together = together_of(self.keys, self.groups)
+        return compare_paired(self.rows[a].right, self.rows[b].right, groups=together)
 
     @property
     def ties(self) -> list[int]:
@@ -135,12 +137,13 @@ class Ranking:
         best, take, ties = self.best, self.take, self.ties
         right = percent(self.rows[best].right.mean())
         if len(self.rows) == 1:
-            return f"the only way that was asked for; {right} right"
+            known = "could be run" if self.lost else "was asked for"
+            return f"the only way that {known}; {right} right"
         top = f"{self.rows[best].way.name} is highest with {right}"
         if len(ties) == 1:
             return f"{top}, and better than the others by more than chance"
         cheap = self.rows[take]
-        n = count(len(self.keys), "image")
+        n = count(len(set(self.keys)), "image")
         if take == best:
             return f"{top}, and the cheapest of {len(ties)} that {n} cannot tell apart"
         return (
@@ -180,11 +183,27 @@ class Ranking:
         }
 
 
-def interval_of(right: NDArray[np.bool_], n_independent: int) -> dict[str, float]:
-    """Accuracy with Wilson's interval at so many independent images."""
-    share = float(right.mean())
-    low, high = score_interval(share, float(n_independent), level=LEVEL)
-    return {"value": share, "low": float(low), "high": float(high), "level": LEVEL}
+def together_of(keys: NDArray[np.object_], groups: Sequence[Any] | None) -> list[Any] | None:
+    """What counts once: a group, or an image in all its seeds; None if each place stands alone.
+
+    Examples
+    --------
+    >>> together_of(np.array(["1.jpg", "2.jpg"], object), ["plant", None])
+    [('group', 'plant'), ('image', '2.jpg')]
+    """
+    if groups is None and len(set(keys)) == len(keys):
+        return None
+    of_each = [None] * len(keys) if groups is None else groups
+    return [
+        ("image", key) if is_missing(group) else ("group", group)
+        for key, group in zip(keys, of_each, strict=True)
+    ]
+
+
+def interval_of(right: NDArray[np.bool_], together: Sequence[Any] | None) -> dict[str, Any]:
+    """Accuracy with Wilson's interval, where what belongs together counts as it varies together."""
+    codes = group_codes(together, len(right))
+    return estimate_accuracy(right, groups=codes, level=LEVEL).to_dict()
 
 
 def in_common(keys: Sequence[Sequence[str]]) -> list[str]:

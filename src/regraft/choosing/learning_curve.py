@@ -169,12 +169,15 @@ def _strength(system: ridge.RidgeSystem, y: NDArray[np.intp]) -> float:
 def _part(
     y: NDArray[np.intp], units: NDArray[np.intp], share: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Whole units, about this share of every class, and at least one of each."""
+    """Whole units, about this share of every class, and at least one of each.
+
+    A unit of several classes counts for each of them.
+    """
     mask = np.zeros(len(y), bool)
     for code in np.unique(y):
         rows = np.flatnonzero(y == code)
         order = rng.permutation(np.unique(units[rows]))
-        wanted, taken = max(1.0, share * len(rows)), 0
+        wanted, taken = max(1.0, share * len(rows)), int(mask[rows].sum())
         for unit in order:
             if taken >= wanted:
                 break

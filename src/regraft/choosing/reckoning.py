@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regraft.backbones import catalog
 from regraft.choosing.network_cost import NetworkCost, is_packaged
 from regraft.choosing.way import Way
 from regraft.choosing.workload import Workload
@@ -90,9 +91,10 @@ def _training(
         steps += seen * kept * passes / KEPT_RATE
     if method.sees_pictures:
         steps += 0.5 * seen * VIEW_MS / 1000 / work.n_cores
-    rest = 7 * n_chosen * learns / STEP_RATE + (TUNED_ENGINE_S if method.moves_network else 0.3)
-    tested = work.n_reported * (DECODE_MS + _engine_ms(cost) * area)
-    evaluate = 0.2 + (tested / 1000 / work.n_cores if method.moves_network else 0.0)
+    is_new = method.moves_network and not work.is_repeated
+    rest = 7 * n_chosen * learns / STEP_RATE + (TUNED_ENGINE_S if is_new else 0.3)
+    tested = work.n_reported * (DECODE_MS + _engine_ms(cost) * area) if is_new else 0.0
+    evaluate = 0.2 + tested / 1000 / work.n_cores
     return {"plan": plan, "steps": steps, "rest": rest, "evaluate": evaluate}
 
 
@@ -112,8 +114,8 @@ def _test_of_views_s(work: Workload, cost: NetworkCost) -> float:
 
 def _engine_s(way: Way) -> float:
     """To build the engines of a way's networks."""
-    names = way.backbone.split("+")
-    return sum(PACKAGED_ENGINE_S if is_packaged(name) else ENGINE_S for name in names)
+    networks = catalog.names_in(way.backbone)
+    return sum(PACKAGED_ENGINE_S if is_packaged(name) else ENGINE_S for name in networks)
 
 
 def _engine_ms(cost: NetworkCost) -> float:

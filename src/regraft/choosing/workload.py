@@ -28,6 +28,9 @@ class Workload:
         Where it was measured; None: both kinds of data are reckoned with.
     is_made : bool
         What the frozen part makes of the views, and the decoded pictures, are on disk.
+    is_repeated : bool
+        This very training was made before: what it learns is known, and so are its engine and its
+        features of the pictures.
     has_torch : bool
         PyTorch is loaded already.
     network : NetworkCost or None
@@ -48,6 +51,7 @@ class Workload:
     network_ms: float | None = None
     situation: defaults.Situation | None = None
     is_made: bool = False
+    is_repeated: bool = False
     has_torch: bool = False
     network: NetworkCost | None = None
     n_epochs_done: int = 0

@@ -97,7 +97,7 @@ def command(
     from regraft.console import progress
     from regraft.machine import heap, processes
     from regraft.record import run_folder
-    from regraft.workflows import experiment
+    from regraft.workflows import billing, experiment
 
     heap.keep_what_is_freed()
     if config is not None:
@@ -133,7 +133,10 @@ def command(
     if not processes.is_main():
         return
     show(result, as_json=as_json, config=resolved)
-    if not no_report and not isinstance(result, run_folder.Finished):
+    if isinstance(result, run_folder.Finished):
+        return
+    billing.note_outside(result.metrics, resolved)
+    if not no_report:
         draw_report(result, is_quiet=is_quiet, as_json=as_json)
 
 

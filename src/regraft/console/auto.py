@@ -80,6 +80,11 @@ def show_search(auto: Mapping[str, Any]) -> None:
     spent = f"{duration(auto['spent_s'])} of {duration(auto['budget_s'])}"
     took = auto["took"]
     hang(screen, "Took", f"[bold]{escape(_named(took))}[/]: {escape(took['why'])} ({spent})")
+    if (again := took.get("again")) is not None:
+        words = "learnt once more as train does, from most of the images that judged it too"
+        if not again["kept"]:
+            words = f"was to learn once more as train does: {again['why']}"
+        hang(screen, "", f"[dim]{words} ({duration(again['seconds'])})[/]")
     table = bare_table()
     for heading in ("  tried", "left out", "log loss", "seconds", "bill"):
         justify: Literal["left", "right"] = "left" if heading == "  tried" else "right"

@@ -36,7 +36,7 @@ def show_comparison(compared: Any, page: Path, *, as_json: bool) -> None:
         hang(screen, "", escape(words), indent=0)
     screen.print(table)
     for number, run in enumerate(compared.runs):
-        words = f"{literal(run.folder.name)}: {escape(compared.made_by(run))}"
+        words = f"{literal(compared.names[number])}: {escape(compared.made_by(run))}"
         hang(screen, _letter(number), words, indent=3)
     hang(screen, "", f"[bold]{escape(compared.best)}[/]", indent=0)
     show_page(page, as_json=False)

@@ -96,6 +96,12 @@ def _show_counts(found: Predictions) -> None:
             f"{int(doubts.is_alone.sum())} of {count(n, 'answer')} may stand alone (at least "
             f"{percent(found.levels.precision)} of such are right); the others are for a person"
         )
+    for option, came_to in found.missed.items():
+        if getattr(found.levels, option, None) is not None:
+            say_plain(
+                f"do not count on --{option}: when this model was tested, {came_to}; if these "
+                "images are like the tested ones, regraft calibrate MODEL DATA on labelled ones"
+            )
 
 
 def _write_csv(found: Predictions, out: str) -> None:

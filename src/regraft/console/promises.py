@@ -55,11 +55,9 @@ def _sets(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _alone(metrics: Mapping[str, Any]) -> list[str]:
-    every = metrics.get("alone") or []
-    found = [one for one in every if one["precision"] is not None]
-    if not found:
+    shown = promised.shown_alone(metrics)
+    if shown is None:
         return []
-    shown = found[-1]
     right, asked = shown["precision"], shown["precision_asked"]
     if right["high"] < asked:
         return [

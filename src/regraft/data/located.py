@@ -109,8 +109,8 @@ class Finder:
 
 
 def located(
-    source: str, listed: Sequence[str], written: list[str]
-) -> tuple[list[str], list[Reading]]:
+    source: str, listed: Sequence[str], written: Sequence[str]
+) -> tuple[Sequence[str], list[Reading]]:
     """The paths of listed files, where they really are.
 
     Parameters
@@ -176,7 +176,9 @@ def _in_several(source: str, listed: Sequence[str], unclear: dict[int, list[str]
     return Reading("paths", words, "write the folder into the paths")
 
 
-def beside_their_table(source: str, addresses: list[str]) -> tuple[list[str], list[Reading]]:
+def beside_their_table(
+    source: str, addresses: Sequence[str]
+) -> tuple[Sequence[str], list[Reading]]:
     """Images that a table lists by their addresses, and that lie beside it too.
 
     Nothing is fetched for those; that they were found is told.
@@ -227,8 +229,8 @@ def _refuse_addresses(source: str, listed: Sequence[str]) -> None:
 
 
 def _slashes_turned(
-    source: str, listed: Sequence[str], written: list[str]
-) -> tuple[list[str], list[Reading]]:
+    source: str, listed: Sequence[str], written: Sequence[str]
+) -> tuple[Sequence[str], list[Reading]]:
     """Paths of Windows, row by row: only where there is no such file, and there is one with /."""
     folder = os.path.dirname(source)
     turned = {
@@ -245,17 +247,20 @@ def _slashes_turned(
     return paths, [Reading("paths", words, "correct the paths if other files are meant")]
 
 
-def _are_mostly_missing(paths: list[str]) -> bool:
+def _are_mostly_missing(paths: Sequence[str]) -> bool:
     some = paths[:: max(1, len(paths) // _SAMPLE)]
     return 2 * sum(not os.path.lexists(path) for path in some) > len(some)
 
 
 def shared_folders(listed: Sequence[str]) -> int:
     """How many first folders all paths share, if they are those of another computer."""
-    parts = [_with_slashes(path.strip()).split("/")[:-1] for path in listed]
-    if not all(p and (p[0] in ("", "..") or p[0].endswith(":")) for p in parts):
-        return 0
-    first, last = min(parts), max(parts)
+    first: list[str] = []
+    last: list[str] = []
+    for path in listed:
+        parts = _with_slashes(path.strip()).split("/")[:-1]
+        if not parts or not (parts[0] in ("", "..") or parts[0].endswith(":")):
+            return 0
+        first, last = min(first or parts, parts), max(last, parts)
     shared = [one == other for one, other in zip(first, last, strict=False)]
     return shared.index(False) if False in shared else len(shared)
 

@@ -27,6 +27,7 @@ from regraft.data.remote import is_address, require_plain
 from regraft.data.several_labels import refuse_several
 from regraft.data.source_forms import MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import SPLIT_NAMES, ImageTable, NoLabels, Reading, column, first_few, quoted
+from regraft.data.texts import MANY, Texts
 from regraft.data.tidying import check_text, in_order, without_missing, without_repeats
 from regraft.data.unread_columns import says_division, unsaid
 from regraft.errors import TableError
@@ -134,13 +135,13 @@ class Rows:
         Why there are none, where that is not for want of a column.
     """
 
-    columns: dict[str, list[str | None]]
+    columns: dict[str, Sequence[Any]]
     numbers: Sequence[int]
     known: Columns
     readings: list[Reading] = field(default_factory=list)
     no_labels: NoLabels | None = None
 
-    def __getitem__(self, role: str) -> list[str | None]:
+    def __getitem__(self, role: str) -> Sequence[Any]:
         return self.columns.get(role) or [None] * len(self.numbers)
 
 
@@ -176,13 +177,13 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
         *(unsaid(source, rows.known, rows["path"]) if "label" in rows.columns else []),
     ]
     if check_files and not any(map(is_address, paths)):
-        paths, found = located(source, [str(path) for path in rows["path"]], paths)
+        paths, found = located(source, rows["path"], paths)
         readings += found
     elif check_files and not is_address(source) and all(map(is_address, paths)):
         paths, found = beside_their_table(source, paths)
         readings += found
     table = ImageTable(
-        column(paths),
+        paths if isinstance(paths, Texts) else column(paths),
         column(rows["label"]),
         column(_known_splits(source, rows)),
         groups=column(rows["group"]) if "group" in rows.columns else None,
@@ -215,10 +216,11 @@ def _read_text(source: str, wanted: dict[str, str | None]) -> Rows:
 
 def _collect(source: str, table: TextTable, columns: Columns, *, wants_labels: bool) -> Rows:
     numbers, places = array("q"), columns.places
-    values: dict[str, list[str | None]] = {role: [] for role in places}
+    values: dict[str, Any] = {role: [] for role in places}
     names, n_columns = Names(), len(table.header)
     picks = [(places[role], values[role]) for role in places if role != "path"]
-    path_index, paths = places["path"], values["path"]
+    values["path"] = paths = Texts()  # the other columns share their few texts
+    path_index = places["path"]
     hot = OneHot.maybe(columns.names, columns.free, table.first)
     hot.is_so = hot.is_so and wants_labels and "label" not in places
     for number, row in table:
@@ -324,7 +326,7 @@ def _require_that_reading_ends(path: str) -> None:
         raise ValueError(f"it is damaged: its reader fell (exit {trial.returncode})")
 
 
-def _texts(values: Any, role: str) -> list[str | None]:
+def _texts(values: Any, role: str) -> Sequence[Any]:
     """A column of Parquet as the same table's CSV, written by pandas, would have it."""
     import polars as pl
 
@@ -371,12 +373,13 @@ def _find_names(source: str, columns: Columns, first: Sequence[Any]) -> None:
         columns.readings.append(Reading("columns", words, "--path-column NAME if another is meant"))
 
 
-def _full_paths(source: str, rows: Rows) -> list[str]:
+def _full_paths(source: str, rows: Rows) -> Sequence[str]:
     nameless = [n for n, path in zip(rows.numbers, rows["path"], strict=True) if is_missing(path)]
     if nameless:
         _refuse_manifest(source, f"no path in {_in_rows(nameless)}")
     folder = os.path.dirname(source)
-    return [_on_disk(folder, path) for path in rows["path"] if path]
+    paths = (_on_disk(folder, path) for path in rows["path"] if path)
+    return Texts.of(paths) if len(rows.numbers) >= MANY else list(paths)
 
 
 def _on_disk(folder: str, path: str) -> str:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from regraft.data.cells import names_for
+from regraft.data.digests import Digests
 from regraft.data.table import SPLITS, ObjectArray, quoted
 from regraft.errors import SplitError
 
@@ -127,27 +129,37 @@ def assign(
             cure="give more images, or put some of them into a folder named test",
             n_units=len(u),
         )
-    return np.where(is_test[unit_of_row], "test", "train").astype(object)
+    # Two texts, and not one for each image.
+    return np.array(["train", "test"], object)[is_test[unit_of_row].astype(np.intp)]
 
 
 def _unit_numbers(
     digests: Sequence[bytes] | ObjectArray, groups: ObjectArray | None, seed: int
 ) -> tuple[Floats, Indices]:
     """u of each unit, (U,), and the unit of each row, (N,)."""
-    keys = list(digests)
-    if groups is not None:
-        keys = [
-            digest if group is None else b"group:" + group.encode("utf-8", "surrogateescape")
-            for digest, group in zip(keys, names_for(groups, len(keys), "groups"), strict=True)
-        ]
-    index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    unit_of_row = np.fromiter(map(index.__getitem__, keys), dtype=np.intp, count=len(keys))
+    unit_of_row, firsts = Digests.of(digests).numbered()
+    if groups is None:
+        return _hashed((digests[row] for row in firsts.tolist()), len(firsts), seed), unit_of_row
+    unit_of_name: dict[str, int] = {}
+    for row, group in enumerate(names_for(groups, len(unit_of_row), "groups")):
+        if group is not None:
+            unit_of_row[row] = unit_of_name.setdefault(group, len(firsts) + len(unit_of_name))
+    used, unit_of_row = np.unique(unit_of_row, return_inverse=True)
+    keys = chain(
+        (digests[firsts[unit]] for unit in used[used < len(firsts)].tolist()),
+        (b"group:" + name.encode("utf-8", "surrogateescape") for name in unit_of_name),
+    )
+    return _hashed(keys, len(used), seed), unit_of_row.reshape(-1)
 
+
+def _hashed(keys: Iterable[bytes], n: int, seed: int) -> Floats:
+    """A number in [0, 1) for each key, (n,)."""
     secret = str(seed).encode()
-    hashes = b"".join(hashlib.blake2b(key, digest_size=8, key=secret).digest() for key in index)
+    digests = (hashlib.blake2b(key, digest_size=8, key=secret).digest() for key in keys)
+    hashes = np.fromiter((int.from_bytes(one, "little") for one in digests), np.uint64, n)
     # The 53 bits that a float holds exactly; all 64 could round up to 1.
-    u = (np.frombuffer(hashes, dtype="<u8") >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return u, unit_of_row
+    u: Floats = (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return u
 
 
 def _codes_in_order(labels: ObjectArray) -> Indices:
@@ -283,14 +295,19 @@ def carve(
     chance = np.random.default_rng(seed).permutation(len(sizes))
     order = np.lexsort((chance, -sizes, _class_of_unit(y, unit_of_row)))
     fold_of_unit = np.empty(len(sizes), dtype=np.int32)
-    fold_of_unit[order] = np.arange(len(sizes)) % n_folds
+    fold_of_unit[order] = np.arange(len(sizes), dtype=np.int32) % n_folds
     return fold_of_unit[unit_of_row]
 
 
 def _class_of_unit(y: Indices, unit_of_row: Indices) -> Indices:
     """The most frequent class of each unit, (U,); the smallest code among equals."""
-    pairs, n_rows = np.unique(np.stack([unit_of_row, y]), axis=1, return_counts=True)
-    unit, label = pairs
+    if len(y) == int(unit_of_row.max(initial=-1)) + 1:  # each is alone, as mostly
+        alone = np.empty_like(y)
+        alone[unit_of_row] = y
+        return alone
+    n_codes = int(y.max(initial=-1)) + 2  # -1 is a code too
+    pairs, n_rows = np.unique(unit_of_row * n_codes + (y + 1), return_counts=True)
+    unit, label = pairs // n_codes, pairs % n_codes - 1
     best_first = np.lexsort((label, -n_rows, unit))
     is_first = np.diff(unit[best_first], prepend=-1) != 0
     winners: Indices = label[best_first[is_first]]

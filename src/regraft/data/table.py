@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regraft.data.cells import is_missing, name_of, names_for, spelt
+from regraft.data.texts import Texts, packed
 from regraft.errors import TableError
 from regraft.wording import agree, count, near_names
 
@@ -92,7 +93,7 @@ class ImageTable:
 
     Attributes
     ----------
-    paths : ndarray of shape (N,), of str
+    paths : ndarray of shape (N,), of str; `Texts`, which reads like one, if they are many
         Ready to be opened: the source as the user typed it, joined with the relative name. Names
         that are not UTF-8 carry their bytes as surrogates (``os.fsencode`` gives them back).
     labels : ndarray of shape (N,), of str or None
@@ -121,7 +122,7 @@ class ImageTable:
     array(['b/2.jpg'], dtype=object)
     """
 
-    paths: ObjectArray
+    paths: Any
     labels: ObjectArray
     splits: ObjectArray
     groups: ObjectArray | None = None
@@ -137,6 +138,7 @@ class ImageTable:
         columns = [self.labels, self.splits] + ([] if self.groups is None else [self.groups])
         if any(len(column) != len(self.paths) for column in columns):
             raise ValueError(f"need {len(self.paths)} values in every column, as there are paths")
+        object.__setattr__(self, "paths", packed(self.paths))
 
     @classmethod
     def from_paths(
@@ -212,7 +214,7 @@ class ImageTable:
         groups = None if self.groups is None else self.groups[keep]
         return replace(
             self,
-            paths=self.paths[keep],
+            paths=self.paths.take(keep) if isinstance(self.paths, Texts) else self.paths[keep],
             labels=self.labels[keep],
             splits=self.splits[keep],
             groups=groups,
@@ -302,7 +304,7 @@ def folder_of_classes(source: str) -> str:
 
 def column(values: Iterable[Any]) -> ObjectArray:
     """A column of a table: (N,) of Python objects, whatever NumPy would make of them."""
-    listed = list(values)
+    listed = values if isinstance(values, list) else list(values)
     array = np.empty(len(listed), dtype=object)
     array[:] = listed
     return array
@@ -323,7 +325,7 @@ def unknown_classes(table: ImageTable) -> dict[str, list[str]]:
     taught = {lab for lab in table.labels[table.splits == "train"] if lab is not None}
     if not taught:
         return {}
-    scored = np.isin(table.splits.astype(str), ["val", "test"])
+    scored = (table.splits == "val") | (table.splits == "test")
     asked = {label for label in table.labels[scored] if label is not None}
     return {label: _meant(label, taught) for label in sorted(asked - taught)}
 

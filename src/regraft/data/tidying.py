@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
 from regraft.data.image_files import why_not_a_file
 from regraft.data.remote import is_address
 from regraft.data.table import ImageTable, ObjectArray, Rejected, Skipped, first_few
+from regraft.data.texts import Texts
 from regraft.errors import TableError
 from regraft.wording import count, none_can
 
@@ -51,9 +53,11 @@ def in_order(table: ImageTable) -> ImageTable:
     >>> in_order(ImageTable.from_paths(["b.jpg", "a.jpg"])).paths
     array(['a.jpg', 'b.jpg'], dtype=object)
     """
-    paths: list[str] = table.paths.tolist()
-    if all(map(str.__le__, paths, paths[1:])):
+    if all(one <= following for one, following in pairwise(table.paths)):
         return table
+    if isinstance(table.paths, Texts):
+        return table.select(table.paths.order())
+    paths: list[str] = table.paths.tolist()
     return table.select(sorted(range(len(paths)), key=paths.__getitem__))
 
 
@@ -71,7 +75,8 @@ def without_repeats(table: ImageTable) -> ImageTable:
     >>> table.paths, [entry.path for entry in table.skipped]
     (array(['a.jpg', 'b.jpg'], dtype=object), ['a.jpg'])
     """
-    repeats = np.flatnonzero(table.paths[1:] == table.paths[:-1]) + 1
+    is_repeat = (one == following for one, following in pairwise(table.paths))
+    repeats = np.flatnonzero(np.fromiter(is_repeat, bool)) + 1
     if not len(repeats):
         return table
     for name, values in _columns_that_must_agree(table):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.digests import Digests
 from regraft.data.table import ImageTable
 from regraft.features.engine import EngineInfo
 from regraft.features.recipe import Recipe
@@ -98,7 +99,7 @@ class Extraction:
     from_parts: int = 0
 
     @property
-    def digests(self) -> list[bytes]:
+    def digests(self) -> Digests:
         """Content digest of each readable image."""
         return self.facts.digests
 

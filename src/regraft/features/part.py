@@ -55,7 +55,7 @@ class Part:
     Attributes
     ----------
     recipe : Recipe
-    names : list of N str
+    names : sequence of N str
         By which the images are known in their data, or their paths.
     stamps : (N, 2) int64
         Of each file, taken before it was read (:func:`stamp_of`).
@@ -78,7 +78,7 @@ class Part:
     """
 
     recipe: Recipe
-    names: list[str]
+    names: Sequence[str]
     stamps: NDArray[np.int64]
     facts: FactsTable
     X: NDArray[np.float32]

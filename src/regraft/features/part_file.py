@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def _sealed(part: Part) -> dict[str, Stored]:
         "layout": LAYOUT,
         "recipe": json.loads(part.recipe.to_json()),
         "shard": [part.shard.number, part.shard.of],
-        "names": part.names,
+        "names": list(part.names),
         "facts": {"layout": layout, "words": words},
         "rejected": [
             [place, bad.digest.hex(), bad.n_bytes, bad.rejected, bad.mend]
@@ -104,10 +104,30 @@ def _from(tensors: Mapping[str, Stored]) -> Part:
         for place, digest, n_bytes, reason, mend in index["rejected"]
     }
     facts = FactsTable.from_columns(_view(tensors["facts"], np.uint8), **_facts_of(index))
+    names = _Names(tensors["index"].data, len(index["names"]))
     return Part(
-        Recipe(**index["recipe"]), index["names"], _view(tensors["stamps"], np.int64), facts,
+        Recipe(**index["recipe"]), names, _view(tensors["stamps"], np.int64), facts,
         _view(tensors["X"], np.float32), rejected, Shard(*index["shard"]),
     )  # fmt: skip
+
+
+class _Names(Sequence[str]):
+    """The names of a part, read when they are asked for: not those of all parts at once."""
+
+    def __init__(self, index: bytes | memoryview, n: int) -> None:
+        self._index, self._n = index, n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(json.loads(bytes(self._index))["names"])
+
+    def __getitem__(self, place: Any) -> Any:
+        return list(self)[place]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
 
 
 def _facts_of(index: Mapping[str, Any]) -> dict[str, Any]:

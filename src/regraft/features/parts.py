@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.remote import is_address
 from regraft.data.table import ImageTable, first_few
 from regraft.errors import ArtefactError, UsageError
 from regraft.features.part import SUFFIX, UNKNOWN, Part, stamp_of, stat_of
@@ -129,7 +130,7 @@ class Parts:
             rows = names.rows_of(part)
             n_foreign += int((rows < 0).sum())
             places = np.flatnonzero((rows >= 0) & is_open[rows])
-            is_same = _are_same(table.paths[rows[places]], part.stamps[places])
+            is_same = _are_same(table.paths, rows[places], part.stamps[places])
             n_changed += int((~is_same).sum())
             self._keep_for_later(part, places[~is_same])
             self._keep_for_later(part, np.flatnonzero(rows < 0))  # it may have another name now
@@ -151,7 +152,7 @@ class Parts:
         return bool(self._unsure) and bool(rows)
 
     def _keep_for_later(self, part: Part, places: NDArray[np.intp]) -> None:
-        for at in np.flatnonzero(np.isin(part.good, places)):
+        for at in np.flatnonzero(np.isin(part.good, places)) if len(places) else ():
             self._unsure[part.facts[int(at)].digest] = (part, int(at))
 
     def _tell(self, n_rows: int, n_missing: int, n_changed: int, n_foreign: int) -> None:
@@ -178,27 +179,30 @@ class _Places:
     def rows_of(self, part: Part) -> NDArray[np.intp]:
         """(N,) rows, -1 for images that are not in the table."""
         rows = part.shard.rows(len(self._table))
+        paths = map(self._table.paths.__getitem__, rows)
         if len(rows) == len(part) and all(
-            name_in(self._table, self._table.paths[row]) == name
-            for row, name in zip(rows, part.names, strict=True)
+            name_in(self._table, path) == name for path, name in zip(paths, part.names, strict=True)
         ):
             return np.arange(rows.start, rows.stop)
         if self._row_of is None:
-            paths = self._table.paths
-            self._row_of = {name_in(self._table, path): row for row, path in enumerate(paths)}
+            every = enumerate(self._table.paths)
+            self._row_of = {name_in(self._table, path): row for row, path in every}
         return np.array([self._row_of.get(name, -1) for name in part.names], np.intp)
 
 
-def _are_same(paths: Iterable[str], stamps: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _are_same(paths: Any, rows: NDArray[np.intp], stamps: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether each file is the one that was read, as far as size and time tell.
 
     What is no file on this machine (an address) is told by its name alone.
     """
-    same = [_is_same(path, tuple(s)) for path, s in zip(paths, stamps.tolist(), strict=True)]
-    return np.array(same, bool)
+    pairs = zip(rows.tolist(), stamps.tolist(), strict=True)
+    same = (_is_same(paths[row], tuple(stamp)) for row, stamp in pairs)
+    return np.fromiter(same, bool, len(rows))
 
 
 def _is_same(path: str, stamp: tuple[int, ...]) -> bool:
+    if is_address(path):
+        return True
     stat = stat_of(path)
     if stat is None:
         return "://" in path
@@ -207,10 +211,10 @@ def _is_same(path: str, stamp: tuple[int, ...]) -> bool:
 
 def _copy(part: Part, places: NDArray[np.intp], rows: NDArray[np.intp], seen: Filled) -> None:
     """Some of a part's images into the rows of a table, a few thousand at a time."""
-    row_of = dict(zip(places.tolist(), rows.tolist(), strict=True))
-    for place in part.rejected:
-        if place in row_of:
-            seen.rejected[row_of[place]] = part.rejected[place]
+    for place in sorted(part.rejected):
+        found = int(np.searchsorted(places, place))
+        if found < len(places) and places[found] == place:
+            seen.rejected[int(rows[found])] = part.rejected[place]
     at = np.flatnonzero(np.isin(part.good, places))
     targets = rows[np.searchsorted(places, part.good[at])]
     for start in range(0, len(at), _ROWS_AT_ONCE):

@@ -12,6 +12,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.digests import N_BYTES, Digests
 from regraft.images.facts import THUMB_PX, FileFacts
 from regraft.machine import arrays
 
@@ -24,6 +25,7 @@ _ROW = np.dtype(
         ("note", "<u2"), ("peak", "<f8"), ("white", "<f8"),
     ]
 )  # fmt: skip
+_NO_ROWS = np.zeros((0, _ROW.itemsize), np.uint8)
 _LAYOUT = hashlib.sha256(repr(_ROW.descr).encode()).hexdigest()[:8]
 
 
@@ -98,9 +100,17 @@ class FactsTable(Sequence[FileFacts]):
         return isinstance(other, FactsTable) and list(self) == list(other)
 
     def column(self, name: str) -> NDArray[Any]:
-        """One attribute of all, ``(N,)``; of the words, an array of str."""
+        """One attribute of all, ``(N,)``; of the words, an array of the few different str."""
         values = self._rows[name]
-        return np.array(self._words)[values] if name in _WORDS else np.asarray(values)
+        return np.array(self._words, object)[values] if name in _WORDS else np.asarray(values)
+
+    def coded(self, name: str) -> tuple[list[str], NDArray[np.uint16]]:
+        """Of an attribute that is a word: the words that there are, sorted, and each one's place
+        among them, ``(N,)``."""
+        used, codes = np.unique(self._rows[name], return_inverse=True)
+        words = sorted(self._words[number] for number in used)
+        place = np.array([words.index(self._words[number]) for number in used], np.uint16)
+        return words, place[codes.reshape(-1)] if len(used) else np.zeros(0, np.uint16)
 
     @property
     def median_side_px(self) -> float:
@@ -108,9 +118,12 @@ class FactsTable(Sequence[FileFacts]):
         return float(np.median(np.minimum(self._rows["width"], self._rows["height"])))
 
     @property
-    def digests(self) -> list[bytes]:
+    def digests(self) -> Digests:
         """Content digest of each image."""
-        return [digest.tobytes() for digest in self._rows["digest"]]
+        # NumPy gives no view of a field as bytes: each row begins with its digest.
+        size = _ROW.itemsize
+        rows = self._rows.view(np.uint8).reshape(len(self), size) if len(self) else _NO_ROWS
+        return Digests(rows[:, :N_BYTES])
 
     @property
     def thumbs(self) -> NDArray[np.uint8]:

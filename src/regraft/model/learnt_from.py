@@ -17,7 +17,10 @@ def to_text(digests: Sequence[bytes]) -> str:
     >>> from_text(to_text([b"12345678901234567890"]))
     {b'12345678'}
     """
-    return base64.b64encode(b"".join(d[:DIGEST_BYTES] for d in digests)).decode()
+    shortened = bytearray()
+    for digest in digests:
+        shortened += digest[:DIGEST_BYTES]
+    return base64.b64encode(shortened).decode()
 
 
 def from_text(text: object) -> set[bytes]:

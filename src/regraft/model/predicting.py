@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class Predictions:
         Sets, "none of these" and what may stand alone, where these were asked for.
     levels : Levels
         What was asked for.
+    missed : mapping from 'coverage', 'reject' or 'precision'
+        What came of the model's promises on the images that tested it, where they were missed.
     """
 
     paths: list[str]
@@ -64,6 +66,7 @@ class Predictions:
     skipped: tuple[Skipped, ...] = ()
     doubts: Doubts = field(default_factory=Doubts)
     levels: Levels = field(default_factory=Levels)
+    missed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str | None]:
@@ -164,6 +167,7 @@ def predict(
         table.as_shown(table.skipped),
         doubts,
         levels,
+        classifier.card.get("missed_promises") or {},
     )
 
 

@@ -1,10 +1,10 @@
 """Predictions as a CSV file, the same whoever writes them: a run, or `regraft predict --out`.
 
-The columns: ``path``; ``label``, what the image is, where that is known; ``predicted`` and its
-``probability``; ``p(CLASS)`` of every class, or, of more than fifty, ``top_5`` with the five most
-probable; where they were asked for ``set`` (a JSON list, the most probable class first),
-``typical``, ``none_of_these`` (then ``predicted`` is empty) and ``alone``; ``error``, why a file
-could not be read.
+The columns: ``path``; ``label``, what the image is, where that is known; ``group``, what it belongs
+to, where the data have groups; ``predicted`` and its ``probability``; ``p(CLASS)`` of every class,
+or, of more than fifty, ``top_5`` with the five most probable; where they were asked for ``set`` (a
+JSON list, the most probable class first), ``typical``, ``none_of_these`` (then ``predicted`` is
+empty) and ``alone``; ``error``, why a file could not be read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from regraft.probe.doubts import Doubts
 MAX_CLASS_COLUMNS = 50
 # Of the first line, what only predictions have.
 _FIRST, _CALLED = "path", ("predicted", "probability")
+_LABEL, _GROUP = "label", "group"
 
 
 def write(
@@ -34,6 +35,7 @@ def write(
     classes: Sequence[str],
     *,
     labels: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
     rejected: Iterable[Rejected] = (),
     doubts: Doubts | None = None,
 ) -> None:
@@ -47,6 +49,8 @@ def write(
     classes : sequence of K str
     labels : sequence of N, optional
         What the images are, where that is known.
+    groups : sequence of N, optional
+        What they belong to; None for an image on its own.
     rejected : iterable of Rejected
     doubts : Doubts, optional
         What was asked for beside the answers.
@@ -60,14 +64,15 @@ def write(
     asked = doubts.names
     with open(file, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream)
-        known = ["label"] if labels is not None else []
+        beforehand = {_LABEL: labels, _GROUP: groups}
+        known = {name: given for name, given in beforehand.items() if given is not None}
         extra = [f"p({c})" for c in classes] if shows_all else ["top_5"]
         writer.writerow([_FIRST, *known, *_CALLED, *extra, *asked, "error"])
         for row, path in enumerate(paths):
             p = proba[row]
             best = int(p.argmax())
             values = [f"{v:.5f}" for v in p] if shows_all else [_top_words(p, classes)]
-            given = [labels[row]] if labels is not None else []
+            given = [values_of[row] for values_of in known.values()]
             beside = doubts.to_dict(row, classes, p)
             called = "" if beside.get("none_of_these") else classes[best]
             doubted = [_cell(beside[name]) for name in asked]
@@ -75,6 +80,18 @@ def write(
         for bad in rejected:
             blanks = [""] * (len(known) + 2 + len(extra) + len(asked))
             writer.writerow([bad.path, *blanks, bad.reason])
+
+
+def groups_in(file: str | os.PathLike[str]) -> list[str] | None:
+    """What each image belongs to, empty for one on its own; None where the file does not say."""
+    try:
+        with open(file, newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            rows = csv.DictReader(stream)
+            return (
+                [row[_GROUP] or "" for row in rows] if _GROUP in (rows.fieldnames or ()) else None
+            )
+    except OSError:
+        return None
 
 
 def _cell(value: Any) -> str:

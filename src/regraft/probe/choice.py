@@ -390,6 +390,8 @@ def rows_to_screen(y: Codes, units: Codes, seed: int) -> Any:
 
 def _without_most_of_large_units(units: Codes, seed: int) -> Any:
     """Rows in order, at most MAX_ROWS_OF_UNIT of each unit, by chance."""
+    if np.unique(units, return_counts=True)[1].max(initial=0) <= MAX_ROWS_OF_UNIT:
+        return np.arange(len(units))  # of millions no permutation is made for nothing
     order = np.random.default_rng(seed).permutation(len(units))
     order = order[np.argsort(units[order], kind="stable")]
     _, starts, sizes = np.unique(units[order], return_index=True, return_counts=True)

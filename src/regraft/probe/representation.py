@@ -118,6 +118,30 @@ class Representation:
         return fitted, rows
 
     @property
+    def columns(self) -> dict[Block, slice]:
+        """Where each block lies among what a head sees."""
+        ends = np.cumsum([self.width(block) for block in self.blocks]).tolist()
+        return {
+            block: slice(end - self.width(block), end)
+            for block, end in zip(self.blocks, ends, strict=True)
+        }
+
+    def with_blocks_of(self, other: Representation) -> Representation:
+        """The same with those blocks behind its own that another one has beside them.
+
+        A pool has the blocks of its members, in their order; one head on the same taps need not
+        have the same ones: 'final' alone stays as it is, among other taps it is normalised.
+        """
+        missing = [block for block in other.blocks if block not in self.blocks]
+        places = [other.columns[block] for block in missing]
+        return replace(
+            self,
+            blocks=(*self.blocks, *missing),
+            centre=np.concatenate([self.centre, *(other.centre[place] for place in places)]),
+            scale=np.concatenate([self.scale, *(other.scale[place] for place in places)]),
+        )
+
+    @property
     def is_linear(self) -> bool:
         """Whether a linear head on this is linear in the final features."""
         return self.taps == ("final",)

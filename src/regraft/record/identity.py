@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ class MadeFrom:
     def of(cls, prepared: Prepared) -> MadeFrom:
         """Of data that were looked at by a network."""
         table = prepared.table
-        groups = [None] * len(table) if table.groups is None else table.groups
+        groups = repeat(None, len(table)) if table.groups is None else table.groups
         digest = hashlib.sha256()
         for path, content, *said in zip(
             table.paths, prepared.extraction.digests, table.labels, table.splits, groups,

@@ -177,10 +177,11 @@ def write(
     )
     reported = lesson.roles.reports
     paths = [table.shown(path) for path in table.paths[reported]]
-    labels = list(table.labels[reported])
+    groups = None if table.groups is None else list(table.groups[reported])
     predictions_file.write(
-        folder / run_folder.PREDICTIONS, paths, proba, lesson.classes, labels=labels
-    )
+        folder / run_folder.PREDICTIONS, paths, proba, lesson.classes,
+        labels=list(table.labels[reported]), groups=groups,
+    )  # fmt: skip
     atomic.write_json(
         folder / run_folder.RUN_FILE,
         {

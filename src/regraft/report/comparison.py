@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from regraft.choosing import kept
 from regraft.errors import UsageError
 from regraft.evaluation import Estimate
-from regraft.evaluation.intervals import score_interval
+from regraft.evaluation.influence import group_codes
 from regraft.evaluation.paired import PairedComparison, compare_paired
+from regraft.evaluation.rates import estimate_accuracy
 from regraft.report.finished_run import MOST_LISTED, FinishedRun
 from regraft.report.rendering import publish, render
 from regraft.wording import count, listed
@@ -110,10 +111,10 @@ class Comparison:
     def overlap(self) -> list[str]:
         """How many of each run's scored images are compared, in words."""
         found = [f"compared on the {count(self.n, 'image')} that all of them scored"]
-        for run in self.runs:
+        for name, run in zip(self.names, self.runs, strict=True):
             n = len(run.evidence.y)
             if n != self.n:
-                found.append(f"{run.folder.name} scored {n}: its own figure differs")
+                found.append(f"{name} scored {n}: its own figure differs")
         if len({run.metrics["data"]["splits"]["train"] for run in self.runs}) > 1:
             found.append("they learnt from different numbers of images")
         return found
@@ -127,8 +128,9 @@ class Comparison:
 
     @property
     def names(self) -> list[str]:
-        """What tells the runs apart: their folders' names."""
-        return [run.folder.name for run in self.runs]
+        """What tells the runs apart: their folders' names, or where they lie if these are alike."""
+        names = [run.folder.name for run in self.runs]
+        return names if len(set(names)) == len(names) else [str(run.folder) for run in self.runs]
 
     def is_right(self, number: int) -> NDArray[np.bool_]:
         """Whether a run has each of the common images right."""
@@ -141,9 +143,20 @@ class Comparison:
         """Every other run against the first."""
         first = self.is_right(0)
         return [
-            Against(run, compare_paired(self.is_right(k), first))
+            Against(run, self._test(self.is_right(k), first))
             for k, run in enumerate(self.runs[1:], 1)
         ]
+
+    def _test(self, a: NDArray[np.bool_], b: NDArray[np.bool_]) -> PairedComparison:
+        return compare_paired(a, b, groups=self._groups)
+
+    @cached_property
+    def _groups(self) -> list[str] | None:
+        """What the common images belong to, by the first run whose data have groups."""
+        for run, rows in zip(self.runs, self._rows, strict=True):
+            if run.groups is not None:
+                return [run.groups[row] for row in rows]
+        return None
 
     def accuracy(self, number: int) -> Estimate:
         """Of a run on the common images, with its interval.
@@ -153,9 +166,7 @@ class Comparison:
         own, right = self.runs[number].metrics["evaluation"]["accuracy"], self.is_right(number)
         if len(self.runs[number].evidence.y) == self.n and own["low"] is not None:
             return Estimate(own["value"], own["low"], own["high"], own["level"])
-        share = float(right.mean())
-        low, high = score_interval(share, float(self.n), level=LEVEL)
-        return Estimate(share, float(low), float(high), LEVEL)
+        return estimate_accuracy(right, groups=group_codes(self._groups, self.n), level=LEVEL)
 
     @cached_property
     def best(self) -> str:
@@ -163,7 +174,7 @@ class Comparison:
         right = [self.is_right(k) for k in range(len(self.runs))]
         top = max(range(len(right)), key=lambda k: right[k].mean())
         others = [k for k in range(len(right)) if k != top]
-        ties = [k for k in others if compare_paired(right[top], right[k]).is_tie]
+        ties = [k for k in others if self._test(right[top], right[k]).is_tie]
         if not ties:
             return f"{self.names[top]} is the best of these."
         cannot = f"{count(self.n, 'image')} cannot tell them apart"

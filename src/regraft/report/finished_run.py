@@ -29,8 +29,8 @@ from regraft.choosing import (
 from regraft.errors import UsageError
 from regraft.evaluation.confusion import Confusion
 from regraft.evaluation.metrics import reliability_of
-from regraft.model import place
-from regraft.record.run_folder import RUN_FILE
+from regraft.model import place, predictions_file
+from regraft.record.run_folder import PREDICTIONS, RUN_FILE
 from regraft.report import methods_paragraph
 from regraft.report.evidence import Evidence
 from regraft.report.pictures import data_uri
@@ -70,6 +70,12 @@ class FinishedRun:
             )
         self.evidence = found
         self.content = found.content
+
+    @cached_property
+    def groups(self) -> list[str] | None:
+        """What each reported image belongs to; None where the data have no groups."""
+        found = predictions_file.groups_in(self.folder / PREDICTIONS)
+        return found if found is not None and len(found) == len(self.evidence.y) else None
 
     # -- in words ----------------------------------------------------------------------------
 

@@ -38,8 +38,9 @@ def _on_base_of_all(plan: Plan, start: State, tuned: Head, alpha: float) -> Head
     whole, seen = plan.start.probe, plan.start.head.representation
     assert isinstance(whole.head, LinearHead)
     base = LinearHead(whole.head.weight / whole.temperature, whole.head.bias / whole.temperature)
-    parts = (_plain(base, whole.representation), _plain(tuned, seen), _plain(first, seen))
-    return _represented(_sum(*parts, alpha), whole.representation)
+    own, result = whole.representation, plan.start.representation
+    parts = (_plain(base, own, result), _plain(tuned, seen, result), _plain(first, seen, result))
+    return _represented(_sum(*parts, alpha), result)
 
 
 def _sum(base: LinearHead, tuned: LinearHead, first: LinearHead, alpha: float) -> LinearHead:
@@ -50,10 +51,16 @@ def _sum(base: LinearHead, tuned: LinearHead, first: LinearHead, alpha: float) -
     )
 
 
-def _plain(head: LinearHead, representation: Representation) -> LinearHead:
-    """The head on features that are neither centred nor scaled, float64."""
-    weight = head.weight.astype(np.float64) * representation.scale
-    return LinearHead(weight, head.bias.astype(np.float64) - weight @ representation.centre)
+def _plain(head: LinearHead, seen: Representation, result: Representation) -> LinearHead:
+    """The head on features that are neither centred nor scaled, float64: what it says of each block
+    that it sees, at that block's place in the result's representation."""
+    weight = head.weight.astype(np.float64) * seen.scale
+    bias = head.bias.astype(np.float64) - weight @ seen.centre
+    placed = np.zeros((len(weight), len(result.centre)))
+    to = result.columns
+    for block, place in seen.columns.items():
+        placed[:, to[block]] = weight[:, place]
+    return LinearHead(placed, bias)
 
 
 def _represented(head: LinearHead, representation: Representation) -> LinearHead:

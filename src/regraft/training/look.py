@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.digests import Digests
 from regraft.data.table import ImageTable
 from regraft.features.engines import BuiltEngine
 from regraft.features.rows import rows_of
@@ -40,7 +41,7 @@ class Look:
     probe: Classifier
 
     @property
-    def digests(self) -> list[bytes]:
+    def digests(self) -> Digests:
         """Of the pictures' contents."""
         return self.facts.digests
 

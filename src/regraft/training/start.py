@@ -58,7 +58,7 @@ def started(task: Task, rows: Rows, look: Look, seen: Input, settings: TrainingS
         # On the taps that all rows chose, which no held-out label could betray.
         taps = probe.representation.taps
         head = fitted_probe(task, rows, seen.X, seen.built, taps, rows.learn)
-    return Start(probe, head, probe.representation)
+    return Start(probe, head, probe.representation.with_blocks_of(head.representation))
 
 
 def _plain_final(taps: tuple[Tap, ...]) -> Representation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ class Views:
     def __init__(
         self,
         table: ImageTable,
-        digests: list[bytes],
+        digests: Sequence[bytes],
         preprocess: Preprocess,
         settings: TrainingSettings,
         *,

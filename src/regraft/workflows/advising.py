@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.backbones import listing
 from regraft.choosing import learning_curve, recommendation, scenario
 from regraft.choosing.arm import TRIED, Arm, Judged
 from regraft.choosing.learning_curve import LearningCurve
@@ -16,7 +17,7 @@ from regraft.choosing.past import Past
 from regraft.choosing.recommendation import Recommendation
 from regraft.choosing.scenario import Scenario
 from regraft.choosing.way import BACKBONES_TRIED, Way, known_backbones
-from regraft.errors import DataError
+from regraft.errors import BackboneError, DataError
 from regraft.features.rows import rows_of
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
@@ -151,10 +152,16 @@ def advise(
     for name in names:
         of_name = replace(config, backbone=name)
         n_missing, is_built = billing.to_be_seen(of_name, prepared.extraction.table)
+        try:
+            if not is_built:
+                listing.require_known(name)
+        except BackboneError as error:
+            absent[name] = f"{error.rule}: {error.cure}"
+            continue
         own = billing.work_of(config, prepared, lesson, probe)
         work[name] = replace(
-            own, n_missing=n_missing, is_built=is_built, is_made=False, picture_ms=None,
-            network_ms=None,
+            own, n_missing=n_missing, is_built=is_built, is_made=False, is_repeated=False,
+            picture_ms=None, network_ms=None,
         )  # fmt: skip
     some = np.arange(len(lesson.learn))
     if len(some) > MOST_ROWS:

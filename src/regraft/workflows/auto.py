@@ -158,9 +158,8 @@ def auto(
         last_s=_report_s() if draws_report else 0.0, watch=watch,
         on_first=lambda classifier: _save_first(classifier, folder, listener),
     )  # fmt: skip
-    way, classifier, sight = search.run()
+    own, classifier, sight = search.run()
     clock.lap("search")
-    own = search.config_of(way)
     begun = Begun(own, Place(folder), sight, MadeFrom.of(sight), started)
 
     def more() -> dict[str, Any]:

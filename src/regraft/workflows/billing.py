@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from regraft.features import engines, extract, side_by_side
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures
 from regraft.listener import SILENT, Listener
-from regraft.machine import blas, cache
+from regraft.machine import blas, running_since
 from regraft.machine.devices import choose_device
 from regraft.machine.processor import available_cores
 from regraft.model.place import LOG
@@ -35,7 +34,7 @@ from regraft.record.configuration import RunConfig
 from regraft.training.chosen_settings import situation_of
 from regraft.training.methods import METHODS
 from regraft.wording import count, duration, printable
-from regraft.workflows import fitting
+from regraft.workflows import fitting, made_before
 from regraft.workflows.learnable import refuse_unlearnable
 from regraft.workflows.lesson import Lesson, lesson_of
 from regraft.workflows.preparation import MANY, Prepared, prepare, read, timed, white_for
@@ -48,6 +47,9 @@ SAMPLED = 240
 BUILDING_S = 0.25
 # A pass over fewer pictures is over before it could be timed.
 FEW = 60
+# A process that was started so much longer ago than a command takes beside its parts did something
+# else before.
+ANOTHERS = 5.0
 # Parts of a run before the probe has said what kind of data these are.
 LOOK = ("start", "engine", "features", "check")
 
@@ -124,7 +126,8 @@ def work_of(
         picture_ms=passed.decode_ms if timed else None,
         network_ms=passed.model_ms if timed else None,
         situation=situation,
-        is_made=is_made(config, len(prepared.table)),
+        is_made=made_before.is_made(config, len(prepared.table)),
+        is_repeated=made_before.is_repeated(config, len(prepared.table)),
         has_torch="torch" in sys.modules,
         network=_network(config, prepared.built),
         n_cores=available_cores(),
@@ -178,7 +181,8 @@ def known_of(
         n_classes=len(table.classes),
         n_missing=n_missing,
         is_built=built is not None,
-        is_made=is_made(config, len(table)),
+        is_made=made_before.is_made(config, len(table)),
+        is_repeated=made_before.is_repeated(config, len(table)),
         n_cores=available_cores(),
     )
     if built is None:
@@ -226,10 +230,10 @@ class Charge:
         training = metrics.get("training")
         real = real_parts(metrics["seconds"], training)
         past, way, peak = Past.read(), way_of(self.config), peak_mib()
-        took = sum(real.values()) + outside_s(way)
+        took = sum(real.values()) + self.bill.parts["start"]
         bill.note(way, self.config, self.work, past, real, peak)
         if training is not None:
-            past.note_made(_name_of(self.config, self.work.n_images))
+            made_before.note(past, self.config, self.work.n_images)
         past.save()
         return {
             **self.bill.to_dict(),
@@ -286,21 +290,15 @@ def to_be_seen(config: RunConfig, table: ImageTable) -> tuple[int, bool]:
     return len(extract.missing_from_store(table, built)), True
 
 
-def is_made(config: RunConfig, n_images: int) -> bool:
-    """Whether what such a run keeps on disk was made, and is still there."""
-    if not METHODS[config.method].trains:
-        return True
-    if _name_of(config, n_images) not in Past.read().made:
-        return False
-    kind = "activations" if METHODS[config.method].has_views else "pixels"
-    return cache.folder_of(kind).is_dir() and any(cache.folder_of(kind).iterdir())
-
-
-def _name_of(config: RunConfig, n_images: int) -> str:
-    """Of what a run keeps, whatever its number of epochs."""
-    training = {k: v for k, v in (config.training or {}).items() if k != "epochs"} or None
-    one = replace(config, data=os.path.realpath(config.data), training=training)
-    return f"{one.digest} {n_images}"
+def note_outside(metrics: Mapping[str, Any], config: RunConfig) -> None:
+    """Let a command that is over, but for its report, make the next bills better: what it took
+    beside the parts that a run measures of itself."""
+    way, past = way_of(config), Past.read()
+    said = outside_s(way)
+    outside = running_since.seconds() - sum(metrics["bill"]["took"].values())
+    if 0 < outside < ANOTHERS * said:
+        past.note(bill.kinds("start", way, Workload(0, 0, 0, 0)), reckoned=said, real=outside)
+        past.save()
 
 
 def _past(listener: Listener) -> Past:
@@ -314,6 +312,10 @@ def _work_before(
     config: RunConfig, table: ImageTable, folder: Path | None, offline: bool, listener: Listener
 ) -> Workload:
     built = _built(config, table, offline)
+    if built is None and config.weights is None:
+        from regraft.backbones import listing  # timm, for its names
+
+        listing.require_known(config.backbone)
     missing = list(range(len(table))) if built is None else extract.missing_from_store(table, built)
     work = known_of(config, table, built, len(missing))
     work = replace(work, n_epochs_done=_epochs_done(folder))

@@ -228,7 +228,8 @@ def calibrate(
         guarantee=SPLIT,
     )
     before = classifier.unknown
-    classifier = replace(classifier, unknown=found)
+    card = {name: kept for name, kept in classifier.card.items() if name != "missed_promises"}
+    classifier = replace(classifier, unknown=found, card=card)  # these are other promises
     folder = model.save(classifier, classifier.folder)
     if before is not None:
         listener.say(_replaced(before, len(np.unique(units))))

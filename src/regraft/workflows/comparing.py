@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from regraft.choosing.comparing import Ranking, Row, in_common, interval_of
+from regraft.choosing.comparing import Ranking, Row, in_common, interval_of, together_of
 from regraft.choosing.kept import keeps_probe
 from regraft.choosing.way import Way
 from regraft.errors import DataError, RegraftError, TrainingError
@@ -100,18 +100,24 @@ def compare(
 
 def _ranked(found: Mapping[Way, list[dict[str, Any]]], lost: list[dict[str, Any]]) -> Ranking:
     """Rows over the images that all ways have scored, seed by seed."""
-    right = {way: _right_of(runs) for way, runs in found.items()}
+    right: dict[Way, dict[str, bool]] = {}
+    group_of: dict[str, str] = {}
+    for way, runs in found.items():
+        right[way], of_runs = _right_of(runs)
+        group_of.update(of_runs)
     keys = in_common([list(own) for own in right.values()])
     if not keys:
         raise DataError("the ways have no scored image in common", cure="compare on the same data")
     images = np.array([key.partition(" ")[2] for key in keys], object)
+    groups = [group_of.get(key) for key in keys] if group_of else None
+    together = together_of(images, groups)
     rows = []
     for way, runs in found.items():
         own = np.array([right[way][key] for key in keys], bool)
         metrics = [run["metrics"] for run in runs]
         of_run = metrics[0]["evaluation"]["accuracy"]
         is_alone = len(runs) == 1 and metrics[0]["evaluation"]["n"] == len(keys)
-        accuracy = dict(of_run) if is_alone else interval_of(own, len(set(images)))
+        accuracy = dict(of_run) if is_alone else interval_of(own, together)
         rows.append(
             Row(
                 way,
@@ -125,18 +131,22 @@ def _ranked(found: Mapping[Way, list[dict[str, Any]]], lost: list[dict[str, Any]
                 all(keeps_probe(m) for m in metrics),
             )
         )
-    return Ranking(rows, images, lost)
+    return Ranking(rows, images, lost, groups)
 
 
-def _right_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
-    """Whether each scored image is right, by seed and path."""
-    found = {}
+def _right_of(runs: Sequence[Mapping[str, Any]]) -> tuple[dict[str, bool], dict[str, str]]:
+    """Whether each scored image is right, and the groups of those that have one; by seed and
+    path."""
+    found, groups = {}, {}
     for run in runs:
         file = Path(run["metrics"]["folder"]) / run_folder.PREDICTIONS
         with open(file, encoding="utf-8", errors="surrogateescape", newline="") as stream:
             for row in csv.DictReader(stream):
-                found[f"{run['seed']} {row['path']}"] = row["label"] == row["predicted"]
-    return found
+                key = f"{run['seed']} {row['path']}"
+                found[key] = row["label"] == row["predicted"]
+                if group := row.get("group"):
+                    groups[key] = group
+    return found, groups
 
 
 def _mib(folder: Path) -> float:

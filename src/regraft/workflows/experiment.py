@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft import model
+from regraft.choosing import promised
 from regraft.choosing.bill import Bill
 from regraft.errors import ConfigError
 from regraft.evaluation import Evaluation, blocks
@@ -374,9 +375,10 @@ def _card(
         "n": tested.evaluation.n,
         "left_out": left_out
         and {name: left_out[name] for name in ("by", "accuracy")} | left_out["per_class"],
+        "missed_promises": promised.missed_of_each(tested.promises),
         "source": config.data,
         "config": config.to_dict(),
-        "learnt_from": learnt_from.to_text([digests[row] for row in np.flatnonzero(taught)]),
+        "learnt_from": learnt_from.to_text(digests.take(np.flatnonzero(taught))),
     }
 
 

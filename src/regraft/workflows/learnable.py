@@ -69,7 +69,7 @@ def require_two_classes(table: ImageTable, classes: Collection[str]) -> None:
 
 def labelled_roles(table: ImageTable) -> Roles:
     """Which rows teach and which report, among those that have a label."""
-    is_labelled = np.array([label is not None for label in table.labels], bool)
+    is_labelled = np.asarray(table.labels != None)  # noqa: E711  (element by element)
     splits = table.splits.copy()
     splits[~is_labelled] = None
     has_no_train = not (splits == "train").any() and table.has_splits

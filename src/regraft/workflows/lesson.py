@@ -63,7 +63,8 @@ def lesson_of(prepared: Prepared) -> Lesson:
     classes = sorted({str(label) for label in table.labels[found.train]})
     require_two_classes(table, classes)
     _require_taught(table, found, classes)
-    y = np.searchsorted(classes, table.labels.astype(str)).astype(np.intp)
+    place = {label: int(np.searchsorted(classes, str(label))) for label in set(table.labels)}
+    y = np.fromiter(map(place.__getitem__, table.labels), np.intp, len(table))
     units = units_of(prepared.copies.unit, table.groups, found.train)
     return Lesson(found, y, classes, units)
 

@@ -21,6 +21,7 @@ from regraft.checks.duplicates import Compared, Duplicates, compare
 from regraft.checks.finding import Finding
 from regraft.checks.findings import find_problems
 from regraft.data import splits
+from regraft.data.digests import Digests
 from regraft.data.one_picture import is_told
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable
@@ -319,16 +320,16 @@ class Clock:
 def _with_splits(
     config: RunConfig, table: ImageTable, facts: FactsTable, copies: Duplicates
 ) -> ImageTable:
-    labelled = np.array([label is not None for label in table.labels])
+    labelled = np.asarray(table.labels != None)  # noqa: E711  (element by element)
     if not labelled.any():
         return table
     units, groups = copies.unit, table.groups
     if is_told(table):  # by names: a copy of one that has a group goes with it
         units, groups = units_of(units, groups, np.ones(len(table), bool)), None
-    digests = _of_first_copy(facts.digests, units)
+    rows = _first_copies(facts.digests, units)[labelled]
     assigned = splits.assign(
         table.labels[labelled],
-        [digest for digest, keep in zip(digests, labelled, strict=True) if keep],
+        facts.digests.take(rows),
         groups=None if groups is None else groups[labelled],
         seed=config.seed,
         test_fraction=config.test_fraction,
@@ -338,13 +339,17 @@ def _with_splits(
     return table.with_splits(made)
 
 
-def _of_first_copy(digests: list[bytes], units: NDArray[np.integer[Any]]) -> list[bytes]:
-    """For each image the smallest content digest among its near-copies, mostly its own."""
-    smallest: dict[int, bytes] = {}
-    unit_of = units.tolist()
-    for unit, digest in zip(unit_of, digests, strict=True):
-        smallest[unit] = min(digest, smallest.get(unit, digest))
-    return [smallest[unit] for unit in unit_of]
+def _first_copies(digests: Digests, units: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+    """For each image the row of the smallest content digest among its near-copies, mostly its
+    own."""
+    rows = np.arange(len(units))
+    several = np.flatnonzero(np.bincount(units)[units] > 1) if len(units) else rows
+    first: dict[int, int] = {}
+    for row, unit in zip(several.tolist(), units[several].tolist(), strict=True):
+        if digests[row] < digests[first.setdefault(unit, row)]:
+            first[unit] = row
+    rows[several] = [first[unit] for unit in units[several].tolist()]
+    return rows
 
 
 def _nothing_readable(config: RunConfig, given: ImageTable, table: ImageTable) -> TableError:

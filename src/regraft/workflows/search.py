@@ -6,13 +6,10 @@ the reported split is not looked at here.
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from regraft.backbones import catalog
@@ -32,6 +29,7 @@ from regraft.training.methods import METHODS
 from regraft.training.task import Environment
 from regraft.wording import duration
 from regraft.workflows import fitting, judging, search_words
+from regraft.workflows.arm_folders import ArmFolders
 from regraft.workflows.journal import Journal
 from regraft.workflows.lesson import Lesson
 from regraft.workflows.preparation import Prepared
@@ -40,7 +38,6 @@ from regraft.workflows.sights import Sights
 from regraft.workflows.spending import BREATH_S, SHORT, Budget, Spending
 from regraft.workflows.watched import PausedError, Watched
 
-ARMS = "arms"
 # Images that judge what learns by gradients: so many are wanted, within these shares of train.
 TO_JUDGE, LEAST_SHARE, MOST_SHARE = 150, 0.1, 0.3
 # Of what is left: a probe that costs no more is tried whatever may be expected of it.
@@ -86,7 +83,10 @@ class Search:
         self.tried: list[Arm] = []
         self.absent: list[tuple[str, str]] = []
         self.stopped_by = ""
+        self.again: Arm | None = None
+        self.keeps_again = False
         self.spending = Spending(prepared, lesson, budget, last_s, self.tried)
+        self._folders = ArmFolders(journal.folder)
         self._first = Way("probe", base.backbone)
         self._sights = Sights(self._first, prepared, offline=offline, listener=listener)
         self._best: tuple[Arm, Classifier] | None = None
@@ -94,7 +94,7 @@ class Search:
 
     # -- the story ---------------------------------------------------------------------------
 
-    def run(self) -> tuple[Way, Classifier, Prepared]:
+    def run(self) -> tuple[RunConfig, Classifier, Prepared]:
         """Try arms until the budget ends or nothing can win any more; what stands first."""
         went_on = self.journal.read()
         self._begin_with_the_probe(went_on)
@@ -103,7 +103,7 @@ class Search:
                 self._try(arm)
         except KeyboardInterrupt:
             self.stopped_by = "stopped by Ctrl-C"
-        self._why_not()
+        self._drop_what_waits()
         return self._taken()
 
     def _begin_with_the_probe(self, went_on: bool) -> None:
@@ -158,11 +158,11 @@ class Search:
         worth = worth or self._shortened()
         if not worth:
             return None
-        quick = max(worth, key=lambda pair: pair[1].gain / max(0.5, self.cost(pair[0])))
-        large = max(worth, key=lambda pair: pair[1].gain)
+        quick = max(worth, key=lambda pair: pair[1].hope / max(0.5, self.cost(pair[0])))
+        large = max(worth, key=lambda pair: pair[1].hope)
         left = self.budget.left - self.kept - SHORT * self.cost(quick[0])
         is_shut_out = SHORT * self.cost(large[0]) > left
-        if large[0] is not quick[0] and is_shut_out and large[1].gain > MUCH_MORE * quick[1].gain:
+        if large[0] is not quick[0] and is_shut_out and large[1].hope > MUCH_MORE * quick[1].hope:
             return large[0]
         return quick[0]
 
@@ -197,12 +197,24 @@ class Search:
 
     def _try(self, arm: Arm) -> None:
         """One arm, to its end or until it is lost; whatever becomes of it, the search goes on."""
+        if (classifier := self._attempted(arm)) is not None:
+            self.tried.append(arm)
+            self._consider(arm, classifier)
+        elif arm.state == DROPPED:
+            self._folders.forget(arm)
+        self._show()
+        self._tell(arm)
+
+    def _attempted(self, arm: Arm) -> Classifier | None:
+        """What an arm learns; None if it is paused or lost."""
         arm.state, began, before = RUNNING, time.monotonic(), arm.seconds
         self._show()
         moment = self.budget.began + self.budget.seconds - self.kept - BREATH_S
         try:
             deadline.check(moment)
             classifier = self._fitted(arm, moment)
+            arm.state = TRIED
+            return classifier
         except OutOfTimeError as error:
             arm.drop(str(error))
         except PausedError:
@@ -216,21 +228,13 @@ class Search:
             arm.drop(error.rule)
         except Exception as error:  # whatever it is: the arm is lost, not the search
             arm.drop(f"{type(error).__name__}: {str(error).strip()[:200]}")
-            self.journal.log({"arm": arm.way.name, "traceback": traceback.format_exc()})
-        else:
-            arm.state = TRIED
-            self.tried.append(arm)
+            self.journal.log({"arm": arm.name, "traceback": traceback.format_exc()})
         finally:
             arm.seconds = before + time.monotonic() - began
-        if arm.state == TRIED:
-            self._consider(arm, classifier)
-        elif arm.state == DROPPED:
-            self._forget_checkpoints(arm)
-        self._show()
-        self._tell(arm)
+        return None
 
     def _fitted(self, arm: Arm, moment: float) -> Classifier:
-        config = self.config_of(arm.way)
+        config = self._config(arm)
         sight = self._sight(arm.way, moment)
         deadline.check(moment)
         if not arm.way.trains:
@@ -242,7 +246,7 @@ class Search:
             on_epoch=lambda epoch, n_epochs: self._after_epoch(arm, epoch, n_epochs, moment),
         )  # fmt: skip
         environment = Environment(
-            folder=self._folder_of(arm), listener=watched.listener, offline=self.offline
+            folder=self._folders.of(arm), listener=watched.listener, offline=self.offline
         )
         work, began = self.spending.work(config, n_missing=0), time.monotonic()
         classifier = fitting.fit(fitting.task_of(config, sight, self.lesson, environment))
@@ -260,9 +264,10 @@ class Search:
                 self._bill_of(arm)
 
     def _after_epoch(self, arm: Arm, epoch: Any, n_epochs: int, moment: float) -> None:
-        self.journal.log({"arm": arm.way.name, **epoch.to_dict()})
+        self.journal.log({"arm": arm.name, **epoch.to_dict()})
         self._keep()
-        if self.journal.folder is not None and moment < float("inf"):
+        may_pause = self.journal.folder is not None and not arm.is_again
+        if may_pause and moment < float("inf"):
             others = [a for a in self.waiting if self.is_worth_it(a, self.expected(a))]
             left = moment - time.monotonic()
             if pauses(arm, epoch, n_epochs, others, left, self.spending.cost):
@@ -271,21 +276,49 @@ class Search:
     def _consider(self, arm: Arm, classifier: Classifier) -> None:
         """Whether the arm stands first now."""
         if standing.first(self.tried) is not arm:
-            self._forget_checkpoints(arm)
+            self._folders.forget(arm)
             if not arm.why:
                 arm.why = f"not better than what stands first by {standing.MARGIN_IN_WORDS}"
             return
         assert self._best is not None
-        self._forget_checkpoints(self._best[0])
+        self._folders.forget(self._best[0])
         self._best = (arm, classifier)
 
-    def _taken(self) -> tuple[Way, Classifier, Prepared]:
+    def _taken(self) -> tuple[RunConfig, Classifier, Prepared]:
         """What stands first; made anew from its checkpoints where an earlier process made it."""
         best = self.took
         assert self._best is not None
         if self._best[0] is not best:
             self._best = (best, self._fitted(best, float("inf")))
-        return best.way, self._best[1], self._sight(best.way, float("inf"))
+        config, classifier = self._learnt_again() or (self._config(best), self._best[1])
+        return config, classifier, self._sight(best.way, float("inf"))
+
+    def _learnt_again(self) -> tuple[RunConfig, Classifier] | None:
+        """What was taken, learnt as `train` would, from most of the images that judged it too.
+
+        To be judged against others a training holds more images out than a run of its own does,
+        and what it was chosen for it does better with them. None where that wins no image, does not
+        fit into what is left of the budget, or ends with the probe after all.
+        """
+        way = self.took.way
+        config, judged = way.config(self.base), self.config_of(way)
+        share = config.settings.select_fraction
+        if not way.trains or share >= judged.settings.select_fraction or self.stopped_by:
+            return None
+        arm = Arm(way, is_again=True)
+        self.spending.charge(arm, self.spending.bill(way, config, n_missing=0))
+        if not self.fits(arm) and not self._folders.has_begun(arm):
+            return None
+        self.again = arm
+        try:
+            classifier = self._attempted(arm)
+        except KeyboardInterrupt:
+            self.stopped_by, classifier = "stopped by Ctrl-C", None
+        self._tell(arm)
+        if classifier is None or arm.keeps_probe:
+            return None
+        self.keeps_again = True
+        return config, classifier
 
     # -- what is known -----------------------------------------------------------------------
 
@@ -322,7 +355,7 @@ class Search:
         """It may win something to speak of; or it is a probe that costs next to nothing, and to
         measure is better than to expect."""
         is_cheap = not arm.way.trains and self.cost(arm) <= CHEAP_SHARE * self.budget.left
-        return is_cheap or offer.is_worth_it(self.loss)
+        return is_cheap or offer.may_be_worth_it(self.loss)
 
     def cost(self, arm: Arm) -> float:
         """Seconds that an arm would still take."""
@@ -339,6 +372,9 @@ class Search:
         return self.spending.kept_for(way, self.config_of(way))
 
     # -- configurations, folders, words ------------------------------------------------------
+
+    def _config(self, arm: Arm) -> RunConfig:
+        return arm.way.config(self.base) if arm.is_again else self.config_of(arm.way)
 
     def config_of(self, way: Way) -> RunConfig:
         """Of a run of this way; what learns by gradients holds enough images out to be judged."""
@@ -361,17 +397,6 @@ class Search:
     def _sight(self, way: Way, moment: float) -> Prepared:
         return self._sights.of(way, self.config_of(way.probe), moment)
 
-    def _folder_of(self, arm: Arm) -> Path | None:
-        folder = self.journal.folder
-        if folder is None:
-            return None
-        name = hashlib.sha256(arm.way.name.encode()).hexdigest()[:8]
-        return folder / ARMS / f"{arm.way.method}-{name}"
-
-    def _forget_checkpoints(self, arm: Arm) -> None:
-        if (folder := self._folder_of(arm)) is not None and arm.way.trains:
-            shutil.rmtree(folder, ignore_errors=True)
-
     def _order(self, arm: Arm) -> int:
         """As they were tried before."""
         ways = [one.way for one in self.journal.arms if one.state == TRIED]
@@ -390,21 +415,19 @@ class Search:
         """A line for an arm that is over, or paused."""
         self.listener.say(search_words.of_arm(arm, self.tried, self.took, self.budget.left))
         self.journal.log(
-            {"arm": arm.way.name, "state": arm.state, "why": arm.why,
+            {"arm": arm.name, "state": arm.state, "why": arm.why,
              "seconds": round(arm.seconds, 2), "left_out": arm.left_out}
         )  # fmt: skip
 
-    def _why_not(self) -> None:
+    def _drop_what_waits(self) -> None:
         """Of every arm that still waits, why it was not tried."""
-        why = self.stopped_by
-        if not why and self.loss == 0.0:
-            why = "nothing is left to win: no left-out image is in doubt"
         for arm in self.waiting:
-            self._forget_checkpoints(arm)
-            arm.drop(why or self._why_not_this(arm))
+            self._folders.forget(arm)
+            arm.drop(self.stopped_by or self._why_not(arm))
 
-    def _why_not_this(self, arm: Arm) -> str:
+    def _why_not(self, arm: Arm) -> str:
+        if self.loss == 0.0:
+            return "nothing is left to win: no left-out image is in doubt"
         offer, needs_s = self.expected(arm), SHORT * self.cost(arm) + self.kept
         is_worth_it = self.is_worth_it(arm, offer)
-        left_s = self.budget.left
-        return search_words.why_not(arm, offer, self.loss, is_worth_it, needs_s, left_s)
+        return search_words.why_not(arm, offer, self.loss, is_worth_it, needs_s, self.budget.left)

@@ -21,7 +21,9 @@ def of_arm(arm: Arm, tried: Sequence[Arm], took: Arm, left_s: float) -> str:
             f"{arm.way.name}: paused after {percent(arm.paused_at)} of its epochs, {loss}; {left}"
         )
     if arm.state != TRIED or arm.left_out is None:
-        return f"{arm.way.name}: {arm.why} ({spent}); {left}"
+        return f"{arm.name}: {arm.why} ({spent}); {left}"
+    if arm.is_again:
+        return f"{arm.name}, as train would: learnt ({spent}); {left}"
     found = standing.score(arm, tried)
     words = f"left out {percent(found.accuracy)}, log loss {found.log_loss:.3f}"
     first = "; stands first" if took is arm else ""
@@ -48,7 +50,7 @@ def why_not(arm: Arm, offer: Expected, loss: float, is_worth_it: bool, needs_s: 
         Seconds, with what comes last.
     """
     if not is_worth_it:
-        gain = max(0.0, offer.gain)
+        gain = max(0.0, offer.hope)
         return f"may win next to nothing (log loss {loss:.3f}, by {gain:.3f} less): {offer.by}"
     if arm.memory_mib > available_mib():
         needs = f"{arm.memory_mib:,.0f} MiB of memory"

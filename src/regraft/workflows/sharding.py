@@ -50,8 +50,8 @@ class Made:
     @property
     def rejected(self) -> list[tuple[str, str]]:
         """Name and reason of each image that cannot be read."""
-        bad = self.part.rejected
-        return [(self.part.names[at], bad[at].rejected or "") for at in sorted(bad)]
+        bad, names = self.part.rejected, list(self.part.names)
+        return [(names[at], bad[at].rejected or "") for at in sorted(bad)]
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""

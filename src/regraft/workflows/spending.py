@@ -11,7 +11,6 @@ from regraft.choosing import bill
 from regraft.choosing.arm import Arm
 from regraft.choosing.bill import Bill
 from regraft.choosing.past import Past
-from regraft.choosing.reckoning import outside_s
 from regraft.choosing.way import Way
 from regraft.choosing.workload import Workload
 from regraft.machine.memory import available_mib
@@ -122,7 +121,7 @@ class Spending:
 
     def charge(self, arm: Arm, own: Bill) -> None:
         """Write an arm's bill down; the process runs already."""
-        arm.predicted_s, arm.memory_mib = own.seconds - outside_s(arm.way), own.memory_mib
+        arm.predicted_s, arm.memory_mib = own.seconds - own.parts["start"], own.memory_mib
         arm.steps_s, arm.rest_s = own.parts.get("steps", 0.0), own.parts.get("rest", 0.0)
 
     def cost(self, arm: Arm) -> float:

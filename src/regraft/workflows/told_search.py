@@ -26,7 +26,7 @@ def told(search: Search) -> dict[str, Any]:
         ],
         "not_tried": [{**arm.to_dict(), "why": arm.why} for arm in dropped if not arm.seconds]
         + absent,
-        "took": {**took.to_dict(), "why": why_taken(search)},
+        "took": {**took.to_dict(), "why": why_taken(search), **_again(search)},
         "compared": search.optimism,
         "stopped": search.stopped_by or None,
         "chosen_by": chosen_by(search),
@@ -47,6 +47,15 @@ def _told(search: Search, arm: Arm) -> dict[str, Any]:
         "took": arm is search.took,
         "why": arm.why,
     }
+
+
+def _again(search: Search) -> dict[str, Any]:
+    """That it learnt once more as `train` would, or tried to; nothing where it did not."""
+    again = search.again
+    if again is None:
+        return {}
+    own = {"predicted_s": round(again.predicted_s, 2), "seconds": round(again.seconds, 2)}
+    return {"again": {**own, "kept": search.keeps_again, "why": again.why}}
 
 
 def why_taken(search: Search) -> str:

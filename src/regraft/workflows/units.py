@@ -16,8 +16,22 @@ def units_of(
 ) -> NDArray[np.intp]:
     """Near-duplicates and groups as one number each: what must be left out together."""
     if groups is None:
-        return np.unique(units[rows], return_inverse=True)[1]
+        return consecutive(units[rows])
     return _joined(units[rows], groups[rows])
+
+
+def consecutive(numbers: NDArray[Any]) -> NDArray[np.intp]:
+    """Whole numbers from 0 up as the places of those that occur, without the sort of np.unique.
+
+    Examples
+    --------
+    >>> consecutive(np.array([7, 2, 7, 4])).tolist()
+    [2, 0, 2, 1]
+    """
+    occurs = np.zeros(int(numbers.max(initial=-1)) + 1, bool)
+    occurs[numbers] = True
+    place = np.cumsum(occurs, dtype=np.intp) - 1
+    return np.asarray(place[numbers])
 
 
 def _joined(units: NDArray[Any], groups: NDArray[np.object_]) -> NDArray[np.intp]:
