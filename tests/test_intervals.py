@@ -264,7 +264,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(clustered):
 
 
 def _ece(y, p, **kwargs):
-    bins = m.confidence_bins(y, p, n_bins=15)
+    bins = p.argmax(1) == y, *m.binned(p.max(1), 15)
     return estimate_ece(m.reliability_table(y, p), *bins, **kwargs)
 
 

@@ -195,6 +195,15 @@ def test_promises_are_counted_in_blocks(
     assert found[0]["per_class"][5]["mean_size"] == sets[y == 5].sum(axis=1).mean()
 
 
+def test_what_a_report_keeps_of_answers_holds_none_of_their_blocks(
+    answers: tuple[np.ndarray, np.ndarray],
+) -> None:
+    proba = answers[1]
+    few = Said.of(proba[:10], temperature=1.0, codes=[3, 7])
+    assert few.curves[7].tolist() == proba[:10, 7].tolist()
+    assert peak_of(lambda: Said.of(proba, temperature=0.5, codes=[3, 7])) < proba.nbytes / 3
+
+
 def test_a_full_disk_is_said_before_and_while_room_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -203,11 +212,13 @@ def test_a_full_disk_is_said_before_and_while_room_is_taken(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full, raising=False)
-        with pytest.raises(DataError, match=r"answers to 20,000 images in 2,000 classes need 0\.3"):
+        with pytest.raises(
+            DataError, match=r"answers to 20,000 images in 2,000 classes need 305 MiB"
+        ):
             blocks.matrix((N, K), np.float64)
     usage = SimpleNamespace(free=2**20)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match=r"0\.0 GiB are free") as refused:
+    with pytest.raises(DataError, match="1 MiB are free") as refused:
         blocks.require_room(N, K)
     assert "TMPDIR" in refused.value.cure
     blocks.require_room(10, 10)  # what lies in memory needs no disk

@@ -160,6 +160,16 @@ def test_f1_is_zero_where_all_are_missed_and_undefined_where_there_is_nothing():
     assert m.macro_f1(confusion) == pytest.approx(0.375)
 
 
+def test_the_first_classes_are_those_of_a_stable_sort():
+    rng = np.random.default_rng(0)
+    for n_classes in (1, 2, 3, 7, 300):
+        for digits in (1, 2, 9):
+            p = rng.random(n_classes).round(digits)  # equal ones in plenty
+            for n in (1, 3, 5):
+                assert_array_equal(blocks.first(p, n), np.argsort(-p, kind="stable")[:n])
+    assert_array_equal(blocks.first(np.array([0.1, np.nan, 0.3, 0.2]), 2), [2, 3])
+
+
 def test_blocks_of_rows_and_columns_change_nothing(monkeypatch):
     y, p = _random_case()
 

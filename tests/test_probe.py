@@ -290,6 +290,16 @@ def test_large_features_stream_and_other_heads_say_how_large(
         fit(X, y, n_classes=3, head="svm")
 
 
+def test_heads_that_hold_the_scores_of_all_rows_refuse_too_many_classes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    X, y = features()
+    monkeypatch.setattr(probe, "MAX_NUMBERS_IN_MEMORY", 100 * len(y))  # more than its features
+    fit(X, y, n_classes=3, head="logistic")
+    with pytest.raises(ConfigError, match=r"'logistic' needs all scores in memory.*GiB"):
+        fit(X, y, n_classes=200, head="logistic")
+
+
 def test_probabilities_are_calibrated_on_left_out_scores() -> None:
     X, y = features(200, gap=0.35)
     fitted = fit(X, y, n_classes=3)

@@ -123,6 +123,20 @@ def own(proba: Any, codes: Array) -> Array:
     return np.concatenate(found)
 
 
+def first(p: Array, n: int) -> Array:
+    """The n most probable classes of one row, the most probable first; of equal ones the first.
+
+    Examples
+    --------
+    >>> first(np.array([0.1, 0.4, 0.1, 0.4]), 3)
+    array([1, 3, 0])
+    """
+    places = np.arange(len(p))
+    if n < len(p):  # sorting all of many takes longer than all else that is done with a row
+        places = np.flatnonzero(~(-p > np.partition(-p, n - 1)[n - 1]))  # NaN come last
+    return places[np.argsort(-p[places], kind="stable")][:n]
+
+
 def as_asked(values: Any) -> Any:
     """As an array, unless it gives its rows when they are asked for (`features.rows.Rows`)."""
     return values if hasattr(values, "shape") and hasattr(values, "dtype") else np.asarray(values)

@@ -41,7 +41,7 @@ def estimate_ece(
     ----------
     table : Reliability
     is_right, confidence, bins : array of shape (N,)
-        As from :func:`regraft.evaluation.metrics.confidence_bins`.
+        Whether each answer is right, and :func:`regraft.evaluation.metrics.binned`.
 
     References
     ----------

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from regraft.evaluation.auroc import estimate_auroc
-from regraft.evaluation.blocks import as_asked, called, iterate_rows
+from regraft.evaluation.blocks import as_asked, called, iterate_rows, sureness
 from regraft.evaluation.calibration_error import estimate_ece
 from regraft.evaluation.confusion import Confusion
 from regraft.evaluation.influence import group_codes
@@ -22,10 +22,10 @@ from regraft.evaluation.mean_loss import estimate_mean
 from regraft.evaluation.metrics import (
     Array,
     Reliability,
+    binned,
     brier_scores,
-    confidence_bins,
     log_losses,
-    reliability_table,
+    reliability_of,
     true_ranks,
 )
 from regraft.evaluation.rates import (
@@ -162,11 +162,11 @@ def evaluate(
     """
     y, proba = _checked(y_true, proba, n_classes=len(classes))
     codes = group_codes(groups, len(y))
-    predicted = called(proba)
+    # Each is one reading of all, which may lie on disk.
+    predicted, sure = called(proba), sureness(proba)
     confusion = Confusion.of(y, predicted, len(classes))
     auroc, auroc_by_class = estimate_auroc(y, proba, groups=codes, level=level)
-    table = reliability_table(y, proba, n_bins=_BINS)
-    binned = confidence_bins(y, proba, n_bins=_BINS)
+    table = reliability_of(y == predicted, sure, n_bins=_BINS)
     return Evaluation(
         split=split,
         n=len(y),
@@ -181,7 +181,9 @@ def evaluate(
             log_losses(y, proba), groups=codes, upper=_largest_loss(proba), level=level
         ),
         brier=estimate_mean(brier_scores(y, proba), groups=codes, upper=2.0, level=level),
-        ece=estimate_ece(table, *binned, groups=codes, level=level, seed=seed),
+        ece=estimate_ece(
+            table, y == predicted, *binned(sure, _BINS), groups=codes, level=level, seed=seed
+        ),
         top_k=_estimate_top_k(y, proba, top_k, codes, level),
         per_class=_per_class(y, predicted, classes, auroc_by_class, codes, level),
         confusion=confusion,
@@ -270,8 +272,8 @@ def _checked(y_true: Array, proba: Array, *, n_classes: int) -> tuple[Array, Arr
         )
     if not np.issubdtype(p.dtype, np.floating) or p.dtype == np.float16:
         p = np.asarray(p, np.float32 if p.dtype == np.float16 else np.float64)
-    sums = np.concatenate([rows.sum(axis=1, dtype=np.float64) for rows in iterate_rows(p)])
-    least = np.concatenate([rows.min(axis=1) for rows in iterate_rows(p)])
+    read = [(rows.sum(axis=1, dtype=np.float64), rows.min(axis=1)) for rows in iterate_rows(p)]
+    sums, least = map(np.concatenate, zip(*read, strict=True))
     # NaN fails both comparisons.
     is_bad = ~((np.abs(sums - 1) <= 1e-3) & (least >= 0))
     if is_bad.any():

@@ -192,7 +192,7 @@ def reliability_of(
     is_right: Array, confidence: Array, *, n_bins: int = 15, sample_weight: Array | None = None
 ) -> Reliability:
     """As `reliability_table`, of whether each image is right and how sure its answer is."""
-    confidence, bins = _binned(confidence, n_bins)
+    confidence, bins = binned(confidence, n_bins)
     weight = np.ones(len(bins), dtype=np.int64) if sample_weight is None else sample_weight
     n = np.bincount(bins, weights=weight, minlength=n_bins)
     return Reliability(
@@ -235,12 +235,8 @@ def true_ranks(y_true: Array, proba: Array) -> Array:
     return np.concatenate(ranks)
 
 
-def confidence_bins(y_true: Array, proba: Array, *, n_bins: int) -> tuple[Array, Array, Array]:
-    """Whether each image is right, its top probability, and the bin of that; each of shape (N,)."""
-    return called(proba) == y_true, *_binned(sureness(proba), n_bins)
-
-
-def _binned(confidence: Array, n_bins: int) -> tuple[Array, Array]:
+def binned(confidence: Array, n_bins: int) -> tuple[Array, Array]:
+    """Top probabilities, and the bin of each; both of shape (N,)."""
     confidence = np.minimum(confidence.astype(np.float64), 1.0)
     bins = np.searchsorted(np.linspace(0, 1, n_bins + 1), confidence, side="left") - 1
     return confidence, np.maximum(bins, 0)

@@ -70,7 +70,7 @@ def _no_room(n_bytes: int, what: str) -> DataError:
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     return DataError(
-        f"{what} need {n_bytes / 2**30:.1f} GiB of disk for a while, {free / 2**30:.1f} GiB are "
+        f"{what} need {n_bytes / 2**20:,.0f} MiB of disk for a while, {free / 2**20:,.0f} MiB are "
         "free",
         place=folder,
         cure="free some, or name a folder on a larger disk: TMPDIR=FOLDER regraft ...",

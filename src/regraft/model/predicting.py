@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES
 from regraft.data.sources import read_images
 from regraft.data.table import ImageTable, Rejected, Skipped
 from regraft.errors import ArchiveError, TableError, UsageError
+from regraft.evaluation.blocks import called, first
 from regraft.features import extract
 from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.features.extraction import Extraction
@@ -72,7 +72,7 @@ class Predictions:
     def labels(self) -> list[str | None]:
         """The most probable class of each image; None for one that is none of them, where
         `reject` was asked for."""
-        best = [self.classes[i] for i in self.proba.argmax(1)] if len(self.paths) else []
+        best = [self.classes[i] for i in called(self.proba)] if len(self.paths) else []
         if self.doubts.is_none is None:
             return [*best]
         return [None if no else one for one, no in zip(best, self.doubts.is_none, strict=True)]
@@ -81,8 +81,7 @@ class Predictions:
         """What ``--json`` prints: one object per image, then one per rejected file."""
         for row, (path, label) in enumerate(zip(self.paths, self.labels, strict=True)):
             p = self.proba[row]
-            order = np.argsort(-p, kind="stable")[:top]
-            ranked = [[self.classes[i], round(float(p[i]), 6)] for i in order]
+            ranked = [[self.classes[i], round(float(p[i]), 6)] for i in first(p, top)]
             yield {
                 "path": path, "label": label, "probability": ranked[0][1], "top": ranked,
                 **self.doubts.to_dict(row, self.classes, p),

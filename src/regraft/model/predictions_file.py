@@ -15,10 +15,10 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.table import Rejected
+from regraft.evaluation.blocks import first
 from regraft.probe.doubts import Doubts
 
 # Above this many classes the five most probable are named instead of all.
@@ -115,5 +115,4 @@ def is_another(file: str | os.PathLike[str]) -> bool:
 
 
 def _top_words(p: NDArray[Any], classes: Sequence[str]) -> str:
-    order = np.argsort(-p, kind="stable")[:5]
-    return " ".join(f"{classes[i]}={p[i]:.5f}" for i in order)
+    return " ".join(f"{classes[i]}={p[i]:.5f}" for i in first(p, 5))

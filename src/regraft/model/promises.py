@@ -73,14 +73,18 @@ def kept(
         far = _typical(classifier, _far(classifier, uses_store))
         of_unknown["calibrated_on"] = {"units": n_odd}
         of_unknown["far"] = _turned_away(unknown, doubts.typical, far)
+    sure, is_right = sureness(proba), called(proba) == y
     return {
-        "sets": [
-            _set_of(unknown, coverage, proba, y, codes, classifier.classes)
-            for coverage in COVERAGES
-            if fewest_for(1 - coverage) <= n
-        ],
+        "sets": _sets(
+            unknown,
+            [c for c in COVERAGES if fewest_for(1 - c) <= n],
+            proba,
+            y,
+            codes,
+            classifier.classes,
+        ),
         "alone": [
-            _alone(unknown, precision, proba, y, codes)
+            _alone(unknown, precision, sure, is_right, codes)
             for precision in PRECISIONS
             if fewest_all_right(precision) <= n
         ],
@@ -144,13 +148,31 @@ def _typical(classifier: Classifier, X: Any) -> Any:
     return classifier.answers_of(X, EVERY)[1].typical
 
 
-def _set_of(
-    unknown: Unknown, coverage: float, proba: Any, y: NDArray[np.intp], groups: Any,
+def _sets(
+    unknown: Unknown, coverages: list[float], proba: Any, y: NDArray[np.intp], groups: Any,
     classes: tuple[str, ...],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """At each coverage; all are counted in one reading of the probabilities."""
+    if not coverages:
+        return []
+    leasts = [unknown.least_probability(c, len(classes), per_class=False) for c in coverages]
+    sizes = [
+        [conformal.sets(rows, least).sum(axis=1) for least in leasts]
+        for rows in iterate_rows(proba)
+    ]
+    true = own(proba, y)
+    return [
+        _set_of(unknown, coverage, conformal.sets(true, least), size, y, groups, classes)
+        for coverage, least, size in zip(
+            coverages, leasts, map(np.concatenate, zip(*sizes, strict=True)), strict=True
+        )
+    ]
+
+
+def _set_of(
+    unknown: Unknown, coverage: float, holds: NDArray[np.bool_], size: NDArray[Any],
+    y: NDArray[np.intp], groups: Any, classes: tuple[str, ...],
 ) -> dict[str, Any]:  # fmt: skip
-    least = unknown.least_probability(coverage, len(classes), per_class=False)
-    holds = conformal.sets(own(proba, y), least)
-    size = np.concatenate([conformal.sets(rows, least).sum(axis=1) for rows in iterate_rows(proba)])
     each = estimate_rates(holds, y, len(classes), groups=groups)
     n, sizes = (np.bincount(y, weight, minlength=len(classes)) for weight in (None, size))
     return {
@@ -175,10 +197,9 @@ def _set_of(
 
 
 def _alone(
-    unknown: Unknown, precision: float, proba: Any, y: NDArray[np.intp], groups: Any
+    unknown: Unknown, precision: float, sure: Any, is_right: NDArray[np.bool_], groups: Any
 ) -> dict[str, Any]:
-    is_alone = sureness(proba) >= unknown.least_confidence(precision)
-    is_right, right = called(proba) == y, None
+    is_alone, right = sure >= unknown.least_confidence(precision), None
     if is_alone.any():
         some = None if groups is None else group_codes(groups[is_alone].tolist(), is_alone.sum())
         right = estimate_accuracy(is_right[is_alone], groups=some).to_dict()

@@ -36,7 +36,8 @@ LINEAR_HEADS = (AUTO, "lda", "ridge", "logistic", "svm")
 USUAL_TEMPERATURES = {
     "lda": 0.1, "ridge": 0.1, "logistic": 1.0, "svm": 0.2, "ncm": 0.1, "knn": 1.0
 }  # fmt: skip
-# Above this many numbers the represented features are never held at once (closed forms stream).
+# Above this many numbers neither represented features nor scores of all rows are held at once
+# (closed forms stream).
 MAX_NUMBERS_IN_MEMORY = 250_000_000
 
 
@@ -147,12 +148,13 @@ class Probe:
         if choice.head in (POOL, *CLOSED_FORM):
             return fit_chosen(train, choice)
         represent = train.representation(choice.taps, train.blocks(choice.taps))
-        numbers = len(train.X) * len(represent.centre)
-        if numbers > MAX_NUMBERS_IN_MEMORY:
-            raise ConfigError(
-                f"head {self.head!r} needs all features in memory: {numbers * 4 / 2**30:.1f} GiB",
-                cure="--head auto, lda or ridge, which stream",
-            )
+        for what, width in (("features", len(represent.centre)), ("scores", train.n_classes)):
+            numbers = len(train.X) * width
+            if numbers > MAX_NUMBERS_IN_MEMORY:
+                raise ConfigError(
+                    f"head {self.head!r} needs all {what} in memory: {numbers * 4 / 2**30:.1f} GiB",
+                    cure="--head auto, lda or ridge, which stream",
+                )
         with blas.threads(1 if len(train.y) <= SMALL_ROWS else available_cores()):
             fitted = _fit_function(choice.head)(
                 represent(train.X), train.y, n_classes=train.n_classes, folds=train.units,

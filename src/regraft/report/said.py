@@ -59,7 +59,7 @@ class Said:
             before = without_temperature(rows, temperature)
             parts.append([
                 rows.argmax(1), rows.max(1), before.argmax(1), before.max(1),
-                *(rows[:, code] for code in codes),
+                *(rows[:, code].copy() for code in codes),  # a view would hold its block
             ])  # fmt: skip
         called, sure, called_before, sure_before, *curves = (
             np.concatenate(column) for column in zip(*parts, strict=True)
