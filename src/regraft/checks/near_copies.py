@@ -43,13 +43,14 @@ NOISY_FRAME = 0.95  # the same if what is left is within the noise of re-encodin
 NOISE_LEVELS, NOISE_SHARE = 1.1, 0.0375  # grey levels, and share of the contrast
 
 CROPPED_ALONE = 0.985  # aligned correlation that stands for a crop without any features
-CENTRE_CROPPED = 0.80  # correlation with the central crop: worth aligning properly
+# Correlation with the central crop: worth aligning properly; of the few that hashes propose.
+CENTRE_CROPPED, HASHED_CENTRE = 0.80, 0.70
 
 CROPPED = 0.90  # aligned correlation that may stand for a crop, if the features agree
 
 MAX_ALL_PAIRS = 10_000  # images that are compared each with each; above, hashes propose pairs
 N_KEYS, KEY_BITS, N_FREQUENCIES, N_NEXT = 12, 24, 8, 4
-MAX_OTHER_SIGNS = 22  # of the 63 of two copies; of two other pictures half of them differ
+MAX_OTHER_SIGNS = 20  # of the 63 of two copies; of two other pictures half of them differ
 PAIRS_AT_ONCE = 2**21
 
 
@@ -181,15 +182,29 @@ def _pairs_by_hash(looks: _Looks) -> Iterator[tuple[Indices, Indices, Mask]]:
             i, j = np.divmod(pairs[part], len(waves))
             waiting.append(pairs[part][_n_other(signs[i], signs[j]) <= MAX_OTHER_SIGNS])
             if sum(map(len, waiting)) >= PAIRS_AT_ONCE:
-                yield _once(waiting, is_turned)
+                yield _worth_aligning(looks, waiting, is_turned)
                 waiting.clear()
-    yield _once(waiting, is_turned)
+    yield _worth_aligning(looks, waiting, is_turned)
 
 
-def _once(pairs: list[Indices], is_turned: Mask) -> tuple[Indices, Indices, Mask]:
-    """Each pair i * n + j once, as two rows, and whether one is the other mirrored."""
-    i, j = np.divmod(np.unique(np.concatenate(pairs or [np.empty(0, np.intp)])), len(is_turned))
-    return i, j, is_turned[i] != is_turned[j]
+def _worth_aligning(
+    looks: _Looks, pairs: list[Indices], is_turned: Mask
+) -> tuple[Indices, Indices, Mask]:
+    """Of pairs i * n + j, each once, those that look alike as they are, or as their centres."""
+    i, j = np.divmod(np.unique(np.concatenate(pairs or [np.empty(0, np.intp)])), len(looks))
+    keep = _same_light(looks, i, j)
+    i, j = i[keep], j[keep]
+    is_mirrored, middle = is_turned[i] != is_turned[j], CROP_MATRICES[1]
+    may_be = np.empty(len(i), np.bool_)
+    for part in chunks(len(i)):
+        first = looks.thumbs(i[part]).astype(np.float32)
+        second = mirrored_where(is_mirrored[part], looks.thumbs(j[part]).astype(np.float32))
+        unit, other = unit_length(first), unit_length(second)
+        found = row_products(unit, other) >= NOISY_FRAME
+        found |= row_products(unit, unit_length(crop(second, middle, middle))) >= HASHED_CENTRE
+        found |= row_products(unit_length(crop(first, middle, middle)), other) >= HASHED_CENTRE
+        may_be[part] = found
+    return i[may_be], j[may_be], is_mirrored[may_be]
 
 
 def _signs(waves: Floats) -> Bytes:

@@ -173,9 +173,7 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
     refuse_several(rows["label"], source)
     paths, readings = _full_paths(source, rows), [*rows.known.readings, *rows.readings]
     require_plain(paths, source)
-    readings += [
-        *(unsaid(source, rows.known, rows["path"]) if "label" in rows.columns else []),
-    ]
+    readings += unsaid(source, rows.known, rows["path"]) if "label" in rows.columns else []
     if check_files and not any(map(is_address, paths)):
         paths, found = located(source, rows["path"], paths)
         readings += found
