@@ -369,11 +369,51 @@ def test_a_run_says_what_it_took_against_its_bill(photos_room: Path) -> None:
     assert later["past_runs"] >= 1
 
 
+@pytest.mark.slow  # PyTorch, and a tiny network learns
+def test_a_busy_hour_is_not_remembered(
+    photos_room: Path, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run took is remembered as if the machine had been free; it made later bills dear, and
+    `auto` tried no training any more that could have corrected them."""
+    from regraft.machine.contention import Turns
+    from regraft.workflows import experiment
+
+    config = RunConfig("photos", method="partial", backbone=TINY)
+    turns = iter([Turns(0, 0), *[Turns(10, 30)] * 9])
+    monkeypatch.setattr(Turns, "now", lambda: next(turns))
+    found = experiment.run(config, name="busy").metrics["bill"]
+    past = Past.read()
+    steps = bill_reckoned(found, past)
+    assert past.ratios["steps partial"][-1] == pytest.approx(steps / 4, rel=0.02)
+
+
+def bill_reckoned(found: Any, past: Past) -> float:
+    """What the run took of its steps over what was reckoned for them: no past had changed that."""
+    return float(found["took"]["steps"] / found["parts"]["steps"])
+
+
+@pytest.mark.slow  # PyTorch, and a tiny network learns
+def test_a_dear_past_does_not_keep_a_search_from_using_its_time(
+    photos_room: Path, eager: None, brief: None
+) -> None:
+    """A training that would not fit by its bill is begun where time would be left unused."""
+    past = Past.read()
+    for kind in ("plan cold partial", "plan warm partial", "steps partial", "rest partial"):
+        for ratio in (0.5, 6.0, 6.0):
+            past.note((kind,), reckoned=1.0, real=ratio)
+    past.save()
+    told = tiny(budget_s=60.0).result.metrics["auto"]
+    (learnt,) = [one for one in told["tried"] if one["way"] == "partial"]
+    assert learnt["predicted_s"] > 60
+
+
 def test_how_long_a_command_takes_to_start_is_learnt(
     photos_room: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside the parts that a run measures; a process that was old already tells nothing."""
-    from regraft.machine import running_since
+    from regraft.machine import contention, running_since
+
+    monkeypatch.setattr(contention.Turns, "now", lambda: contention.Turns(1, 0))
 
     def start_said() -> float:
         return float(run("train", "photos", "--dry-run", "--json")["parts"]["start"])

@@ -348,6 +348,31 @@ def test_the_winner_of_many_is_corrected() -> None:
     assert standing.optimism(arms[:1]) is None
 
 
+def test_images_of_one_group_count_as_one_where_arms_are_compared() -> None:
+    """Six photographs of a plant that all say the same are one observation."""
+    rng = np.random.default_rng(0)
+    by_group = rng.normal(0.05, 0.3, 20)
+    loss = np.repeat(0.5 + by_group, 6)
+    rows, units = np.arange(120), np.repeat(np.arange(20), 6)
+    probe = Arm(Way(), judged=Judged(rows, np.full(120, 0.5), rows < 60, units))
+    other = Arm(Way(backbone="lite2"), judged=Judged(rows, loss, rows < 60, units))
+    expected_error = by_group.std(ddof=1) / np.sqrt(20)
+    found = standing.difference(other, probe, [probe, other])
+    assert found["high"] - found["value"] == pytest.approx(standing.Z * expected_error)
+    alone = [replace(arm, judged=replace(arm.judged, units=None)) for arm in (other, probe)]
+    narrow = standing.difference(*alone, alone[::-1])
+    assert found["high"] - found["low"] > 2 * (narrow["high"] - narrow["low"])
+    again = Judged.from_dict(json.loads(json.dumps(other.judged.to_dict())))
+    assert (again.units == units).all()
+
+
+def test_nothing_to_speak_of_takes_no_costlier_arm() -> None:
+    """A network twice as large was taken for a log loss less by 0.0001, the same for each image."""
+    probe, larger = arm(Way(), [0.7] * 50), arm(Way(backbone="lite2"), [0.6999] * 50)
+    assert standing.first([probe, larger]) is probe
+    assert standing.first([probe, arm(Way(backbone="lite2"), [0.69] * 50)]) is not probe
+
+
 def test_judged_goes_through_json_to_the_bit() -> None:
     rng = np.random.default_rng(3)
     one = Judged(rng.permutation(9), rng.random(9), rng.random(9) < 0.5)

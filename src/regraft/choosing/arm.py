@@ -26,18 +26,25 @@ class Judged:
     loss : (n,) float
         Log loss of each.
     right : (n,) bool
+    units : (n,) int or None
+        Images of one unit (a group, near copies) count as one; None: each by itself.
     """
 
     rows: NDArray[np.intp]
     loss: NDArray[np.float64]
     right: NDArray[np.bool_]
+    units: NDArray[np.intp] | None = None
 
     @classmethod
-    def of(cls, rows: NDArray[np.intp], proba: NDArray[Any], y: NDArray[np.intp]) -> Judged:
-        """From the probabilities of these rows and the codes of all images."""
+    def of(
+        cls, rows: NDArray[np.intp], proba: NDArray[Any], y: NDArray[np.intp],
+        units: NDArray[np.intp] | None = None,
+    ) -> Judged:  # fmt: skip
+        """From the probabilities of these rows, and the codes and units of all images."""
         own = y[rows]
         chance = blocks.own(proba, own).astype(np.float64)
-        return cls(rows, -np.log(np.maximum(chance, 1e-12)), blocks.called(proba) == own)
+        return cls(rows, -np.log(np.maximum(chance, 1e-12)), blocks.called(proba) == own,
+                   None if units is None else units[rows])  # fmt: skip
 
     def and_of(self, other: Judged) -> Judged:
         """With what it gave other images."""
@@ -45,13 +52,23 @@ class Judged:
             np.concatenate([self.rows, other.rows]),
             np.concatenate([self.loss, other.loss]),
             np.concatenate([self.right, other.right]),
-        )
+            None if self.units is None or other.units is None
+            else np.concatenate([self.units, other.units]),
+        )  # fmt: skip
 
     def on(self, rows: NDArray[np.intp]) -> Judged:
         """Of these rows alone, which must be among its own."""
         order = np.argsort(self.rows, kind="stable")
         places = order[np.searchsorted(self.rows, rows, sorter=order)]
-        return Judged(rows, self.loss[places], self.right[places])
+        units = None if self.units is None else self.units[places]
+        return Judged(rows, self.loss[places], self.right[places], units)
+
+    @property
+    def unit_codes(self) -> NDArray[np.intp] | None:
+        """Of the units from 0 on."""
+        if self.units is None:
+            return None
+        return np.unique(self.units, return_inverse=True)[1].reshape(-1)
 
     def to_dict(self) -> dict[str, Any]:
         """For the journal: floats come back to the bit."""
@@ -59,6 +76,7 @@ class Judged:
             "rows": self.rows.tolist(),
             "loss": self.loss.tolist(),
             "right": self.right.tolist(),
+            "units": None if self.units is None else self.units.tolist(),
         }
 
     @classmethod
@@ -68,6 +86,7 @@ class Judged:
             np.array(kept["rows"], np.intp),
             np.array(kept["loss"], np.float64),
             np.array(kept["right"], bool),
+            None if kept.get("units") is None else np.array(kept["units"], np.intp),
         )
 
 
@@ -78,7 +97,8 @@ class Arm:
     Attributes
     ----------
     way : Way
-    predicted_s : float
+    predicted_s, at_best_s : float
+        What it is said to take, and the least that it may take.
     memory_mib : float
     steps_s, rest_s : float
         Of the predicted seconds those of learning, and what comes after it.
@@ -102,6 +122,7 @@ class Arm:
 
     way: Way
     predicted_s: float = 0.0
+    at_best_s: float = 0.0
     memory_mib: float = 0.0
     steps_s: float = 0.0
     rest_s: float = 0.0

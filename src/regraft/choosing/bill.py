@@ -161,7 +161,7 @@ def kinds(part: str, way: Way, work: Workload) -> tuple[str, ...]:
 
 def note(
     way: Way, config: RunConfig, work: Workload, past: Past, real: Mapping[str, float],
-    peak_mib: float | None,
+    peak_mib: float | None, alone: float = 1.0,
 ) -> None:  # fmt: skip
     """Let a finished run make the next bills better.
 
@@ -170,6 +170,9 @@ def note(
     real : mapping
         Seconds of each of `PARTS`; what is not there was not measured.
     peak_mib : float or None
+    alone : float
+        Share of that time that it would have taken if nothing else had used the machine: bills are
+        of a free one, and one busy hour must not make all later ones dear.
     """
     situation = work.situations[0]
     settings = resolved(way, config.settings, situation, work.cost_of(way))
@@ -177,7 +180,7 @@ def note(
     for one in (known_ms, work) if work.picture_ms is not None else (known_ms,):
         for part, seconds in reckoned(way, settings, one, situation).items():
             if part in real and (one is known_ms or part == "features"):
-                past.note(kinds(part, way, one), reckoned=seconds, real=real[part])
+                past.note(kinds(part, way, one), reckoned=seconds, real=alone * real[part])
     if peak_mib is not None:
         memory = memory_mib(way, settings, work)
         past.note(_memory_kinds(way, work), reckoned=memory, real=peak_mib)

@@ -16,6 +16,7 @@ from regraft.choosing.arm import Arm
 from regraft.choosing.network_cost import cost_of
 from regraft.choosing.standing import first, score
 from regraft.choosing.way import Way
+from regraft.training import defaults
 from regraft.training.defaults import Situation
 from regraft.wording import percent
 
@@ -24,9 +25,10 @@ WON_BY_METHOD = {
     True: {"partial": 0.50, "full": 0.60, "head": 0.0, "scratch": -1.0},
     False: {"partial": 0.02, "full": 0.03, "head": 0.0, "scratch": -2.0},
 }
-# That is what it wins on so many images that learn, and in proportion on fewer: on some hundred the
-# probe is hardly ever beaten, however much has to change.
-MANY = 400
+# What learning on wins it wins on so many images, and in proportion on fewer: on a hundred the
+# probe is rarely beaten, however much has to change. What all layers win over the later ones
+# takes more of them.
+MANY, MANY_FOR_ALL = 300, 1_000
 # Of the default backbone's, for each doubling of multiply-adds.
 WON_BY_DOUBLING = 0.12
 # Several backbones seen together, over the larger one of them.
@@ -77,7 +79,7 @@ def expected(way: Way, arms: Sequence[Arm], situation: Situation) -> Expected:
     first_loss = score(best, arms).log_loss
     reached, at_best = (
         reference * (1 - _won_by(way, arms, situation, n_learn))
-        for n_learn in (situation.n_images, MANY)
+        for n_learn in (situation.n_images, MANY_FOR_ALL)
     )
     words = by
     if way.trains:
@@ -100,7 +102,12 @@ def change_in_words(situation: Situation) -> str:
     wrong = f"the probe is wrong on {percent(situation.probe_error)} of left-out images"
     if situation.is_unlike:
         return f"much has to change: {gain} than without"
-    return f"{'much' if situation.has_to_change else 'little'} has to change: {wrong}"
+    if situation.has_to_change:
+        return f"much has to change: {wrong}"
+    if situation.probe_error > defaults.OFTEN_WRONG:
+        few = f"{situation.n_images:,} images are too few to change much by"
+        return f"{wrong}, but {few}"
+    return f"little has to change: {wrong}"
 
 
 def _probe_loss(way: Way, arms: Sequence[Arm]) -> tuple[float, str]:
@@ -136,7 +143,11 @@ def _won_by(way: Way, arms: Sequence[Arm], situation: Situation, n_learn: int) -
         return 0.0
     usual = WON_BY_METHOD[situation.has_to_change].get(way.method, 0.0)
     if usual > 0.0:
-        usual *= min(1.0, n_learn / MANY)
+        later = min(usual, WON_BY_METHOD[situation.has_to_change]["partial"])
+        usual = later * min(1.0, n_learn / MANY)
+        usual += (WON_BY_METHOD[situation.has_to_change][way.method] - later) * min(
+            1.0, n_learn / MANY_FOR_ALL
+        )
     for arm in arms:
         if arm.judged is None or not arm.way.trains:
             continue

@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 
 from regraft.choosing.arm import Arm
 from regraft.choosing.network_cost import cost_of
+from regraft.evaluation.influence import variance_of
 
 # A costlier arm takes the place of a cheaper one if it is better by so many standard errors.
 MARGIN, MARGIN_IN_WORDS = 0.5, "half a standard error of the paired difference"
+# Less than this is nothing that a costlier arm would be taken for.
+LEAST_LOSS, LEAST_SHARE = 0.002, 0.05
 N_DRAWS = 200
 LEVEL, Z = 0.95, 1.96
 
@@ -84,9 +87,10 @@ def difference(arm: Arm, other: Arm, arms: Sequence[Arm]) -> dict[str, float]:
 
 
 def is_better(arm: Arm, than: Arm, arms: Sequence[Arm]) -> bool:
-    """By more than half a standard error of the paired difference."""
-    difference = score(arm, arms).log_loss - score(than, arms).log_loss
-    return difference + MARGIN * _error(arm, than) < 0
+    """By more than half a standard error of the paired difference, and by something to speak of."""
+    before = score(than, arms).log_loss
+    least = min(LEAST_LOSS, LEAST_SHARE * before)
+    return score(arm, arms).log_loss - before + MARGIN * _error(arm, than) < -least
 
 
 def optimism(arms: Sequence[Arm], seed: int = 0) -> dict[str, Any] | None:
@@ -133,8 +137,10 @@ def _error(arm: Arm, other: Arm) -> float:
     rows = np.intersect1d(arm.judged.rows, other.judged.rows)
     if len(rows) < 2:
         return float("inf")
-    difference = arm.judged.on(rows).loss - other.judged.on(rows).loss
-    return float(difference.std(ddof=1) / np.sqrt(len(rows)))
+    mine = arm.judged.on(rows)
+    difference = mine.loss - other.judged.on(rows).loss
+    influence = (difference - difference.mean()) / len(rows)
+    return float(np.sqrt(variance_of(influence, mine.unit_codes)))
 
 
 def _probe_of(arm: Arm, arms: Sequence[Arm]) -> Arm | None:

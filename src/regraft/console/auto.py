@@ -106,9 +106,11 @@ def show_search(auto: Mapping[str, Any]) -> None:
         hang(
             screen,
             "",
-            f"[dim]the best of {compared['compared']} is best by some luck too: on images that "
-            f"had no part in the choice, what is chosen has {percent(compared['accuracy'])} right, "
-            f"log loss {compared['log_loss']:.3f}[/]",
+            f"[dim]the best of {compared['compared']} is best by some luck too: on the "
+            f"{compared['n']} images that judged all of them it has log loss "
+            f"{compared['log_loss_of_winner']:.3f}; if the choice has no part in an image's score, "
+            f"what is chosen has {compared['log_loss']:.3f} "
+            f"({percent(compared['accuracy'])} right)[/]",
         )
     _show_not_tried(screen, auto["not_tried"])
     screen.print()

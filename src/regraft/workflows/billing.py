@@ -26,6 +26,7 @@ from regraft.features.engines import BuiltEngine
 from regraft.images import pictures
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas, running_since
+from regraft.machine.contention import NO_TURNS, Turns
 from regraft.machine.devices import choose_device
 from regraft.machine.processor import available_cores
 from regraft.model.place import LOG
@@ -204,12 +205,15 @@ class Charge:
         Of the run.
     told : Bill, optional
         What the user was told before the look at the pictures: it is what the run is held to.
+    turns : Turns
+        How long the process had run, and waited for others, when the run began.
     """
 
     def __init__(
         self, config: RunConfig, prepared: Prepared, lesson: Lesson, folder: Path | None,
-        listener: Listener, told: Bill | None = None,
+        listener: Listener, told: Bill | None = None, turns: Turns = NO_TURNS,
     ) -> None:  # fmt: skip
+        self.turns = turns
         self.config, self.listener = config, listener
         self.prepared, self.lesson = prepared, lesson
         self.past = _past(listener)
@@ -231,7 +235,8 @@ class Charge:
         real = real_parts(metrics["seconds"], training)
         past, way, peak = Past.read(), way_of(self.config), peak_mib()
         took = sum(real.values()) + self.bill.parts["start"]
-        bill.note(way, self.config, self.work, past, real, peak)
+        alone = Turns.now().share_since(self.turns)
+        bill.note(way, self.config, self.work, past, real, peak, alone=alone)
         if training is not None:
             made_before.note(past, self.config, self.work.n_images)
         past.save()
@@ -297,7 +302,8 @@ def note_outside(metrics: Mapping[str, Any], config: RunConfig) -> None:
     said = outside_s(way)
     outside = running_since.seconds() - sum(metrics["bill"]["took"].values())
     if 0 < outside < ANOTHERS * said:
-        past.note(bill.kinds("start", way, Workload(0, 0, 0, 0)), reckoned=said, real=outside)
+        alone = outside * Turns.now().share_since(NO_TURNS)
+        past.note(bill.kinds("start", way, Workload(0, 0, 0, 0)), reckoned=said, real=alone)
         past.save()
 
 

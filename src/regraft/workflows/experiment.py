@@ -23,6 +23,7 @@ from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.features.rows import rows_of
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas, processes
+from regraft.machine.contention import NO_TURNS, Turns
 from regraft.machine.devices import choose_device
 from regraft.model import learnt_from, promises
 from regraft.probe.classifier import Classifier
@@ -93,6 +94,8 @@ class Begun:
         `time.perf_counter` then.
     told : Bill or None
         What the run was said to take, where the look at the pictures took long.
+    turns : Turns
+        How long the process had run, and waited for others, when the run began.
     """
 
     config: RunConfig
@@ -101,6 +104,7 @@ class Begun:
     made_from: MadeFrom
     started: float
     told: Bill | None = None
+    turns: Turns = NO_TURNS
 
     @property
     def finished(self) -> run_folder.Finished | None:
@@ -199,7 +203,7 @@ def begin(
     elsewhere: Elsewhere = HERE,
 ) -> Begun:
     """Look at the data of a run, and find its folder; see :func:`run`."""
-    started = time.perf_counter()
+    started, turns = time.perf_counter(), Turns.now()
     fitting.require_linear_head(config)
     fitting.require_packages(config)
     fitting.require_split_point(config, offline=offline)
@@ -216,7 +220,7 @@ def begin(
     place = place_for(config, made_from, out=out, name=name, resume=resume)
     if place.note:
         listener.say(place.note)
-    return Begun(config, place, prepared, made_from, started, look.told)
+    return Begun(config, place, prepared, made_from, started, look.told, turns)
 
 
 @blas.one_thread
@@ -231,7 +235,7 @@ def complete(
         listener = SILENT
     clock, lesson = Clock(), lesson_of(prepared)
     blocks.require_room(int(lesson.roles.reports.sum()), len(lesson.classes))
-    charge = Charge(config, prepared, lesson, folder, listener, begun.told)
+    charge = Charge(config, prepared, lesson, folder, listener, begun.told, begun.turns)
     environment = replace(_environment(begun, offline, listener), on_look=charge.told)
     try:
         classifier = fitting.fit(fitting.task_of(config, prepared, lesson, environment))

@@ -19,7 +19,8 @@ from regraft.training.methods import METHODS
 FILE = "auto.json"
 STATES = (WAITING, RUNNING, TRIED, DROPPED)
 NUMBERS = (
-    "predicted_s", "memory_mib", "steps_s", "rest_s", "seconds", "paused_at", "paused_loss",
+    "predicted_s", "at_best_s", "memory_mib", "steps_s", "rest_s", "seconds", "paused_at",
+    "paused_loss",
 )  # fmt: skip
 
 

@@ -15,13 +15,13 @@ def settle_probe(arm: Arm, classifier: Classifier, sight: Prepared, lesson: Less
     """By every image of train, each left out in turn, and by those that choose, if there are."""
     learnt = classifier.learnt
     assert learnt is not None
-    found = []
+    found, units = [], lesson.unit_of_each
     if len(learnt.oof_rows):
-        found.append(Judged.of(lesson.learn[learnt.oof_rows], learnt.oof_proba, lesson.y))
+        found.append(Judged.of(lesson.learn[learnt.oof_rows], learnt.oof_proba, lesson.y, units))
     if lesson.choose is not None and len(lesson.choose):
         # Those that choose taught nobody, and judge what learns by gradients.
         own = classifier.proba_of(rows_of(sight.X, lesson.choose))
-        found.append(Judged.of(lesson.choose, own, lesson.y))
+        found.append(Judged.of(lesson.choose, own, lesson.y, units))
     arm.state = TRIED
     if found:
         arm.judged = functools.reduce(Judged.and_of, found)
@@ -38,6 +38,6 @@ def settle_trained(arm: Arm, classifier: Classifier, lesson: Lesson) -> None:
     if arm.keeps_probe:
         arm.why = "no better than the probe that it began from"
     elif len(learnt.oof_rows):
-        arm.judged = Judged.of(learnt.oof_rows, learnt.oof_proba, lesson.y)
+        arm.judged = Judged.of(learnt.oof_rows, learnt.oof_proba, lesson.y, lesson.unit_of_each)
     else:
         arm.why = "no image was left out that could judge it"

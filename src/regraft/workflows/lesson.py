@@ -45,6 +45,13 @@ class Lesson:
         return np.flatnonzero(self.roles.train)
 
     @property
+    def unit_of_each(self) -> NDArray[np.intp]:
+        """Of all N rows: the units of those that teach, each other row by itself, (N,)."""
+        found = len(self.y) + np.arange(len(self.y))
+        found[self.learn] = self.units
+        return found
+
+    @property
     def choose(self) -> NDArray[np.intp] | None:
         """Rows that choose; None: a method that needs some takes them from those that teach."""
         return None if self.roles.chooses is None else np.flatnonzero(self.roles.chooses)

@@ -21,6 +21,7 @@ from regraft.choosing.way import Way, known_backbones, ways_of
 from regraft.errors import RegraftError
 from regraft.listener import SILENT, Listener
 from regraft.machine import deadline
+from regraft.machine.contention import Turns
 from regraft.machine.deadline import OutOfTimeError
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
@@ -155,7 +156,7 @@ class Search:
             return rung
         offers = [(arm, self.expected(arm)) for arm in self.waiting]
         worth = [(arm, e) for arm, e in offers if self.is_worth_it(arm, e) and self.fits(arm)]
-        worth = worth or self._shortened()
+        worth = worth or self._shortened() or self._hoped_for(offers)
         if not worth:
             return None
         quick = max(worth, key=lambda pair: pair[1].hope / max(0.5, self.cost(pair[0])))
@@ -183,6 +184,14 @@ class Search:
                 found += self._for_fewer_epochs(arm)
         self.arms += found
         return [(arm, self.expected(arm)) for arm in found]
+
+    def _hoped_for(self, offers: list[tuple[Arm, Expected]]) -> list[tuple[Arm, Expected]]:
+        """Where nothing fits by its bill and time would be left unused: what may end in time if its
+        bill is too long. It is ended as soon as its speed tells that it will not."""
+        return [
+            (arm, offer) for arm, offer in offers
+            if self.is_worth_it(arm, offer) and self.spending.may_fit(arm, self.kept)
+        ]  # fmt: skip
 
     def _for_fewer_epochs(self, arm: Arm) -> list[Arm]:
         """The arm for as many epochs as fit; none where that would be too few to learn much."""
@@ -249,9 +258,11 @@ class Search:
             folder=self._folders.of(arm), listener=watched.listener, offline=self.offline
         )
         work, began = self.spending.work(config, n_missing=0), time.monotonic()
+        turns = Turns.now()
         classifier = fitting.fit(fitting.task_of(config, sight, self.lesson, environment))
         judging.settle_trained(arm, classifier, self.lesson)
-        self.spending.learn(arm.way, config, work, classifier, time.monotonic() - began)
+        took_s, alone = time.monotonic() - began, Turns.now().share_since(turns)
+        self.spending.learn(arm.way, config, work, classifier, took_s, alone)
         if not work.has_torch:
             self._bill_without_loading()
         return classifier

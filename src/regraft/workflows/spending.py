@@ -97,8 +97,9 @@ class Spending:
         )
 
     def learn(
-        self, way: Way, config: RunConfig, work: Workload, trained: Classifier, took_s: float
-    ) -> None:
+        self, way: Way, config: RunConfig, work: Workload, trained: Classifier, took_s: float,
+        alone: float,
+    ) -> None:  # fmt: skip
         """Let a training that an arm went through whole make the bills of later commands better.
 
         Not those of this search: how slow the hour is, is reckoned with here already.
@@ -109,6 +110,8 @@ class Spending:
             As it was before.
         took_s : float
             With what had to be loaded first.
+        alone : float
+            Share of it that it would have taken alone.
         """
         assert trained.learnt is not None
         training = trained.learnt.training
@@ -116,12 +119,13 @@ class Spending:
             return
         past = Past.read()
         real = billing.real_parts({"fit": took_s}, training)
-        bill.note(way, config, work, past, real, None)
+        bill.note(way, config, work, past, real, None, alone=alone)
         past.save()
 
     def charge(self, arm: Arm, own: Bill) -> None:
         """Write an arm's bill down; the process runs already."""
         arm.predicted_s, arm.memory_mib = own.seconds - own.parts["start"], own.memory_mib
+        arm.at_best_s = own.low - own.parts["start"]
         arm.steps_s, arm.rest_s = own.parts.get("steps", 0.0), own.parts.get("rest", 0.0)
 
     def cost(self, arm: Arm) -> float:
@@ -136,6 +140,11 @@ class Spending:
         """Whether it would end within the budget, `kept` for the end, and in memory."""
         short = 1.0 if arm.paused_at else SHORT  # of what was begun the clock knows soon
         in_time = short * self.cost(arm) + kept <= self.budget.left
+        return in_time and arm.memory_mib <= available_mib()
+
+    def may_fit(self, arm: Arm, kept: float) -> bool:
+        """Whether it would end within the budget if it takes the least that was said."""
+        in_time = arm.at_best_s + kept <= self.budget.left
         return in_time and arm.memory_mib <= available_mib()
 
     @property
