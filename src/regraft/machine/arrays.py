@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from regraft.machine import mapped
+
 # An array above this is kept in a file without a name and mapped, so that memory stays bounded
 # (R13).
 MAX_BYTES_IN_MEMORY = 2**26
@@ -34,4 +36,6 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     if int(np.prod(shape, dtype=np.int64)) * kind.itemsize <= MAX_BYTES_IN_MEMORY:
         return np.zeros(shape, kind)
     with tempfile.TemporaryFile(prefix="regraft-") as file:  # the map keeps it until it is freed
-        return np.memmap(file, kind, "w+", shape=shape)
+        array = np.memmap(file, kind, "w+", shape=shape)
+    mapped.watch(array)
+    return array
