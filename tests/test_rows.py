@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from regraft.data.table import ImageTable
 from regraft.data.texts import Texts
 from regraft.images.facts import FileFacts
 from regraft.images.facts_table import FactsTable
-from regraft.machine import arrays
+from regraft.machine import arrays, mapped
 from regraft.workflows.preparation import _first_copies
 from regraft.workflows.units import consecutive
 
@@ -258,3 +259,21 @@ def made_up_facts(n: int) -> FactsTable:
     facts._rows["digest"] = np.frombuffer(rng.bytes(32 * n), "V32")
     facts._rows["thumb"] = rng.integers(0, 256, (n, 256), np.uint8)
     return facts
+
+
+# ---- pages ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not mapped.resident_bytes(), reason="the system does not say what is resident")
+def test_pages_of_large_arrays_are_let_go_and_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = mapped.resident_bytes()
+    monkeypatch.setattr(mapped, "MOST_RESIDENT", before + 2**23)
+    large = arrays.zeros((2**24 + 1,), np.float32)
+    large[:] = 7.0
+    deadline = time.monotonic() + 60
+    while mapped.resident_bytes() > before + 2**24 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert mapped.resident_bytes() <= before + 2**24
+    assert (large[::4096] == 7.0).all()

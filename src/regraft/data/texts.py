@@ -12,6 +12,7 @@ from typing import IO, Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from regraft.machine import mapped
 from regraft.machine.arrays import MAX_BYTES_IN_MEMORY
 
 # Fewer texts than this are left as they are: what is small shall be simple, and quick.
@@ -152,6 +153,7 @@ class Texts(Sequence[str]):
         else:
             self._file.flush()
             self._content = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped.watch(self._content)
 
 
 def packed(texts: Any) -> Any:

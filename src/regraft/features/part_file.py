@@ -25,7 +25,7 @@ from regraft.features.recipe import Recipe
 from regraft.features.shard import Shard
 from regraft.images.facts import FileFacts
 from regraft.images.facts_table import FactsTable
-from regraft.machine import atomic
+from regraft.machine import atomic, mapped
 
 # Raised when the meaning of the file changes.
 LAYOUT = 1
@@ -54,7 +54,9 @@ def read(path: Path) -> Part:
         tensors = tensor_file.read(path)
         if bytes(tensors["seal"].data) != _seal_of(tensors):
             raise ValueError("its checksum is wrong")
-        return _from(tensors)
+        part = _from(tensors)
+        mapped.let_go(part.X)
+        return part
     except (TensorFileError, OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{error!r} is missing" if isinstance(error, KeyError) else str(error)
         raise ArtefactError(

@@ -24,6 +24,7 @@ from regraft.features.recipe import Recipe
 from regraft.features.shard import Shard
 from regraft.images.facts import FileFacts
 from regraft.images.facts_table import FactsTable
+from regraft.machine import mapped
 from regraft.wording import count
 
 _ROWS_AT_ONCE = 4_096
@@ -136,6 +137,7 @@ class Parts:
             self._keep_for_later(part, np.flatnonzero(rows < 0))  # it may have another name now
             _copy(part, places[is_same], rows[places[is_same]], seen)
             is_open[rows[places[is_same]]] = False
+            mapped.let_go(part.X)
         missing = np.flatnonzero(is_open).tolist()
         self._tell(len(table), len(missing), n_changed, n_foreign)
         return missing

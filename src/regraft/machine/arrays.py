@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from regraft.errors import DataError
+from regraft.machine import mapped
 
 # An array above this is kept in a file without a name and mapped, so that memory stays bounded
 # (R13).
@@ -52,7 +53,9 @@ def zeros(
             _take_room(file.fileno(), n_bytes)
         except OSError as error:
             raise _no_room(n_bytes, what) from error
-        return np.memmap(file, kind, "w+", shape=shape)
+        array = np.memmap(file, kind, "w+", shape=shape)
+    mapped.watch(array)
+    return array
 
 
 def require_room(n_bytes: int, *, what: str) -> None:
