@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from measure import REGRAFT, fresh
-from memory import LINKS, SMALL, anonymous_mib
+from memory import LINKS, SMALL, memory_mib
 
 
 def write_store(room: Path, n_rows: int, n_classes: int) -> None:
@@ -90,7 +90,7 @@ def train(room: Path, options: list[str]) -> dict[str, object]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with subprocess.Popen(command, env=env, cwd=where) as run:
         while run.poll() is None:
-            most = max(most, anonymous_mib(run.pid))
+            most = max(most, memory_mib(run.pid)[0])
             time.sleep(0.05)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     made = where / "runs" / "many"
