@@ -30,7 +30,7 @@ from regraft.checks.thumbnails import (
     row_products,
     unit_length,
 )
-from regraft.machine import arrays
+from regraft.machine import arrays, mapped
 
 Indices = npt.NDArray[np.intp]
 
@@ -69,6 +69,7 @@ class _Looks:
     def thumbs(self, some: Indices | slice = slice(None)) -> Bytes:
         """Of some of them, read when they are asked for: of millions they lie on disk."""
         found: Bytes = self.every_thumb[self.rows[some]]
+        mapped.let_go(self.every_thumb)  # rows here and there: each fills 64 KiB of memory
         return found
 
 
