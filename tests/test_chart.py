@@ -73,16 +73,16 @@ def test_curves_of_any_number_of_classes_are_xml(n_classes: int) -> None:
     random = np.random.default_rng(0)
     y = random.integers(0, n_classes, 60)
     proba = random.dirichlet(np.ones(n_classes), 60)
+    scores = dict(enumerate(proba.T))
     for drawn in (
-        drawings.roc(y, proba, range(n_classes)),
-        drawings.precision_recall(y, proba, range(n_classes)),
-        drawings.coverage(y, proba),
+        drawings.roc(y, scores),
+        drawings.precision_recall(y, scores),
+        drawings.coverage(proba.argmax(1) == y, proba.max(1)),
     ):
         ET.fromstring(str(drawn))
 
 
 def test_one_image_is_enough_for_every_curve() -> None:
-    y, proba = np.array([0]), np.array([[0.7, 0.3]])
-    ET.fromstring(str(drawings.coverage(y, proba)))
+    ET.fromstring(str(drawings.coverage(np.array([True]), np.array([0.7]))))
     ET.fromstring(str(drawings.sizes([[10, 20]], 224)))
     ET.fromstring(str(drawings.layer_curve([{"tap": "final", "accuracy": 1.0}], 1)))

@@ -18,7 +18,7 @@ from regraft.choosing.standing import first, score
 from regraft.choosing.way import Way
 from regraft.training import defaults
 from regraft.training.defaults import Situation
-from regraft.wording import percent
+from regraft.wording import count, percent
 
 # Share of the probe's left-out log loss that is won, by whether much has to change.
 WON_BY_METHOD = {
@@ -105,7 +105,7 @@ def change_in_words(situation: Situation) -> str:
     if situation.has_to_change:
         return f"much has to change: {wrong}"
     if situation.probe_error > defaults.OFTEN_WRONG:
-        few = f"{situation.n_images:,} images are too few to change much by"
+        few = f"{count(situation.n_images, 'image')} that teach are too few to change much by"
         return f"{wrong}, but {few}"
     return f"little has to change: {wrong}"
 

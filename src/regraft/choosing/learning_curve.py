@@ -103,7 +103,7 @@ class LearningCurve:
         if not self.n_unseen:
             return ""
         classes = count(self.n_unseen, "class", "classes")
-        return f"; of {classes} with fewer than {FEW} images this says next to nothing"
+        return f"; of {classes} with fewer images than {FEW} this says next to nothing"
 
     def to_list(self) -> list[dict[str, Any]]:
         """For JSON."""

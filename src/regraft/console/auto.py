@@ -15,7 +15,7 @@ from regraft.console import progress
 from regraft.console.lines import width_of, wrapped
 from regraft.console.screen import bare_table, hang, stdout
 from regraft.listener import Listener
-from regraft.wording import duration, percent
+from regraft.wording import count, duration, percent
 
 Watch = Callable[[Any], None]
 # A table of more arms would not fit a screen.
@@ -107,7 +107,7 @@ def show_search(auto: Mapping[str, Any]) -> None:
             screen,
             "",
             f"[dim]the best of {compared['compared']} is best by some luck too: on the "
-            f"{compared['n']} images that judged all of them it has log loss "
+            f"{count(compared['n'], 'image')} that judged all of them it has log loss "
             f"{compared['log_loss_of_winner']:.3f}; if the choice has no part in an image's score, "
             f"what is chosen has {compared['log_loss']:.3f} "
             f"({percent(compared['accuracy'])} right)[/]",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from regraft.machine import mapped
 from regraft.machine.arrays import MAX_BYTES_IN_MEMORY
+from regraft.wording import count
 
 # Fewer texts than this are left as they are: what is small shall be simple, and quick.
 MANY = 100_000
@@ -177,6 +178,6 @@ def _places(rows: Any, n: int) -> Sequence[int]:
     some = np.asarray(rows)
     if some.dtype == bool:
         if len(some) != n:
-            raise IndexError(f"the mask has {len(some)} rows, there are {n}")
+            raise IndexError(f"the mask has {count(len(some), 'row')}, there are {n}")
         return np.flatnonzero(some).tolist()
     return (some.astype(np.intp) + np.where(some < 0, n, 0)).tolist() if some.size else []

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from regraft.machine import arrays
+from regraft.wording import count
 
 Array = NDArray[Any]
 
@@ -45,7 +46,7 @@ def require_room(n_rows: int, n_classes: int) -> None:
 
 
 def _what(n_rows: int, n_classes: int) -> str:
-    return f"the answers to {n_rows:,} images in {n_classes:,} classes"
+    return f"the answers to {count(n_rows, 'image')} in {count(n_classes, 'class')}"
 
 
 def rows_to_make(n_rows: int, n_classes: int) -> Iterator[slice]:

@@ -278,7 +278,7 @@ class FinishedRun:
         n = len(self.evaluation["per_class"])
         if len(self.listed) == n:
             return ""
-        return f"The {MOST_LISTED:,} weakest of {n:,} classes, by F1; metrics.json has all."
+        return f"The weakest {MOST_LISTED:,} of {n:,} classes, by F1; metrics.json has all."
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:

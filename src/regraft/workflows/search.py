@@ -179,8 +179,11 @@ class Search:
         schedule of its own; each once."""
         found = []
         for arm in self.waiting:
-            of_this = [a for a in self.arms if replace(a.way, epochs=None) == arm.way]
-            if arm.way.trains and of_this == [arm] and self.is_worth_it(arm, self.expected(arm)):
+            if (
+                arm.way.trains
+                and not self._is_tried_shorter(arm)
+                and self.is_worth_it(arm, self.expected(arm))
+            ):
                 found += self._for_fewer_epochs(arm)
         self.arms += found
         return [(arm, self.expected(arm)) for arm in found]
@@ -191,7 +194,11 @@ class Search:
         return [
             (arm, offer) for arm, offer in offers
             if self.is_worth_it(arm, offer) and self.spending.may_fit(arm, self.kept)
+            and not self._is_tried_shorter(arm)
         ]  # fmt: skip
+
+    def _is_tried_shorter(self, arm: Arm) -> bool:
+        return any(a is not arm and replace(a.way, epochs=None) == arm.way for a in self.arms)
 
     def _for_fewer_epochs(self, arm: Arm) -> list[Arm]:
         """The arm for as many epochs as fit; none where that would be too few to learn much."""
