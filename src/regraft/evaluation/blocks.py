@@ -46,7 +46,7 @@ def require_room(n_rows: int, n_classes: int) -> None:
 
 
 def _what(n_rows: int, n_classes: int) -> str:
-    return f"the answers to {count(n_rows, 'image')} in {count(n_classes, 'class')}"
+    return f"the answers to {count(n_rows, 'image')} in {count(n_classes, 'class', 'classes')}"
 
 
 def rows_to_make(n_rows: int, n_classes: int) -> Iterator[slice]:
