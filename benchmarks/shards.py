@@ -172,7 +172,8 @@ def by_ray_data(data: str):
 
     built = engines.locate(catalog.resolve("default"), device="cpu", offline=True)
     paths = [str(path) for path in read_table(data).paths]
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    # Twice the cores, which the two engines would hold: none would be left for reading.
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
 
     class Engine:
         def __init__(self):
