@@ -1,6 +1,7 @@
 """Memory of `regraft train` end to end, on many pictures and on many stored features.
 
     python benchmarks/memory.py pictures [--rows 100000]   # made-up JPEGs, default backbone
+    python benchmarks/memory.py tiles DATA... [--rows 100000]   # cut from photographs, as real ones
     python benchmarks/memory.py stored [--rows 1000000] [--narrow]    # put into the store before
 
 Anonymous memory (RssAnon: what lies in no file) is looked at every half second, from outside, for
@@ -53,6 +54,44 @@ def write_pictures(folder: Path, n_rows: int, random: np.random.Generator) -> No
         pixels = np.clip(coarse, 0, 255).astype(np.uint8).repeat(8, 0).repeat(8, 1)
         data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=90)
         (folder / f"class{code}" / f"{row:07}.jpg").write_bytes(data)
+
+
+def tiles(n_rows: int, sources: list[str]) -> None:
+    """Real small pictures: squares of photographs, none twice, in the classes of these."""
+    folder, cache = fresh() / "photos", fresh()
+    n = write_tiles(folder, n_rows, sources)
+    few = fresh() / "few"
+    write_tiles(few, 400, sources[:1])
+    train(few, cache)  # builds the engine
+    for rows in (n // 10, n):
+        part = folder if rows == n else fresh() / "part"
+        if part != folder:
+            write_tiles(part, rows, sources)
+        report(train(part, cache), rows, "squares of photographs, read and computed")
+
+
+def write_tiles(folder: Path, n_rows: int, sources: list[str], side: int = 48) -> int:
+    """As many as there are, at most `n_rows`, the same number of each photograph first."""
+    from PIL import Image
+
+    files = [file for one in sources for file in sorted(Path(one).rglob("*.jp*g"))]
+    each = -(-n_rows // len(files))
+    n = 0
+    for number, file in enumerate(files):
+        with Image.open(file) as picture:
+            pixels = picture.convert("RGB")
+        corners = [
+            (x, y) for y in range(0, pixels.height - side, side)
+            for x in range(0, pixels.width - side, side)
+        ]  # fmt: skip
+        place = folder / file.parent.name
+        place.mkdir(parents=True, exist_ok=True)
+        for x, y in corners[: min(4 * each, n_rows - n)]:
+            pixels.crop((x, y, x + side, y + side)).save(place / f"{number}-{x}-{y}.jpg")
+            n += 1
+        if n >= n_rows:
+            break
+    return n
 
 
 def stored(n_rows: int, *, narrow: bool) -> None:
@@ -185,12 +224,16 @@ def report(run: dict, n_rows: int, what: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["pictures", "stored"], nargs="?", default="pictures")
+    parser.add_argument("what", choices=["pictures", "tiles", "stored"], nargs="?",
+                        default="pictures")  # fmt: skip
+    parser.add_argument("data", nargs="*", help="folders of photographs, for tiles")
     parser.add_argument("--rows", type=int, help="default: 100,000 pictures, 1,000,000 stored rows")
     parser.add_argument("--narrow", action="store_true", help="few features, of stored rows")
     parser.add_argument("--one", action="store_true", help="this number of rows only")
     args = parser.parse_args()
-    rows = args.rows or {"pictures": 100_000, "stored": 1_000_000}[args.what]
+    rows = args.rows or {"stored": 1_000_000}.get(args.what, 100_000)
+    if args.what == "tiles":
+        sys.exit(tiles(rows, args.data))
     for size in [rows] if args.one else [rows // 10, rows]:
         # In a process of its own: what is made up here must not stay in memory.
         if args.one and args.what == "stored":
