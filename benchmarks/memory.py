@@ -15,6 +15,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,7 @@ def tiles(n_rows: int, sources: list[str]) -> None:
     folder, cache = fresh() / "photos", fresh()
     n = write_tiles(folder, n_rows, sources)
     few = fresh() / "few"
-    write_tiles(few, 400, sources[:1])
+    write_tiles(few, 4_000, sources)
     train(few, cache)  # builds the engine
     for rows in (n // 10, n):
         part = folder if rows == n else fresh() / "part"
@@ -75,6 +76,7 @@ def write_tiles(folder: Path, n_rows: int, sources: list[str], side: int = 48) -
     from PIL import Image
 
     files = [file for one in sources for file in sorted(Path(one).rglob("*.jp*g"))]
+    np.random.default_rng(0).shuffle(files)
     each = -(-n_rows // len(files))
     n = 0
     for number, file in enumerate(files):
@@ -183,11 +185,13 @@ def train(data: Path, cache: Path, *options: str) -> dict:
     command = [*REGRAFT, "train", str(data), "--json", "--no-report", "-q", *options]
     env = dict(os.environ, REGRAFT_CACHE=str(cache), REGRAFT_CACHE_LIMIT="100G")
     start, before, most = time.perf_counter(), os.times(), (0.0, 0.0)
-    with subprocess.Popen(command, env=env, cwd=fresh(), stdout=subprocess.PIPE, text=True) as run:
+    with tempfile.TemporaryFile("w+") as said:  # of many classes it is more than a pipe holds
+        run = subprocess.Popen(command, env=env, cwd=fresh(), stdout=said, text=True)
         while run.poll() is None:
             most = tuple(map(max, most, memory_mib(run.pid)))
             time.sleep(0.5)
-        out = run.stdout.read() if run.stdout else ""
+        said.seek(0)
+        out = said.read()
     if run.returncode:
         sys.exit(f"exit {run.returncode}")
     after = os.times()
