@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from regraft.choosing.arm import Arm
 from regraft.choosing.network_cost import cost_of
 from regraft.evaluation.influence import variance_of
+from regraft.training.methods import METHODS
 
 # A costlier arm takes the place of a cheaper one if it is better by so many standard errors.
 MARGIN, MARGIN_IN_WORDS = 0.5, "half a standard error of the paired difference"
@@ -124,10 +125,12 @@ def optimism(arms: Sequence[Arm], seed: int = 0) -> dict[str, Any] | None:
     }
 
 
-def _price(arm: Arm) -> tuple[bool, int]:
-    """What answering costs, and whether anything had to learn for it."""
+def _price(arm: Arm) -> tuple[bool, int, int, str]:
+    """What answering costs, and whether anything had to learn for it; of equal ones the way with
+    less to learn, so that nothing depends on the order in which they were tried."""
     looks = 2 if arm.way.look else 1
-    return arm.way.trains, looks * cost_of(arm.way.backbone).multiply_adds
+    price = looks * cost_of(arm.way.backbone).multiply_adds
+    return arm.way.trains, price, list(METHODS).index(arm.way.method), arm.way.name
 
 
 def _error(arm: Arm, other: Arm) -> float:
