@@ -19,43 +19,16 @@ from pathlib import Path
 
 import numpy as np
 from measure import REGRAFT, fresh
-from memory import LINKS, SMALL, memory_mib
+from memory import LINKS, SMALL, engine_info, fill_store, memory_mib, with_cache
 
 
 def write_store(room: Path, n_rows: int, n_classes: int) -> None:
     """Facts and features of rows about the means of their classes."""
-    os.environ["REGRAFT_CACHE"] = str(room / "cache")
-    os.environ["REGRAFT_CACHE_LIMIT"] = "100G"
-    from regraft.backbones import catalog
-    from regraft.features import engines
-    from regraft.features.store import Store
-    from regraft.features.strips import recipe_for
-    from regraft.images import DECODER_VERSION
-    from regraft.images.facts import FileFacts
-
-    built = engines.locate(catalog.resolve(SMALL), device="cpu", offline=True)
-    recipe, width = recipe_for(built.info), built.info.n_features
-    random = np.random.default_rng(0)
-    means = random.standard_normal((n_classes, width)).astype(np.float32)
+    with_cache(room)
+    info, random = engine_info(narrow=False), np.random.default_rng(0)
+    means = random.standard_normal((n_classes, info.n_features)).astype(np.float32)
     paths = linked_pictures(room / "photos", n_rows, n_classes)
-    with Store.open(decoder=DECODER_VERSION) as store:
-        store.put_recipe(recipe)
-        for start in range(0, n_rows, 10_000):
-            part = paths[start : start + 10_000]
-            digests = [random.bytes(32) for _ in part]
-            thumbs = random.integers(0, 256, (len(part), 256)).astype(np.uint8)
-            store.put_facts(
-                FileFacts(digest, 900, "JPEG", "RGB", 64, 64, 1, 1, 128.0, 40.0, thumb.tobytes())
-                for digest, thumb in zip(digests, thumbs, strict=True)
-            )
-            codes = [int(path.parent.name.removeprefix("class")) for path in part]
-            noise = random.standard_normal((len(part), width)).astype(np.float32)
-            rows = np.abs(means[codes] + 1.2 * noise)
-            store.put_features(digests, recipe.digest, rows)
-            store.remember_files(
-                (str(path), os.stat(path), digest)
-                for path, digest in zip(part, digests, strict=True)
-            )
+    fill_store(info, paths, random, lambda codes, noise: np.abs(means[codes] + 1.2 * noise))
 
 
 def linked_pictures(folder: Path, n_rows: int, n_classes: int) -> list[Path]:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,21 +107,34 @@ def stored(n_rows: int, *, narrow: bool) -> None:
 
 
 def write_store(room: Path, n_rows: int, *, narrow: bool) -> None:
+    with_cache(room)
+    info, random = engine_info(narrow=narrow), np.random.default_rng(0)
+    means = random.standard_normal((N_CLASSES, info.n_features)).astype(np.float32)
+    paths = linked_files(room / "photos", n_rows)
+    fill_store(info, paths, random, lambda codes, noise: np.abs(0.3 * means[codes] + noise))
+
+
+def with_cache(room: Path) -> None:
+    """A cache in this folder, for what this process puts into the store."""
     os.environ["REGRAFT_CACHE"] = str(room / "cache")
     os.environ["REGRAFT_CACHE_LIMIT"] = "100G"
+
+
+def fill_store(
+    info: EngineInfo, paths: list[Path], random: np.random.Generator,
+    features_of: Callable[[list[int], np.ndarray], np.ndarray],
+) -> None:  # fmt: skip
+    """Made-up facts of files whose folders are called class0, class1, ..., and features of the
+    codes and noise of some of them."""
     from regraft.features.store import Store
     from regraft.features.strips import recipe_for
     from regraft.images import DECODER_VERSION
     from regraft.images.facts import FileFacts
 
-    info = engine_info(narrow=narrow)
-    recipe, n_features = recipe_for(info), info.n_features
-    random = np.random.default_rng(0)
-    means = random.standard_normal((N_CLASSES, n_features)).astype(np.float32)
-    paths = linked_files(room / "photos", n_rows)
+    recipe = recipe_for(info)
     with Store.open(decoder=DECODER_VERSION) as store:
         store.put_recipe(recipe)
-        for start in range(0, n_rows, 10_000):
+        for start in range(0, len(paths), 10_000):
             part = paths[start : start + 10_000]
             digests = [random.bytes(32) for _ in part]
             thumbs = random.integers(0, 256, (len(part), 256)).astype(np.uint8)
@@ -129,8 +143,8 @@ def write_store(room: Path, n_rows: int, *, narrow: bool) -> None:
                 for digest, thumb in zip(digests, thumbs, strict=True)
             )
             codes = [int(path.parent.name.removeprefix("class")) for path in part]
-            noise = random.standard_normal((len(part), n_features)).astype(np.float32)
-            store.put_features(digests, recipe.digest, np.abs(0.3 * means[codes] + noise))
+            noise = random.standard_normal((len(part), info.n_features)).astype(np.float32)
+            store.put_features(digests, recipe.digest, features_of(codes, noise))
             store.remember_files(
                 (str(path), os.stat(path), digest)
                 for path, digest in zip(part, digests, strict=True)

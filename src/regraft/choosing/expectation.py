@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from regraft.choosing.arm import Arm
 from regraft.choosing.network_cost import cost_of
-from regraft.choosing.standing import first, score
+from regraft.choosing.standing import LEAST_LOSS, LEAST_SHARE, first, score
 from regraft.choosing.way import Way
 from regraft.training import defaults
 from regraft.training.defaults import Situation
@@ -34,10 +34,6 @@ WON_BY_DOUBLING = 0.12
 # Several backbones seen together, over the larger one of them.
 WON_BY_SEVERAL = 0.08
 WON_BY_LOOK = 0.03
-# An arm that may win less of the log loss than this is not worth its time, ...
-LEAST_SHARE = 0.05
-# ... nor one that may win less than this in itself.
-LEAST_LOSS = 0.002
 
 
 @dataclass(frozen=True)
@@ -141,13 +137,13 @@ def _won_by(way: Way, arms: Sequence[Arm], situation: Situation, n_learn: int) -
     """Share that learning on wins over the way's probe; as it won on another backbone."""
     if not way.trains:
         return 0.0
-    usual = WON_BY_METHOD[situation.has_to_change].get(way.method, 0.0)
+    shares = WON_BY_METHOD[situation.has_to_change]
+    usual = shares.get(way.method, 0.0)
     if usual > 0.0:
-        later = min(usual, WON_BY_METHOD[situation.has_to_change]["partial"])
-        usual = later * min(1.0, n_learn / MANY)
-        usual += (WON_BY_METHOD[situation.has_to_change][way.method] - later) * min(
-            1.0, n_learn / MANY_FOR_ALL
-        )
+        by_later_layers = min(usual, shares["partial"])
+        by_all = usual - by_later_layers
+        usual = by_later_layers * min(1.0, n_learn / MANY)
+        usual += by_all * min(1.0, n_learn / MANY_FOR_ALL)
     for arm in arms:
         if arm.judged is None or not arm.way.trains:
             continue

@@ -26,7 +26,8 @@ from regraft.training.methods import METHODS
 
 # A costlier arm takes the place of a cheaper one if it is better by so many standard errors.
 MARGIN, MARGIN_IN_WORDS = 0.5, "half a standard error of the paired difference"
-# Less than this is nothing that a costlier arm would be taken for.
+# What is nothing to speak of: less log loss than this, and than this share of it. No costlier arm
+# is taken for less than the smaller of them, none is tried for less than the larger.
 LEAST_LOSS, LEAST_SHARE = 0.002, 0.05
 N_DRAWS = 200
 LEVEL, Z = 0.95, 1.96

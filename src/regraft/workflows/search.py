@@ -85,7 +85,6 @@ class Search:
         self.absent: list[tuple[str, str]] = []
         self.stopped_by = ""
         self.again: Arm | None = None
-        self.keeps_again = False
         self.spending = Spending(prepared, lesson, budget, last_s, self.tried)
         self._folders = ArmFolders(journal.folder)
         self._first = Way("probe", base.backbone)
@@ -333,10 +332,7 @@ class Search:
         except KeyboardInterrupt:
             self.stopped_by, classifier = "stopped by Ctrl-C", None
         self._tell(arm)
-        if classifier is None or arm.keeps_probe:
-            return None
-        self.keeps_again = True
-        return config, classifier
+        return None if classifier is None or arm.keeps_probe else (config, classifier)
 
     # -- what is known -----------------------------------------------------------------------
 

@@ -54,8 +54,9 @@ def _again(search: Search) -> dict[str, Any]:
     again = search.again
     if again is None:
         return {}
+    is_kept = again.state == TRIED and not again.keeps_probe
     own = {"predicted_s": round(again.predicted_s, 2), "seconds": round(again.seconds, 2)}
-    return {"again": {**own, "kept": search.keeps_again, "why": again.why}}
+    return {"again": {**own, "kept": is_kept, "why": again.why}}
 
 
 def why_taken(search: Search) -> str:
