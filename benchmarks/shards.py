@@ -5,6 +5,7 @@
     python benchmarks/shards.py killed DATA              # a worker is killed every 10 s
     python benchmarks/shards.py store DATA               # 20 ms away, against this disk
     python benchmarks/shards.py store DATA --moto PYTHON # the same of moto's S3 (moto_store.py)
+    python benchmarks/shards.py store DATA --tars        # as shards there, against shards here
 
 `merge` writes a manifest of addresses and 64 parts with features around class means, for a tenth of
 the rows and for all of them (`--one`: for these alone), and trains on them; nothing is read from
@@ -14,11 +15,13 @@ the addresses. `--narrow`: 32 features instead of 624, so that ten million rows 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
 import signal
 import statistics
 import subprocess
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -29,6 +32,7 @@ from measure import PYTHON, fresh, last_json
 from memory import N_CLASSES, SMALL, engine_info, report, train
 
 if TYPE_CHECKING:
+    from regraft.data.table import ImageTable
     from regraft.images.facts_table import FactsTable
 
 N_PARTS = 64
@@ -241,17 +245,20 @@ def _parent(entry: Path) -> int:
         return -1
 
 
-def store(data: str, latency_s: float, moto: str, rounds: int) -> None:
-    """The same pictures over HTTP, as objects of S3, with some latency a request."""
+def store(data: str, latency_s: float, moto: str, rounds: int, *, tars: bool) -> None:
+    """The same pictures over HTTP, as objects or as shards of S3, with some latency a request."""
     from regraft.data.sources import read_table
 
-    table = read_table(data)
-    room, root = fresh(), Path(os.path.abspath(data))
-    names = [os.path.relpath(path, root) for path in table.paths]
-    lines = [
-        f"s3://{root.name}/{name},{label}" for name, label in zip(names, table.labels, strict=True)
-    ]
-    (room / "list.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    table, room, root = read_table(data), fresh(), Path(os.path.abspath(data))
+    if tars:
+        here, names = write_shards(room / "bucket", table)
+        root, there = room / "bucket", f"s3://bucket/{here.rpartition('/')[2]}"
+    else:
+        names = [os.path.relpath(path, root) for path in table.paths]
+        rows = zip(names, table.labels, strict=True)
+        lines = [f"s3://{root.name}/{name},{label}" for name, label in rows]
+        (room / "list.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+        here, there = data, str(room / "list.csv")
     own = Path(__file__).resolve().parent.parent / "tests" / "object_server.py"
     theirs = Path(__file__).resolve().with_name("moto_store.py")
     command = [moto, theirs, str(latency_s)] if moto else [PYTHON, own, root.parent, str(latency_s)]
@@ -264,32 +271,53 @@ def store(data: str, latency_s: float, moto: str, rounds: int) -> None:
         }  # fmt: skip
         if moto:
             upload(root, names)
-        rates: dict[str, list[float]] = {"this disk": [], "object store": []}
-        own_ms: dict[str, list[float]] = {name: [] for name in rates}
-        served_ms = []
-        for _ in range(rounds):
-            for name, source in (("this disk", data), ("object store", str(room / "list.csv"))):
-                before, served = cpu_s(os.getpid()), cpu_s(server.pid)
-                done, _ = passed(source)
-                rates[name].append(done.report.images_per_second)
-                own_ms[name].append(1000 * (cpu_s(os.getpid()) - before) / len(names))
-                if name == "object store":
-                    served_ms.append(1000 * (cpu_s(server.pid) - served) / len(names))
-        for name, found in rates.items():
-            spread = f"{min(found):.0f} to {max(found):.0f}"
-            cost = statistics.median(own_ms[name])
-            print(
-                f"{name}: {statistics.median(found):.0f} images/s ({spread}, n = {rounds}), "
-                f"{cost:.1f} core-ms an image"
-            )
-        ratio = statistics.median(rates["object store"]) / statistics.median(rates["this disk"])
-        print(
-            f"{1000 * latency_s:.0f} ms away: {ratio:.2f} of the disk's; the server itself took "
-            f"{statistics.median(served_ms):.1f} core-ms an image of the same cores"
-        )
+        compare(here, there, server.pid, len(table), rounds)
+        print(f"{1000 * latency_s:.0f} ms away, {'shards' if tars else 'objects'}")
     finally:
         server.kill()
         server.wait()
+
+
+def write_shards(folder: Path, table: ImageTable) -> tuple[str, list[str]]:
+    """Eight shards with pictures and labels; the pattern that names them, and their names."""
+    folder.mkdir()
+    names = [f"{n:04}.tar" for n in range(8)]
+    for n, name in enumerate(names):
+        with tarfile.open(folder / name, "w") as file:
+            for row in range(n * len(table) // 8, (n + 1) * len(table) // 8):
+                path = table.paths[row]
+                file.add(path, f"{row:06}{os.path.splitext(path)[1]}")
+                label = tarfile.TarInfo(f"{row:06}.cls")
+                label.size = len(said := str(table.labels[row]).encode())
+                file.addfile(label, io.BytesIO(said))
+    return f"{folder}/{{0000..0007}}.tar", names
+
+
+def compare(here: str, there: str, server: int, n: int, rounds: int) -> None:
+    """A pass over what lies here and over what lies there, in turn, and the cores' time of both."""
+    rates: dict[str, list[float]] = {"this disk": [], "object store": []}
+    own_ms: dict[str, list[float]] = {name: [] for name in rates}
+    served_ms = []
+    for _ in range(rounds):
+        for name, source in (("this disk", here), ("object store", there)):
+            before, served = cpu_s(os.getpid()), cpu_s(server)
+            done, _ = passed(source)
+            rates[name].append(done.report.images_per_second)
+            own_ms[name].append(1000 * (cpu_s(os.getpid()) - before) / n)
+            if name == "object store":
+                served_ms.append(1000 * (cpu_s(server) - served) / n)
+    for name, found in rates.items():
+        spread = f"{min(found):.0f} to {max(found):.0f}"
+        cost = statistics.median(own_ms[name])
+        print(
+            f"{name}: {statistics.median(found):.0f} images/s ({spread}, n = {rounds}), "
+            f"{cost:.1f} core-ms an image"
+        )
+    ratio = statistics.median(rates["object store"]) / statistics.median(rates["this disk"])
+    print(
+        f"{ratio:.2f} of the disk's; the server itself took "
+        f"{statistics.median(served_ms):.1f} core-ms an image of the same cores"
+    )
 
 
 def upload(root: Path, names: list[str]) -> None:
@@ -328,6 +356,7 @@ if __name__ == "__main__":
     parser.add_argument("--every", type=float, default=10.0)
     parser.add_argument("--latency", type=float, default=0.02)
     parser.add_argument("--moto", default="", help="a Python that has moto's server")
+    parser.add_argument("--tars", action="store_true", help="shards instead of single objects")
     args = parser.parse_args()
     if args.what == "merge":
         merge(args.rows, narrow=args.narrow, only=args.one)
@@ -340,4 +369,4 @@ if __name__ == "__main__":
     elif args.what == "killed":
         killed(args.data, args.every)
     else:
-        store(args.data, args.latency, args.moto, args.rounds)
+        store(args.data, args.latency, args.moto, args.rounds, tars=args.tars)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from object_server import serving
-from regraft.data import remote
+from regraft.backbones import catalog
+from regraft.data import remote, stored
 from regraft.data.sources import read_images, read_table
 from regraft.errors import DecodeError, RegraftError, TableError, UsageError
+from regraft.features import engines, extract
+from regraft.features.store import Store
 
 pytest.importorskip("obstore", reason="the extra cloud is not installed")
 
@@ -267,6 +272,105 @@ def test_addresses_with_secrets_in_a_manifest_are_refused_without_repeating_them
     with pytest.raises(TableError, match="carries a password or a query") as refused:
         read_table(tmp_path / "list.csv")
     assert SECRET not in str(refused.value)
+
+
+# ---- shards elsewhere -----------------------------------------------------------------------
+
+
+def shard(bucket: Path, contents: dict[str, bytes]) -> Path:
+    path = bucket / "0.tar"
+    with tarfile.open(path, "w") as file:
+        for name, content in contents.items():
+            for entry, data in ((f"{name}.jpg", content), (f"{name}.cls", b"1")):
+                info = tarfile.TarInfo(entry)
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_members_that_lie_near_each_other_come_by_one_request(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {f"{n:03}": bytes([n]) * (700 + n) for n in range(100)}
+    contents["far"] = bytes(stored.STRETCH_BYTES + 1)
+    contents["next"] = b"x" * 900
+    shard(bucket, contents)
+    asked: list[str] = []
+
+    def counted(path: str, n: int) -> str:
+        asked.append(path)
+        return ""
+
+    with serving(bucket.parent, counted) as address:
+        as_s3(address, monkeypatch)
+        table = read_table("s3://bucket/0.tar")
+        asked.clear()
+        ahead = stored.Ahead(table.paths)
+        found = {path.rpartition("/")[2][:-4]: ahead.take(path) for path in table.paths[::-1]}
+        ahead.close()
+    assert found == contents
+    assert len(asked) == 3
+
+
+def test_a_request_for_many_members_that_fails_loses_none_that_is_there(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shard(bucket, {f"{n:03}": bytes([n]) * 900 for n in range(20)})
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        table = read_table("s3://bucket/0.tar")
+        path.write_bytes(path.read_bytes()[: table.paths[12].offset + 100])
+        ahead = stored.Ahead(table.paths)
+        for n, one in enumerate(table.paths):
+            if n < 12:
+                assert ahead.take(one) == bytes([n]) * 900
+            else:
+                with pytest.raises(DecodeError, match="cannot be read"):
+                    ahead.take(one)
+        ahead.close()
+
+
+def test_what_is_fetched_ahead_is_bounded(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "AHEAD_BYTES", 20_000)
+    monkeypatch.setattr(stored, "STRETCH_BYTES", 5_000)
+    shard(bucket, {f"{n:03}": bytes([n]) * 1000 for n in range(100)})
+    asked: list[str] = []
+
+    def counted(path: str, n: int) -> str:
+        asked.append(path)
+        return ""
+
+    with serving(bucket.parent, counted) as address:
+        as_s3(address, monkeypatch)
+        table = read_table("s3://bucket/0.tar")
+        asked.clear()
+        ahead = stored.Ahead(table.paths)
+        time.sleep(0.3)
+        n_first = len(asked)
+        assert [ahead.take(path)[0] for path in table.paths] == list(range(100))
+        ahead.close()
+    assert n_first == 10  # two members a stretch: a header and a label lie between them
+    assert len(asked) == 50
+
+
+@pytest.mark.numerics
+def test_features_of_shards_elsewhere_are_those_of_the_files(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch, make_photos: Callable[..., Path]
+) -> None:
+    photos = sorted(make_photos(bucket / "photos", splits={"train": 6}, size_px=48).rglob("*.jpg"))
+    shard(bucket, {path.stem: path.read_bytes() for path in photos})
+    built = engines.locate(catalog.resolve(BACKBONE), device="cpu", offline=True)
+    with serving(bucket.parent) as address, Store.nowhere() as nothing:
+        as_s3(address, monkeypatch)
+        here = extract.run(read_table(bucket / "photos"), built, nothing)
+        there = extract.run(read_table("s3://bucket/{0..0}.tar"), built, nothing)
+    rows = {
+        Path(path).stem: row.tobytes() for path, row in zip(here.table.paths, here.X, strict=True)
+    }
+    assert len(rows) == len(photos)
+    assert rows == {
+        Path(path).stem: row.tobytes() for path, row in zip(there.table.paths, there.X, strict=True)
+    }
 
 
 # ---- through everything ---------------------------------------------------------------------

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from itertools import islice
 
 from regraft.data import remote
 from regraft.data.members import Member
 from regraft.errors import DecodeError
 
-# Pictures that are fetched before they are needed, so that no core waits for the network.
-AHEAD = 48
+# What is fetched before it is needed, so that no core waits for the network: so many bytes, or so
+# many objects, whose size nobody knows before.
+AHEAD_BYTES, OBJECTS_AHEAD = 32 * 2**20, 48
+# Of a shard, so much is asked for at once, with no more than this between two pictures of it.
+STRETCH_BYTES, MOST_BETWEEN = 2 * 2**20, 64 * 2**10
 
 
 def is_stored(path: object) -> bool:
@@ -62,29 +64,31 @@ def read_stored(path: str) -> bytes:
 
 
 class Ahead:
-    """Objects that will be needed soon, fetched meanwhile; safe from several threads.
+    """Pictures that will be needed soon, fetched meanwhile; safe from several threads.
 
     Its threads are daemons: a program that is stopped does not wait for a slow server.
 
     Parameters
     ----------
-    addresses : iterable of str
-        In the order in which they will be asked for, nearly.
+    pictures : iterable of str
+        Addresses, and members of shards elsewhere, in the order in which they will be asked for,
+        nearly.
     """
 
-    def __init__(self, addresses: Iterable[str]) -> None:
-        self._next = iter(addresses)
-        self._wanted: queue.SimpleQueue[tuple[str, Future[bytes]] | None] = queue.SimpleQueue()
+    def __init__(self, pictures: Iterable[str]) -> None:
+        self._next = stretches(pictures)
+        self._wanted: queue.SimpleQueue[Mapping[str, Future[bytes]] | None] = queue.SimpleQueue()
         self._coming: dict[str, Future[bytes]] = {}
+        self._n_bytes = 0
         self._lock = threading.Lock()
         self._is_over = False
         for _ in range(remote.MOST_AT_ONCE):
             threading.Thread(target=self._fetch, daemon=True).start()
         with self._lock:
-            self._order(AHEAD)
+            self._order()
 
-    def take(self, address: str) -> bytes:
-        """The content of one; whoever takes one lets the next one be fetched.
+    def take(self, picture: str) -> bytes:
+        """The content of one; whoever takes one lets the next ones be fetched.
 
         Raises
         ------
@@ -92,9 +96,11 @@ class Ahead:
             As :func:`read_stored`.
         """
         with self._lock:
-            self._order(1)
-            future = self._coming.pop(address, None)
-        return read_stored(address) if future is None else future.result()
+            future = self._coming.pop(picture, None)
+            if future is not None:
+                self._n_bytes -= _reckoned_bytes(picture)
+            self._order()
+        return read_stored(picture) if future is None else future.result()
 
     def close(self) -> None:
         """Fetch nothing more."""
@@ -102,16 +108,73 @@ class Ahead:
         for _ in range(remote.MOST_AT_ONCE):
             self._wanted.put(None)
 
-    def _order(self, n: int) -> None:
-        for address in islice(self._next, n):
-            if address not in self._coming:
-                future = self._coming[address] = Future()
-                self._wanted.put((address, future))
+    def _order(self) -> None:
+        while self._n_bytes < AHEAD_BYTES and (stretch := next(self._next, None)) is not None:
+            futures = {one: Future[bytes]() for one in stretch if one not in self._coming}
+            self._coming |= futures
+            self._n_bytes += sum(map(_reckoned_bytes, futures))
+            self._wanted.put(futures)
 
     def _fetch(self) -> None:
         while (wanted := self._wanted.get()) is not None and not self._is_over:
-            address, future = wanted
-            try:
-                future.set_result(read_stored(address))
-            except BaseException as error:  # raised where the content is asked for
-                future.set_exception(error)
+            contents = _read_at_once(list(wanted)) if len(wanted) > 1 else {}
+            for picture, future in wanted.items():
+                try:
+                    content = contents.get(picture)
+                    future.set_result(read_stored(picture) if content is None else content)
+                except BaseException as error:  # raised where the content is asked for
+                    future.set_exception(error)
+
+
+def stretches(pictures: Iterable[str]) -> Iterator[list[str]]:
+    """Pictures that one request can bring: members that lie near each other in one shard.
+
+    Examples
+    --------
+    >>> shard = "s3://b/0.tar"
+    >>> near = [Member(shard, "1.jpg", 512, 900), Member(shard, "2.jpg", 4096, 900)]
+    >>> [len(one) for one in stretches([*near, "s3://b/3.jpg", "s3://b/4.jpg"])]
+    [2, 1, 1]
+    """
+    stretch: list[str] = []
+    for picture in pictures:
+        if stretch and not _goes_on(stretch, picture):
+            yield stretch
+            stretch = []
+        stretch.append(picture)
+    if stretch:
+        yield stretch
+
+
+def _goes_on(stretch: list[str], picture: str) -> bool:
+    first, last = stretch[0], stretch[-1]
+    return (
+        isinstance(picture, Member)
+        and isinstance(first, Member)
+        and isinstance(last, Member)
+        and picture.shard == first.shard
+        and 0 <= picture.offset - (last.offset + last.n_bytes) <= MOST_BETWEEN
+        and picture.offset + picture.n_bytes - first.offset <= STRETCH_BYTES
+    )
+
+
+def _read_at_once(members: list[str]) -> dict[str, bytes]:
+    """The members of a stretch by one request; none where it fails, and each is asked for itself,
+    which says of each what is wrong with it."""
+    first, last = members[0], members[-1]
+    assert isinstance(first, Member)
+    assert isinstance(last, Member)
+    start = first.offset
+    try:
+        data = remote.read(first.shard, start, last.offset + last.n_bytes - start)
+    except DecodeError:
+        return {}
+    return {
+        one: data[one.offset - start : one.offset - start + one.n_bytes]
+        for one in members
+        if isinstance(one, Member)
+    }
+
+
+def _reckoned_bytes(picture: str) -> int:
+    return picture.n_bytes if isinstance(picture, Member) else AHEAD_BYTES // OBJECTS_AHEAD
