@@ -146,15 +146,29 @@ def size_of(address: str) -> int:
     if (kept := _kept_at(address)) is not None:
         with suppress(OSError):
             return kept.stat().st_size
+    return int(_head(address)["size"])
+
+
+def state_of(address: str) -> str | None:
+    """What changes when an object does: its size, and its tag or its time; None where the host
+    tells neither, and of what is kept here. DecodeError as :func:`read`."""
+    if _kept_at(address) is not None:
+        return None
+    head = _head(address)
+    tag = head.get("e_tag") or head.get("last_modified")
+    return None if tag is None else f"{head['size']} {tag}"
+
+
+def _head(address: str) -> dict[str, Any]:
     host = _host_of(address)
 
-    def ask(store: Any, path: str) -> int:
+    def ask(store: Any, path: str) -> Any:
         import obstore
 
-        return int(obstore.head(store, path)["size"])
+        return obstore.head(store, path)
 
     with host.turn():
-        return int(host.tried(address, ask))
+        return dict(host.tried(address, ask))
 
 
 def fetched(address: str) -> str:

@@ -7,42 +7,32 @@ is read in place, from this disk or from elsewhere.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from itertools import product
-from typing import Any
 
 from regraft.data import remote
-from regraft.data.cells import is_missing, name_of
-from regraft.data.image_files import IMAGE_SUFFIXES, why_not_a_file
+from regraft.data.image_files import why_not_a_file
+from regraft.data.listings import Listings
 from regraft.data.members import Member
+from regraft.data.shard_contents import Contents, has_keys
 from regraft.data.split_names import split_name
 from regraft.data.table import (
     SPLIT_NAMES,
     ImageTable,
     NoLabels,
     Reading,
-    Rejected,
-    Skipped,
     column,
     first_few,
 )
-from regraft.data.tar_stream import Entry, Listing, members
 from regraft.data.tidying import check_text, in_order
-from regraft.errors import DecodeError, TableError
+from regraft.errors import TableError
 from regraft.wording import count
 
 MAX_SHARDS = 100_000
-MAX_MEMBERS = 50_000_000
-MAX_LABEL_BYTES = 2**20
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
-_LABEL_KEYS = ("label", "class", "cls", "category", "class_name", "target")
-_LABEL_ENDINGS = ("cls", "json", "class", "label")
 _TABLES = ("labels.csv", "labels.tsv", "labels.jsonl", "labels.parquet")
-_COPY_AGAIN = "copy or download the shard again, and compare its size with the original's"
 
 
 def is_shards(source: str) -> bool:
@@ -55,7 +45,12 @@ def is_shards(source: str) -> bool:
     """
     if source.lower().endswith(".tar") and (_RANGE.search(source) or remote.is_address(source)):
         return True
-    return source.lower().endswith(".tar") and os.path.isfile(source) and _has_keys(source)
+    return source.lower().endswith(".tar") and os.path.isfile(source) and has_keys(source)
+
+
+def shards_in(source: str) -> list[str]:
+    """The shards that a source names; none if it is something else."""
+    return expanded(source) if is_shards(source) else []
 
 
 def expanded(pattern: str) -> list[str]:
@@ -89,29 +84,13 @@ def expanded(pattern: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-@dataclass
-class _Sample:
-    """What is known of one key so far."""
-
-    picture: Member | None = None
-    label: str | None = None
-    split: str | None = None
-    group: str | None = None
-    n_pictures: int = 0
-
-
-@dataclass
-class _Found:
-    """What the shards hold."""
-
-    paths: list[Member] = field(default_factory=list)
-    labels: list[str | None] = field(default_factory=list)
-    splits: list[str | None] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-
-def read_shards(source: str, *, wants_labels: bool = True) -> ImageTable:
+def read_shards(
+    source: str,
+    *,
+    wants_labels: bool = True,
+    listings: Listings | None = None,
+    only: slice = slice(None),
+) -> ImageTable:
     """The pictures of tar shards, in the order of their names.
 
     Parameters
@@ -120,6 +99,10 @@ def read_shards(source: str, *, wants_labels: bool = True) -> ImageTable:
         One tar, or a pattern such as ``shards/{0000..0063}.tar``; paths or addresses.
     wants_labels : bool
         Otherwise only pictures are looked for.
+    listings : Listings, optional
+        Where the listings of shards elsewhere are kept; by default in the cache folder.
+    only : slice
+        Of the shards that are named, those that are read.
 
     Raises
     ------
@@ -139,11 +122,9 @@ def read_shards(source: str, *, wants_labels: bool = True) -> ImageTable:
     >>> table.labels, table.paths[0].endswith("00.tar/1.jpg")
     (array(['ant'], dtype=object), True)
     """
-    shards = expanded(source)
+    shards = expanded(source)[only]
     remote.require_plain(shards, source)
-    found = _Found()
-    for shard in shards:
-        _read_shard(shard, found)
+    found = (listings or Listings()).of(shards)
     if not found.paths:
         first = found.rejected[0] if found.rejected else None
         raise TableError(
@@ -154,7 +135,7 @@ def read_shards(source: str, *, wants_labels: bool = True) -> ImageTable:
     return _table_of(source, shards, found, wants_labels)
 
 
-def _table_of(source: str, shards: list[str], found: _Found, wants_labels: bool) -> ImageTable:
+def _table_of(source: str, shards: list[str], found: Contents, wants_labels: bool) -> ImageTable:
     readings: list[Reading] = []
     labels = found.labels
     if wants_labels and not any(labels):
@@ -183,99 +164,7 @@ _NO_LABELS = NoLabels(
 )
 
 
-def _read_shard(shard: str, found: _Found) -> None:
-    """One shard; whatever is wrong with it is named, and the others are read all the same."""
-    try:
-        place = remote.fetched(shard) if remote.is_address(shard) else shard
-        listing, samples = Listing([]), dict[str, _Sample]()
-        for entry, content in _entries(place, listing):
-            _take(shard, entry, content, samples, found)
-            if len(samples) + len(found.paths) > MAX_MEMBERS:
-                listing.problem = f"more than {MAX_MEMBERS:,} members"
-                break
-    except (DecodeError, OSError) as error:
-        rule = error.rule if isinstance(error, DecodeError) else f"cannot be opened: {error}"
-        cure = error.cure if isinstance(error, DecodeError) else "correct the path"
-        found.rejected.append(Rejected(shard, rule, cure))
-        return
-    for name, rule in listing.refused:
-        found.skipped.append(Skipped(f"{shard}/{name}", "not-an-image", rule))
-    if listing.problem:
-        n_good = count(sum(s.picture is not None for s in samples.values()), "image")
-        reason = f"{listing.problem}; {n_good} before that are used"
-        found.rejected.append(Rejected(shard, reason, _COPY_AGAIN))
-    _put(shard, samples, found)
-
-
-def _put(shard: str, samples: dict[str, _Sample], found: _Found) -> None:
-    """The samples of a shard; one of several pictures is named, for none can be meant."""
-    for key, sample in samples.items():
-        if sample.picture is None:
-            found.skipped.append(
-                Skipped(f"{shard}/{key}", "not-an-image", "a label without a picture of its key")
-            )
-            continue
-        if sample.n_pictures > 1:
-            found.rejected.append(
-                Rejected(
-                    str(sample.picture),
-                    f"the key {key!r} stands for {sample.n_pictures} pictures in the shard",
-                    "give every picture a key of its own",
-                    sample.label,
-                )
-            )
-            continue
-        found.paths.append(sample.picture)
-        found.labels.append(sample.label)
-        found.splits.append(sample.split)
-
-
-def _take(
-    shard: str,
-    entry: Entry,
-    content: bytes | None,
-    samples: dict[str, _Sample],
-    found: _Found,
-) -> None:
-    folder, _, base = entry.name.rpartition("/")
-    stem, _, ending = base.partition(".")
-    if not stem or base.startswith("._"):
-        found.skipped.append(Skipped(f"{shard}/{entry.name}", "hidden", "a hidden file"))
-        return
-    key = f"{folder}/{stem}" if folder else stem
-    ending = ending.lower()
-    sample = samples.setdefault(key, _Sample())
-    if "." + ending.rpartition(".")[2] in IMAGE_SUFFIXES:
-        sample.n_pictures += 1
-        # One that is kept here is known by its address all the same; reading finds the copy.
-        sample.picture = Member(shard, entry.name, entry.offset, entry.n_bytes)
-    elif content is not None:
-        sample.label = _label_of(ending, content, sample)
-    else:
-        found.skipped.append(
-            Skipped(f"{shard}/{entry.name}", "not-an-image", "no picture or label")
-        )
-        if sample == _Sample():
-            del samples[key]
-
-
-def _label_of(ending: str, content: bytes, sample: _Sample) -> str | None:
-    text = content.decode("utf-8", "surrogateescape").strip()
-    if ending != "json":
-        return name_of(text) if not is_missing(text) else None
-    try:
-        said = json.loads(text)
-    except ValueError:
-        return sample.label
-    if not isinstance(said, dict):
-        return name_of(said) if isinstance(said, (str, int)) else sample.label
-    split = said.get("split")
-    sample.split = SPLIT_NAMES.get(str(split).lower()) if split is not None else None
-    label = next((said[key] for key in _LABEL_KEYS if key in said), None)
-    return sample.label if label is None or isinstance(label, (dict, list)) else name_of(label)
-
-
-def _labels_otherwise(shards: list[str], found: _Found) -> tuple[list[str | None], list[Reading]]:
+def _labels_otherwise(shards: list[str], found: Contents) -> tuple[list[str | None], list[Reading]]:
     """Labels of a table beside the shards, or of the folders inside."""
     folder = os.path.dirname(shards[0])
     for name in _TABLES:
@@ -290,7 +179,7 @@ def _labels_otherwise(shards: list[str], found: _Found) -> tuple[list[str | None
     return found.labels, []
 
 
-def _from_table(table: str, found: _Found) -> tuple[list[str | None], list[Reading]]:
+def _from_table(table: str, found: Contents) -> tuple[list[str | None], list[Reading]]:
     from regraft.data.manifests import read_rows
 
     rows = read_rows(table, {"path": None, "label": None, "split": None})
@@ -328,83 +217,3 @@ def _splits_of_shards(shards: Iterable[str]) -> dict[str, str]:
             return {}
         found[shard] = split.split
     return found if len(set(found.values())) > 1 else {}
-
-
-def _entries(place: str, listing: Listing) -> Iterator[tuple[Entry, bytes | None]]:
-    """Every file of a shard, with its content if it is a label's."""
-    if remote.is_address(place):
-        window = _Window(place)
-        for entry in members(window.read_at, window.size, listing):
-            yield entry, _content(entry, window.read_at)
-        return
-    if problem := why_not_a_file(place):
-        raise DecodeError(f"the shard {problem[0]}", cure=problem[1])
-    with open(place, "rb", buffering=0) as file:
-        _refuse_compressed(place, file.read(2))
-
-        def read_at(offset: int, n_bytes: int) -> bytes:
-            file.seek(offset)
-            return file.read(n_bytes)
-
-        for entry in members(read_at, os.fstat(file.fileno()).st_size, listing):
-            yield entry, _content(entry, read_at)
-
-
-def _content(entry: Entry, read_at: Any) -> bytes | None:
-    ending = entry.name.rpartition("/")[2].partition(".")[2].lower()
-    is_label = ending in _LABEL_ENDINGS and entry.n_bytes <= MAX_LABEL_BYTES
-    return read_at(entry.offset, entry.n_bytes) if is_label else None
-
-
-def _refuse_compressed(place: str, start: bytes) -> None:
-    if start in (b"\x1f\x8b", b"BZ", b"\xfd7", b"PK"):
-        raise DecodeError(
-            "the shard is compressed, and cannot be read in place",
-            cure=f"gunzip it first (pictures hardly shrink): {os.path.basename(place)}",
-        )
-
-
-class _Window:
-    """An object elsewhere, read from its beginning to its end some megabytes at a time."""
-
-    def __init__(self, address: str) -> None:
-        self.size = remote.size_of(address)
-        self._address, self._start, self._data = address, 0, b""
-
-    def read_at(self, offset: int, n_bytes: int) -> bytes:
-        """Bytes from there on; what lies before is forgotten."""
-        stop = min(self.size, offset + n_bytes)
-        if offset < self._start or stop > self._start + len(self._data):
-            most = max(n_bytes, 4 * 2**20)
-            self._start = offset
-            wanted = min(most, max(0, self.size - offset))
-            self._data = remote.read(self._address, offset, wanted) if wanted else b""
-            if offset == 0:
-                _refuse_compressed(self._address, self._data[:2])
-        return self._data[offset - self._start : stop - self._start]
-
-
-def _has_keys(source: str) -> bool:
-    """Whether a tar begins as shards do: a picture and a label of the same key among the first."""
-    endings: dict[str, set[str]] = {}
-    listing = Listing([])
-    try:
-        with open(source, "rb") as file:
-
-            def read_at(offset: int, n_bytes: int) -> bytes:
-                file.seek(offset)
-                return file.read(n_bytes)
-
-            size = os.fstat(file.fileno()).st_size
-            for n, entry in enumerate(members(read_at, size, listing)):
-                folder, _, base = entry.name.rpartition("/")
-                stem, _, ending = base.partition(".")
-                endings.setdefault(f"{folder}/{stem}", set()).add(ending.lower())
-                if n == 20:
-                    break
-    except OSError:
-        return False
-    return any(
-        names & {"cls", "json"} and any("." + name in IMAGE_SUFFIXES for name in names)
-        for names in endings.values()
-    )

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from regraft.data import remote
 from regraft.data.folders import every_image, table_of_folder
 from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
 from regraft.data.labels_in_names import labelled_by_name
+from regraft.data.listings import Listings
 from regraft.data.manifests import is_manifest, read_manifest, read_paths
 from regraft.data.one_picture import kept_together
 from regraft.data.own_folders import data_of, own_kind
@@ -34,6 +36,8 @@ def read_table(
     group_column: str | None = None,
     label_from: str = "folder",
     archive_folder: Path | None = None,
+    listings: Listings | None = None,
+    only: slice = slice(None),
 ) -> ImageTable:
     """The images that a folder, manifest, archive or image file stands for.
 
@@ -53,6 +57,10 @@ def read_table(
         (:mod:`~regraft.data.labels_in_names`).
     archive_folder : Path, optional
         Where archives are unpacked, by default in Regraft's cache folder.
+    listings : Listings, optional
+        Where the listings of tar shards elsewhere are kept; by default in the cache folder.
+    only : slice
+        Of tar shards, those that are read.
 
     Raises
     ------
@@ -79,7 +87,8 @@ def read_table(
         "group_column": group_column,
     }  # fmt: skip
     of_folder = partial(table_of_folder, label_from=label_from)
-    table = _read(os.fsdecode(source), read_manifest, columns, of_folder, archive_folder)
+    of_shards = partial(_of_shards, wants_labels=True, listings=listings, only=only)
+    table = _read(os.fsdecode(source), read_manifest, columns, of_folder, of_shards, archive_folder)
     is_listed = not table.root  # a manifest, or one image
     table = labelled_by_name(table) if label_from == "name" and is_listed else table
     return kept_together(table)
@@ -90,6 +99,7 @@ def read_images(
     *,
     path_column: str | None = None,
     archive_folder: Path | None = None,
+    listings: Listings | None = None,
 ) -> ImageTable:
     """All images that a source holds, whatever its folders or columns say of them.
 
@@ -103,6 +113,8 @@ def read_images(
         Column of a manifest, where its name does not tell.
     archive_folder : Path, optional
         Where archives are unpacked, by default in Regraft's cache folder.
+    listings : Listings, optional
+        Where the listings of tar shards elsewhere are kept; by default in the cache folder.
 
     Raises
     ------
@@ -120,7 +132,8 @@ def read_images(
     2
     """
     columns = {"path_column": path_column}
-    return _read(os.fsdecode(source), read_paths, columns, every_image, archive_folder)
+    of_shards = partial(_of_shards, wants_labels=False, listings=listings)
+    return _read(os.fsdecode(source), read_paths, columns, every_image, of_shards, archive_folder)
 
 
 def _read(
@@ -128,12 +141,13 @@ def _read(
     of_manifest: Callable[..., ImageTable],
     columns: Mapping[str, str | None],
     of_folder: Callable[..., ImageTable],
+    of_shards: Callable[[str], ImageTable | None],
     archive_folder: Path | None,
 ) -> ImageTable:
     """By the reader that fits what the source is."""
     is_folder = os.path.isdir(source)
     if is_address(source):
-        return _of_address(source, of_manifest, columns)
+        return _of_address(source, of_manifest, columns, of_shards)
     if not is_folder and is_manifest(source):
         return of_manifest(source, **columns)
     if any(columns.values()):
@@ -147,7 +161,7 @@ def _read(
     if is_folder:
         _refuse_own(source)
         return of_folder(source, source=source)
-    if (found := _of_shards(source, of_manifest)) is not None:
+    if (found := of_shards(source)) is not None:
         return found
     if problem := why_not_a_file(source):
         refuse_source(source, problem[0])
@@ -171,7 +185,10 @@ def _refuse_own(folder: str) -> None:
 
 
 def _of_address(
-    source: str, of_manifest: Callable[..., ImageTable], columns: Mapping[str, str | None]
+    source: str,
+    of_manifest: Callable[..., ImageTable],
+    columns: Mapping[str, str | None],
+    of_shards: Callable[[str], ImageTable | None],
 ) -> ImageTable:
     """A manifest, tar shards or one picture elsewhere; folders there are not listed."""
     require_plain([source], "what was typed")
@@ -183,7 +200,7 @@ def _of_address(
             return of_manifest(file, **columns, address=source)
     if any(columns.values()):
         raise UsageError("columns can be named for a manifest only", place=source)
-    if (found := _of_shards(source, of_manifest)) is not None:
+    if (found := of_shards(source)) is not None:
         return found
     if has_image_name(source):
         return replace(ImageTable.from_paths([source]), source=source)
@@ -195,15 +212,13 @@ def _of_address(
     )
 
 
-def _of_shards(source: str, of_manifest: Callable[..., ImageTable]) -> ImageTable | None:
+def _of_shards(source: str, **how: Any) -> ImageTable | None:
     """The pictures of tar shards, if the source is of these."""
     if not source.lower().endswith(".tar"):
         return None
     from regraft.data.shards import is_shards, read_shards
 
-    if not is_shards(source):
-        return None
-    return read_shards(source, wants_labels=of_manifest is read_manifest)
+    return read_shards(source, **how) if is_shards(source) else None
 
 
 def _manifest_at(address: str) -> bytes:

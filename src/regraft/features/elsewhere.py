@@ -6,13 +6,18 @@ Neither changes what a run does, only who computes it; so neither is a setting o
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
+from regraft.data import listings
+from regraft.data.listings import Listings
 from regraft.features.engines import BuiltEngine
 from regraft.features.one_pass import Runner
 from regraft.features.parts import NO_PARTS, Parts
 from regraft.features.strips import recipe_for
 from regraft.listener import Listener
+from regraft.machine import cache
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,17 @@ class Elsewhere:
             return NO_PARTS
         progress = functools.partial(listener.progress, "parts")
         return Parts.open(self.parts, recipe_for(built.info), say=listener.say, progress=progress)
+
+    def listings_for(self, listener: Listener) -> Listings:
+        """Where the listings of tar shards elsewhere are kept: here, or beside the parts."""
+        kept = cache.folder_of(listings.KIND)
+        beside = () if self.parts is None else (listings_beside(self.parts),)
+        return Listings(kept, *beside, progress=functools.partial(listener.progress, "shards"))
+
+
+def listings_beside(parts: str | os.PathLike[str]) -> Path:
+    """The folder of the listings in a folder of parts."""
+    return Path(parts, listings.KIND)
 
 
 HERE = Elsewhere()

@@ -23,6 +23,7 @@ KINDS = {
     "activations": "what a frozen prefix makes of augmented views",
     "engines": "compiled graphs of backbones",
     "archives": "unpacked archives",
+    "listings": "what tar shards elsewhere hold",
 }
 
 # Of the features, unless REGRAFT_CACHE_LIMIT says another: some three million images, but never

@@ -22,6 +22,7 @@ from regraft.checks.finding import Finding
 from regraft.checks.findings import find_problems
 from regraft.data import splits
 from regraft.data.digests import Digests
+from regraft.data.listings import Listings
 from regraft.data.one_picture import is_told
 from regraft.data.sources import read_table
 from regraft.data.table import ImageTable
@@ -156,7 +157,9 @@ def prepare(
         See :mod:`regraft.backbones`.
     """
     clock = Clock()
-    table = read(config) if of_table is None else of_table
+    table = of_table
+    if table is None:
+        table = read(config, listings=elsewhere.listings_for(listener))
     if needs_splits:
         table.tell(listener.say)
         refuse_unlearnable(table)
@@ -177,7 +180,9 @@ def prepare(
     )  # fmt: skip
 
 
-def table_of(config: RunConfig) -> ImageTable:
+def table_of(
+    config: RunConfig, *, listings: Listings | None = None, only: slice = slice(None)
+) -> ImageTable:
     """A run's data, read as its settings say."""
     return read_table(
         config.data,
@@ -186,12 +191,16 @@ def table_of(config: RunConfig) -> ImageTable:
         split_column=config.split_column,
         group_column=config.group_column,
         label_from=config.label_from,
+        listings=listings,
+        only=only,
     )
 
 
-def read(config: RunConfig) -> ImageTable:
+def read(
+    config: RunConfig, *, listings: Listings | None = None, only: slice = slice(None)
+) -> ImageTable:
     """The table of a run's data, with at least one image."""
-    table = table_of(config)
+    table = table_of(config, listings=listings, only=only)
     if not len(table):
         raise TableError(
             f"no images in {config.data!r}" + _what_was_there(table),

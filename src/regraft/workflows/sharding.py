@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from regraft.data.table import ImageTable
+from regraft.data.listings import KIND, Listings
+from regraft.data.shards import shards_in
+from regraft.data.table import ImageTable, Rejected
 from regraft.errors import ArtefactError, TableError, UsageError
 from regraft.features import engines, extract, part_file, side_by_side
-from regraft.features.elsewhere import HERE, Elsewhere
+from regraft.features.elsewhere import HERE, Elsewhere, listings_beside
 from regraft.features.extraction import Seen
 from regraft.features.part import SUFFIX, Part, stamp_of, stat_of
 from regraft.features.parts import name_in
@@ -24,7 +26,7 @@ from regraft.features.strips import recipe_for
 from regraft.images import pictures
 from regraft.images.scale import MEASURED, rules_for, white_of
 from regraft.listener import SILENT, Listener
-from regraft.machine import blas
+from regraft.machine import blas, cache
 from regraft.record.configuration import RunConfig
 from regraft.workflows.preparation import read
 
@@ -40,18 +42,22 @@ class Made:
     data : str
     was_there : bool
         It was made earlier, of the same files.
+    unread : tuple of Rejected
+        Its tar shards that are not whole.
     """
 
     part: Part
     path: Path
     data: str
     was_there: bool = False
+    unread: tuple[Rejected, ...] = ()
 
     @property
     def rejected(self) -> list[tuple[str, str]]:
-        """Name and reason of each image that cannot be read."""
+        """Name and reason of what cannot be read: images, whole tar shards."""
         bad, names = self.part.rejected, list(self.part.names)
-        return [(names[at], bad[at].rejected or "") for at in sorted(bad)]
+        images = [(names[at], bad[at].rejected or "") for at in sorted(bad)]
+        return images + [(one.path, one.reason) for one in self.unread]
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -101,8 +107,9 @@ def make_part(
             "--scale auto-per-set holds all images together, and a shard sees its own only",
             cure="regraft check DATA says the largest value; then --scale NUMBER for all shards",
         )
-    table = read(config)
-    rows = shard.rows(len(table))
+    tars = shards_in(config.data)
+    table, rows = _own_rows(config, shard, len(tars), Path(out), listener)
+    unread = tuple(bad for bad in table.rejected if bad.path in set(tars))
     if not rows:
         raise TableError(
             f"shard {shard} has no image: there are {len(table):,} in {config.data!r}",
@@ -120,7 +127,7 @@ def make_part(
     stamps = np.array([stamp_of(stat_of(path)) for path in mine.paths], np.int64)
     recipe = recipe_for(built.info)
     if found := _made_before(Path(out), shard, recipe, names, mine, stamps):
-        return Made(*found, config.data, was_there=True)
+        return Made(*found, config.data, was_there=True, unread=unread)
     made = _passed(mine, built, uses_store, listener, elsewhere)
     is_good = np.ones(len(mine), bool)
     is_good[list(made.rejected)] = False
@@ -129,7 +136,22 @@ def make_part(
     )
     path = part_file.write(finished, Path(out))
     _forget_older(path, shard, recipe)
-    return Made(finished, path, config.data)
+    return Made(finished, path, config.data, unread=unread)
+
+
+def _own_rows(
+    config: RunConfig, shard: Shard, n_tars: int, out: Path, listener: Listener
+) -> tuple[ImageTable, range]:
+    """The table, and its rows that are this shard's: whole tar shards where there are enough of
+    them, of which only these are listed; else as many images as the others have."""
+    progress = functools.partial(listener.progress, "shards")
+    listings = Listings(listings_beside(out), cache.folder_of(KIND), progress=progress)
+    if n_tars < shard.of:
+        table = read(config, listings=listings)
+        return table, shard.rows(len(table))
+    tars = shard.rows(n_tars)
+    table = read(config, listings=listings, only=slice(tars.start, tars.stop))
+    return table, range(len(table))
 
 
 def _passed(
