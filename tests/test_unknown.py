@@ -426,6 +426,8 @@ def test_a_run_made_again_says_that_a_calibration_goes(
     regraft.save(made, mine)
     assert calibrating.lost_with(mine.parent, made) == ""
     assert calibrating.lost_with(tmp_path, made) == ""
+    # As `auto` does, whose first model is a probe; and by hand in the place of what `train` made.
+    assert calibrating.lost_with(mine.parent, replace(made, unknown=None)) == ""
     command("calibrate", mine, trained / "photos" / "test", capsys=capsys)
     lost = calibrating.lost_with(mine.parent, made)
     assert lost == f"images of {trained / 'photos' / 'test'}"

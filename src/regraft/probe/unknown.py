@@ -28,6 +28,8 @@ from regraft.probe.representation import Representation
 
 # What a model promises of its sets, by what calibrated them (docs/unknown.md).
 SPLIT, LEFT_OUT, NONE = "1 - alpha", "1 - 2 alpha", "none"
+# The images that a probe is calibrated on as it is fitted.
+LEFT_OUT_TRAIN = "left-out train"
 # Besides the landmarks, so many images are asked how odd they are.
 MOST_ASKED = 2_048
 
@@ -338,7 +340,7 @@ def of_left_out(
     odd = weights[0] * logs[is_asked] - weights[1] * top
     found = Unknown(
         landmarks.distance, weights, calibrating, odd, calibrating.units[is_asked],
-        "left-out train",
+        LEFT_OUT_TRAIN,
     )  # fmt: skip
     return found, Landed(landmarks, y[places], units[places], n_classes)
 

@@ -32,7 +32,7 @@ from regraft.model.place import model_in
 from regraft.model.predicting import features_of, unpacked_into
 from regraft.model.scoring import is_learnt_from
 from regraft.probe.classifier import Classifier
-from regraft.probe.unknown import NONE, SPLIT, Unknown, of_held_out
+from regraft.probe.unknown import LEFT_OUT_TRAIN, NONE, SPLIT, Unknown, of_held_out
 from regraft.training.task import Task
 from regraft.wording import count
 from regraft.workflows.lesson import Lesson
@@ -44,6 +44,9 @@ from regraft.workflows.units import units_of
 FEWEST_OF_SPLIT = 100
 # Fewer images than this calibrate nothing: not even that one of five may be turned away.
 FEWEST = 8
+# What a training calibrates its own model on; `calibrate` names the user's images.
+VAL, HELD_OUT = "val", "held-out images, which chose when to stop"
+BY_TRAINING = (LEFT_OUT_TRAIN, VAL, HELD_OUT)
 
 
 def on_val(classifier: Classifier, prepared: Prepared, lesson: Lesson) -> Classifier:
@@ -59,7 +62,7 @@ def on_val(classifier: Classifier, prepared: Prepared, lesson: Lesson) -> Classi
     X, y = rows_of(prepared.X, rows), lesson.y[rows]
     odd = np.concatenate([unknown.oddness(Z, scores) for _, Z, scores in classifier.scored(X)])
     found = unknown.calibrated_on(
-        odd, classifier.proba_of(X), y, units, which="val", guarantee=SPLIT
+        odd, classifier.proba_of(X), y, units, which=VAL, guarantee=SPLIT
     )
     return replace(classifier, unknown=found)
 
@@ -89,7 +92,7 @@ def on_held_out(classifier: Classifier, task: Task) -> Classifier:
         task.y[rows],
         units,
         temperature=None,
-        which="held-out images, which chose when to stop",
+        which=HELD_OUT,
         guarantee=NONE,
         seed=task.seed,
     )
@@ -258,15 +261,15 @@ def _replaced(before: Unknown, n_now: int) -> str:
 
 
 def lost_with(folder: Path, classifier: Classifier) -> str:
-    """What the model of a run was calibrated on, where the one in its place is calibrated
-    otherwise; else nothing."""
+    """What the user calibrated the model of a run on, where the one in its place is calibrated
+    otherwise; nothing where a training did it."""
     try:
         before = config_file.read(model_in(folder)).unknown
     except (ArtefactError, OSError):
         return ""
     now = None if classifier.unknown is None else classifier.unknown.which
     was = None if before is None else before["calibrated_on"]
-    return "" if was in (None, now) else str(was)
+    return "" if was in (None, now, *BY_TRAINING) else str(was)
 
 
 def _labelled(table: ImageTable) -> ImageTable:
