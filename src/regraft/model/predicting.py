@@ -15,6 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from regraft.data.listings import Listings
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES
 from regraft.data.sources import read_images
 from regraft.data.table import ImageTable, Rejected, Skipped
@@ -153,7 +154,10 @@ def predict(
     classifier = opened(model)
     classifier.require(levels)
     with unpacked_into(uses_store) as archives:
-        table = all_images(paths_of(images), path_column=path_column, archive_folder=archives)
+        table = all_images(
+            paths_of(images), path_column=path_column, archive_folder=archives,
+            listings=elsewhere.listings_for(listener),
+        )  # fmt: skip
         extraction = features_of(
             classifier, table, uses_store=uses_store, offline=offline, listener=listener,
             elsewhere=elsewhere,
@@ -219,8 +223,9 @@ def unpacked_into(uses_store: bool) -> Iterator[Path | None]:
 
 
 def all_images(
-    sources: list[str], *, path_column: str | None = None, archive_folder: Path | None = None
-) -> ImageTable:
+    sources: list[str], *, path_column: str | None = None, archive_folder: Path | None = None,
+    listings: Listings | None = None,
+) -> ImageTable:  # fmt: skip
     """One table of all images below these sources, without labels, each path once.
 
     A source that is missing or no images is a rejected row beside the others, and an error alone.
@@ -233,7 +238,7 @@ def all_images(
     tables, refused = [], []
     for source in sources:
         try:
-            tables.append(_read(source, path_column, archive_folder))
+            tables.append(_read(source, path_column, archive_folder, listings))
         except (TableError, ArchiveError) as error:
             refused.append((error, Rejected(source, _why_refused(source, error), error.cure)))
     if refused and not tables:
@@ -243,10 +248,14 @@ def all_images(
     return _joined(tables, tuple(bad for _, bad in refused))
 
 
-def _read(source: str, path_column: str | None, archive_folder: Path | None) -> ImageTable:
+def _read(
+    source: str, path_column: str | None, archive_folder: Path | None, listings: Listings | None
+) -> ImageTable:
     """Of what is left out, that which may hold pictures goes to the rejected."""
     column = path_column if _is_manifest(source) else None
-    table = read_images(source, path_column=column, archive_folder=archive_folder)
+    table = read_images(
+        source, path_column=column, archive_folder=archive_folder, listings=listings
+    )
     kept, unread = [], []
     for entry in table.skipped:
         if mend := _mend_of(entry):

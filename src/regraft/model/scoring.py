@@ -160,7 +160,10 @@ def evaluate_model(
     if unknown is not None:
         classifier.require(EVERY)
     with unpacked_into(uses_store) as archives:
-        given = read_table(os.fsdecode(data), archive_folder=archives, **(columns or {}))
+        given = read_table(
+            os.fsdecode(data), archive_folder=archives,
+            listings=elsewhere.listings_for(listener), **(columns or {}),
+        )  # fmt: skip
         given.tell(listener.say)
         features = functools.partial(
             features_of, classifier, uses_store=uses_store, offline=offline, listener=listener,

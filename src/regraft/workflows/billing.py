@@ -22,6 +22,7 @@ from regraft.choosing.way import Way
 from regraft.choosing.workload import Workload
 from regraft.data.table import ImageTable, first_few
 from regraft.features import engines, extract, side_by_side
+from regraft.features.elsewhere import HERE
 from regraft.features.engines import BuiltEngine
 from regraft.images import pictures
 from regraft.listener import SILENT, Listener
@@ -76,7 +77,7 @@ def bill_before(
     RegraftError
         What the run itself would refuse about its data.
     """
-    table = read(config)
+    table = read(config, listings=HERE.listings_for(listener))
     table.tell(listener.say)
     refuse_unlearnable(table)
     listener.say(_classes_in_words(table))
