@@ -240,6 +240,23 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "_draw_training", lambda *given: None)
 
 
+@pytest.fixture(scope="module")
+def make_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+    """``make_room("tuning")``: a folder for all tests of a file, gone after the last of them.
+
+    What ``tmp_path_factory`` makes stays until every file's tests have run: 5 GiB of them.
+    """
+    rooms: list[Path] = []
+
+    def make(name: str) -> Path:
+        rooms.append(tmp_path_factory.mktemp(name))
+        return rooms[-1]
+
+    yield make
+    for room in rooms:
+        shutil.rmtree(room, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of the real image sets; the test is skipped where there is none."""

@@ -134,16 +134,16 @@ def model(parts: Parts, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pristine(make_room: Callable[[str], Path]) -> Path:
     """A model that nobody changes: for tests that make their own copies."""
-    room = tmp_path_factory.mktemp("pristine")
+    room = make_room("pristine")
     return make_parts(room, ("layer1", "final", "source")).save(room / "model")
 
 
 @pytest.fixture(scope="module")
-def changed(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def changed(pristine: Path, make_room: Callable[[str], Path]) -> Path:
     """A copy of it, whose config is changed again and again."""
-    return shutil.copytree(pristine, tmp_path_factory.mktemp("changed") / "model")
+    return shutil.copytree(pristine, make_room("changed") / "model")
 
 
 def read_config(model: Path) -> Any:
@@ -941,8 +941,8 @@ class Real:
 
 
 @pytest.fixture(scope="module")
-def real_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Real]:
-    return functools.cache(lambda name: make_real_network(name, tmp_path_factory.mktemp(name)))
+def real_network(make_room: Callable[[str], Path]) -> Callable[[str], Real]:
+    return functools.cache(lambda name: make_real_network(name, make_room(name)))
 
 
 def make_real_network(name: str, folder: Path) -> Real:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from regraft.images.reading import read_file
 
 
 @pytest.fixture(scope="module")
-def battery(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
-    return make_battery(tmp_path_factory.mktemp("battery"))
+def battery(make_room: Callable[[str], Path]) -> list[Case]:
+    return make_battery(make_room("battery"))
 
 
 def outcome_of(path: Path) -> Decoded | DecodeError:

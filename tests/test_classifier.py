@@ -37,10 +37,10 @@ Write = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def result(
-    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
 ) -> Iterator[Result]:
     """A run on lossless pictures, and the cache that it was made in."""
-    room = tmp_path_factory.mktemp("classifier")
+    room = make_room("classifier")
     make_photos(room / "photos", splits={"train": 7, "val": 4}, size_px=80)
     for path in (room / "photos" / "val").rglob("*.jpg"):
         Image.open(path).save(path.with_suffix(".png"))

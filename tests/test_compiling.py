@@ -114,8 +114,8 @@ def test_only_the_compilers_own_errors_are_taken_for_those() -> None:
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
-    folder = tmp_path_factory.mktemp("compiling")
+def room(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
+    folder = make_room("compiling")
     make_photos(folder / "photos", splits={"train": 9, "val": 3})
     return folder
 

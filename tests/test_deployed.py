@@ -34,9 +34,9 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, train_in: Write, make_photos: Write) -> Path:
+def trained(make_room: Callable[[str], Path], train_in: Write, make_photos: Write) -> Path:
     """A room with ``photos``, ``cache`` and ``runs/r/model``, and ``new`` pictures."""
-    room = tmp_path_factory.mktemp("trained")
+    room = make_room("trained")
     make_photos(room / "new", n=2, size_px=64, seed=9)
     shutil.make_archive(str(room / "packed"), "zip", room / "new")
     return train_in(room, splits={"train": 5, "val": 2})

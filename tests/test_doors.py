@@ -65,10 +65,8 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(
-    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
-) -> House:
-    room = tmp_path_factory.mktemp("house")
+def house(make_room: Callable[[str], Path], built_engines: Path, make_photos: Write) -> House:
+    room = make_room("house")
     make_photos(room / "photos", splits={"train": 7, "val": 3}, size_px=80)
     for path in (room / "photos").rglob("*.jpg"):
         os.utime(path, ns=(10**18, 10**18))

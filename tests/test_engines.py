@@ -48,9 +48,9 @@ SMALLER = {"vit_small_patch14_dinov2": (224, 224)}
 
 
 @pytest.fixture(scope="module")
-def small_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_engines(make_room: Callable[[str], Path]) -> Path:
     """A cache with the engine of timm's smallest ResNet."""
-    folder = tmp_path_factory.mktemp("small-engines")
+    folder = make_room("small-engines")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(folder))
         assert locate(SMALL, device="cpu").info.notes == ()

@@ -35,10 +35,10 @@ Write = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def photos(
-    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
 ) -> tuple[Path, Path]:
     """Lossless pictures, eight of each of two classes, and a cache with the engine."""
-    room = tmp_path_factory.mktemp("estimator")
+    room = make_room("estimator")
     shutil.copytree(built_engines / "engines", room / "cache" / "engines")
     folder = make_photos(room / "photos", classes=("discs", "stripes"), n=8, size_px=64)
     for path in sorted(folder.rglob("*.jpg")):

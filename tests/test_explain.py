@@ -251,9 +251,9 @@ class Network:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Network]]:
+def shelf(make_room: Callable[[str], Path]) -> tuple[Path, dict[str, Network]]:
     """A cache, and the networks that are built in it; shared by this file."""
-    return tmp_path_factory.mktemp("networks"), {}
+    return make_room("networks"), {}
 
 
 @pytest.fixture
@@ -493,9 +493,9 @@ class Planted:
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory, built_engines: Path) -> Iterator[Planted]:
+def planted(make_room: Callable[[str], Path], built_engines: Path) -> Iterator[Planted]:
     """The default backbone's probe, trained on shapes in noise; and where the shapes are."""
-    room, random = tmp_path_factory.mktemp("planted"), np.random.default_rng(5)
+    room, random = make_room("planted"), np.random.default_rng(5)
     boxes: dict[str, Box] = {}
     for split, n in (("train", 14), ("val", 4)):
         for shape in ("discs", "stripes"):

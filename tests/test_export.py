@@ -50,9 +50,9 @@ OTHERWISE = "answers otherwise than the model"
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, train_in: Write) -> Path:
+def trained(make_room: Callable[[str], Path], train_in: Write) -> Path:
     """A room with ``photos``, ``cache`` and ``runs/r/model``; nothing is written into it."""
-    return train_in(tmp_path_factory.mktemp("trained"), splits={"train": 8, "val": 4})
+    return train_in(make_room("trained"), splits={"train": 8, "val": 4})
 
 
 @pytest.fixture
@@ -73,9 +73,9 @@ def real(trained: Path) -> RealPictures:
 
 
 @pytest.fixture(scope="module")
-def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(trained: Path, make_room: Callable[[str], Path]) -> Path:
     """The model for OpenVINO, which needs no PyTorch; nothing is written into it."""
-    out = tmp_path_factory.mktemp("exported") / "model"
+    out = make_room("exported") / "model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(trained / "cache"))
         export_model(trained / "runs" / "r", out, to="openvino")

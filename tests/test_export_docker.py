@@ -25,9 +25,9 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, train_in: Write) -> Path:
+def folder(make_room: Callable[[str], Path], train_in: Write) -> Path:
     """``out``, exported from the model of a room; nothing is written into it."""
-    room = train_in(tmp_path_factory.mktemp("trained"), splits={"train": 5, "val": 2})
+    room = train_in(make_room("trained"), splits={"train": 5, "val": 2})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         export_model(room / "runs" / "r", room / "out", to="docker")

@@ -43,9 +43,9 @@ FAST = {"epochs": 2, "batch_size": 8, "views": 2, "select_fraction": 0.25}
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+def room(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
     """Photos of three classes, and a cache that all tests of this file share."""
-    folder = tmp_path_factory.mktemp("tuning")
+    folder = make_room("tuning")
     make_photos(folder / "photos", splits={"train": 16, "val": 5})
     return folder
 

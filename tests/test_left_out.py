@@ -28,9 +28,9 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write) -> Path:
+def room(make_room: Callable[[str], Path], built_engines: Path, make_photos: Write) -> Path:
     """A cache, a model in ``runs/r/model``, and pictures that no layout has a place for."""
-    room = tmp_path_factory.mktemp("room")
+    room = make_room("room")
     make_photos(room / "photos", splits={"train": 5, "val": 2}, size_px=64)
     for seed, name in enumerate(("new/train/x", "new/other", "new/deep/er")):
         make_photos(room / name, classes=("discs",), n=2, size_px=64, seed=seed + 7)

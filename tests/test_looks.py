@@ -81,10 +81,8 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(
-    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
-) -> House:
-    room = tmp_path_factory.mktemp("looks")
+def house(make_room: Callable[[str], Path], built_engines: Path, make_photos: Write) -> House:
+    room = make_room("looks")
     make_photos(room / "photos", splits={"train": 6, "val": 3}, size_px=80)
     for path in (room / "photos").rglob("*.jpg"):
         os.utime(path, ns=(10**18, 10**18))
@@ -565,12 +563,12 @@ Export = Callable[[str, str], Exported]
 
 
 @pytest.fixture(scope="module")
-def exported(house: House, tmp_path_factory: pytest.TempPathFactory) -> Export:
+def exported(house: House, make_room: Callable[[str], Path]) -> Export:
     """``exported(way, to)``: written once, compared on the nine of val; read it only."""
 
     @functools.cache
     def export(way: str, to: str) -> Exported:
-        out = tmp_path_factory.mktemp("exported") / "model"
+        out = make_room("exported") / "model"
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("REGRAFT_CACHE", str(house.room / "cache"))
             model = several_of(house) if way == "several" else load(house.model(way))

@@ -72,8 +72,8 @@ def test_the_rates_rise_by_one_factor_from_lowest_to_highest() -> None:
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
-    return make_photos(tmp_path_factory.mktemp("rates") / "photos", splits={"train": 16, "val": 4})
+def photos(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
+    return make_photos(make_room("rates") / "photos", splits={"train": 16, "val": 4})
 
 
 @pytest.fixture(autouse=True)

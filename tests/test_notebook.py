@@ -60,10 +60,10 @@ def read(html: str) -> _Reader:
 
 @pytest.fixture(scope="module")
 def house(
-    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
 ) -> Iterator[tuple[Path, experiment.Result]]:
     """A finished run, and the folder that it is in, with the cache that it had."""
-    room = tmp_path_factory.mktemp("notebook")
+    room = make_room("notebook")
     photos = make_photos(room / "photos", splits={"train": 6, "val": 3}, size_px=64)
     (photos / "val" / "squares").rename(photos / "val" / "<b>squares")
     (photos / "train" / "squares").rename(photos / "train" / "<b>squares")

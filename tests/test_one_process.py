@@ -79,9 +79,9 @@ for name, (method, options) in fits.items():
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+def room(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
     """Photos of three classes, and a cache that the tests of this file share."""
-    folder = tmp_path_factory.mktemp("process")
+    folder = make_room("process")
     make_photos(folder / "photos", splits={"train": 7, "test": 3})
     return folder
 

@@ -134,10 +134,10 @@ def test_a_command_within_a_sentence_is_accepted(page: str, command: str) -> Non
 
 @pytest.fixture(scope="module")
 def room(
-    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Callable[..., Path]
+    make_room: Callable[[str], Path], built_engines: Path, make_photos: Callable[..., Path]
 ) -> Path:
     """What the pages speak of, small."""
-    folder = tmp_path_factory.mktemp("pages")
+    folder = make_room("pages")
     two = ("discs", "stripes")
     make_photos(folder / "photos", classes=two, splits={"train": 26, "test": 4}, size_px=64)
     shutil.copytree(folder / "photos", folder / "hymenoptera_data")
@@ -275,9 +275,9 @@ NEED_MORE = {  # no package, a wrong number, dead workers, a file of its own: ra
 
 
 @pytest.fixture(scope="module")
-def broken_room(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def broken_room(room: Path, make_room: Callable[[str], Path]) -> Path:
     """A room of what goes wrong."""
-    photos, room = room / "photos", tmp_path_factory.mktemp("broken")
+    photos, room = room / "photos", make_room("broken")
     shutil.copytree(photos / "test", room / "only_val" / "val")
     shutil.copytree(photos, room / "good")
     shutil.copytree(photos / "train", room / "photos" / "train")

@@ -38,9 +38,9 @@ LONG_AGO_NS = 10**18
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+def room(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
     """``photos`` of 18 pictures and two files that are none, and the cache with the engine."""
-    folder = tmp_path_factory.mktemp("parts")
+    folder = make_room("parts")
     make_photos(folder / "photos", n=6, size_px=48)
     (folder / "photos" / "discs" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     (folder / "photos" / "stripes" / "empty.jpg").touch()

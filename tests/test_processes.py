@@ -131,8 +131,8 @@ def train(copied: Callable[..., Copies]) -> Train:
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
-    folder = tmp_path_factory.mktemp("processes")
+def room(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
+    folder = make_room("processes")
     make_photos(folder / "photos", splits={"train": 17, "val": 5})
     return folder
 

@@ -37,10 +37,10 @@ HOSTILE = ("<script>alert(1)<⁄script>", 'b" onload="alert(2)', "<img src=x one
 
 @pytest.fixture(scope="module")
 def room(
-    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
 ) -> Iterator[Path]:
     """Runs with hostile names: a probe on final features alone, and one on all stages."""
-    folder = tmp_path_factory.mktemp("report")
+    folder = make_room("report")
     photos = make_photos(folder / "plain", splits={"train": 9, "val": 6})
     for split in ("train", "val"):
         for old, new in zip(("discs", "squares", "stripes"), HOSTILE, strict=True):

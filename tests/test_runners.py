@@ -169,8 +169,8 @@ def test_a_runner_whose_package_is_missing_is_refused_with_the_extra(
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
-    folder = tmp_path_factory.mktemp("runners")
+def room(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
+    folder = make_room("runners")
     make_photos(folder / "photos", n=20, size_px=48)
     (folder / "photos" / "discs" / "empty.jpg").touch()
     return folder

@@ -24,9 +24,9 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, train_in: Write) -> Path:
+def trained(make_room: Callable[[str], Path], train_in: Write) -> Path:
     """A room with ``photos``, ``cache`` and ``runs/r/model``."""
-    room = tmp_path_factory.mktemp("trained")
+    room = make_room("trained")
     return train_in(room, splits={"train": 5, "val": 2, "test": 2})
 
 

@@ -306,9 +306,9 @@ def test_a_hundred_thousand_members_are_listed_in_bounded_time_and_memory(
 
 
 @pytest.fixture(scope="module")
-def sharded(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+def sharded(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
     """``photos``, and the same in ``shards/{00..02}.tar``, one of them with a broken picture."""
-    room = tmp_path_factory.mktemp("sharded")
+    room = make_room("sharded")
     make_photos(room / "photos", splits={"train": 6, "test": 3}, size_px=48)
     files = sorted((room / "photos").rglob("*.jpg"))
     for n in range(3):

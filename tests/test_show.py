@@ -39,8 +39,8 @@ BACKBONE = "random:test_resnet"
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, make_photos: Write) -> Path:
-    room = tmp_path_factory.mktemp("show")
+def photos(make_room: Callable[[str], Path], make_photos: Write) -> Path:
+    room = make_room("show")
     return make_photos(room / "photos", n=5, splits=("train", "val"), size_px=200)
 
 

@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -99,9 +99,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+def filled(make_room: Callable[[str], Path]) -> tuple[Path, dict[str, bytes]]:
     """A store that tests may copy and must not change."""
-    folder = tmp_path_factory.mktemp("filled") / "features"
+    folder = make_room("filled") / "features"
     return folder, fill(folder)
 
 

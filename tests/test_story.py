@@ -29,10 +29,10 @@ Write = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def story(
-    tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
 ) -> tuple[Result, Path, list[tuple[str, int, int]]]:
     """A run on 3 classes in train and val, with one bad file; its cache; and what was told."""
-    room = tmp_path_factory.mktemp("story")
+    room = make_room("story")
     photos = make_photos(room / "photos", splits={"train": 8, "val": 4})
     (photos / "train" / "discs" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     shutil.copytree(built_engines / "engines", room / "cache" / "engines")

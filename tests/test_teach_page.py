@@ -17,18 +17,14 @@ from test_server_page import HOSTILE, opened
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
-    return make_photos(
-        tmp_path_factory.mktemp("drawn"), classes=("discs", "stripes"), n=16, size_px=64
-    )
+def drawn(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
+    return make_photos(make_room("drawn"), classes=("discs", "stripes"), n=16, size_px=64)
 
 
 @pytest.fixture(scope="module")
-def unsorted(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+def unsorted(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
     """Pictures in one folder, of both shapes."""
-    root = make_photos(
-        tmp_path_factory.mktemp("more"), classes=("discs", "stripes"), n=8, seed=1, size_px=64
-    )
+    root = make_photos(make_room("more"), classes=("discs", "stripes"), n=8, seed=1, size_px=64)
     (root / "all").mkdir()
     for path in sorted(root.rglob("*.jpg")):
         path.rename(root / "all" / path.name)

@@ -27,11 +27,9 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+def drawn(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
     """Thirty pictures of each of two shapes, in class folders."""
-    return make_photos(
-        tmp_path_factory.mktemp("drawn"), classes=("discs", "stripes"), n=30, size_px=64
-    )
+    return make_photos(make_room("drawn"), classes=("discs", "stripes"), n=30, size_px=64)
 
 
 @pytest.fixture

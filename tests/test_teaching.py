@@ -114,9 +114,9 @@ def act(project: Project, action: str, rng: random.Random) -> None:
 @settings(max_examples=60, deadline=None)
 @given(ACTIONS, st.integers(0, 2**32))
 def test_the_journal_replays_to_the_disk_and_undo_leads_back(
-    tmp_path_factory: pytest.TempPathFactory, actions: list[str], seed: int
+    make_room: Callable[[str], Path], actions: list[str], seed: int
 ) -> None:
-    folder, rng = tmp_path_factory.mktemp("t") / "taught", random.Random(seed)
+    folder, rng = make_room("t") / "taught", random.Random(seed)
     with Project(folder) as project:
         project.add(pictures(4), "ants")
         for action in actions:
@@ -228,9 +228,9 @@ def test_hostile_file_names_stay_in_the_folder(project: Project, name: str) -> N
 
 
 @pytest.fixture(scope="module")
-def drawn(make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(make_photos: Callable[..., Path], make_room: Callable[[str], Path]) -> Path:
     """Sixty drawn pictures of two shapes, in class folders."""
-    folder = tmp_path_factory.mktemp("drawn")
+    folder = make_room("drawn")
     return make_photos(folder, classes=("discs", "stripes"), splits={"": 30})
 
 

@@ -36,9 +36,9 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="module")
 def finished(
-    tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path], warm_process: Warm
+    make_room: Callable[[str], Path], make_photos: Callable[..., Path], warm_process: Warm
 ) -> Finished:
-    room = tmp_path_factory.mktemp("finished")
+    room = make_room("finished")
     photos = make_photos(room / "photos", splits={"train": 8, "val": 3}, size_px=64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))

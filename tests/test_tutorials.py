@@ -128,9 +128,9 @@ TO_RUN = [c for c in {tuple(made_small(c)): c for c in COMMANDS}.values() if c !
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
+def room(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
     """Photos with enough to hold some out, and a cache that all commands share."""
-    folder = tmp_path_factory.mktemp("tutorials")
+    folder = make_room("tutorials")
     make_photos(folder / "photos", splits={"train": 18, "val": 4}, size_px=64)
     return folder
 

@@ -54,8 +54,8 @@ def ended(started: list[subprocess.Popen[str]], timeout_s: float) -> list[tuple[
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, make_photos: Callable[..., Path]) -> Path:
-    folder = tmp_path_factory.mktemp("machines")
+def room(make_room: Callable[[str], Path], make_photos: Callable[..., Path]) -> Path:
+    folder = make_room("machines")
     make_photos(folder / "photos", splits={"train": 13, "val": 5}, size_px=64)
     return folder
 

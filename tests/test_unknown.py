@@ -213,9 +213,9 @@ def test_a_class_like_no_other_is_told_apart_and_a_twin_is_not() -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, train_in: Callable[..., Path]) -> Path:
+def trained(make_room: Callable[[str], Path], train_in: Callable[..., Path]) -> Path:
     """``photos`` and ``runs/r/model``, which learnt from 90 of them; 18 test it."""
-    return train_in(tmp_path_factory.mktemp("unknown"), splits={"train": 30, "test": 6})
+    return train_in(make_room("unknown"), splits={"train": 30, "test": 6})
 
 
 @pytest.fixture

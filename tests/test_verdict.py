@@ -30,9 +30,9 @@ FIRST_SCREEN = 24  # lines of a terminal
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, built_engines: Path) -> Iterator[Path]:
+def room(make_room: Callable[[str], Path], built_engines: Path) -> Iterator[Path]:
     """A folder with a cache for all runs of this file."""
-    folder = tmp_path_factory.mktemp("verdict")
+    folder = make_room("verdict")
     shutil.copytree(built_engines / "engines", folder / "cache" / "engines")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

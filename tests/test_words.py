@@ -42,9 +42,9 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, built_engines: Path, make_photos: Write) -> Path:
+def room(make_room: Callable[[str], Path], built_engines: Path, make_photos: Write) -> Path:
     """Photos, and two finished runs on them, one of them with a long name."""
-    room = tmp_path_factory.mktemp("room")
+    room = make_room("room")
     make_photos(room / "photos", splits={"train": 6, "test": 4}, size_px=64)
     shutil.copytree(built_engines / "engines", room / "cache" / "engines")
     with pytest.MonkeyPatch.context() as patch:
