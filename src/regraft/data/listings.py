@@ -22,7 +22,7 @@ from regraft.data.members import Member
 from regraft.data.shard_contents import Contents, StoppedError, contents_of
 from regraft.data.table import Rejected, Skipped
 from regraft.errors import DecodeError
-from regraft.machine import atomic, cache
+from regraft.machine import atomic, cache, daemons
 
 KIND = "listings"
 # Raised when a listing would be another one of the same shard.
@@ -57,23 +57,17 @@ class Listings:
         shards : iterable of str
             Paths or addresses.
         """
-        from concurrent.futures import ThreadPoolExecutor  # nobody else on the way to a folder does
-
         shards, found = list(shards), Contents()
         stop = threading.Event()
-        # One shard of this disk is listed faster than threads could share the work.
+        # To list one of this disk takes less than threads would win.
         n_threads = AT_ONCE if any(map(remote.is_address, shards)) else 1
-        pool = ThreadPoolExecutor(n_threads)
         try:
-            listed = pool.map(lambda shard: self._one(shard, stop), shards)
+            listed = daemons.in_order(lambda shard: self._one(shard, stop), shards, n_threads)
             for n_done, contents in enumerate(listed, 1):
                 found.add(contents)
                 self.progress(n_done, len(shards))
-        except BaseException:
-            stop.set()
-            raise
         finally:
-            pool.shutdown(cancel_futures=True)
+            stop.set()
         return found
 
     def _one(self, shard: str, stop: threading.Event) -> Contents:
