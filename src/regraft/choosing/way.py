@@ -15,7 +15,7 @@ from regraft.wording import count
 
 # What is tried unless it is said: cheap ones first. `scratch` is for comparison alone.
 METHODS_TRIED = ("probe", "partial", "full")
-BACKBONES_TRIED = ("default", "lite1", "lite2", "default+lite2")
+BACKBONES_TRIED = ("default", "lite1", "lite2", "default+lite2", "default+lite1+lite2")
 
 
 @dataclass(frozen=True)
