@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from measure import fresh
+
 PAST = "bills.json"
 
 
@@ -31,7 +33,7 @@ def main() -> None:
     parser.add_argument("--epochs", default="2")
     parser.add_argument("--past", type=Path)
     given = parser.parse_args()
-    past = given.past or Path(tempfile.mkdtemp(prefix="bills-")) / PAST
+    past = given.past or fresh() / PAST
     for data in given.data:
         for way in given.ways.split(","):
             for row in cold_and_warm(data, way, given.epochs, past):

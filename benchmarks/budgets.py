@@ -12,11 +12,11 @@ import argparse
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
+
+from measure import fresh, running
 
 
 def main() -> None:
@@ -30,14 +30,14 @@ def main() -> None:
     beside = [multiprocessing.Process(target=compute, daemon=True) for _ in range(given.load)]
     for process in beside:
         process.start()
-    with tempfile.TemporaryDirectory(prefix="budgets-") as folder:
-        for data in given.data:
-            for budget in map(int, given.budgets.split(",")):
-                cache = Path(folder, "warm" if given.warm else f"{Path(data).name}-{budget}")
-                row = {**one(data, budget, cache), "load": given.load, "warm": given.warm}
-                with open(given.out, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-                print(row, flush=True)
+    folder = fresh()
+    for data in given.data:
+        for budget in map(int, given.budgets.split(",")):
+            cache = Path(folder, "warm" if given.warm else f"{Path(data).name}-{budget}")
+            row = {**one(data, budget, cache), "load": given.load, "warm": given.warm}
+            with open(given.out, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(row, flush=True)
     for process in beside:
         process.kill()
 
@@ -49,15 +49,14 @@ def compute() -> None:
 
 def one(data: str, budget: int, cache: Path) -> dict[str, object]:
     """One search, with its report, and when its first model was on disk."""
-    out = Path(tempfile.mkdtemp(prefix="runs-", dir=cache.parent))
+    out = fresh()
     begun, first = time.time(), 0.0
     said = out / "said.json"
-    with open(said, "w", encoding="utf-8") as stdout:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "regraft", "auto", data, "--budget", f"{budget}s", "--json",
-             "-q", "--out", str(out)],
-            stdout=stdout, env={**os.environ, "REGRAFT_CACHE": str(cache)},
-        )  # fmt: skip
+    with open(said, "w", encoding="utf-8") as stdout, running(
+        [sys.executable, "-m", "regraft", "auto", data, "--budget", f"{budget}s", "--json",
+         "-q", "--out", str(out)],
+        stdout=stdout, env={**os.environ, "REGRAFT_CACHE": str(cache)},
+    ) as process:  # fmt: skip
         while process.poll() is None:
             if not first and any(out.glob("*/model/config.json")):
                 first = time.time() - begun

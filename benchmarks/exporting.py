@@ -16,13 +16,13 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import fresh
 
 # More than any set reports.
 ALL = 1_000_000
@@ -31,7 +31,7 @@ ROUNDS, PER_ROUND = 5, 128
 
 def main() -> None:
     options = parsed()
-    room = options.room or Path(tempfile.mkdtemp(prefix="regraft-exporting-"))
+    room = options.room or fresh()
     os.environ.setdefault("REGRAFT_CACHE", str(room / "cache"))
     for data in options.data:
         run = trained(data, room)

@@ -13,12 +13,11 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
-from measure import REGRAFT, fresh
+from measure import REGRAFT, fresh, running
 from memory import LINKS, SMALL, engine_info, fill_store, memory_mib, with_cache
 
 
@@ -61,7 +60,7 @@ def train(room: Path, options: list[str]) -> dict[str, object]:
     env = dict(os.environ, REGRAFT_CACHE=str(room / "cache"), REGRAFT_CACHE_LIMIT="100G")
     start, most, where = time.perf_counter(), 0.0, fresh()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with subprocess.Popen(command, env=env, cwd=where) as run:
+    with running(command, env=env, cwd=where) as run:
         while run.poll() is None:
             most = max(most, memory_mib(run.pid)[0])
             time.sleep(0.05)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -24,14 +29,23 @@ def timed(command: list[str], *, cache: Path | None = None, cwd: Path | None = N
     if cache is not None:
         env["REGRAFT_CACHE"] = str(cache)
     start = time.perf_counter()
-    done = subprocess.Popen(
-        list(map(str, command)), env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    done = subprocess.run(
+        list(map(str, command)), env=env, cwd=cwd, capture_output=True, text=True, check=False
     )
-    out, err = done.communicate()
     seconds = time.perf_counter() - start
     if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{err.decode()[-800:]}")
-    return {"seconds": seconds, "out": out.decode(), "err": err.decode()}
+        sys.exit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stderr[-800:]}")
+    return {"seconds": seconds, "out": done.stdout, "err": done.stderr}
+
+
+@contextlib.contextmanager
+def running(command: list[str], **how: Any) -> Iterator[subprocess.Popen]:
+    """A process to look at; it does not outlive this one, so that its folders can go."""
+    with subprocess.Popen(list(map(str, command)), **how) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def peak_mib() -> float:
@@ -49,9 +63,20 @@ def spread(seconds: list[float]) -> str:
     return f"{median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f}, n = {len(seconds)})"
 
 
+@functools.cache
+def _room() -> tempfile.TemporaryDirectory:
+    """Where all folders of this process lie; gone at its end, also by Ctrl-C or `timeout`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    return tempfile.TemporaryDirectory(prefix="regraft-bench-", ignore_cleanup_errors=True)
+
+
 def fresh() -> Path:
-    """A new folder."""
-    return Path(tempfile.mkdtemp(prefix="regraft-bench-"))
+    """A new folder, for as long as this process lives.
+
+    >>> fresh().is_dir()
+    True
+    """
+    return Path(tempfile.mkdtemp(dir=_room().name))
 
 
 def needs_shared() -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from measure import REGRAFT, fresh, last_json
+from measure import REGRAFT, fresh, last_json, running
 
 if TYPE_CHECKING:
     from regraft.features.engine import EngineInfo
@@ -200,10 +200,10 @@ def train(data: Path, cache: Path, *options: str) -> dict:
     env = dict(os.environ, REGRAFT_CACHE=str(cache), REGRAFT_CACHE_LIMIT="100G")
     start, before, most = time.perf_counter(), os.times(), (0.0, 0.0)
     with tempfile.TemporaryFile("w+") as said:  # of many classes it is more than a pipe holds
-        run = subprocess.Popen(command, env=env, cwd=fresh(), stdout=said, text=True)
-        while run.poll() is None:
-            most = tuple(map(max, most, memory_mib(run.pid)))
-            time.sleep(0.5)
+        with running(command, env=env, cwd=fresh(), stdout=said, text=True) as run:
+            while run.poll() is None:
+                most = tuple(map(max, most, memory_mib(run.pid)))
+                time.sleep(0.5)
         said.seek(0)
         out = said.read()
     if run.returncode:

@@ -477,7 +477,28 @@ def built_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def train_in(built_engines: Path, make_photos: Callable[..., Path]) -> Callable[..., Path]:
+def put_engines(built_engines: Path) -> Iterator[Callable[[Path], None]]:
+    """``put_engines(cache)``: the default backbone's engine and maps, ready in that folder.
+
+    They are linked, not copied (70 MB), and Regraft replaces what it writes. A test that spoils
+    one of these files has to take it away first, or it spoils it for all.
+    """
+    files = [path for path in built_engines.rglob("*") if path.is_file()]
+    made = {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+    def put(cache: Path) -> None:
+        shutil.copytree(built_engines / "engines", cache / "engines", copy_function=os.link)
+
+    yield put
+    for path, before in made.items():
+        now = (path.stat().st_size, path.stat().st_mtime_ns)
+        assert now == before, f"a test has written into {path.name}, which all tests share"
+
+
+@pytest.fixture(scope="session")
+def train_in(
+    put_engines: Callable[[Path], object], make_photos: Callable[..., Path]
+) -> Callable[..., Path]:
     """Fills a room: ``photos`` of these splits, ``cache``, and ``runs/r/model``, learnt from them.
 
     Give ``room, splits={"train": 5, "val": 2}``.
@@ -488,7 +509,7 @@ def train_in(built_engines: Path, make_photos: Callable[..., Path]) -> Callable[
         from regraft.workflows import experiment
 
         make_photos(room / "photos", splits=splits, size_px=64)
-        shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+        put_engines(room / "cache")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("REGRAFT_CACHE", str(room / "cache"))
             experiment.run(RunConfig(str(room / "photos")), out=str(room / "runs"), name="r")
@@ -518,9 +539,9 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def engine_cache(built_engines: Path, cache: Path) -> Path:
-    """This test's cache, with the default backbone's engine in it (a copy: spoil it freely)."""
-    shutil.copytree(built_engines / "engines", cache / "engines")
+def engine_cache(put_engines: Callable[[Path], object], cache: Path) -> Path:
+    """This test's cache, with the default backbone's engine in it."""
+    put_engines(cache)
     return cache
 
 

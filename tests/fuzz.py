@@ -28,7 +28,8 @@ try:
 except ImportError:  # pragma: no cover
     atheris = None  # type: ignore[assignment]
 
-ROOM = Path(tempfile.mkdtemp(prefix="regraft-fuzz-"))
+_HELD = tempfile.TemporaryDirectory(prefix="regraft-fuzz-")  # gone when this process ends
+ROOM = Path(_HELD.name)
 Target = tuple[Callable[[bytes], None], list[bytes], list[str]]
 
 

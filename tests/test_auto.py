@@ -26,7 +26,15 @@ from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom
 from regraft.training import defaults
 from regraft.training.loop import Trainer
-from regraft.workflows import auto, billing, fitting, made_before, search, spending
+from regraft.workflows import (
+    auto,
+    billing,
+    fitting,
+    made_before,
+    search,
+    spending,
+    work_to_do,
+)
 
 pytestmark = pytest.mark.usefixtures("one_core", "undrawn")
 
@@ -161,9 +169,9 @@ def test_arms_learn_fail_and_go_on_to_the_same_end(
 def test_what_is_loaded_is_not_charged_again(
     photos_room: Path, eager: None, brief: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given, fit, bills = billing.work_of, fitting.fit, []
+    given, fit, bills = work_to_do.work_of, fitting.fit, []
     loaded = []
-    monkeypatch.setattr(billing, "work_of",
+    monkeypatch.setattr(work_to_do, "work_of",
                         lambda *a: replace(given(*a), has_torch=bool(loaded)))  # fmt: skip
     monkeypatch.setattr(fitting, "fit", lambda task: (fit(task), loaded.append(1))[0])
     tiny(

@@ -15,9 +15,10 @@ import pytest
 from regraft.checks.findings import find_table_problems
 from regraft.data.cells import is_missing, name_of, names_for
 from regraft.data.folders import read_folder
+from regraft.data.known_classes import check_known_classes
 from regraft.data.manifests import read_manifest
 from regraft.data.splits import assign, check_groups_across
-from regraft.data.table import ImageTable, check_known_classes, column
+from regraft.data.table import ImageTable, column
 from regraft.errors import TableError
 from regraft.evaluation.influence import group_codes
 from regraft.workflows.survey import check

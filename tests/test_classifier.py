@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +36,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def result(
-    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object], make_photos: Write
 ) -> Iterator[Result]:
     """A run on lossless pictures, and the cache that it was made in."""
     room = make_room("classifier")
@@ -45,7 +44,7 @@ def result(
     for path in (room / "photos" / "val").rglob("*.jpg"):
         Image.open(path).save(path.with_suffix(".png"))
         path.unlink()
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+    put_engines(room / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         yield experiment.run(RunConfig(str(room / "photos")), out=str(room / "runs"))

@@ -59,12 +59,14 @@ def call(
 
 
 @pytest.fixture(scope="module")
-def shelf(make_room: Callable[[str], Path], built_engines: Path, make_photos: Write) -> Path:
+def shelf(
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object], make_photos: Write
+) -> Path:
     """``photos`` with splits, ``plain`` without, ``cache`` with engine and features, and a run."""
     room = make_room("shelf")
     make_photos(room / "photos", splits={"train": 6, "val": 3}, size_px=64)
     make_photos(room / "plain", classes=("discs", "squares"), n=8, size_px=64, seed=1)
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+    put_engines(room / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         patch.setattr(sys, "argv", ["regraft", "train", str(room / "photos"), "-q",

@@ -65,12 +65,14 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(make_room: Callable[[str], Path], built_engines: Path, make_photos: Write) -> House:
+def house(
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object], make_photos: Write
+) -> House:
     room = make_room("house")
     make_photos(room / "photos", splits={"train": 7, "val": 3}, size_px=80)
     for path in (room / "photos").rglob("*.jpg"):
         os.utime(path, ns=(10**18, 10**18))
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+    put_engines(room / "cache")
     results = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))

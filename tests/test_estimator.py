@@ -8,7 +8,6 @@ import json
 import os
 import pickle
 import random
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,11 +34,11 @@ Write = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def photos(
-    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object], make_photos: Write
 ) -> tuple[Path, Path]:
     """Lossless pictures, eight of each of two classes, and a cache with the engine."""
     room = make_room("estimator")
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+    put_engines(room / "cache")
     folder = make_photos(room / "photos", classes=("discs", "stripes"), n=8, size_px=64)
     for path in sorted(folder.rglob("*.jpg")):
         Image.open(path).save(path.with_suffix(".png"))

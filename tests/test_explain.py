@@ -493,7 +493,9 @@ class Planted:
 
 
 @pytest.fixture(scope="module")
-def planted(make_room: Callable[[str], Path], built_engines: Path) -> Iterator[Planted]:
+def planted(
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object]
+) -> Iterator[Planted]:
     """The default backbone's probe, trained on shapes in noise; and where the shapes are."""
     room, random = make_room("planted"), np.random.default_rng(5)
     boxes: dict[str, Box] = {}
@@ -507,7 +509,7 @@ def planted(make_room: Callable[[str], Path], built_engines: Path) -> Iterator[P
                 image.save(file)
                 os.utime(file, (1e9, 1e9))  # the store remembers no file that is newer than itself
                 boxes[str(file)] = box
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+    put_engines(room / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         config = RunConfig(str(room / "photos"), taps=("final",))

@@ -28,13 +28,15 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def room(make_room: Callable[[str], Path], built_engines: Path, make_photos: Write) -> Path:
+def room(
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object], make_photos: Write
+) -> Path:
     """A cache, a model in ``runs/r/model``, and pictures that no layout has a place for."""
     room = make_room("room")
     make_photos(room / "photos", splits={"train": 5, "val": 2}, size_px=64)
     for seed, name in enumerate(("new/train/x", "new/other", "new/deep/er")):
         make_photos(room / name, classes=("discs",), n=2, size_px=64, seed=seed + 7)
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+    put_engines(room / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         patch.setattr(sys, "argv", ["regraft", "train", str(room / "photos"), "-q", "--no-report",

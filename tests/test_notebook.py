@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -60,14 +59,14 @@ def read(html: str) -> _Reader:
 
 @pytest.fixture(scope="module")
 def house(
-    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object], make_photos: Write
 ) -> Iterator[tuple[Path, experiment.Result]]:
     """A finished run, and the folder that it is in, with the cache that it had."""
     room = make_room("notebook")
     photos = make_photos(room / "photos", splits={"train": 6, "val": 3}, size_px=64)
     (photos / "val" / "squares").rename(photos / "val" / "<b>squares")
     (photos / "train" / "squares").rename(photos / "train" / "<b>squares")
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+    put_engines(room / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         yield room, experiment.run(RunConfig(str(photos)), out=str(room / "runs"))

@@ -73,12 +73,12 @@ def test_probes_of_random_labels_are_at_chance(n_classes: int) -> None:
 
 @pytest.fixture(scope="module")
 def pictures(
-    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object], make_photos: Write
 ) -> tuple[Path, Path]:
     """60 pictures of one kind, and a cache that holds the engine and (soon) their features."""
     folder = make_photos(make_room("random") / "pictures", classes=["squares"], n=60, size_px=64)
     cache = make_room("random-cache")
-    shutil.copytree(built_engines / "engines", cache / "engines")
+    put_engines(cache)
     return folder, cache
 
 

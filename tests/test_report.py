@@ -37,7 +37,7 @@ HOSTILE = ("<script>alert(1)<⁄script>", 'b" onload="alert(2)', "<img src=x one
 
 @pytest.fixture(scope="module")
 def room(
-    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object], make_photos: Write
 ) -> Iterator[Path]:
     """Runs with hostile names: a probe on final features alone, and one on all stages."""
     folder = make_room("report")
@@ -53,7 +53,7 @@ def room(
     wrong.rename(train / "a_square_in_fact.jpg")
     shutil.copy(train / "<b onmouseover=alert(4)>.jpg", folder / "photos" / "val" / HOSTILE[0])
     (train / "broken<i>.jpg").write_bytes(b"\xff\xd8\xff")
-    shutil.copytree(built_engines / "engines", folder / "cache" / "engines")
+    put_engines(folder / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(folder / "cache"))
         patch.chdir(folder)

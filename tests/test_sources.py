@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from regraft.data.folders import read_folder
+from regraft.data.known_classes import unknown_classes
 from regraft.data.manifests import read_manifest
 from regraft.data.sources import read_table
-from regraft.data.table import unknown_classes
 from regraft.errors import RegraftError, TableError, UsageError
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)

@@ -29,13 +29,13 @@ Write = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def story(
-    make_room: Callable[[str], Path], built_engines: Path, make_photos: Write
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object], make_photos: Write
 ) -> tuple[Result, Path, list[tuple[str, int, int]]]:
     """A run on 3 classes in train and val, with one bad file; its cache; and what was told."""
     room = make_room("story")
     photos = make_photos(room / "photos", splits={"train": 8, "val": 4})
     (photos / "train" / "discs" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+    put_engines(room / "cache")
     told: list[tuple[str, int, int]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))

@@ -9,13 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regraft.data.table import (
-    ImageTable,
-    check_known_classes,
-    folder_of_classes,
-    no_labels_error,
-    unknown_classes,
-)
+from regraft.data.known_classes import check_known_classes, unknown_classes
+from regraft.data.table import ImageTable, folder_of_classes, no_labels_error
 from regraft.errors import TableError
 from regraft.wording import near_names
 

@@ -30,10 +30,10 @@ FIRST_SCREEN = 24  # lines of a terminal
 
 
 @pytest.fixture(scope="module")
-def room(make_room: Callable[[str], Path], built_engines: Path) -> Iterator[Path]:
+def room(make_room: Callable[[str], Path], put_engines: Callable[[Path], object]) -> Iterator[Path]:
     """A folder with a cache for all runs of this file."""
     folder = make_room("verdict")
-    shutil.copytree(built_engines / "engines", folder / "cache" / "engines")
+    put_engines(folder / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder

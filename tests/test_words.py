@@ -42,11 +42,13 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def room(make_room: Callable[[str], Path], built_engines: Path, make_photos: Write) -> Path:
+def room(
+    make_room: Callable[[str], Path], put_engines: Callable[[Path], object], make_photos: Write
+) -> Path:
     """Photos, and two finished runs on them, one of them with a long name."""
     room = make_room("room")
     make_photos(room / "photos", splits={"train": 6, "test": 4}, size_px=64)
-    shutil.copytree(built_engines / "engines", room / "cache" / "engines")
+    put_engines(room / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAFT_CACHE", str(room / "cache"))
         patch.chdir(room)

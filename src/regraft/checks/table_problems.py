@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from regraft.checks.finding import Finding, Severity
 from regraft.checks.left_out import findings_of
+from regraft.data.known_classes import unknown_classes
 from regraft.data.labels_in_names import hint
 from regraft.data.one_picture import is_told
 from regraft.data.splits import check_groups_across
-from regraft.data.table import ImageTable, first_few, quoted, unknown_classes
+from regraft.data.table import ImageTable, first_few, quoted
 from regraft.data.unread import unread_classes
 from regraft.data.unrepeated_labels import why_no_classes
 from regraft.wording import agree, count, within

@@ -2,25 +2,24 @@
 
 Its dialect, its columns and its files are found elsewhere (`dialects`, `columns`, `located`); here
 they become rows. Text is read by the csv module, not by polars: it keeps the line numbers that
-messages need and names that are not UTF-8, and it streams. polars reads Parquet, if installed.
+messages need and names that are not UTF-8, and it streams. Parquet: see `parquet_tables`.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-import sys
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
+from regraft.data import parquet_tables
 from regraft.data.boxes import why_boxes_alone
 from regraft.data.cells import Names, is_missing
 from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
 from regraft.data.dialects import JSON, LISTS, TextTable, lists_images, opened
 from regraft.data.image_files import why_not_a_file
-from regraft.data.images_in_parquet import holds_images, refuse_images_inside
 from regraft.data.located import Finder, beside_their_table, located
 from regraft.data.one_hot import OneHot
 from regraft.data.remote import is_address, require_plain
@@ -245,97 +244,11 @@ def _with_one_hot(source: str, rows: Rows, hot: OneHot) -> Rows:
     return replace(rows, readings=[*rows.readings, hot.reading(source)])
 
 
-def _read_parquet(source: str, columns: dict[str, str | None]) -> Rows:
-    try:
-        import polars as pl
-    except ImportError as error:
-        raise TableError(
-            "a Parquet manifest needs the package polars, which is not installed",
-            place=source,
-            cure="pip install 'regraft[parquet]'; or save the table as CSV",
-        ) from error
-
-    path = os.path.abspath(source)
-    _require_that_reading_ends(path)
-    try:
-        schema = pl.read_parquet_schema(path)
-        header = list(schema)
-        known = _chosen(source, header, columns, _first_row(path))
-        chosen = {role: header[place] for role, place in known.places.items()}
-        if holds_images(schema[chosen["path"]]):
-            kind, label = schema[chosen["path"]], chosen.get("label")
-            refuse_images_inside(source, chosen["path"], kind, label)
-        for name in chosen.values():
-            if schema[name].is_nested() or schema[name] == pl.Binary:
-                _refuse_kind(source, name, schema[name])
-        frame = pl.read_parquet(path, columns=list(set(chosen.values())), glob=False)
-        values = {role: _texts(frame[name], role) for role, name in chosen.items()}
-    except TableError:
-        raise
-    except (Exception, pl.exceptions.PanicException) as error:  # a panic is no Exception
-        raise ValueError(str(error) or type(error).__name__) from error
-    return Rows(values, range(1, len(frame) + 1), known)
-
-
-def _refuse_kind(source: str, name: str, kind: Any) -> NoReturn:
-    """A column of lists, or of bytes, with the lines that write it as text."""
-    is_bytes = str(kind) == "Binary"
-    as_text = "str.decode('utf-8')" if is_bytes else "str[0]"
-    several = "" if is_bytes else ", if each has one value"
-    raise TableError(
-        f"column {name!r} holds {kind}, not text",
-        place=source,
-        cure=f"with pandas{several}: table[{name!r}] = table[{name!r}].{as_text}; "
-        "table.to_parquet(NEW)",
-        source=source,
+def _read_parquet(source: str, wanted: dict[str, str | None]) -> Rows:
+    known, values, n_rows = parquet_tables.read(
+        source, lambda header, first: _chosen(source, header, wanted, first)
     )
-
-
-def _first_row(path: str) -> tuple[Any, ...]:
-    import polars as pl
-
-    head = pl.read_parquet(path, n_rows=1, glob=False)
-    return head.row(0) if len(head) else ()
-
-
-# Exit codes: 0 read, 3 refused by polars in words; anything else, the reader itself fell.
-_TRIAL = """
-import sys
-import polars as pl
-try:
-    pl.read_parquet(sys.argv[1], glob=False)
-except (Exception, pl.exceptions.PanicException):
-    sys.exit(3)
-"""
-
-
-def _require_that_reading_ends(path: str) -> None:
-    """Read a Parquet file once in a process that may fall: a damaged one can make polars ask for
-    2 EiB of memory, which ends the process without an exception (found by tests/fuzz.py)."""
-    import subprocess  # here, as polars is, because most manifests are text
-
-    with open(path, "rb") as file:
-        is_parquet = file.read(4) == b"PAR1"
-    if not is_parquet or not sys.executable:
-        return
-    command = [sys.executable, "-I", "-c", _TRIAL, path]
-    trial = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    if trial.returncode not in (0, 3):
-        raise ValueError(f"it is damaged: its reader fell (exit {trial.returncode})")
-
-
-def _texts(values: Any, role: str) -> Sequence[Any]:
-    """A column of Parquet as the same table's CSV, written by pandas, would have it."""
-    import polars as pl
-
-    if role == "path":
-        return list(values.cast(pl.String))
-    if values.dtype.is_float():
-        values = values.fill_nan(None)
-    if values.dtype not in (pl.Boolean, pl.Float64):  # these two are written as Python does
-        values = values.cast(pl.String)
-    names = Names()
-    return [names[value] for value in values.to_list()]
+    return Rows(values, range(1, n_rows + 1), known)
 
 
 def _chosen(

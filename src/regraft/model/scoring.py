@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.cells import name_of
+from regraft.data.known_classes import check_known_classes
 from regraft.data.sources import read_table
-from regraft.data.table import ImageTable, Skipped, check_known_classes, no_labels_error
+from regraft.data.table import ImageTable, Skipped, no_labels_error
 from regraft.errors import TableError, UsageError
 from regraft.evaluation import Evaluation, evaluate, left_out
 from regraft.evaluation.intervals import Estimate

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.backbones.catalog import Source
+from regraft.data.known_classes import check_known_classes
 from regraft.data.labels import LabelType, check_same_kind, codes_of, groups_of, labels_of
-from regraft.data.table import Rejected, check_known_classes, quoted
+from regraft.data.table import Rejected, quoted
 from regraft.errors import BackboneError, DecodeError, UsageError
 from regraft.evaluation import Estimate, Evaluation, blocks, evaluate
 from regraft.evaluation.calibration import softmax

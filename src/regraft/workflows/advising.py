@@ -25,7 +25,7 @@ from regraft.machine.processor import available_cores
 from regraft.record import results
 from regraft.record.configuration import RunConfig
 from regraft.training.chosen_settings import situation_of
-from regraft.workflows import billing, fitting
+from regraft.workflows import fitting, work_to_do
 from regraft.workflows.lesson import lesson_of
 from regraft.workflows.preparation import prepare
 
@@ -151,14 +151,14 @@ def advise(
     work = {}
     for name in names:
         of_name = replace(config, backbone=name)
-        n_missing, is_built = billing.to_be_seen(of_name, prepared.extraction.table)
+        n_missing, is_built = work_to_do.to_be_seen(of_name, prepared.extraction.table)
         try:
             if not is_built:
                 listing.require_known(name)
         except BackboneError as error:
             absent[name] = f"{error.rule}: {error.cure}"
             continue
-        own = billing.work_of(config, prepared, lesson, probe)
+        own = work_to_do.work_of(config, prepared, lesson, probe)
         work[name] = replace(
             own, n_missing=n_missing, is_built=is_built, is_made=False, is_repeated=False,
             picture_ms=None, network_ms=None,

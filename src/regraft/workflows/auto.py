@@ -32,7 +32,7 @@ from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom, Place, made_from_in
 from regraft.wording import count, duration
-from regraft.workflows import billing, experiment, search_words, told_search
+from regraft.workflows import billing, experiment, search_words, told_search, work_to_do
 from regraft.workflows.experiment import Begun, Result
 from regraft.workflows.journal import FILE, Journal
 from regraft.workflows.lesson import Lesson, lesson_of
@@ -77,7 +77,7 @@ class Least:
         self, table: ImageTable, built: BuiltEngine, listener: Listener, missing: list[int]
     ) -> None:
         """Hears of what has to be read; the engine is there by now."""
-        work = billing.work_before_pass(self.config, table, built, missing)
+        work = work_to_do.work_before_pass(self.config, table, built, missing)
         found = bill.bill_of(billing.way_of(self.config), self.config, work, Past.read())
         spent = self.budget.spent - found.parts["start"]
         if spent + found.seconds > self.budget.seconds:

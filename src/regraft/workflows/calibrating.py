@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from regraft import model
 from regraft.data.cells import name_of
+from regraft.data.known_classes import check_known_classes
 from regraft.data.sources import read_table
-from regraft.data.table import ImageTable, check_known_classes, no_labels_error
+from regraft.data.table import ImageTable, no_labels_error
 from regraft.errors import ArtefactError, DataError, UsageError
 from regraft.evaluation import blocks
 from regraft.features import extract

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.known_classes import check_known_classes
 from regraft.data.splits import Roles
-from regraft.data.table import ImageTable, check_known_classes
+from regraft.data.table import ImageTable
 from regraft.errors import TableError
 from regraft.workflows.learnable import labelled_roles, require_two_classes
 from regraft.workflows.units import units_of

@@ -16,7 +16,7 @@ from regraft.choosing.workload import Workload
 from regraft.machine.memory import available_mib
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
-from regraft.workflows import billing
+from regraft.workflows import billing, work_to_do
 from regraft.workflows.lesson import Lesson
 from regraft.workflows.preparation import Prepared
 
@@ -88,9 +88,9 @@ class Spending:
 
     def work(self, config: RunConfig, n_missing: int | None = None) -> Workload:
         """What an arm has to go through, by what is known and loaded now."""
-        work = billing.work_of(config, self.prepared, self.lesson)
+        work = work_to_do.work_of(config, self.prepared, self.lesson)
         if n_missing is None:
-            n_missing, is_built = billing.to_be_seen(config, self.prepared.table)
+            n_missing, is_built = work_to_do.to_be_seen(config, self.prepared.table)
             work = replace(work, is_built=is_built)
         return replace(
             work, n_missing=n_missing, situation=self.situation, picture_ms=None, network_ms=None
