@@ -249,7 +249,7 @@ def test_alpha_zero_is_the_probe_itself(
     monkeypatch: pytest.MonkeyPatch, results: dict[str, Result], settings: dict[str, Any]
 ) -> None:
     """Not its weights under a temperature that was fitted to the few images held out."""
-    monkeypatch.setattr(candidates, "preferred", lambda found, default: found[0])
+    monkeypatch.setattr(candidates, "preferred", lambda found, *_: found[0])
     tuned = run("partial", run_name=f"alpha-zero{len(str(settings))}", **settings)
     training = tuned.metrics["training"]
     assert (training["chosen"]["alpha"], training["probe_kept"]) == (0.0, True)
@@ -467,7 +467,7 @@ def test_a_head_that_is_no_matrix_is_refused() -> None:
 def test_where_training_sees_another_size_the_probe_at_its_own_is_a_candidate(
     results: dict[str, Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def as_it_was(candidates: list[Candidate], default: float) -> Candidate:
+    def as_it_was(candidates: list[Candidate], *_: object) -> Candidate:
         return next(c for c in candidates if c.name == AS_IT_WAS)
 
     with monkeypatch.context() as patch:

@@ -63,13 +63,6 @@ class Judged:
         units = None if self.units is None else self.units[places]
         return Judged(rows, self.loss[places], self.right[places], units)
 
-    @property
-    def unit_codes(self) -> NDArray[np.intp] | None:
-        """Of the units from 0 on."""
-        if self.units is None:
-            return None
-        return np.unique(self.units, return_inverse=True)[1].reshape(-1)
-
     def to_dict(self) -> dict[str, Any]:
         """For the journal: floats come back to the bit."""
         return {

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from regraft.choosing.arm import Arm
 from regraft.choosing.network_cost import cost_of
-from regraft.evaluation.influence import variance_of
+from regraft.evaluation.influence import standard_error
 from regraft.training.methods import METHODS
 
 # A costlier arm takes the place of a cheaper one if it is better by so many standard errors.
@@ -30,6 +30,8 @@ MARGIN, MARGIN_IN_WORDS = 0.5, "half a standard error of the paired difference"
 # is taken for less than the smaller of them, none is tried for less than the larger.
 LEAST_LOSS, LEAST_SHARE = 0.002, 0.05
 N_DRAWS = 200
+# Units that judged; drawing from fewer tells nothing.
+FEWEST_TO_DRAW = 10
 LEVEL, Z = 0.95, 1.96
 
 
@@ -102,16 +104,19 @@ def optimism(arms: Sequence[Arm], seed: int = 0) -> dict[str, Any] | None:
     if len(known) < 2:
         return None
     rows = _common(known)
-    if len(rows) < 10:
-        return None
     judged = [arm.judged.on(rows) for arm in known if arm.judged is not None]
     loss = np.stack([one.loss for one in judged])
     right = np.stack([one.right for one in judged])
+    units = np.arange(len(rows)) if judged[0].units is None else judged[0].units
+    names, unit = np.unique(units, return_inverse=True)
+    if len(names) < FEWEST_TO_DRAW:
+        return None
     rng, losses, shares = np.random.default_rng(seed), [], []
     for _ in range(N_DRAWS):
-        drawn = rng.integers(0, len(rows), len(rows))
-        unseen = np.setdiff1d(np.arange(len(rows)), drawn)
-        winner = int(loss[:, drawn].mean(1).argmin())
+        # Units whole: an image is not unseen where another of its group has chosen.
+        times = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))[unit]
+        unseen = np.flatnonzero(times == 0)
+        winner = int(np.average(loss, axis=1, weights=times).argmin())
         losses.append(float(loss[winner, unseen].mean()))
         shares.append(float(right[winner, unseen].mean()))
     winner = int(loss.mean(1).argmin())
@@ -139,12 +144,8 @@ def _error(arm: Arm, other: Arm) -> float:
     assert arm.judged is not None
     assert other.judged is not None
     rows = np.intersect1d(arm.judged.rows, other.judged.rows)
-    if len(rows) < 2:
-        return float("inf")
     mine = arm.judged.on(rows)
-    difference = mine.loss - other.judged.on(rows).loss
-    influence = (difference - difference.mean()) / len(rows)
-    return float(np.sqrt(variance_of(influence, mine.unit_codes)))
+    return standard_error(mine.loss - other.judged.on(rows).loss, mine.units)
 
 
 def _probe_of(arm: Arm, arms: Sequence[Arm]) -> Arm | None:

@@ -8,6 +8,7 @@ N images, K classes. ``groups`` are codes ``0..G-1``, or None where each image s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,6 +50,48 @@ def variance_of(influence: Array, groups: Array | None) -> float:
     n_units = len(sums)
     # Not sums @ sums: waking the threads of the matrix library costs more than the sum itself.
     return float(np.sum(sums**2)) * n_units / (n_units - 1) if n_units > 1 else 0.0
+
+
+def unit_codes(units: Array | None) -> Array | None:
+    """Number the units 0..G-1; None where each image is a unit by itself, as without any.
+
+    Examples
+    --------
+    >>> unit_codes(np.array([7, 3, 7]))
+    array([1, 0, 1])
+    >>> unit_codes(np.array([7, 3, 5])) is None
+    True
+    """
+    if units is None:
+        return None
+    names, codes = np.unique(units, return_inverse=True)
+    return None if len(names) == len(units) else codes.reshape(-1)
+
+
+def standard_error(values: Array, units: Array | None = None) -> float:
+    """Of the mean of some images' values, such as what one candidate loses more than another.
+
+    Parameters
+    ----------
+    values : array of shape (N,)
+    units : int array of shape (N,), optional
+        Images of one number (a group, near copies) count as one; None: each by itself.
+
+    Returns
+    -------
+    float
+        Infinite where there is one unit or none, which says nothing of the others.
+
+    Examples
+    --------
+    >>> values = np.array([0.0, 0.2, 0.4, 0.6])
+    >>> round(standard_error(values), 3), round(standard_error(values, np.array([7, 7, 9, 9])), 3)
+    (0.129, 0.2)
+    """
+    codes = unit_codes(units)
+    if len(values) < 2 or (codes is not None and codes.max() < 1):
+        return math.inf
+    return math.sqrt(variance_of((values - values.mean()) / len(values), codes))
 
 
 def count_units(codes: Array, n_classes: int, groups: Array | None) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from regraft.evaluation.blocks import as_asked, called, sureness
-from regraft.evaluation.influence import group_codes
+from regraft.evaluation.influence import unit_codes
 from regraft.evaluation.intervals import Estimate
 from regraft.evaluation.metrics import Array
 from regraft.evaluation.rates import estimate_accuracy
@@ -76,6 +76,6 @@ def label_noise(proba: Array, y: Array, *, units: Array | None = None) -> LabelN
         raise ValueError("label noise needs at least one image")
     surest = np.argsort(-sureness(proba), kind="stable")[: max(1, round(SUREST * len(y)))]
     is_other = called(proba) != y
-    groups = None if units is None else group_codes(np.asarray(units)[surest].tolist(), len(surest))
+    groups = None if units is None else unit_codes(np.asarray(units)[surest])
     disagree = estimate_accuracy(is_other[surest], groups=groups)
     return LabelNoise(len(surest), disagree)

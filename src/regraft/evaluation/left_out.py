@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from regraft.evaluation.evaluate import Evaluation
-from regraft.evaluation.influence import group_codes
+from regraft.evaluation.influence import unit_codes
 from regraft.evaluation.intervals import Estimate
 from regraft.evaluation.metrics import Array
 from regraft.evaluation.rates import estimate_accuracy, estimate_rates
@@ -93,7 +93,7 @@ def beside(tested: Evaluation, y: Array, is_right: Array, *, units: Array | None
             f"need y (n,) and is_right (n,) with n of at least 1, got {y.shape}, {is_right.shape}"
         )
     level = tested.accuracy.level
-    groups = None if units is None else group_codes(units.tolist(), len(y))
+    groups = unit_codes(units)
     accuracy = estimate_accuracy(is_right, groups=groups, level=level)
     K = len(tested.per_class)
     recalls = estimate_rates(is_right, y, K, groups=groups, level=level)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.splits import carve
+from regraft.evaluation.influence import standard_error
 from regraft.features.engine import Tap, stage_of
 from regraft.machine import blas
 from regraft.machine.processor import available_cores
@@ -72,6 +73,8 @@ class Candidate:
         Paired difference of the log loss to the best candidate's on the same images.
     is_right : (n,) bool
         Of the images that judged, in one order for all candidates of as many images.
+    units : (n,) int or None
+        Those of one number (a group, near copies) count as one; None: each by itself.
     """
 
     taps: tuple[str, ...]
@@ -86,6 +89,7 @@ class Candidate:
     is_right: NDArray[np.bool_] = field(
         default_factory=lambda: np.zeros(0, bool), repr=False, compare=False
     )
+    units: Codes | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_tie(self) -> bool:
@@ -294,6 +298,7 @@ def _entry(ground: Ground, taps: tuple[str, ...], head: str, members: tuple[Memb
         taps, head, float(np.average(losses, weights=ground.judging_weight)),
         float(is_right.mean()), float(recalls.mean()),
         members[0].solved.strength if len(members) == 1 else None, len(y), is_right=is_right,
+        units=ground.units[ground.judges],
     )  # fmt: skip
     return Entry(taps, head, members, losses, candidate)
 
@@ -319,7 +324,7 @@ def compare(entries: list[Entry], weight: Floats) -> list[Candidate]:
     compared = []
     for entry in entries:
         difference = weight / weight.mean() * (entry.losses - best.losses)
-        error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
+        error = standard_error(difference, entry.candidate.units)
         compared.append(
             replace(entry.candidate, worse_by=float(difference.mean()), standard_error=error)
         )

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from regraft.evaluation import Evaluation, wilson_interval
+from regraft.evaluation import Evaluation
 from regraft.evaluation.baseline import Baseline
+from regraft.evaluation.influence import standard_error, unit_codes
+from regraft.evaluation.rates import estimate_accuracy
 from regraft.features.engine import FINAL, EngineInfo, network_of, stage_of
 from regraft.machine import atomic
 from regraft.model import predictions_file
@@ -141,17 +142,16 @@ def layer_curve(learnt: Learnt) -> list[dict[str, Any]]:
 
 
 def _point(stage: Candidate, best: Candidate) -> dict[str, Any]:
-    n = stage.n_images
-    low, high = wilson_interval(round(stage.accuracy * n), n)
+    found = estimate_accuracy(stage.is_right, groups=unit_codes(stage.units))
     below = best.is_right.astype(float) - stage.is_right
     return {
         "tap": stage.taps[0],
         "accuracy": stage.accuracy,
         "loss": stage.loss,
-        "low": low,
-        "high": high,
+        "low": found.low,
+        "high": found.high,
         "below_best": best.accuracy - stage.accuracy,
-        "below_best_error": float(below.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0,
+        "below_best_error": standard_error(below, stage.units),
     }
 
 

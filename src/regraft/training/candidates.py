@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from regraft.evaluation.calibration import fit_temperature, softmax
-from regraft.probe.base import Floats
+from regraft.evaluation.influence import standard_error
+from regraft.probe.base import Codes, Floats
 from regraft.training.examples import Labelled
 from regraft.training.history import State
 from regraft.training.look import fitted_probe
@@ -108,7 +109,7 @@ def end_of_the_way(plan: Plan, trainer: Trainer, start: State, given: float | No
     is_near = plan.start.head is not None and not plan.chosen.situation.is_unlike
     usual = MIDDLE if is_near else END
     if candidates:
-        chosen = preferred(candidates, usual)
+        chosen = preferred(candidates, usual, plan.rows.units[plan.rows.choose])
         best = states.get(chosen.name, trainer.history.best)
         return End(best, chosen.alpha, candidates, chosen)
     alpha = usual if plan.settings.interpolate else END
@@ -184,18 +185,19 @@ def _candidate(name: str, alpha: float, logits: Floats, choose: Labelled, keep: 
     )  # fmt: skip
 
 
-def preferred(candidates: list[Candidate], default: float = MIDDLE) -> Candidate:
+def preferred(
+    candidates: list[Candidate], default: float = MIDDLE, units: Codes | None = None
+) -> Candidate:
     """The candidate nearest to `default` on the way among those that tie with the best.
 
     A tie: not worse by more than one standard error of the paired difference. On the few images
-    that choose, the very best is mostly chance.
+    that choose, the very best is mostly chance; those of one unit count as one.
     """
     best = min(candidates, key=lambda c: float(c.image_loss.mean()))
     tied = []
     for candidate in candidates:
         difference = candidate.image_loss - best.image_loss
-        error = difference.std(ddof=1) / np.sqrt(len(difference))
-        if difference.mean() <= error:
+        if difference.mean() <= standard_error(difference, units):
             tied.append(candidate)
     return min(tied, key=lambda c: (abs(c.alpha - default), float(c.image_loss.mean())))
 

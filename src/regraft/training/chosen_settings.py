@@ -86,8 +86,9 @@ def _augmentation(task: Task, rows: Rows, look: Look, settings: TrainingSettings
     without = fitted_probe(task, rows, look.X, task.built, taps, np.flatnonzero(~part))
     tested = np.flatnonzero(part)
     return measured_augmentation(
-        look.table.select(tested), rows.y[tested], look.X[tested], task.built, without
-    )
+        look.table.select(tested), rows.y[tested], look.X[tested], task.built, without,
+        rows.units[tested],
+    )  # fmt: skip
 
 
 def _gain_of_stages(probe: Classifier) -> float:

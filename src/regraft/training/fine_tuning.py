@@ -130,6 +130,7 @@ def _again_on_all(plan: Plan, outcome: Outcome) -> Outcome:
         ),
         learn=rows,
         choose=rows[:0],
+        units_of_choose=None,
         units=plan.rows.units[order],
     )
     second = learning.learn(*planned(again), alpha=outcome.alpha)

@@ -76,7 +76,8 @@ def divided(task: Task) -> Rows:
         part = held_out(y[learn], own, task.settings.select_fraction, task.seed)
         learn, choose, own, later = learn[~part], learn[part], own[~part], own[part]
     else:
-        later = own.max(initial=0) + 1 + np.arange(len(choose))
+        given = np.arange(len(choose)) if task.units_of_choose is None else task.units_of_choose
+        later = own.max(initial=0) + 1 + given
     rows = np.concatenate([learn, choose])
     return Rows(rows, len(learn), y[rows], np.concatenate([own, later]), task.choose is None)
 

@@ -70,7 +70,9 @@ class Task:
     choose : (m,) int or None
         Rows that choose; None carves them out of those that teach.
     units : (n,) int or None
-        Rows of one unit are not divided.
+        Of the rows that teach; those of one unit are not divided.
+    units_of_choose : (m,) int or None
+        Of the rows that choose; those of one unit count as one.
     environment : Environment
     """
 
@@ -85,6 +87,7 @@ class Task:
     choose: NDArray[np.intp] | None = None
     units: Codes | None = None
     environment: Environment = field(default_factory=Environment)
+    units_of_choose: Codes | None = None
 
     def fit_probe(self) -> Classifier:
         """The probe on the rows that teach: what the method `probe` gives of this task."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regraft.data.table import ImageTable
+from regraft.evaluation.influence import standard_error
 from regraft.features import pixels
 from regraft.features.engines import BuiltEngine
 from regraft.images import DECODER_VERSION, pictures
@@ -150,6 +151,7 @@ def measured_augmentation(
     X: NDArray[np.float32],
     built: BuiltEngine,
     probe: Classifier,
+    units: NDArray[Any],
 ) -> str:
     """The preset that 'auto' means here: may these pictures be mirrored, may they be turned?
 
@@ -165,9 +167,11 @@ def measured_augmentation(
         Of the plain pictures.
     probe : Classifier
         Fitted without these rows.
+    units : (N,) int
+        Rows of one unit count as one.
     """
     rows = np.arange(len(table))[:: max(1, -(-len(table) // MOST_TO_TEST))]
-    if len(rows) < 2:
+    if len(np.unique(units[rows])) < 2:
         return "light"
     preprocess, engine = built.info.preprocess, built.engine()
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -180,7 +184,7 @@ def measured_augmentation(
 
     def suffers(changed: list[NDArray[np.float32]]) -> bool:
         loss = right.astype(float) - (probe.proba_of(np.stack(changed)).argmax(1) == y[rows])
-        return bool(loss.mean() > 2 * loss.std(ddof=1) / np.sqrt(len(loss)))
+        return bool(loss.mean() > 2 * standard_error(loss, units[rows]))
 
     if suffers(mirrored):
         return "upright"

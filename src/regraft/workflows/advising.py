@@ -18,6 +18,7 @@ from regraft.choosing.recommendation import Recommendation
 from regraft.choosing.scenario import Scenario
 from regraft.choosing.way import BACKBONES_TRIED, Way, known_backbones
 from regraft.errors import BackboneError, DataError
+from regraft.evaluation.influence import standard_error
 from regraft.features.rows import rows_of
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
@@ -140,7 +141,7 @@ def advise(
     rows = lesson.learn[learnt.oof_rows]
     arm = Arm(
         Way("probe", config.backbone), state=TRIED,
-        judged=Judged.of(rows, learnt.oof_proba, lesson.y),
+        judged=Judged.of(rows, learnt.oof_proba, lesson.y, lesson.unit_of_each),
     )  # fmt: skip
     info, facts = prepared.built.info, prepared.extraction.facts
     situation = situation_of(probe, info, facts, len(lesson.learn), True)
@@ -175,7 +176,7 @@ def advise(
         )  # fmt: skip
     found = recommendation.recommend(config, [arm], situation, work, Past.read())
     guessed = _loss_of_shares(lesson.y[lesson.learn], lesson.y[rows])
-    if not _is_surely_less(arm.judged.loss, guessed):
+    if not _is_surely_less(arm.judged.loss, guessed, arm.judged.units):
         means = float(arm.judged.loss.mean()), float(guessed.mean())
         found = recommendation.of_guesses(found, arm.way, *means)
     return Advice(read, curve, found, absent, arm.left_out or {}, config)
@@ -187,7 +188,9 @@ def _loss_of_shares(taught: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[np
     return np.asarray(-np.log(shares[y]))
 
 
-def _is_surely_less(loss: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+def _is_surely_less(
+    loss: NDArray[np.float64], other: NDArray[np.float64], units: NDArray[np.intp] | None
+) -> bool:
     """Less than another of the same images, by two standard errors of the paired difference."""
     less = other - loss
-    return bool(less.mean() > 2 * less.std() / np.sqrt(len(less)))
+    return bool(less.mean() > 2 * standard_error(less, units))

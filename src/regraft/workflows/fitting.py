@@ -47,6 +47,7 @@ def task_of(
         METHODS[config.method], probe_of(config, prepared.built.info), config.settings,
         prepared.built, prepared.extraction, lesson.y, tuple(lesson.classes),
         lesson.learn, lesson.choose, lesson.units, environment or Environment(),
+        lesson.units_of_choose,
     )  # fmt: skip
 
 

@@ -33,12 +33,15 @@ class Lesson:
         Their names, sorted.
     units : (n,) int
         Of the n rows that teach: those of one number (near-copies, groups) stay together.
+    units_of_choose : (m,) int or None
+        Of the m rows that choose; None: each by itself.
     """
 
     roles: Roles
     y: NDArray[np.intp]
     classes: list[str]
     units: NDArray[np.intp]
+    units_of_choose: NDArray[np.intp] | None = None
 
     @property
     def learn(self) -> NDArray[np.intp]:
@@ -47,9 +50,11 @@ class Lesson:
 
     @property
     def unit_of_each(self) -> NDArray[np.intp]:
-        """Of all N rows: the units of those that teach, each other row by itself, (N,)."""
+        """Of all N rows: the units of those that teach and choose, others by themselves, (N,)."""
         found = len(self.y) + np.arange(len(self.y))
         found[self.learn] = self.units
+        if self.choose is not None and self.units_of_choose is not None:
+            found[self.choose] = 2 * len(self.y) + self.units_of_choose
         return found
 
     @property
@@ -74,7 +79,9 @@ def lesson_of(prepared: Prepared) -> Lesson:
     place = {label: int(np.searchsorted(classes, str(label))) for label in set(table.labels)}
     y = np.fromiter(map(place.__getitem__, table.labels), np.intp, len(table))
     units = units_of(prepared.copies.unit, table.groups, found.train)
-    return Lesson(found, y, classes, units)
+    chooses = found.chooses
+    own = None if chooses is None else units_of(prepared.copies.unit, table.groups, chooses)
+    return Lesson(found, y, classes, units, own)
 
 
 def _require_taught(table: ImageTable, found: Roles, classes: list[str]) -> None:

@@ -23,7 +23,6 @@ from regraft.record.configuration import RunConfig
 from regraft.record.results import Tested
 from regraft.workflows.lesson import Lesson
 from regraft.workflows.preparation import Prepared
-from regraft.workflows.units import units_of
 
 
 def tested(
@@ -56,7 +55,7 @@ def tested(
         clean,
         int(is_leaked.sum()),
         _baselines(prepared, lesson, called(proba) == lesson.y[rows]),
-        _left_out(prepared, lesson, classifier.learnt, score),
+        _left_out(lesson, classifier.learnt, score),
         promises.kept(
             classifier, answers, lesson.y[rows], None if groups is None else groups[rows]
         ),
@@ -105,9 +104,7 @@ def _baselines(
     }
 
 
-def _left_out(
-    prepared: Prepared, lesson: Lesson, learnt: Learnt, score: Evaluation
-) -> dict[str, Any] | None:
+def _left_out(lesson: Lesson, learnt: Learnt, score: Evaluation) -> dict[str, Any] | None:
     """What images that were left out of a fit say, beside the score; None if there were none."""
     training = learnt.training
     is_cross_validated = training is None or bool(training.get("probe_kept"))
@@ -117,7 +114,7 @@ def _left_out(
         return None
     y, proba, K = lesson.y[rows], learnt.oof_proba, len(lesson.classes)
     is_right = called(proba) == y
-    units = _units_in_order(prepared, rows)
+    units = lesson.unit_of_each[rows]
     found = left_out.beside(score, y, is_right, units=units)
     doubtful = find_label_issues(proba, y)
     by = "cross-validation" if is_cross_validated else "held-out images"
@@ -133,13 +130,3 @@ def _left_out(
         "doubtful_labels": len(doubtful),
         "label_noise": label_noise(proba, y, units=units).to_dict(),
     }
-
-
-def _units_in_order(prepared: Prepared, rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
-    """Which of these rows were left out together; None if each was alone."""
-    mask = np.zeros(len(prepared.table), bool)
-    mask[rows] = True
-    in_order = units_of(prepared.copies.unit, prepared.table.groups, mask)
-    units = np.empty(len(rows), np.intp)
-    units[np.argsort(rows, kind="stable")] = in_order
-    return None if len(np.unique(units)) == len(units) else units
