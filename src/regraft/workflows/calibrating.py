@@ -61,9 +61,7 @@ def on_val(classifier: Classifier, prepared: Prepared, lesson: Lesson) -> Classi
         return classifier
     X, y = rows_of(prepared.X, rows), lesson.y[rows]
     odd = np.concatenate([unknown.oddness(Z, scores) for _, Z, scores in classifier.scored(X)])
-    found = unknown.calibrated_on(
-        odd, classifier.proba_of(X), y, units, which=VAL, guarantee=SPLIT
-    )
+    found = unknown.calibrated_on(odd, classifier.proba_of(X), y, units, which=VAL, guarantee=SPLIT)
     return replace(classifier, unknown=found)
 
 
