@@ -379,7 +379,7 @@ def test_a_named_search_is_not_put_into_another_run(photos_room: Path) -> None:
     run_folder.begin(out / "old", config, made.to_dict(), command="regraft auto photos")
     with pytest.raises(UsageError, match="is not a search"):
         auto._folder(config, made, 30.0, *ways, "runs", "train")
-    with pytest.raises(UsageError, match="other data .8 images, now 9"):
+    with pytest.raises(UsageError, match="other data"):
         auto._folder(config, MadeFrom("more", 9, "weights"), 30.0, *ways, "runs", "old")
 
 
