@@ -126,6 +126,11 @@ DOUBTS = [
         {"left_out__label_noise": {"n": 61, "disagree": estimate(0.25, 0.16, 0.37)}},
         "Many labels seem to be wrong", "no",
     ),
+    (  # of three images a class, it may be the model that is wrong
+        {"left_out__label_noise": {"n": 118, "disagree": estimate(0.297, 0.22, 0.38)},
+         "data__counts": {"train": {f"k{i}": 3 for i in range(150)}}},
+        "Some labels may be wrong", "care",
+    ),
     (
         {"evaluation__accuracy": estimate(0.8, 0.7, 0.88)},
         "The score is known only to about 9 points", "care",

@@ -22,6 +22,7 @@ from regraft.cli.main import cli
 from regraft.errors import BackboneError, UsageError
 from regraft.evaluation.paired import compare_paired
 from regraft.model import load
+from regraft.record import run_folder
 from regraft.record.configuration import RunConfig
 from regraft.record.identity import MadeFrom
 from regraft.training import defaults
@@ -366,6 +367,28 @@ def test_another_budget_is_another_search(tmp_path: Path) -> None:
         for budget in (1.0, 30.0, 30.0)
     }
     assert len(places) == 2
+
+
+def test_a_search_killed_before_its_first_way_was_judged_goes_on(photos_room: Path) -> None:
+    """There is no journal then, only what says that a search was begun; or an empty folder."""
+    config, out = RunConfig("photos"), Path("runs")
+    made, ways = MadeFrom("data", 8, "weights"), (["probe"], ["default"])
+    for name in ("begun", "empty"):
+        (out / name).mkdir(parents=True)
+    run_folder.begin(out / "begun", config, made.to_dict(), command="regraft auto photos")
+    for name in ("begun", "empty"):
+        assert auto._folder(config, made, 30.0, *ways, "runs", name)[0] == out / name
+
+
+def test_a_named_search_is_not_put_into_another_run(photos_room: Path) -> None:
+    config, out = RunConfig("photos"), Path("runs")
+    made, ways = MadeFrom("data", 8, "weights"), (["probe"], ["default"])
+    run_folder.begin(out / "train", config, made.to_dict())
+    run_folder.begin(out / "old", config, made.to_dict(), command="regraft auto photos")
+    with pytest.raises(UsageError, match="is not a search"):
+        auto._folder(config, made, 30.0, *ways, "runs", "train")
+    with pytest.raises(UsageError, match="other data"):
+        auto._folder(config, MadeFrom("more", 9, "weights"), 30.0, *ways, "runs", "old")
 
 
 def test_a_run_says_what_it_took_against_its_bill(photos_room: Path) -> None:

@@ -65,6 +65,16 @@ def test_no_way_is_advised_for_what_it_cannot_win() -> None:
     assert advised(0.3).offer.way != Way()
 
 
+def test_what_the_probe_solves_by_its_earlier_stages_is_not_trained_for() -> None:
+    """However far the last stage is behind: half of a loss that is next to nothing is nothing."""
+    unlike = replace(POOR, n_images=242, n_classes=2, gain_of_stages=0.124, probe_error=0.0)
+    solved = advised(0.008, unlike)
+    assert not solved.offer.way.trains
+    assert "much has to change" not in solved.why
+    assert "the probe has them" in solved.why
+    assert advised(0.1, replace(unlike, probe_error=0.03)).offer.way.trains
+
+
 @pytest.mark.parametrize("situation", [GOOD, POOR])
 def test_a_dearer_way_is_named_only_for_what_it_may_win(situation: Situation) -> None:
     found = advised(0.3, situation)

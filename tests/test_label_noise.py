@@ -33,6 +33,22 @@ def test_the_planted_share_is_found_though_every_tenth_image_is_hard(
     assert found.disagree.low <= found.disagree.value <= found.disagree.high
 
 
+def test_where_most_images_are_hard_the_surest_of_the_surest_are_asked() -> None:
+    """Hard images are rarely among these, wrong labels are as often as elsewhere."""
+    random = np.random.default_rng(5)
+    alphas = np.where(np.arange(480)[:, None] < 48, 0.001, 0.1) * np.ones(40)
+    proba = np.array([random.dirichlet(alpha) for alpha in alphas])
+    y = np.array([random.choice(40, p=row) for row in proba])
+    quarter = np.argsort(-proba.max(1))[:120]
+    assert (proba.argmax(1) != y)[quarter].mean() > 0.1
+    clean = label_noise(proba, y)
+    assert (clean.of, clean.n) == (0.0625, 30)
+    assert clean.disagree.low < 0.03
+    is_wrong = random.random(480) < 0.4
+    wrong = label_noise(proba, np.where(is_wrong, (y + 1) % 40, y))
+    assert wrong.disagree.low > 0.1
+
+
 def test_copies_count_once() -> None:
     proba, y = asked(400, 3)
     alone = label_noise(proba, y).disagree

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 
 from regraft.choosing.trust_check import Check, Facts, guessed_of_left_out
@@ -12,6 +13,8 @@ LEAST_MISTAKES = 2
 # The share of labels that surely disagree among the images that a classifier is surest of (the low
 # end of the interval): 'care' and 'bad'. Clean sets stay below the first (evaluation.label_noise).
 SOME, MANY = 0.03, 0.10
+# Of fewer training images (of the median class) a model may be sure of the wrong class itself.
+FEW_OF_CLASS = 10
 
 
 def labels(metrics: Facts) -> Iterator[Check]:
@@ -31,6 +34,16 @@ def labels(metrics: Facts) -> Iterator[Check]:
     )
     if share["low"] < SOME or round(share["value"] * noise["n"]) < LEAST_MISTAKES:
         yield Check("good", "Labels agree where the model is sure", text + ".")
+        return
+    counts = metrics["data"].get("counts", {}).get("train", {})
+    each = statistics.median(counts.values()) if counts else FEW_OF_CLASS
+    if each < FEW_OF_CLASS:
+        yield Check(
+            "care",
+            "Some labels may be wrong",
+            f"{text}. Of classes with so few images ({each:g} to learn from in the median) it may "
+            "be the model that is wrong: look at the first of the list.",
+        )
         return
     is_many = share["low"] >= MANY
     yield Check(

@@ -21,11 +21,14 @@ from regraft.choosing.workload import Workload
 from regraft.record.configuration import RunConfig
 from regraft.training.defaults import Situation
 from regraft.training.methods import METHODS
-from regraft.wording import duration
+from regraft.wording import duration, percent
 
 # A way that takes twice as long has to win this share of the log loss to be worth it; shorter
 # times than this do not matter to anybody.
 SHARE_OF_DOUBLE_TIME, NO_MATTER_S = 0.12, 10.0
+# Of a log loss as small as this, a share is next to nothing: who is right nearly always, and sure
+# of it, does not train for a minute to be surer.
+NO_MATTER_LOSS = 0.01
 # Of the pictures, in a run of an older Regraft: larger than any network's input.
 UNKNOWN_SIDE = 1e4
 COMPARED = {"taps", "left_out_accuracy", "left_out_log_loss"}
@@ -176,11 +179,17 @@ def _best(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _price(offer: Offer) -> float:
     doublings = math.log2(NO_MATTER_S + offer.bill.seconds)
-    return math.log(max(1e-9, offer.expected.log_loss)) + SHARE_OF_DOUBLE_TIME * doublings
+    loss = max(0.0, offer.expected.log_loss)
+    return math.log(NO_MATTER_LOSS + loss) + SHARE_OF_DOUBLE_TIME * doublings
 
 
 def _why(offers: Sequence[Offer], best: int, situation: Situation, judged: Way) -> str:
     taken, change = offers[best], change_in_words(situation)
+    if situation.is_unlike and not taken.way.trains:
+        change = (
+            f"earlier stages are worth {100 * situation.gain_of_stages:.1f} points, and the probe "
+            f"has them: it is wrong on {percent(situation.probe_error)} of left-out images"
+        )
     if taken.way == judged:
         return f"{change}; no other way may win anything to speak of that is worth its time"
     words = f"{change}; {taken.way.name} may win most for its {taken.bill.time}"

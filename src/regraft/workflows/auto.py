@@ -261,12 +261,12 @@ def _folder(
             f"{str(folder)!r} exists and is not a run of Regraft", cure="another --run or --out"
         )
     earlier = made_from_in(folder) if folder.exists() else None
-    is_ours = (folder / FILE).exists() or not folder.exists()
     is_unlike = earlier is not None and earlier.data != made_from.data
-    if is_unlike or (name is not None and not is_ours and not _was_auto(folder)):
+    if is_unlike or (name is not None and folder.exists() and not _is_search(folder)):
         if name is not None:
+            what = made_from.unlike(earlier) if is_unlike else "is not a search for the best way"
             raise UsageError(
-                f"run {folder.name!r} is another one", place=str(folder),
+                f"run {folder.name!r} {what}", place=str(folder),
                 cure="another --run name, or remove that folder",
             )  # fmt: skip
         beside = Path(out) / f"{own}-{made_from.name}"
@@ -274,7 +274,13 @@ def _folder(
     return folder, ""
 
 
-def _was_auto(folder: Path) -> bool:
+def _is_search(folder: Path) -> bool:
+    """Whether a search was begun here, however early it was killed: before its first way was judged
+    it has no journal yet. An empty folder is nobody else's."""
+    if (folder / FILE).exists() or not any(folder.iterdir()):
+        return True
+    if "command" in (run_folder.record_in(folder) or {}):
+        return True
     try:
         return "auto" in json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
