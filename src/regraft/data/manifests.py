@@ -183,7 +183,7 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
     table = ImageTable(
         paths if isinstance(paths, Texts) else column(paths),
         column(rows["label"]),
-        column(_known_splits(source, rows)),
+        column(known_splits(source, rows)),
         groups=column(rows["group"]) if "group" in rows.columns else None,
         source=source,
         readings=tuple(readings),
@@ -392,7 +392,8 @@ def _on_disk(folder: str, path: str) -> str:
     return written if is_as_written else os.path.join(folder, bare.removeprefix("./"))
 
 
-def _known_splits(source: str, rows: Rows) -> list[str | None]:
+def known_splits(source: str, rows: Rows) -> list[str | None]:
+    """The splits that its rows name; one that is none is refused."""
     found = {value: SPLIT_NAMES.get((value or "").lower()) for value in set(rows["split"])}
     unknown = {value for value, split in found.items() if split is None and value is not None}
     if unknown:

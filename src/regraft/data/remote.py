@@ -45,6 +45,7 @@ _FIRST_RETRY = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 MOST_FAILURES = 40
 MAX_BYTES = 2**30
 _CHUNK_BYTES = 8 * 2**20
+_ABSENT = "there is no such object"
 _CUT = "the connection ended before all of it came"
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public "
@@ -157,6 +158,11 @@ def size_of(address: str) -> int:
         return int(host.tried(address, ask))
 
 
+def is_missing(error: DecodeError) -> bool:
+    """Whether the host has answered that there is no such object."""
+    return _ABSENT in error.rule
+
+
 def fetched(address: str) -> str:
     """A whole object as a file in the folder of `--keep-files`; the address itself without one."""
     kept = _kept_at(address)
@@ -240,14 +246,14 @@ class _Host:
         return DecodeError(f"{self.root} cannot be reached: {reason}", cure=self._cure())
 
     def _failed(self, reason: str, n_tried: int) -> DecodeError:
-        is_missing = reason.startswith("there is no such object")
+        is_absent = reason == _ABSENT
         with self._lock:
-            self._n_failed = 0 if is_missing else self._n_failed + 1
+            self._n_failed = 0 if is_absent else self._n_failed + 1
             self._last = reason
         times = f" (tried {n_tried} times)" if n_tried > 1 else ""
         return DecodeError(
             f"the object cannot be read: {reason}{times}",
-            cure="correct the address, or leave it out" if is_missing else self._cure(),
+            cure="correct the address, or leave it out" if is_absent else self._cure(),
         )
 
     def _cure(self) -> str:
@@ -357,7 +363,7 @@ def in_words(error: BaseException) -> str:
     found = re.search(r"status code: (\d{3})", text)
     code = found[1] if found else ""
     if isinstance(error, FileNotFoundError) or code == "404":
-        return "there is no such object"
+        return _ABSENT
     is_refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
     if is_refused or code in ("401", "403"):
         return "permission denied" + (f" ({code})" if code else "")

@@ -7,7 +7,7 @@ is read in place, from this disk or from elsewhere.
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -16,32 +16,28 @@ from itertools import product
 from typing import Any
 
 from regraft.data import remote
-from regraft.data.cells import is_missing, name_of
 from regraft.data.image_files import IMAGE_SUFFIXES, why_not_a_file
 from regraft.data.members import Member
+from regraft.data.shard_labels import LABEL_ENDINGS, Said, Sample, key_of, said_otherwise
 from regraft.data.split_names import split_name
 from regraft.data.table import (
-    SPLIT_NAMES,
     ImageTable,
     NoLabels,
     Reading,
     Rejected,
     Skipped,
     column,
-    first_few,
 )
 from regraft.data.tar_stream import Entry, Listing, members
 from regraft.data.tidying import check_text, in_order
 from regraft.errors import DecodeError, TableError
-from regraft.wording import count
+from regraft.wording import agree, count
 
 MAX_SHARDS = 100_000
 MAX_MEMBERS = 50_000_000
 MAX_LABEL_BYTES = 2**20
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
-_LABEL_KEYS = ("label", "class", "cls", "category", "class_name", "target")
-_LABEL_ENDINGS = ("cls", "json", "class", "label")
-_TABLES = ("labels.csv", "labels.tsv", "labels.jsonl", "labels.parquet")
+_JOINED = "where cat joined several tars: give each by itself, or join them by tar --concatenate"
 _COPY_AGAIN = "copy or download the shard again, and compare its size with the original's"
 
 
@@ -82,6 +78,12 @@ def expanded(pattern: str) -> list[str]:
             )
         width = len(match[1]) if match[1].startswith("0") or len(match[1]) == len(match[2]) else 0
         choices.append([f"{n:0{width}}" for n in range(first, last + 1)])
+    if (n_named := math.prod(map(len, choices))) > MAX_SHARDS:
+        raise TableError(
+            f"{pattern!r} names {n_named:,} shards; it may be 1 to {MAX_SHARDS:,}",
+            place=pattern,
+            cure="give fewer at a time, or larger shards",
+        )
     found = [
         "".join(text + choice for text, choice in zip(texts, chosen, strict=True)) + pattern[at:]
         for chosen in product(*choices)
@@ -90,23 +92,12 @@ def expanded(pattern: str) -> list[str]:
 
 
 @dataclass
-class _Sample:
-    """What is known of one key so far."""
-
-    picture: Member | None = None
-    label: str | None = None
-    split: str | None = None
-    group: str | None = None
-    n_pictures: int = 0
-
-
-@dataclass
 class _Found:
     """What the shards hold."""
 
     paths: list[Member] = field(default_factory=list)
-    labels: list[str | None] = field(default_factory=list)
-    splits: list[str | None] = field(default_factory=list)
+    said: Said = field(default_factory=Said)
+    n_differ: int = 0
     rejected: list[Rejected] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -155,25 +146,56 @@ def read_shards(source: str, *, wants_labels: bool = True) -> ImageTable:
 
 
 def _table_of(source: str, shards: list[str], found: _Found, wants_labels: bool) -> ImageTable:
-    readings: list[Reading] = []
-    labels = found.labels
-    if wants_labels and not any(labels):
-        labels, readings = _labels_otherwise(shards, found)
-    check_text({label for label in labels if label is not None}, "label", source)
-    splits = found.splits
-    if not any(splits) and len(named := _splits_of_shards(shards)) > 1:
-        splits = [named.get(path.shard) for path in found.paths]
+    said, paths = found.said, found.paths
+    if not wants_labels:
+        nothing: list[str | None] = [None] * len(paths)
+        said = Said(nothing, nothing, nothing)
+    elif not any(said.labels) and not said.problems:
+        said = said_otherwise(shards, paths, said)
+    if said.problems:
+        paths, said = _without_problems(paths, said, found)
+    for names, role in ((said.labels, "label"), (said.groups, "group")):
+        check_text({name for name in names if name is not None}, role, source)
+    splits = said.splits
+    if wants_labels and not any(splits) and len(named := _splits_of_shards(shards)) > 1:
+        splits = [named.get(path.shard) for path in paths]
     table = ImageTable(
-        column(found.paths),
-        column(labels if wants_labels else [None] * len(labels)),
-        column(splits if wants_labels else [None] * len(splits)),
+        column(paths),
+        column(said.labels),
+        column(splits),
+        groups=column(said.groups) if any(said.groups) else None,
         source=source,
         skipped=tuple(found.skipped),
         rejected=tuple(found.rejected),
-        readings=tuple(readings),
-        no_labels=None if any(labels) else _NO_LABELS,
+        readings=(*said.readings, *_two_labels(found)),
+        no_labels=None if any(said.labels) else _NO_LABELS,
     )
     return in_order(table)
+
+
+def _without_problems(paths: list[Member], said: Said, found: _Found) -> tuple[list[Member], Said]:
+    """Without the pictures whose label cannot be told; each is named."""
+    for place, problem in said.problems.items():
+        found.rejected.append(Rejected(str(paths[place]), problem, "correct its label, in UTF-8"))
+    kept = [place for place in range(len(paths)) if place not in said.problems]
+    if not kept:
+        first = found.rejected[-1]
+        raise TableError(
+            f"the label of no picture can be told: {first.reason}",
+            place=first.path,
+            cure=first.mend,
+        )
+    return [paths[place] for place in kept], said.select(kept)
+
+
+def _two_labels(found: _Found) -> list[Reading]:
+    if not found.n_differ:
+        return []
+    words = (
+        f"{count(found.n_differ, 'picture')} {agree(found.n_differ, '[has|have]')} another label "
+        "in .json than in .cls; that of .cls is taken"
+    )
+    return [Reading("label-names", words, "leave out of the shards what is not meant")]
 
 
 _NO_LABELS = NoLabels(
@@ -187,7 +209,7 @@ def _read_shard(shard: str, found: _Found) -> None:
     """One shard; whatever is wrong with it is named, and the others are read all the same."""
     try:
         place = remote.fetched(shard) if remote.is_address(shard) else shard
-        listing, samples = Listing([]), dict[str, _Sample]()
+        listing, samples = Listing([]), dict[str, Sample]()
         for entry, content in _entries(place, listing):
             _take(shard, entry, content, samples, found)
             if len(samples) + len(found.paths) > MAX_MEMBERS:
@@ -203,11 +225,12 @@ def _read_shard(shard: str, found: _Found) -> None:
     if listing.problem:
         n_good = count(sum(s.picture is not None for s in samples.values()), "image")
         reason = f"{listing.problem}; {n_good} before that are used"
-        found.rejected.append(Rejected(shard, reason, _COPY_AGAIN))
+        mend = _JOINED if listing.goes_on else _COPY_AGAIN
+        found.rejected.append(Rejected(shard, reason, mend))
     _put(shard, samples, found)
 
 
-def _put(shard: str, samples: dict[str, _Sample], found: _Found) -> None:
+def _put(shard: str, samples: dict[str, Sample], found: _Found) -> None:
     """The samples of a shard; one of several pictures is named, for none can be meant."""
     for key, sample in samples.items():
         if sample.picture is None:
@@ -225,97 +248,42 @@ def _put(shard: str, samples: dict[str, _Sample], found: _Found) -> None:
                 )
             )
             continue
+        if sample.problem:
+            found.said.problems[len(found.paths)] = sample.problem
+        found.n_differ += sample.differs
         found.paths.append(sample.picture)
-        found.labels.append(sample.label)
-        found.splits.append(sample.split)
+        found.said.labels.append(sample.label)
+        found.said.splits.append(sample.split)
+        found.said.groups.append(sample.group)
 
 
 def _take(
     shard: str,
     entry: Entry,
     content: bytes | None,
-    samples: dict[str, _Sample],
+    samples: dict[str, Sample],
     found: _Found,
 ) -> None:
-    folder, _, base = entry.name.rpartition("/")
+    base = entry.name.rpartition("/")[2]
     stem, _, ending = base.partition(".")
     if not stem or base.startswith("._"):
         found.skipped.append(Skipped(f"{shard}/{entry.name}", "hidden", "a hidden file"))
         return
-    key = f"{folder}/{stem}" if folder else stem
     ending = ending.lower()
-    sample = samples.setdefault(key, _Sample())
-    if "." + ending.rpartition(".")[2] in IMAGE_SUFFIXES:
+    is_picture = "." + ending.rpartition(".")[2] in IMAGE_SUFFIXES
+    if not is_picture and content is None:
+        reason = "no picture or label"
+        if ending in LABEL_ENDINGS:
+            reason = f"a label of {entry.n_bytes:,} bytes; at most {MAX_LABEL_BYTES:,} are read"
+        found.skipped.append(Skipped(f"{shard}/{entry.name}", "not-an-image", reason))
+        return
+    sample = samples.setdefault(key_of(entry.name), Sample())
+    if is_picture:
         sample.n_pictures += 1
         # One that is kept here is known by its address all the same; reading finds the copy.
         sample.picture = Member(shard, entry.name, entry.offset, entry.n_bytes)
     elif content is not None:
-        sample.label = _label_of(ending, content, sample)
-    else:
-        found.skipped.append(
-            Skipped(f"{shard}/{entry.name}", "not-an-image", "no picture or label")
-        )
-        if sample == _Sample():
-            del samples[key]
-
-
-def _label_of(ending: str, content: bytes, sample: _Sample) -> str | None:
-    text = content.decode("utf-8", "surrogateescape").strip()
-    if ending != "json":
-        return name_of(text) if not is_missing(text) else None
-    try:
-        said = json.loads(text)
-    except ValueError:
-        return sample.label
-    if not isinstance(said, dict):
-        return name_of(said) if isinstance(said, (str, int)) else sample.label
-    split = said.get("split")
-    sample.split = SPLIT_NAMES.get(str(split).lower()) if split is not None else None
-    label = next((said[key] for key in _LABEL_KEYS if key in said), None)
-    return sample.label if label is None or isinstance(label, (dict, list)) else name_of(label)
-
-
-def _labels_otherwise(shards: list[str], found: _Found) -> tuple[list[str | None], list[Reading]]:
-    """Labels of a table beside the shards, or of the folders inside."""
-    folder = os.path.dirname(shards[0])
-    for name in _TABLES:
-        table = os.path.join(folder, name)
-        if not remote.is_address(table) and why_not_a_file(table) is None:
-            return _from_table(table, found)
-    inside = [os.path.dirname(_name_inside(path)) for path in found.paths]
-    if all(inside) and len({os.path.basename(one) for one in inside}) > 1:
-        words = "the folders inside the shards are read as classes"
-        mend = "a .cls beside each picture says another"
-        return [os.path.basename(one) for one in inside], [Reading("label-names", words, mend)]
-    return found.labels, []
-
-
-def _from_table(table: str, found: _Found) -> tuple[list[str | None], list[Reading]]:
-    from regraft.data.manifests import read_rows
-
-    rows = read_rows(table, {"path": None, "label": None, "split": None})
-    label_of = dict(zip(map(_key_of, rows["path"]), rows["label"], strict=True))
-    split_of = dict(zip(map(_key_of, rows["path"]), rows["split"], strict=True))
-    keys = [_key_of(_name_inside(path)) for path in found.paths]
-    found.splits = [SPLIT_NAMES.get((split_of.get(key) or "").lower()) for key in keys]
-    labels = [label_of.get(key) for key in keys]
-    lacking = [key for key in keys if key not in label_of]
-    words = f"labels are those of {table}"
-    if lacking:
-        are = "is" if len(lacking) == 1 else "are"
-        words += f"; {count(len(lacking), 'picture')} {are} not in it: "
-        words += first_few(lacking, at_most=3)
-    return labels, [Reading("label-file", words, "remove it if it is of other data", table)]
-
-
-def _name_inside(path: Member) -> str:
-    return str(path)[len(path.shard) + 1 :]
-
-
-def _key_of(name: str | None) -> str:
-    folder, _, base = (name or "").rpartition("/")
-    stem = base.partition(".")[0]
-    return f"{folder}/{stem}" if folder else stem
+        sample.hear(ending, content)
 
 
 def _splits_of_shards(shards: Iterable[str]) -> dict[str, str]:
@@ -352,15 +320,15 @@ def _entries(place: str, listing: Listing) -> Iterator[tuple[Entry, bytes | None
 
 def _content(entry: Entry, read_at: Any) -> bytes | None:
     ending = entry.name.rpartition("/")[2].partition(".")[2].lower()
-    is_label = ending in _LABEL_ENDINGS and entry.n_bytes <= MAX_LABEL_BYTES
+    is_label = ending in LABEL_ENDINGS and entry.n_bytes <= MAX_LABEL_BYTES
     return read_at(entry.offset, entry.n_bytes) if is_label else None
 
 
 def _refuse_compressed(place: str, start: bytes) -> None:
-    if start in (b"\x1f\x8b", b"BZ", b"\xfd7", b"PK"):
+    if start in (b"\x1f\x8b", b"BZ", b"\xfd7", b"PK", b"\x28\xb5"):
         raise DecodeError(
             "the shard is compressed, and cannot be read in place",
-            cure=f"gunzip it first (pictures hardly shrink): {os.path.basename(place)}",
+            cure=f"unpack it first (pictures hardly shrink): {os.path.basename(place)}",
         )
 
 

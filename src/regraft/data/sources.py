@@ -6,13 +6,12 @@ Whatever it is, it becomes the same table (see ``table``), and what is none of t
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from regraft.data import remote
+from regraft.data.fetched_table import as_file
 from regraft.data.folders import every_image, table_of_folder
 from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
 from regraft.data.labels_in_names import labelled_by_name
@@ -65,8 +64,7 @@ def read_table(
 
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>>     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for name in ("ants", "bees"):
     ...         Path(folder, name).mkdir()
     ...         _ = Path(folder, name, "1.jpg").write_bytes(b"...")
@@ -111,8 +109,7 @@ def read_images(
 
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>>     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for name in ("train", "other"):
     ...         Path(folder, name).mkdir()
     ...         _ = Path(folder, name, "1.jpg").write_bytes(b"...")
@@ -176,11 +173,13 @@ def _of_address(
     """A manifest, tar shards or one picture elsewhere; folders there are not listed."""
     require_plain([source], "what was typed")
     if source.lower().endswith(MANIFEST_SUFFIXES):
-        with tempfile.TemporaryDirectory(prefix="regraft-") as folder:
-            file = os.path.join(folder, source.rpartition("/")[2])
-            with open(file, "wb") as stream:
-                stream.write(_manifest_at(source))
-            return of_manifest(file, **columns, address=source)
+        try:
+            with as_file(source) as file:
+                return of_manifest(file, **columns, address=source)
+        except DecodeError as error:
+            raise TableError(
+                f"the manifest cannot be read: {error.rule}", place=source, cure=error.cure
+            ) from error
     if any(columns.values()):
         raise UsageError("columns can be named for a manifest only", place=source)
     if (found := _of_shards(source, of_manifest)) is not None:
@@ -204,15 +203,6 @@ def _of_shards(source: str, of_manifest: Callable[..., ImageTable]) -> ImageTabl
     if not is_shards(source):
         return None
     return read_shards(source, wants_labels=of_manifest is read_manifest)
-
-
-def _manifest_at(address: str) -> bytes:
-    try:
-        return remote.read(address)
-    except DecodeError as error:
-        raise TableError(
-            f"the manifest cannot be read: {error.rule}", place=address, cure=error.cure
-        ) from error
 
 
 def _give_manifest(folder: str) -> str:
