@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,7 +72,7 @@ def serving(root: Path, fault: Fault = lambda path, n: "", latency_s: float = 0)
             length = stop - start
             told = {"short": length // 2, "long": length + 500}.get(how, length)
             self.send_header("Content-Length", str(told))
-            self.send_header("ETag", f'"{len(data)}"')
+            self.send_header("ETag", f'"{zlib.crc32(data)}"')
             self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
             if status == 206:
                 self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")

@@ -274,6 +274,52 @@ def test_addresses_with_secrets_in_a_manifest_are_refused_without_repeating_them
     assert SECRET not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"HTTPS://me:{SECRET}@host/1.jpg", f"ftp://me:{SECRET}@host/1.jpg",
+        f"S3://KEY:{SECRET}@bucket/1.jpg", f"wasbs://c@account/1.jpg?sig={SECRET}",
+        f"https://[me:{SECRET}@host/1.jpg", f"https://me:{SECRET}/x@host/1.jpg",
+        f" https://me:{SECRET}@host/1.jpg",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_no_address_of_any_kind_is_repeated_with_its_secret(
+    tmp_path: Path, address: str, is_listed: bool
+) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text(f'path,label\n"{address}",a\n')
+    with pytest.raises(RegraftError) as refused:
+        read_table(source if is_listed else address)
+    assert SECRET not in f"{refused.value} {refused.value.facts}"
+
+
+def test_an_endpoint_that_is_no_address_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_s3(f"me:{SECRET}@host:9000", monkeypatch)
+    with pytest.raises(UsageError, match="AWS_ENDPOINT_URL must be an address") as refused:
+        remote.read("s3://bucket/1.jpg")
+    assert SECRET not in str(refused.value)
+
+
+def test_an_object_that_is_replaced_while_it_is_fetched_is_not_kept(
+    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(remote.KEEP, str(tmp_path / "kept"))
+    monkeypatch.setattr(remote, "_CHUNK_BYTES", 400)
+
+    def replaced(path: str, n: int) -> str:
+        if n == 3:  # after its size and the first part
+            (bucket / "1.jpg").write_bytes(bytes(1000))
+        return ""
+
+    with serving(bucket.parent, replaced) as address:
+        as_s3(address, monkeypatch)
+        with pytest.raises(DecodeError, match="was replaced while it was read"):
+            remote.fetched("s3://bucket/1.jpg")
+        assert not [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+        assert Path(remote.fetched("s3://bucket/1.jpg")).read_bytes() == bytes(1000)
+
+
 # ---- shards elsewhere -----------------------------------------------------------------------
 
 
@@ -328,6 +374,42 @@ def test_a_request_for_many_members_that_fails_loses_none_that_is_there(
                 with pytest.raises(DecodeError, match="cannot be read"):
                     ahead.take(one)
         ahead.close()
+
+
+def test_a_shard_that_is_replaced_after_it_was_listed_gives_no_other_picture(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard(bucket, {f"{n:03}": bytes([n]) * 900 for n in range(20)})
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        table = read_table("s3://bucket/0.tar")
+        shard(bucket, {f"{n:03}": bytes([n]) * 900 for n in (*range(10), *range(50, 60))})
+        ahead = stored.Ahead(table.paths)
+        for n, one in enumerate(table.paths):
+            if n < 10:
+                assert ahead.take(one) == bytes([n]) * 900
+            else:
+                with pytest.raises(DecodeError, match="was replaced after it was listed"):
+                    ahead.take(one)
+        ahead.close()
+
+
+def test_labels_may_stand_in_a_table_beside_shards_elsewhere(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(bucket / "0.tar", "w") as file:
+        for n in range(2):
+            file.add(bucket / f"{n}.jpg", f"{n}.jpg")
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        assert read_table("s3://bucket/0.tar").labels.tolist() == [None, None]
+        (bucket / "labels.csv").write_text("path,label\n0,ant\n1,bee\n")
+        assert read_table("s3://bucket/0.tar").labels.tolist() == ["ant", "bee"]
+        (bucket / "labels.csv").write_text("nothing\nof,use\n")
+        with pytest.raises(TableError) as refused:
+            read_table("s3://bucket/0.tar")
+        assert "s3://bucket/labels.csv" in str(refused.value)
+        assert "regraft-" not in str(refused.value)
 
 
 def test_what_is_fetched_ahead_is_bounded(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:

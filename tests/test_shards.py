@@ -148,7 +148,7 @@ def test_braces_that_name_none_or_too_many_are_refused(pattern: str) -> None:
 
 
 def test_a_member_travels() -> None:
-    one = Member("a/0.tar", "b/1.jpg", 512, 7)
+    one = Member("a/0.tar", "b/1.jpg", 512, 7, 9)
     other = pickle.loads(pickle.dumps(one))
     assert (other, other.shard, other.offset, other.n_bytes) == (one, "a/0.tar", 512, 7)
 
@@ -377,6 +377,9 @@ def test_a_shard_that_changes_under_way_is_no_other_picture(tmp_path: Path) -> N
         read_stored(table.paths[1])
     path.unlink()
     with pytest.raises(RegraftError, match="the shard cannot be read"):
+        read_stored(table.paths[1])
+    tar(path, pairs(2, 5))  # of the same length, with other keys where these were
+    with pytest.raises(DecodeError, match="the shard was replaced after it was listed"):
         read_stored(table.paths[1])
 
 

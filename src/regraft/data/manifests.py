@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
+from regraft.data.addresses import require_plain
 from regraft.data.boxes import why_boxes_alone
 from regraft.data.cells import Names, is_missing
 from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
@@ -23,7 +24,7 @@ from regraft.data.image_files import why_not_a_file
 from regraft.data.images_in_parquet import holds_images, refuse_images_inside
 from regraft.data.located import Finder, beside_their_table, located
 from regraft.data.one_hot import OneHot
-from regraft.data.remote import is_address, require_plain
+from regraft.data.remote import is_address
 from regraft.data.several_labels import refuse_several
 from regraft.data.source_forms import MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import SPLIT_NAMES, ImageTable, NoLabels, Reading, column, first_few, quoted

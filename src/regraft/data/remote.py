@@ -14,14 +14,14 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from regraft.data.out_of_reach import why_out_of_reach
-from regraft.errors import DecodeError, RegraftError, TableError, UsageError
+from regraft.errors import DecodeError, RegraftError, UsageError
 from regraft.machine import atomic
 
 SCHEMES = ("s3", "gs", "az", "https", "http")
@@ -66,34 +66,6 @@ def is_address(path: str) -> bool:
     return _ADDRESS.match(path) is not None
 
 
-def require_plain(addresses: Iterable[str], place: str) -> None:
-    """Refuse addresses that carry a password or a signature; the value is not repeated.
-
-    Examples
-    --------
-    >>> require_plain(["https://me:secret@host/1.jpg"], "list.csv")
-    Traceback (most recent call last):
-    regraft.errors.TableError: an address carries a password or a query, which would be written ...
-      where: list.csv, https://host/1.jpg
-      cure:  give s3://, gs:// or az:// addresses; credentials come from the environment, as each...
-    """
-    for address in addresses:
-        if not is_address(address) or not ("@" in address or "?" in address or "#" in address):
-            continue
-        from urllib.parse import urlsplit
-
-        parts = urlsplit(address)
-        if parts.username is not None or (parts.query and parts.scheme not in ("s3", "gs")):
-            host = parts.hostname or ""
-            raise TableError(
-                "an address carries a password or a query, which would be written into tables "
-                "and reports",
-                place=f"{place}, {parts.scheme}://{host}{parts.path}",
-                cure="give s3://, gs:// or az:// addresses; credentials come from the "
-                "environment, as each cloud has them",
-            )
-
-
 def require_client() -> None:
     """Refuse addresses where obstore is not installed."""
     import importlib.util
@@ -106,8 +78,10 @@ def require_client() -> None:
         )
 
 
-def read(address: str, start: int = 0, n_bytes: int | None = None) -> bytes:
-    """The content of an object, or a part of it.
+def read(
+    address: str, start: int = 0, n_bytes: int | None = None, versions: set[str] | None = None
+) -> bytes:
+    """The content of an object, or a part of it; `versions` hears of which one.
 
     Raises
     ------
@@ -120,7 +94,7 @@ def read(address: str, start: int = 0, n_bytes: int | None = None) -> bytes:
             return file.read(-1 if n_bytes is None else n_bytes)
     host = _host_of(address)
     with host.turn():
-        data = _tried(host, address, start, n_bytes)
+        data = _tried(host, address, start, n_bytes, versions)
     if kept is not None and n_bytes is None and not start:
         with suppress(OSError), atomic.file(kept, shared=True) as part:
             part.write_bytes(data)
@@ -136,8 +110,14 @@ def chunks(address: str) -> Iterator[bytes]:
         As :func:`read`.
     """
     start, size = 0, size_of(address)
+    versions = set[str]()
     while start < size:
-        data = read(address, start, min(_CHUNK_BYTES, size - start))
+        data = read(address, start, min(_CHUNK_BYTES, size - start), versions)
+        if len(versions) > 1:
+            raise DecodeError(
+                f"the object was replaced while it was read: {' and '.join(sorted(versions))}",
+                cure="the same command reads it anew",
+            )
         yield data
         start += len(data)
 
@@ -291,7 +271,7 @@ def _require_endpoints() -> None:
         value = os.environ.get(name)
         if value is not None and not value.startswith(("http://", "https://")):
             raise UsageError(
-                f"{name} must be an address, got {value!r}",
+                f"{name} must be an address that begins with http:// or https://",
                 place=f"environment variable {name}",
                 cure=f"{name}=https://host:9000, or leave it unset",
             )
@@ -324,12 +304,17 @@ def _path_in(address: str, root: str) -> str:
     return unquote(path) if root.startswith("http") else path
 
 
-def _tried(host: _Host, address: str, start: int, n_bytes: int | None) -> bytes:
+def _tried(
+    host: _Host, address: str, start: int, n_bytes: int | None, versions: set[str] | None
+) -> bytes:
     def ask(store: Any, path: str) -> bytes:
         import obstore
 
         if n_bytes is not None:
-            data = bytes(obstore.get_range(store, path, start=start, length=n_bytes))
+            answer = obstore.get(store, path, options={"range": (start, start + n_bytes)})
+            data = bytes(answer.bytes())
+            if versions is not None:
+                versions.add(str(answer.meta["e_tag"] or answer.meta["last_modified"]))
             if len(data) != n_bytes:
                 raise ValueError(f"incomplete: {len(data):,} of {n_bytes:,} bytes came")
             return data

@@ -16,6 +16,7 @@ from itertools import product
 from typing import Any
 
 from regraft.data import remote
+from regraft.data.addresses import require_plain
 from regraft.data.image_files import IMAGE_SUFFIXES, why_not_a_file
 from regraft.data.members import Member
 from regraft.data.shard_labels import LABEL_ENDINGS, Said, Sample, key_of, said_otherwise
@@ -131,7 +132,7 @@ def read_shards(source: str, *, wants_labels: bool = True) -> ImageTable:
     (array(['ant'], dtype=object), True)
     """
     shards = expanded(source)
-    remote.require_plain(shards, source)
+    require_plain(shards, source)
     found = _Found()
     for shard in shards:
         _read_shard(shard, found)
@@ -281,7 +282,7 @@ def _take(
     if is_picture:
         sample.n_pictures += 1
         # One that is kept here is known by its address all the same; reading finds the copy.
-        sample.picture = Member(shard, entry.name, entry.offset, entry.n_bytes)
+        sample.picture = Member(shard, *entry)
     elif content is not None:
         sample.hear(ending, content)
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from regraft.data.addresses import require_plain
 from regraft.data.fetched_table import as_file
 from regraft.data.folders import every_image, table_of_folder
 from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
@@ -18,7 +19,7 @@ from regraft.data.labels_in_names import labelled_by_name
 from regraft.data.manifests import is_manifest, read_manifest, read_paths
 from regraft.data.one_picture import kept_together
 from regraft.data.own_folders import data_of, own_kind
-from regraft.data.remote import is_address, require_plain
+from regraft.data.remote import is_address
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import ImageTable, NoLabels, Reading, first_few
 from regraft.errors import ArchiveError, DecodeError, TableError, UsageError

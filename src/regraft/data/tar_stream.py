@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,11 +25,13 @@ ReadAt = Callable[[int, int], bytes]
 
 
 class Entry(NamedTuple):
-    """A regular file in a tar: its name, and where its content lies."""
+    """A regular file in a tar: its name, where its content lies, and a checksum of the header that
+    stands right before that."""
 
     name: str
     offset: int
     n_bytes: int
+    header: int
 
 
 @dataclass
@@ -95,8 +98,9 @@ def members(read_at: ReadAt, size: int, listing: Listing) -> Iterator[Entry]:
     ...     one.size = 3
     ...     tar.addfile(one, io.BytesIO(b"..."))
     >>> data, listing = file.getvalue(), Listing([])
-    >>> list(members(lambda at, n: data[at : at + n], len(data), listing)), listing.problem
-    ([Entry(name='a/1.jpg', offset=512, n_bytes=3)], '')
+    >>> [one] = members(lambda at, n: data[at : at + n], len(data), listing)
+    >>> one.name, one.offset, one.n_bytes, listing.problem
+    ('a/1.jpg', 512, 3, '')
     """
     at, told = 0, _Told()
     while True:
@@ -141,7 +145,7 @@ def members(read_at: ReadAt, size: int, listing: Listing) -> Iterator[Entry]:
             if rule := why_unsafe(name):
                 listing.refused.append((name, rule))
             else:
-                yield Entry(name, start, n_bytes)
+                yield Entry(name, start, n_bytes, zlib.crc32(header))
         elif kind != _FOLDER and not name.endswith("/"):
             what = "is stored sparse" if is_sparse else "is a link or device"
             listing.refused.append((name, f"{what}, not as a file"))
