@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from regraft.backbones import catalog
 from regraft.data.table import ImageTable
-from regraft.errors import ArtefactError, ConfigError, UsageError
+from regraft.errors import ArtefactError, ConfigError, DecodeError, UsageError
 from regraft.features import engines, extract, part_file
+from regraft.features import one_pass as one_pass_of
 from regraft.features.extraction import Extraction
 from regraft.features.part import Part
 from regraft.features.parts import Parts
@@ -157,6 +158,36 @@ def test_data_that_are_mounted_elsewhere_are_the_same_data(
     found, _ = merged(room, tmp_path / "parts", table)
     assert found.X.tobytes() == whole.X.tobytes()
     assert found.from_parts == 18
+
+
+def test_what_could_not_be_read_when_a_part_was_made_is_read_another_time(
+    room: Path, tmp_path: Path, whole: Extraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that does not answer for a minute costs no image for good, and no second pass."""
+    silent = str(whole.table.paths[4])
+    asked: list[str] = []
+    reading = one_pass_of.content_of
+
+    def failing(path: Any) -> Any:
+        asked.append(path)
+        if path == silent:
+            raise DecodeError("the object cannot be read: the server said 503")
+        return reading(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one_pass_of, "content_of", failing)
+        assert len(make(room, tmp_path, "1/1").part.unread) == 1
+        asked.clear()
+        assert make(room, tmp_path, "1/1").was_there
+        assert asked == [silent]
+        assert silent in [entry.path for entry in merged(room, tmp_path)[0].table.rejected]
+    found, said = merged(room, tmp_path)
+    same(found, whole)
+    assert said == [f"{tmp_path}: 19 images from 1 part; 1 are read here"]
+    mended = make(room, tmp_path, "1/1")
+    assert (mended.was_there, mended.part.unread) == (False, [])
+    assert merged(room, tmp_path)[0].computed == 0
+    assert len(list(tmp_path.glob("part-*"))) == 1
 
 
 # ---- refusals -------------------------------------------------------------------------------

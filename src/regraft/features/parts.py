@@ -122,7 +122,8 @@ class Parts:
     def fill(self, table: ImageTable, seen: Filled) -> list[int]:
         """Put what the parts know into the rows of a table; the others are returned.
 
-        An image that stands in several parts is taken from the first that fits.
+        An image that stands in several parts is taken from the first that fits. One that could not
+        be read when its part was made is asked for again.
         """
         names = _Places(table)
         is_open = np.ones(len(table), bool)
@@ -130,7 +131,9 @@ class Parts:
         for part in self.parts:
             rows = names.rows_of(part)
             n_foreign += int((rows < 0).sum())
-            places = np.flatnonzero((rows >= 0) & is_open[rows])
+            is_read = np.ones(len(part), bool)
+            is_read[part.unread] = False
+            places = np.flatnonzero((rows >= 0) & is_read & is_open[rows])
             is_same = _are_same(table.paths, rows[places], part.stamps[places])
             n_changed += int((~is_same).sum())
             self._keep_for_later(part, places[~is_same])

@@ -16,7 +16,7 @@ from regraft.features import engines, extract, part_file, side_by_side
 from regraft.features.elsewhere import HERE, Elsewhere
 from regraft.features.extraction import Seen
 from regraft.features.part import SUFFIX, Part, stamp_of, stat_of
-from regraft.features.parts import name_in
+from regraft.features.parts import NO_PARTS, Parts, name_in
 from regraft.features.recipe import Recipe
 from regraft.features.shard import Shard
 from regraft.features.store import Store
@@ -79,6 +79,8 @@ def make_part(
 ) -> Made:
     """The pass over one shard; one whose part is there already, of the same files, is not made.
 
+    What could not be read then (a store that did not answer) is read now.
+
     Parameters
     ----------
     config : RunConfig
@@ -119,14 +121,18 @@ def make_part(
     )
     stamps = np.array([stamp_of(stat_of(path)) for path in mine.paths], np.int64)
     recipe = recipe_for(built.info)
-    if found := _made_before(Path(out), shard, recipe, names, mine, stamps):
+    found = _made_before(Path(out), shard, recipe, names, mine, stamps)
+    if found and not found[0].unread:
         return Made(*found, config.data, was_there=True)
-    made = _passed(mine, built, uses_store, listener, elsewhere)
+    known = Parts([found[0]], Path(out), listener.say) if found else NO_PARTS
+    made = _passed(mine, built, uses_store, listener, elsewhere, known)
     is_good = np.ones(len(mine), bool)
     is_good[list(made.rejected)] = False
     finished = Part(
         recipe, names, stamps, made.facts.select(is_good), made.X[is_good], made.rejected, shard
     )
+    if found and finished.rejected.keys() == found[0].rejected.keys():
+        return Made(*found, config.data, was_there=True)
     path = part_file.write(finished, Path(out))
     _forget_older(path, shard, recipe)
     return Made(finished, path, config.data)
@@ -138,6 +144,7 @@ def _passed(
     uses_store: bool,
     listener: Listener,
     elsewhere: Elsewhere,
+    known: Parts,
 ) -> Seen:
     rules = rules_for(built.info.preprocess.white)
     with Store.open(decoder=rules) if uses_store else Store.nowhere() as store:
@@ -147,6 +154,7 @@ def _passed(
             store,
             progress=functools.partial(listener.progress, "images"),
             runner=elsewhere.runner_for(listener),
+            parts=known,
         )
     for sentence in store.report():
         listener.say(sentence)
