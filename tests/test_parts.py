@@ -203,6 +203,14 @@ def test_a_missing_shard_is_refused_with_the_command_that_makes_it(
     assert refused.value.missing == [1, 3]
 
 
+def test_a_division_that_is_whole_counts_whatever_lies_beside_it(
+    room: Path, tmp_path: Path, whole: Extraction
+) -> None:
+    for shard in ("1/2", "2/2", "1/5", "2/5", "4/5"):
+        make(room, tmp_path, shard)
+    same(merged(room, tmp_path)[0], whole)
+
+
 def test_no_parts_are_refused(room: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there are no parts in"):
         merged(room, tmp_path)

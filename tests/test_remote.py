@@ -210,6 +210,19 @@ def test_kept_objects_are_not_fetched_again(
     assert len(kept) == 1
 
 
+def test_what_cannot_be_kept_is_read_all_the_same(
+    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk: here a file stands where the folder should."""
+    monkeypatch.setenv(remote.KEEP, str(tmp_path / "kept"))
+    (tmp_path / "kept").write_text("no folder")
+    shard(bucket, {"1": b"x" * 900})
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        assert read_table("s3://bucket/0.tar").labels.tolist() == ["1"]
+        assert remote.read("s3://bucket/1.jpg") == bytes([1]) * 1000
+
+
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="need the package obstore") as refused:

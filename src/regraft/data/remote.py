@@ -144,14 +144,18 @@ def is_missing(error: DecodeError) -> bool:
 
 
 def fetched(address: str) -> str:
-    """A whole object as a file in the folder of `--keep-files`; the address itself without one."""
+    """A whole object as a file in the folder of `--keep-files`; the address itself without one,
+    and where it cannot be kept there, as on a full disk."""
     kept = _kept_at(address)
     if kept is None:
         return address
     if not kept.is_file():
-        with atomic.file(kept, shared=True) as part, part.open("wb") as file:
-            for data in chunks(address):
-                file.write(data)
+        try:
+            with atomic.file(kept, shared=True) as part, part.open("wb") as file:
+                for data in chunks(address):
+                    file.write(data)
+        except OSError:
+            return address
     return str(kept)
 
 

@@ -7,7 +7,6 @@ was copied, or touched) the file is read once more and found by its content, or 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -230,9 +229,14 @@ def _copy(part: Part, places: NDArray[np.intp], rows: NDArray[np.intp], seen: Fi
 
 def _require_all(shards: list[Shard], folder: Path) -> None:
     """Refuse a folder in which shards are missing, with what makes them."""
-    most, _ = Counter(shard.of for shard in shards).most_common(1)[0]
-    there = {shard.number for shard in shards if shard.of == most}
-    lacking = [Shard(number, most) for number in range(1, most + 1) if number not in there]
+    there = dict[int, set[int]]()
+    for shard in shards:
+        there.setdefault(shard.of, set()).add(shard.number)
+    if any(len(numbers) == of for of, numbers in there.items()):
+        return  # beside them may lie some of another division
+    most = max(there, key=lambda of: len(there[of]))
+    every = (Shard(number, most) for number in range(1, most + 1))
+    lacking = [shard for shard in every if shard.number not in there[most]]
     if lacking:
         raise ArtefactError(
             f"{count(len(lacking), 'shard')} of {most} {'is' if len(lacking) == 1 else 'are'} "
