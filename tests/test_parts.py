@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -188,6 +189,20 @@ def test_what_could_not_be_read_when_a_part_was_made_is_read_another_time(
     assert (mended.was_there, mended.part.unread) == (False, [])
     assert merged(room, tmp_path)[0].computed == 0
     assert len(list(tmp_path.glob("part-*"))) == 1
+
+
+def test_a_full_disk_is_said_in_words_and_leaves_nothing(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, tensors: Any) -> None:
+        path.write_bytes(bytes(100))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(part_file.tensor_file, "write", full)
+    with pytest.raises(ArtefactError, match="cannot be written: No space left") as refused:
+        make(room, tmp_path, "1/1")
+    assert "make room" in refused.value.cure
+    assert not list(tmp_path.iterdir())
 
 
 # ---- refusals -------------------------------------------------------------------------------
