@@ -348,6 +348,12 @@ def test_shards_by_hand_give_the_predictions_of_one_train(
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["images"] == 9
+    again = run_warm(
+        "features", room / "photos", "--backbone", BACKBONE, "--shard", "2/2", "--out", "parts",
+        "--no-store", env=env,
+    )  # fmt: skip
+    line = f"regraft train {room}/photos --backbone {BACKBONE} --features parts"
+    assert f"with all parts: {line}" in again.stderr, "what was given here is needed there too"
     env = {"REGRAFT_CACHE": str(tmp_path / "cold")}
     merged = run_warm("train", *given, "--out", "merged", "--features", "parts", env=env)
     assert merged.returncode == 0, merged.stderr

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def read(path: Path) -> Part:
         raise ArtefactError(
             f"the part cannot be used: {reason}",
             place=str(path),
-            cure=_MAKE_AGAIN.format(shard=shard, folder=path.parent),
+            cure=_MAKE_AGAIN.format(shard=shard, folder=shlex.quote(str(path.parent))),
         ) from error
 
 

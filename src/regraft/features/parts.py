@@ -7,6 +7,7 @@ was copied, or touched) the file is read once more and found by its content, or 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +104,7 @@ class Parts:
         if not files:
             raise UsageError(
                 f"there are no parts in {str(folder)!r}",
-                cure=f"regraft features DATA --shard 1/1 --out {folder}",
+                cure=f"regraft features DATA --shard 1/1 --out {shlex.quote(str(folder))}",
             )
         found = []
         for n_done, file in enumerate(files, 1):
@@ -242,6 +243,6 @@ def _require_all(shards: list[Shard], folder: Path) -> None:
             f"{count(len(lacking), 'shard')} of {most} {'is' if len(lacking) == 1 else 'are'} "
             f"missing: {first_few(map(str, lacking))}",
             place=str(folder),
-            cure=f"regraft features DATA --shard {lacking[0]} --out {folder}",
+            cure=f"regraft features DATA --shard {lacking[0]} --out {shlex.quote(str(folder))}",
             missing=[shard.number for shard in lacking],
         )

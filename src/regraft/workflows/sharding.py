@@ -37,14 +37,14 @@ class Made:
     ----------
     part : Part
     path : Path
-    data : str
+    config : RunConfig
     was_there : bool
         It was made earlier, of the same files.
     """
 
     part: Part
     path: Path
-    data: str
+    config: RunConfig
     was_there: bool = False
 
     @property
@@ -123,7 +123,7 @@ def make_part(
     recipe = recipe_for(built.info)
     found = _made_before(Path(out), shard, recipe, names, mine, stamps)
     if found and not found[0].unread:
-        return Made(*found, config.data, was_there=True)
+        return Made(*found, config, was_there=True)
     known = Parts([found[0]], Path(out), listener.say) if found else NO_PARTS
     made = _passed(mine, built, uses_store, listener, elsewhere, known)
     is_good = np.ones(len(mine), bool)
@@ -132,10 +132,10 @@ def make_part(
         recipe, names, stamps, made.facts.select(is_good), made.X[is_good], made.rejected, shard
     )
     if found and finished.rejected.keys() == found[0].rejected.keys():
-        return Made(*found, config.data, was_there=True)
+        return Made(*found, config, was_there=True)
     path = part_file.write(finished, Path(out))
     _forget_older(path, shard, recipe)
-    return Made(finished, path, config.data)
+    return Made(finished, path, config)
 
 
 def _passed(
