@@ -47,6 +47,8 @@ def serving(root: Path, fault: Fault = lambda path, n: "", latency_s: float = 0)
             name = unquote(urlsplit(self.path).path).lstrip("/")
             asked[name] += 1
             how = fault(name, asked[name])
+            if how == "silent":
+                time.sleep(2)
             if how.isdigit():
                 self.answer(int(how), b"<Error><Code>no</Code></Error>")
             elif how == "redirect":
@@ -78,7 +80,10 @@ def serving(root: Path, fault: Fault = lambda path, n: "", latency_s: float = 0)
                 self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
             self.end_headers()
             body = data[start:stop]
-            if with_body:
+            for byte in body if with_body and how == "drip" else b"":
+                time.sleep(0.05)
+                self.wfile.write(bytes([byte]))
+            if with_body and how != "drip":
                 self.wfile.write(body[: len(body) // 2] if how in ("cut", "long") else body)
             if how in ("cut", "long", "short"):
                 self.close_connection = True

@@ -116,6 +116,23 @@ def test_what_fails_for_a_moment_is_tried_again(
         assert remote.read("s3://bucket/2.jpg", 10, 20) == bytes([2]) * 20
 
 
+@pytest.mark.parametrize(("fault", "most"), [("drip", 3), ("silent", 10)])
+def test_what_does_not_come_in_time_is_not_waited_for_again_and_again(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch, fault: str, most: int
+) -> None:
+    for name in ("_CLIENT", "_FIRST_CLIENT"):
+        monkeypatch.setattr(remote, name, {**getattr(remote, name), "timeout": "300ms"})
+    impatient = {**remote._RETRY, "retry_timeout": timedelta(milliseconds=300)}
+    for name in ("_RETRY", "_FIRST_RETRY"):
+        monkeypatch.setattr(remote, name, impatient)
+    asked: list[str] = []
+    with serving(bucket.parent, lambda path, n: asked.append(path) or fault) as address:
+        as_s3(address, monkeypatch)
+        with pytest.raises(DecodeError, match="did not come whole within a minute"):
+            remote.read("s3://bucket/1.jpg")
+    assert len(asked) <= most
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [

@@ -35,6 +35,8 @@ MOST_AT_ONCE = 24
 # Times that a body is asked for that ends early; refused connections, 429 and 5xx the client tries
 # again by itself, with backoff.
 TRIES = 4
+# The same of what does not come in time, which costs a minute each.
+TRIES_IF_SLOW = 2
 _FIRST_WAIT_S = 0.25
 _CLIENT = {"timeout": "60s", "connect_timeout": "10s"}
 _RETRY = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
@@ -46,6 +48,7 @@ MOST_FAILURES = 40
 MAX_BYTES = 2**30
 _CHUNK_BYTES = 8 * 2**20
 _ABSENT = "there is no such object"
+_SLOW = "it did not come whole within a minute"
 _CUT = "the connection ended before all of it came"
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public "
@@ -201,7 +204,7 @@ class _Host:
             except BaseException as error:
                 _require_of_client(error)
                 reason = in_words(error)
-                if reason == _CUT and n_tried < TRIES:
+                if n_tried < {_CUT: TRIES, _SLOW: TRIES_IF_SLOW}.get(reason, 1):
                     time.sleep(_FIRST_WAIT_S * 2**n_tried * random.uniform(0.5, 1))
                     continue
                 raise self._failed(reason, n_tried) from None  # its own text may be long and deep
@@ -349,6 +352,8 @@ def in_words(error: BaseException) -> str:
     'permission denied (403)'
     """
     text = str(error).partition("\n")[0]
+    if "kind: Timeout," in str(error):
+        return _SLOW
     found = re.search(r"status code: (\d{3})", text)
     code = found[1] if found else ""
     if isinstance(error, FileNotFoundError) or code == "404":
