@@ -68,7 +68,8 @@ def serving(root: Path, fault: Fault = lambda path, n: "", latency_s: float = 0)
 
         def file(self, data: bytes, how: str, with_body: bool) -> None:
             status, start, stop = 200, 0, len(data)
-            if found := re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+            asked_for = "" if how == "whole" else self.headers.get("Range", "")
+            if found := re.match(r"bytes=(\d+)-(\d+)", asked_for):
                 status, start, stop = 206, int(found[1]), min(len(data), int(found[2]) + 1)
             self.send_response(status)
             length = stop - start

@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -543,3 +545,62 @@ def test_every_command_takes_addresses_and_no_secret_is_left(
             data = path.read_bytes()
             assert SECRET.encode() not in data, path
             assert KEY_ID.encode() not in data, path
+
+
+def test_large_objects_are_not_fetched_ahead(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held before it is needed is bounded in bytes, however large the pictures are."""
+    monkeypatch.setattr(stored, "LARGEST_AHEAD_BYTES", 1500)
+    large = [f"large{n}.jpg" for n in range(4)]
+    for name in large:
+        (bucket / name).write_bytes(name.encode() * 1000)
+    paths = [f"s3://bucket/{name}" for name in [*large, "1.jpg"]]
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        ahead = stored.Ahead(paths)
+        time.sleep(0.3)
+        held = [future.exception() or future.result() for future in ahead._coming.values()]
+        assert sum(len(one) for one in held if isinstance(one, bytes)) == 1000
+        for path, name in zip(paths, large, strict=False):
+            assert ahead.take(path) == name.encode() * 1000
+        assert ahead.take(paths[-1]) == bytes([1]) * 1000
+        ahead.close()
+
+
+def test_many_that_knock_at_once_do_not_give_up_a_host_for_one_that_was_turned_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a server's full queue turns some away: here all but the first that asks."""
+    monkeypatch.setattr(_Client, "n_asked", 0)
+    monkeypatch.setattr(remote._Host, "_client", lambda self, is_first=False: _Client())
+    host = remote._host_of("s3://bucket/1.jpg")
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(host.tried, "s3://bucket/1.jpg", _Client.ask) for _ in range(8)]
+    assert not host._out_of_reach
+    assert sum(future.exception() is None for future in futures) >= 1
+
+
+class _Client:
+    """Answers the first of many, slowly, and turns the others away at once."""
+
+    n_asked = 0
+    lock = threading.Lock()
+
+    @classmethod
+    def ask(cls, store: object, path: str) -> bytes:
+        with cls.lock:
+            cls.n_asked += 1
+            number = cls.n_asked
+        if number == 1:
+            time.sleep(0.2)
+            return b"a picture"
+        raise ValueError("Generic S3 error ... HttpError { kind: Connect, source: refused }")
+
+
+def test_a_server_without_ranges_is_named_with_what_helps(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard(bucket, {"1": b"x" * 900})
+    with serving(bucket.parent, lambda path, n: "whole") as address:
+        with pytest.raises(TableError, match="whole objects only, and no parts") as refused:
+            read_table(f"{address}/bucket/{{0..0}}.tar")
+        assert "download the shards" in refused.value.cure

@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from regraft.data.client_errors import ABSENT, CUT, NO_PARTS, SLOW, in_words
 from regraft.data.out_of_reach import why_out_of_reach
 from regraft.errors import DecodeError, RegraftError, UsageError
 from regraft.machine import atomic
@@ -36,7 +37,7 @@ MOST_AT_ONCE = 24
 # again by itself, with backoff.
 TRIES = 4
 # The same of what does not come in time, which costs a minute each.
-TRIES_IF_SLOW = 2
+TRIES_IFSLOW = 2
 _FIRST_WAIT_S = 0.25
 _CLIENT = {"timeout": "60s", "connect_timeout": "10s"}
 _RETRY = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
@@ -47,9 +48,6 @@ _FIRST_RETRY = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 MOST_FAILURES = 40
 MAX_BYTES = 2**30
 _CHUNK_BYTES = 8 * 2**20
-_ABSENT = "there is no such object"
-_SLOW = "it did not come whole within a minute"
-_CUT = "the connection ended before all of it came"
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public "
     "bucket, AWS_ENDPOINT_URL for another store)",
@@ -81,10 +79,19 @@ def require_client() -> None:
         )
 
 
+class TooLargeError(DecodeError):
+    """An object has more bytes than are wanted; its body was not fetched."""
+
+
 def read(
-    address: str, start: int = 0, n_bytes: int | None = None, versions: set[str] | None = None
+    address: str,
+    start: int = 0,
+    n_bytes: int | None = None,
+    versions: set[str] | None = None,
+    most: int = MAX_BYTES,
 ) -> bytes:
-    """The content of an object, or a part of it; `versions` hears of which one.
+    """The content of an object of at most `most` bytes, or a part of one; `versions` hears of
+    which one.
 
     Raises
     ------
@@ -97,7 +104,7 @@ def read(
             return file.read(-1 if n_bytes is None else n_bytes)
     host = _host_of(address)
     with host.turn():
-        data = _tried(host, address, start, n_bytes, versions)
+        data = _tried(host, address, start, n_bytes, versions, most)
     if kept is not None and n_bytes is None and not start:
         with suppress(OSError), atomic.file(kept, shared=True) as part:
             part.write_bytes(data)
@@ -143,7 +150,7 @@ def size_of(address: str) -> int:
 
 def is_missing(error: DecodeError) -> bool:
     """Whether the host has answered that there is no such object."""
-    return _ABSENT in error.rule
+    return ABSENT in error.rule
 
 
 def fetched(address: str) -> str:
@@ -168,7 +175,7 @@ class _Host:
     def __init__(self, scheme: str, root: str) -> None:
         self.scheme, self.root = scheme, root
         self._turns = threading.BoundedSemaphore(MOST_AT_ONCE)
-        self._lock = threading.Lock()
+        self._lock, self._meeting = threading.Lock(), threading.Lock()
         self._stores: dict[bool, Any] = {}
         self._has_answered = False
         self._out_of_reach = ""
@@ -204,7 +211,7 @@ class _Host:
             except BaseException as error:
                 _require_of_client(error)
                 reason = in_words(error)
-                if n_tried < {_CUT: TRIES, _SLOW: TRIES_IF_SLOW}.get(reason, 1):
+                if n_tried < {CUT: TRIES, SLOW: TRIES_IFSLOW}.get(reason, 1):
                     time.sleep(_FIRST_WAIT_S * 2**n_tried * random.uniform(0.5, 1))
                     continue
                 raise self._failed(reason, n_tried) from None  # its own text may be long and deep
@@ -215,33 +222,42 @@ class _Host:
 
     def _met(self, ask: Any, path: str) -> Any:
         """What is given when asked for the first time, without patience; None if that failed, and
-        there is somebody who may answer."""
+        there is somebody who may answer. One asks for all: where many knock at once, one that is
+        turned away says nothing of the host."""
         found = None
-        try:
-            found = ask(self._client(is_first=True), path)
-        except RegraftError:
-            raise
-        except BaseException as error:
-            _require_of_client(error)
-            if reason := why_out_of_reach(error):
-                self._out_of_reach = reason
-                raise self._unreached(reason) from None
-        self._has_answered = True
+        with self._meeting:
+            if self._has_answered:
+                return None
+            if self._out_of_reach:
+                raise self._unreached(self._out_of_reach)
+            try:
+                found = ask(self._client(is_first=True), path)
+            except TooLargeError:
+                self._has_answered = True
+                raise
+            except RegraftError:
+                raise
+            except BaseException as error:
+                _require_of_client(error)
+                if reason := why_out_of_reach(error):
+                    self._out_of_reach = reason
+                    raise self._unreached(reason) from None
+            self._has_answered = True
         return found
 
     def _unreached(self, reason: str) -> DecodeError:
         return DecodeError(f"{self.root} cannot be reached: {reason}", cure=self._cure())
 
     def _failed(self, reason: str, n_tried: int) -> DecodeError:
-        is_absent = reason == _ABSENT
+        is_absent = reason == ABSENT
         with self._lock:
             self._n_failed = 0 if is_absent else self._n_failed + 1
             self._last = reason
         times = f" (tried {n_tried} times)" if n_tried > 1 else ""
-        return DecodeError(
-            f"the object cannot be read: {reason}{times}",
-            cure="correct the address, or leave it out" if is_absent else self._cure(),
-        )
+        cure = "correct the address, or leave it out" if is_absent else self._cure()
+        if reason == NO_PARTS:
+            cure = "download the shards; or put them where parts can be asked for (HTTP ranges)"
+        return DecodeError(f"the object cannot be read: {reason}{times}", cure=cure)
 
     def _cure(self) -> str:
         name = _CREDENTIALS.get(self.scheme)
@@ -312,7 +328,12 @@ def _path_in(address: str, root: str) -> str:
 
 
 def _tried(
-    host: _Host, address: str, start: int, n_bytes: int | None, versions: set[str] | None
+    host: _Host,
+    address: str,
+    start: int,
+    n_bytes: int | None,
+    versions: set[str] | None,
+    most: int,
 ) -> bytes:
     def ask(store: Any, path: str) -> bytes:
         import obstore
@@ -327,9 +348,9 @@ def _tried(
             return data
         answer = obstore.get(store, path)
         size = int(answer.meta["size"])
-        if size > MAX_BYTES:
-            raise DecodeError(
-                f"the object has {size:,} bytes; at most {MAX_BYTES:,} are read",
+        if size > most:
+            raise TooLargeError(
+                f"the object has {size:,} bytes; at most {most:,} are read",
                 cure="make the picture smaller",
             )
         data = bytes(answer.bytes())
@@ -338,46 +359,6 @@ def _tried(
         return data
 
     return bytes(host.tried(address, ask))
-
-
-def in_words(error: BaseException) -> str:
-    """An error of the client in one line, without what it knows of the request.
-
-    Examples
-    --------
-    >>> in_words(FileNotFoundError("Object at location a.jpg not found: ..."))
-    'there is no such object'
-    >>> in_words(ValueError("Generic S3 error: Error performing GET http://h/b/a in 3ms - "
-    ...                     "Server returned non-2xx status code: 403 Forbidden: <Key>"))
-    'permission denied (403)'
-    """
-    text = str(error).partition("\n")[0]
-    if "kind: Timeout," in str(error):
-        return _SLOW
-    found = re.search(r"status code: (\d{3})", text)
-    code = found[1] if found else ""
-    if isinstance(error, FileNotFoundError) or code == "404":
-        return _ABSENT
-    is_refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
-    if is_refused or code in ("401", "403"):
-        return "permission denied" + (f" ({code})" if code else "")
-    if code:
-        return f"the server said {code}"
-    short = re.sub(r"https?://\S+", "...", text.rpartition(" - ")[2] or text)
-    known = {
-        "redirect": "too many redirects",
-        "account must be specified": "no storage account is named",
-        "credential": "no credentials were found",
-        "timed out": "it timed out",
-        "error sending request": "no connection, or it was reset",
-        "response body": _CUT,
-        "incomplete": _CUT,
-        "got": _CUT,
-    }
-    for word, said in known.items():
-        if word in text.lower():
-            return said
-    return short[:160] or type(error).__name__
 
 
 def _kept_at(address: str) -> Path | None:

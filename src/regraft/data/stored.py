@@ -18,6 +18,8 @@ from regraft.errors import DecodeError
 # What is fetched before it is needed, so that no core waits for the network: so many bytes, or so
 # many objects, whose size nobody knows before.
 AHEAD_BYTES, OBJECTS_AHEAD = 32 * 2**20, 48
+# Objects of more bytes are not fetched before they are needed: 48 scans would fill the memory.
+LARGEST_AHEAD_BYTES = 8 * 2**20
 # Of a shard, so much is asked for at once, with no more than this between two pictures of it.
 STRETCH_BYTES, MOST_BETWEEN = 2 * 2**20, 64 * 2**10
 
@@ -121,7 +123,10 @@ class Ahead:
             if future is not None:
                 self._n_bytes -= _reckoned_bytes(picture)
             self._order()
-        return read_stored(picture) if future is None else future.result()
+        if future is not None:
+            with suppress(remote.TooLargeError):
+                return future.result()
+        return read_stored(picture)
 
     def close(self) -> None:
         """Fetch nothing more."""
@@ -142,9 +147,16 @@ class Ahead:
             for picture, future in wanted.items():
                 try:
                     content = contents.get(picture)
-                    future.set_result(read_stored(picture) if content is None else content)
+                    future.set_result(_read_ahead(picture) if content is None else content)
                 except BaseException as error:  # raised where the content is asked for
                     future.set_exception(error)
+
+
+def _read_ahead(picture: str) -> bytes:
+    """As `read_stored`; TooLargeError for an object that has to wait until it is needed."""
+    if isinstance(picture, Member):
+        return read_stored(picture)
+    return remote.read(picture, most=LARGEST_AHEAD_BYTES)
 
 
 def stretches(pictures: Iterable[str]) -> Iterator[list[str]]:
