@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,8 @@ def serving(root: Path, fault: Fault = lambda path, n: "", latency_s: float = 0)
             name = unquote(urlsplit(self.path).path).lstrip("/")
             asked[name] += 1
             how = fault(name, asked[name])
+            if how == "silent":
+                time.sleep(2)
             if how.isdigit():
                 self.answer(int(how), b"<Error><Code>no</Code></Error>")
             elif how == "redirect":
@@ -65,19 +68,23 @@ def serving(root: Path, fault: Fault = lambda path, n: "", latency_s: float = 0)
 
         def file(self, data: bytes, how: str, with_body: bool) -> None:
             status, start, stop = 200, 0, len(data)
-            if found := re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+            asked_for = "" if how == "whole" else self.headers.get("Range", "")
+            if found := re.match(r"bytes=(\d+)-(\d+)", asked_for):
                 status, start, stop = 206, int(found[1]), min(len(data), int(found[2]) + 1)
             self.send_response(status)
             length = stop - start
             told = {"short": length // 2, "long": length + 500}.get(how, length)
             self.send_header("Content-Length", str(told))
-            self.send_header("ETag", f'"{len(data)}"')
+            self.send_header("ETag", f'"{zlib.crc32(data)}"')
             self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
             if status == 206:
                 self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
             self.end_headers()
             body = data[start:stop]
-            if with_body:
+            for byte in body if with_body and how == "drip" else b"":
+                time.sleep(0.05)
+                self.wfile.write(bytes([byte]))
+            if with_body and how != "drip":
                 self.wfile.write(body[: len(body) // 2] if how in ("cut", "long") else body)
             if how in ("cut", "long", "short"):
                 self.close_connection = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 
 from regraft.backbones import catalog
 from regraft.data.table import ImageTable
-from regraft.errors import ArtefactError, ConfigError, UsageError
+from regraft.errors import ArtefactError, ConfigError, DecodeError, UsageError
 from regraft.features import engines, extract, part_file
+from regraft.features import one_pass as one_pass_of
 from regraft.features.extraction import Extraction
 from regraft.features.part import Part
 from regraft.features.parts import Parts
@@ -159,6 +161,50 @@ def test_data_that_are_mounted_elsewhere_are_the_same_data(
     assert found.from_parts == 18
 
 
+def test_what_could_not_be_read_when_a_part_was_made_is_read_another_time(
+    room: Path, tmp_path: Path, whole: Extraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that does not answer for a minute costs no image for good, and no second pass."""
+    silent = str(whole.table.paths[4])
+    asked: list[str] = []
+    reading = one_pass_of.content_of
+
+    def failing(path: Any) -> Any:
+        asked.append(path)
+        if path == silent:
+            raise DecodeError("the object cannot be read: the server said 503")
+        return reading(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one_pass_of, "content_of", failing)
+        assert len(make(room, tmp_path, "1/1").part.unread) == 1
+        asked.clear()
+        assert make(room, tmp_path, "1/1").was_there
+        assert asked == [silent]
+        assert silent in [entry.path for entry in merged(room, tmp_path)[0].table.rejected]
+    found, said = merged(room, tmp_path)
+    same(found, whole)
+    assert said == [f"{tmp_path}: 19 images from 1 part; 1 are read here"]
+    mended = make(room, tmp_path, "1/1")
+    assert (mended.was_there, mended.part.unread) == (False, [])
+    assert merged(room, tmp_path)[0].computed == 0
+    assert len(list(tmp_path.glob("part-*"))) == 1
+
+
+def test_a_full_disk_is_said_in_words_and_leaves_nothing(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, tensors: Any) -> None:
+        path.write_bytes(bytes(100))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(part_file.tensor_file, "write", full)
+    with pytest.raises(ArtefactError, match="cannot be written: No space left") as refused:
+        make(room, tmp_path, "1/1")
+    assert "make room" in refused.value.cure
+    assert not list(tmp_path.iterdir())
+
+
 # ---- refusals -------------------------------------------------------------------------------
 
 
@@ -170,6 +216,14 @@ def test_a_missing_shard_is_refused_with_the_command_that_makes_it(
         merged(room, tmp_path)
     assert f"regraft features DATA --shard 1/3 --out {tmp_path}" in refused.value.cure
     assert refused.value.missing == [1, 3]
+
+
+def test_a_division_that_is_whole_counts_whatever_lies_beside_it(
+    room: Path, tmp_path: Path, whole: Extraction
+) -> None:
+    for shard in ("1/2", "2/2", "1/5", "2/5", "4/5"):
+        make(room, tmp_path, shard)
+    same(merged(room, tmp_path)[0], whole)
 
 
 def test_no_parts_are_refused(room: Path, tmp_path: Path) -> None:
@@ -294,6 +348,12 @@ def test_shards_by_hand_give_the_predictions_of_one_train(
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["images"] == 9
+    again = run_warm(
+        "features", room / "photos", "--backbone", BACKBONE, "--shard", "2/2", "--out", "parts",
+        "--no-store", env=env,
+    )  # fmt: skip
+    line = f"regraft train {room}/photos --backbone {BACKBONE} --features parts"
+    assert f"with all parts: {line}" in again.stderr, "what was given here is needed there too"
     env = {"REGRAFT_CACHE": str(tmp_path / "cold")}
     merged = run_warm("train", *given, "--out", "merged", "--features", "parts", env=env)
     assert merged.returncode == 0, merged.stderr

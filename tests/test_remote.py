@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -116,6 +118,23 @@ def test_what_fails_for_a_moment_is_tried_again(
         assert remote.read("s3://bucket/2.jpg", 10, 20) == bytes([2]) * 20
 
 
+@pytest.mark.parametrize(("fault", "most"), [("drip", 3), ("silent", 10)])
+def test_what_does_not_come_in_time_is_not_waited_for_again_and_again(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch, fault: str, most: int
+) -> None:
+    for name in ("_CLIENT", "_FIRST_CLIENT"):
+        monkeypatch.setattr(remote, name, {**getattr(remote, name), "timeout": "300ms"})
+    impatient = {**remote._RETRY, "retry_timeout": timedelta(milliseconds=300)}
+    for name in ("_RETRY", "_FIRST_RETRY"):
+        monkeypatch.setattr(remote, name, impatient)
+    asked: list[str] = []
+    with serving(bucket.parent, lambda path, n: asked.append(path) or fault) as address:
+        as_s3(address, monkeypatch)
+        with pytest.raises(DecodeError, match="did not come whole within a minute"):
+            remote.read("s3://bucket/1.jpg")
+    assert len(asked) <= most
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
@@ -210,6 +229,19 @@ def test_kept_objects_are_not_fetched_again(
     assert len(kept) == 1
 
 
+def test_what_cannot_be_kept_is_read_all_the_same(
+    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk: here a file stands where the folder should."""
+    monkeypatch.setenv(remote.KEEP, str(tmp_path / "kept"))
+    (tmp_path / "kept").write_text("no folder")
+    shard(bucket, {"1": b"x" * 900})
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        assert read_table("s3://bucket/0.tar").labels.tolist() == ["1"]
+        assert remote.read("s3://bucket/1.jpg") == bytes([1]) * 1000
+
+
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="need the package obstore") as refused:
@@ -274,6 +306,52 @@ def test_addresses_with_secrets_in_a_manifest_are_refused_without_repeating_them
     assert SECRET not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"HTTPS://me:{SECRET}@host/1.jpg", f"ftp://me:{SECRET}@host/1.jpg",
+        f"S3://KEY:{SECRET}@bucket/1.jpg", f"wasbs://c@account/1.jpg?sig={SECRET}",
+        f"https://[me:{SECRET}@host/1.jpg", f"https://me:{SECRET}/x@host/1.jpg",
+        f" https://me:{SECRET}@host/1.jpg",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_no_address_of_any_kind_is_repeated_with_its_secret(
+    tmp_path: Path, address: str, is_listed: bool
+) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text(f'path,label\n"{address}",a\n')
+    with pytest.raises(RegraftError) as refused:
+        read_table(source if is_listed else address)
+    assert SECRET not in f"{refused.value} {refused.value.facts}"
+
+
+def test_an_endpoint_that_is_no_address_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_s3(f"me:{SECRET}@host:9000", monkeypatch)
+    with pytest.raises(UsageError, match="AWS_ENDPOINT_URL must be an address") as refused:
+        remote.read("s3://bucket/1.jpg")
+    assert SECRET not in str(refused.value)
+
+
+def test_an_object_that_is_replaced_while_it_is_fetched_is_not_kept(
+    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(remote.KEEP, str(tmp_path / "kept"))
+    monkeypatch.setattr(remote, "_CHUNK_BYTES", 400)
+
+    def replaced(path: str, n: int) -> str:
+        if n == 3:  # after its size and the first part
+            (bucket / "1.jpg").write_bytes(bytes(1000))
+        return ""
+
+    with serving(bucket.parent, replaced) as address:
+        as_s3(address, monkeypatch)
+        with pytest.raises(DecodeError, match="was replaced while it was read"):
+            remote.fetched("s3://bucket/1.jpg")
+        assert not [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+        assert Path(remote.fetched("s3://bucket/1.jpg")).read_bytes() == bytes(1000)
+
+
 # ---- shards elsewhere -----------------------------------------------------------------------
 
 
@@ -328,6 +406,42 @@ def test_a_request_for_many_members_that_fails_loses_none_that_is_there(
                 with pytest.raises(DecodeError, match="cannot be read"):
                     ahead.take(one)
         ahead.close()
+
+
+def test_a_shard_that_is_replaced_after_it_was_listed_gives_no_other_picture(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard(bucket, {f"{n:03}": bytes([n]) * 900 for n in range(20)})
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        table = read_table("s3://bucket/0.tar")
+        shard(bucket, {f"{n:03}": bytes([n]) * 900 for n in (*range(10), *range(50, 60))})
+        ahead = stored.Ahead(table.paths)
+        for n, one in enumerate(table.paths):
+            if n < 10:
+                assert ahead.take(one) == bytes([n]) * 900
+            else:
+                with pytest.raises(DecodeError, match="was replaced after it was listed"):
+                    ahead.take(one)
+        ahead.close()
+
+
+def test_labels_may_stand_in_a_table_beside_shards_elsewhere(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(bucket / "0.tar", "w") as file:
+        for n in range(2):
+            file.add(bucket / f"{n}.jpg", f"{n}.jpg")
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        assert read_table("s3://bucket/0.tar").labels.tolist() == [None, None]
+        (bucket / "labels.csv").write_text("path,label\n0,ant\n1,bee\n")
+        assert read_table("s3://bucket/0.tar").labels.tolist() == ["ant", "bee"]
+        (bucket / "labels.csv").write_text("nothing\nof,use\n")
+        with pytest.raises(TableError) as refused:
+            read_table("s3://bucket/0.tar")
+        assert "s3://bucket/labels.csv" in str(refused.value)
+        assert "regraft-" not in str(refused.value)
 
 
 def test_what_is_fetched_ahead_is_bounded(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,3 +545,62 @@ def test_every_command_takes_addresses_and_no_secret_is_left(
             data = path.read_bytes()
             assert SECRET.encode() not in data, path
             assert KEY_ID.encode() not in data, path
+
+
+def test_large_objects_are_not_fetched_ahead(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held before it is needed is bounded in bytes, however large the pictures are."""
+    monkeypatch.setattr(stored, "LARGEST_AHEAD_BYTES", 1500)
+    large = [f"large{n}.jpg" for n in range(4)]
+    for name in large:
+        (bucket / name).write_bytes(name.encode() * 1000)
+    paths = [f"s3://bucket/{name}" for name in [*large, "1.jpg"]]
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        ahead = stored.Ahead(paths)
+        time.sleep(0.3)
+        held = [future.exception() or future.result() for future in ahead._coming.values()]
+        assert sum(len(one) for one in held if isinstance(one, bytes)) == 1000
+        for path, name in zip(paths, large, strict=False):
+            assert ahead.take(path) == name.encode() * 1000
+        assert ahead.take(paths[-1]) == bytes([1]) * 1000
+        ahead.close()
+
+
+def test_many_that_knock_at_once_do_not_give_up_a_host_for_one_that_was_turned_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a server's full queue turns some away: here all but the first that asks."""
+    monkeypatch.setattr(_Client, "n_asked", 0)
+    monkeypatch.setattr(remote._Host, "_client", lambda self, is_first=False: _Client())
+    host = remote._host_of("s3://bucket/1.jpg")
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(host.tried, "s3://bucket/1.jpg", _Client.ask) for _ in range(8)]
+    assert not host._out_of_reach
+    assert sum(future.exception() is None for future in futures) >= 1
+
+
+class _Client:
+    """Answers the first of many, slowly, and turns the others away at once."""
+
+    n_asked = 0
+    lock = threading.Lock()
+
+    @classmethod
+    def ask(cls, store: object, path: str) -> bytes:
+        with cls.lock:
+            cls.n_asked += 1
+            number = cls.n_asked
+        if number == 1:
+            time.sleep(0.2)
+            return b"a picture"
+        raise ValueError("Generic S3 error ... HttpError { kind: Connect, source: refused }")
+
+
+def test_a_server_without_ranges_is_named_with_what_helps(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard(bucket, {"1": b"x" * 900})
+    with serving(bucket.parent, lambda path, n: "whole") as address:
+        with pytest.raises(TableError, match="whole objects only, and no parts") as refused:
+            read_table(f"{address}/bucket/{{0..0}}.tar")
+        assert "download the shards" in refused.value.cure

@@ -112,7 +112,7 @@ def test_what_knows_more_than_its_text_stays_itself(monkeypatch: pytest.MonkeyPa
     from regraft.data.members import Member
 
     monkeypatch.setattr(texts, "MANY", 0)
-    members = table.column([Member("0.tar", "1.jpg", 512, 9)])
+    members = table.column([Member("0.tar", "1.jpg", 512, 9, 0)])
     nothing = table.column([None])
     assert ImageTable(members, nothing, nothing).paths[0].offset == 512
 

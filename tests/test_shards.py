@@ -148,7 +148,7 @@ def test_braces_that_name_none_or_too_many_are_refused(pattern: str) -> None:
 
 
 def test_a_member_travels() -> None:
-    one = Member("a/0.tar", "b/1.jpg", 512, 7)
+    one = Member("a/0.tar", "b/1.jpg", 512, 7, 9)
     other = pickle.loads(pickle.dumps(one))
     assert (other, other.shard, other.offset, other.n_bytes) == (one, "a/0.tar", 512, 7)
 
@@ -378,3 +378,125 @@ def test_a_shard_that_changes_under_way_is_no_other_picture(tmp_path: Path) -> N
     path.unlink()
     with pytest.raises(RegraftError, match="the shard cannot be read"):
         read_stored(table.paths[1])
+    tar(path, pairs(2, 5))  # of the same length, with other keys where these were
+    with pytest.raises(DecodeError, match="the shard was replaced after it was listed"):
+        read_stored(table.paths[1])
+
+
+# ---- labels that cannot be told for sure ----------------------------------------------------
+
+
+def test_a_label_too_deep_to_read_costs_its_own_picture_only(tmp_path: Path) -> None:
+    deep = [("9.jpg", JPEG), ("9.json", b"[" * 100_000)]
+    table = read_shards(str(tar(tmp_path / "0.tar", [*pairs(4), *deep])))
+    assert table.labels.tolist() == ["0", "1", "0", "1", None]
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"), [("cls", b"\xef\xbb\xbfbee"), ("json", b'\xef\xbb\xbf{"label": "bee"}')]
+)
+def test_a_mark_of_bytes_in_order_is_no_part_of_a_label(
+    tmp_path: Path, ending: str, content: bytes
+) -> None:
+    """As editors on Windows write it."""
+    path = tar(tmp_path / "0.tar", [("1.jpg", JPEG), (f"1.{ending}", content)])
+    assert read_shards(str(path)).labels.tolist() == ["bee"]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ([("9.cls", b"bee"), ("9.cls", b"ant")], "its labels contradict each other: 'bee' and"),
+        ([("9.cls", b"bee"), ("9.label", b"ant")], "its labels contradict each other: 'bee' and"),
+        ([("9.json", b'"bee"'), ("9.json", b'"ant"')], "its labels contradict each other"),
+        ([("9.cls", "käfer".encode("latin-1"))], "its .cls is not UTF-8 text"),
+        ([("9.json", b'{"label": "\\ud800"}')], "its .json is not UTF-8 text"),
+    ],
+)
+def test_a_label_that_cannot_be_told_costs_its_own_picture_only(
+    tmp_path: Path, said: Content, reason: str
+) -> None:
+    path = tar(tmp_path / "0.tar", [*pairs(4), ("9.jpg", JPEG), *said])
+    table = read_shards(str(path))
+    assert len(table) == 4
+    assert named(table)["9.jpg"].startswith(reason)
+    assert len(read_images(f"{tmp_path}/{{0..0}}.tar")) == 5  # who wants no labels has them all
+
+
+def test_of_cls_and_json_the_cls_counts_in_either_order(tmp_path: Path) -> None:
+    both = [("1.jpg", JPEG), ("1.cls", b"bee"), ("1.json", b'{"label": "ant", "split": "test"}')]
+    for n, content in enumerate((both, both[::-1])):
+        table = read_shards(str(tar(tmp_path / f"{n}.tar", content)))
+        assert (table.labels.tolist(), table.splits.tolist()) == (["bee"], ["test"])
+        assert "1 picture has another label in .json" in table.readings[0].words
+
+
+def test_groups_are_those_of_json_and_of_the_table(tmp_path: Path) -> None:
+    path = tar(
+        tmp_path / "a" / "0.tar",
+        [("1.jpg", JPEG), ("1.json", b'{"label": "ant", "group": 7}'), ("2.jpg", JPEG)],
+    )
+    assert read_shards(str(path)).groups.tolist() == ["7", None]  # type: ignore[union-attr]
+    path = tar(tmp_path / "b" / "0.tar", [("1.jpg", JPEG), ("2.jpg", JPEG)])
+    (path.parent / "labels.csv").write_text("path,label,group\n1,ant,x\n2,bee,y\n")
+    assert read_shards(str(path)).groups.tolist() == ["x", "y"]  # type: ignore[union-attr]
+
+
+def test_a_row_for_keys_of_several_shards_labels_none_of_them(tmp_path: Path) -> None:
+    for n in range(2):
+        tar(tmp_path / f"{n}.tar", [("1.jpg", JPEG), (f"only{n}.jpg", JPEG)])
+    table_of = tmp_path / "labels.csv"
+    table_of.write_text("path,label\n1,ant\nonly0,ant\nonly1,bee\n")
+    table = read_shards(f"{tmp_path}/{{0..1}}.tar")
+    assert table.labels.tolist() == ["ant", "bee"]
+    assert [entry.path[-7:] for entry in table.rejected] == ["r/1.jpg", "r/1.jpg"]
+    assert "2 shards have a picture of the key '1'" in table.rejected[0].reason
+    table_of.write_text("path,label\n0.tar/1,ant\n1.tar/1.jpg,bee\nonly0,ant\nonly1,bee\n")
+    assert read_shards(f"{tmp_path}/{{0..1}}.tar").labels.tolist() == ["ant", "ant", "bee", "bee"]
+
+
+def test_a_table_that_contradicts_itself_or_names_no_split_is_told(tmp_path: Path) -> None:
+    path = tar(tmp_path / "0.tar", [("1.jpg", JPEG), ("2.jpg", JPEG)])
+    table_of = tmp_path / "labels.csv"
+    table_of.write_text("path,label\n1,ant\n2,bee\n1,bee\n")
+    table = read_shards(str(path))
+    assert table.labels.tolist() == ["bee"]
+    assert "labels.csv says different things of '1'" in table.rejected[0].reason
+    table_of.write_text("path,label,split\n1,ant,trian\n2,bee,test\n")
+    with pytest.raises(TableError, match="unknown split 'trian' in row 2"):
+        read_shards(str(path))
+
+
+# ---- tars that are not what they seem -------------------------------------------------------
+
+
+def test_tars_joined_by_cat_are_named_and_not_taken_for_whole(tmp_path: Path) -> None:
+    one, other = tar(tmp_path / "a.tar", pairs(2)), tar(tmp_path / "b.tar", pairs(3, 2))
+    (tmp_path / "0.tar").write_bytes(one.read_bytes() + other.read_bytes())
+    table = read_shards(f"{tmp_path}/{{0..0}}.tar")
+    assert len(table) == 2
+    assert "goes on after its end mark" in named(table)["0.tar"]
+    assert "tar --concatenate" in table.rejected[0].mend
+
+
+def test_sparse_members_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "0.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as file:
+        for name, data in pairs(2):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+        info = tarfile.TarInfo("GNUSparseFile.0/9.jpg")
+        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.name": "9.jpg"}
+        info.size = 512
+        file.addfile(info, io.BytesIO(bytes(512)))
+    table = read_shards(str(path))
+    assert len(table) == 2
+    assert {entry.path[-5:]: entry.reason for entry in table.skipped} == {
+        "9.jpg": "is stored sparse, not as a file"
+    }
+
+
+def test_a_pattern_of_more_shards_than_memory_is_refused() -> None:
+    with pytest.raises(TableError, match="names 10,000,000,000 shards"):
+        expanded("{00000..99999}-{00000..99999}.tar")

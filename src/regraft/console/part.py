@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from regraft.console.commands import command_on, quoted
 from regraft.console.json_line import print_json
 from regraft.console.lines import beside, width_of, wrapped
 from regraft.console.screen import say_aside
@@ -24,4 +25,5 @@ def show_part(made: Made, *, as_json: bool) -> None:
         print(wrapped(f"not read: {bad[0]}: {bad[1]}", width, lead="  "))
     sys.stdout.flush()
     if made.part.shard.number == made.part.shard.of:
-        say_aside(f"with all parts: regraft train {made.data} --features {made.path.parent}")
+        train = command_on(made.config.data, "train", made.config)
+        say_aside(f"with all parts: {train} --features {quoted(str(made.path.parent))}")

@@ -20,6 +20,7 @@ from typing import Any
 from regraft.data import remote
 from regraft.data.members import Member
 from regraft.data.shard_contents import Contents, StoppedError, contents_of
+from regraft.data.shard_labels import Said
 from regraft.data.table import Rejected, Skipped
 from regraft.errors import DecodeError
 from regraft.machine import atomic, cache, daemons
@@ -111,8 +112,12 @@ def _to_json(contents: Contents, shard: str, state: str) -> dict[str, Any]:
         "names": [path[start:] for path in contents.paths],
         "offsets": [path.offset for path in contents.paths],
         "n_bytes": [path.n_bytes for path in contents.paths],
-        "labels": contents.labels,
-        "splits": contents.splits,
+        "headers": [path.header for path in contents.paths],
+        "labels": contents.said.labels,
+        "splits": contents.said.splits,
+        "groups": contents.said.groups,
+        "problems": list(contents.said.problems.items()),
+        "n_differ": contents.n_differ,
         "rejected": [list(one) for one in contents.rejected],
         "skipped": [list(one) for one in contents.skipped],
     }
@@ -121,11 +126,11 @@ def _to_json(contents: Contents, shard: str, state: str) -> dict[str, Any]:
 def _from_json(found: dict[str, Any], shard: str, state: str) -> Contents:
     if (found["layout"], found["shard"], found["state"]) != (LAYOUT, shard, state):
         raise ValueError("a listing of another object")
-    places = zip(found["names"], found["offsets"], found["n_bytes"], strict=True)
+    places = zip(found["names"], found["offsets"], found["n_bytes"], found["headers"], strict=True)
     return Contents(
-        [Member(shard, name, offset, n_bytes) for name, offset, n_bytes in places],
-        found["labels"],
-        found["splits"],
+        [Member(shard, *place) for place in places],
+        Said(found["labels"], found["splits"], found["groups"], dict(found["problems"])),
+        found["n_differ"],
         [Rejected(*one) for one in found["rejected"]],
         [Skipped(*one) for one in found["skipped"]],
     )

@@ -8,9 +8,9 @@ other file fits as well. What was found otherwise than written is told.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 
+from regraft.data.addresses import ANY_ADDRESS, shown
 from regraft.data.cells import composed
 from regraft.data.image_files import has_image_name
 from regraft.data.split_names import split_name
@@ -20,7 +20,6 @@ from regraft.errors import TableError
 from regraft.wording import agree, count
 
 _SAMPLE = 50
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class Finder:
@@ -212,16 +211,16 @@ def beside_their_table(
 
 def _folders_of(address: str) -> list[str]:
     """The parts of an address behind its host or bucket."""
-    return _ADDRESS.sub("", address).split("/")[1:]
+    return ANY_ADDRESS.sub("", address).split("/")[1:]
 
 
 def _refuse_addresses(source: str, listed: Sequence[str]) -> None:
     """Addresses that `remote` does not know are no files either."""
-    found = [path for path in listed if _ADDRESS.match(path.lstrip())]
+    found = [path for path in listed if ANY_ADDRESS.match(path)]
     if found:
         raise TableError(
             f"{len(found):,} of {count(len(listed), 'path')} are addresses of a kind that is not "
-            f"read, such as {found[0]!r}",
+            f"read, such as {shown(found[0])!r}",
             place=source,
             cure="addresses are s3://, gs://, az:// and https://; or download the images, and "
             "list the files",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from regraft.data import parquet_tables
+from regraft.data.addresses import require_plain
 from regraft.data.boxes import why_boxes_alone
 from regraft.data.cells import Names, is_missing
 from regraft.data.columns import COLUMN_NAMES, Columns, choose_columns, is_id_column
@@ -22,7 +23,7 @@ from regraft.data.dialects import JSON, LISTS, TextTable, lists_images, opened
 from regraft.data.image_files import why_not_a_file
 from regraft.data.located import Finder, beside_their_table, located
 from regraft.data.one_hot import OneHot
-from regraft.data.remote import is_address, require_plain
+from regraft.data.remote import is_address
 from regraft.data.several_labels import refuse_several
 from regraft.data.source_forms import MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import SPLIT_NAMES, ImageTable, NoLabels, Reading, column, first_few, quoted
@@ -182,7 +183,7 @@ def _table_of(source: str, rows: Rows, *, check_files: bool = True) -> ImageTabl
     table = ImageTable(
         paths if isinstance(paths, Texts) else column(paths),
         column(rows["label"]),
-        column(_known_splits(source, rows)),
+        column(known_splits(source, rows)),
         groups=column(rows["group"]) if "group" in rows.columns else None,
         source=source,
         readings=tuple(readings),
@@ -305,7 +306,8 @@ def _on_disk(folder: str, path: str) -> str:
     return written if is_as_written else os.path.join(folder, bare.removeprefix("./"))
 
 
-def _known_splits(source: str, rows: Rows) -> list[str | None]:
+def known_splits(source: str, rows: Rows) -> list[str | None]:
+    """The splits that its rows name; one that is none is refused."""
     found = {value: SPLIT_NAMES.get((value or "").lower()) for value in set(rows["split"])}
     unknown = {value for value, split in found.items() if split is None and value is not None}
     if unknown:

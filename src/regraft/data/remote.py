@@ -14,14 +14,15 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from regraft.data.client_errors import ABSENT, CUT, NO_PARTS, SLOW, in_words
 from regraft.data.out_of_reach import why_out_of_reach
-from regraft.errors import DecodeError, RegraftError, TableError, UsageError
+from regraft.errors import DecodeError, RegraftError, UsageError
 from regraft.machine import atomic
 
 SCHEMES = ("s3", "gs", "az", "https", "http")
@@ -35,6 +36,8 @@ MOST_AT_ONCE = 24
 # Times that a body is asked for that ends early; refused connections, 429 and 5xx the client tries
 # again by itself, with backoff.
 TRIES = 4
+# The same of what does not come in time, which costs a minute each.
+TRIES_IFSLOW = 2
 _FIRST_WAIT_S = 0.25
 _CLIENT = {"timeout": "60s", "connect_timeout": "10s"}
 _RETRY = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
@@ -45,7 +48,6 @@ _FIRST_RETRY = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 MOST_FAILURES = 40
 MAX_BYTES = 2**30
 _CHUNK_BYTES = 8 * 2**20
-_CUT = "the connection ended before all of it came"
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public "
     "bucket, AWS_ENDPOINT_URL for another store)",
@@ -65,34 +67,6 @@ def is_address(path: str) -> bool:
     return _ADDRESS.match(path) is not None
 
 
-def require_plain(addresses: Iterable[str], place: str) -> None:
-    """Refuse addresses that carry a password or a signature; the value is not repeated.
-
-    Examples
-    --------
-    >>> require_plain(["https://me:secret@host/1.jpg"], "list.csv")
-    Traceback (most recent call last):
-    regraft.errors.TableError: an address carries a password or a query, which would be written ...
-      where: list.csv, https://host/1.jpg
-      cure:  give s3://, gs:// or az:// addresses; credentials come from the environment, as each...
-    """
-    for address in addresses:
-        if not is_address(address) or not ("@" in address or "?" in address or "#" in address):
-            continue
-        from urllib.parse import urlsplit
-
-        parts = urlsplit(address)
-        if parts.username is not None or (parts.query and parts.scheme not in ("s3", "gs")):
-            host = parts.hostname or ""
-            raise TableError(
-                "an address carries a password or a query, which would be written into tables "
-                "and reports",
-                place=f"{place}, {parts.scheme}://{host}{parts.path}",
-                cure="give s3://, gs:// or az:// addresses; credentials come from the "
-                "environment, as each cloud has them",
-            )
-
-
 def require_client() -> None:
     """Refuse addresses where obstore is not installed."""
     import importlib.util
@@ -105,8 +79,19 @@ def require_client() -> None:
         )
 
 
-def read(address: str, start: int = 0, n_bytes: int | None = None) -> bytes:
-    """The content of an object, or a part of it.
+class TooLargeError(DecodeError):
+    """An object has more bytes than are wanted; its body was not fetched."""
+
+
+def read(
+    address: str,
+    start: int = 0,
+    n_bytes: int | None = None,
+    versions: set[str] | None = None,
+    most: int = MAX_BYTES,
+) -> bytes:
+    """The content of an object of at most `most` bytes, or a part of one; `versions` hears of
+    which one.
 
     Raises
     ------
@@ -119,7 +104,7 @@ def read(address: str, start: int = 0, n_bytes: int | None = None) -> bytes:
             return file.read(-1 if n_bytes is None else n_bytes)
     host = _host_of(address)
     with host.turn():
-        data = _tried(host, address, start, n_bytes)
+        data = _tried(host, address, start, n_bytes, versions, most)
     if kept is not None and n_bytes is None and not start:
         with suppress(OSError), atomic.file(kept, shared=True) as part:
             part.write_bytes(data)
@@ -135,8 +120,14 @@ def chunks(address: str) -> Iterator[bytes]:
         As :func:`read`.
     """
     start, size = 0, size_of(address)
+    versions = set[str]()
     while start < size:
-        data = read(address, start, min(_CHUNK_BYTES, size - start))
+        data = read(address, start, min(_CHUNK_BYTES, size - start), versions)
+        if len(versions) > 1:
+            raise DecodeError(
+                f"the object was replaced while it was read: {' and '.join(sorted(versions))}",
+                cure="the same command reads it anew",
+            )
         yield data
         start += len(data)
 
@@ -171,15 +162,24 @@ def _head(address: str) -> dict[str, Any]:
         return dict(host.tried(address, ask))
 
 
+def is_missing(error: DecodeError) -> bool:
+    """Whether the host has answered that there is no such object."""
+    return ABSENT in error.rule
+
+
 def fetched(address: str) -> str:
-    """A whole object as a file in the folder of `--keep-files`; the address itself without one."""
+    """A whole object as a file in the folder of `--keep-files`; the address itself without one,
+    and where it cannot be kept there, as on a full disk."""
     kept = _kept_at(address)
     if kept is None:
         return address
     if not kept.is_file():
-        with atomic.file(kept, shared=True) as part, part.open("wb") as file:
-            for data in chunks(address):
-                file.write(data)
+        try:
+            with atomic.file(kept, shared=True) as part, part.open("wb") as file:
+                for data in chunks(address):
+                    file.write(data)
+        except OSError:
+            return address
     return str(kept)
 
 
@@ -189,7 +189,7 @@ class _Host:
     def __init__(self, scheme: str, root: str) -> None:
         self.scheme, self.root = scheme, root
         self._turns = threading.BoundedSemaphore(MOST_AT_ONCE)
-        self._lock = threading.Lock()
+        self._lock, self._meeting = threading.Lock(), threading.Lock()
         self._stores: dict[bool, Any] = {}
         self._has_answered = False
         self._out_of_reach = ""
@@ -225,7 +225,7 @@ class _Host:
             except BaseException as error:
                 _require_of_client(error)
                 reason = in_words(error)
-                if reason == _CUT and n_tried < TRIES:
+                if n_tried < {CUT: TRIES, SLOW: TRIES_IFSLOW}.get(reason, 1):
                     time.sleep(_FIRST_WAIT_S * 2**n_tried * random.uniform(0.5, 1))
                     continue
                 raise self._failed(reason, n_tried) from None  # its own text may be long and deep
@@ -236,33 +236,42 @@ class _Host:
 
     def _met(self, ask: Any, path: str) -> Any:
         """What is given when asked for the first time, without patience; None if that failed, and
-        there is somebody who may answer."""
+        there is somebody who may answer. One asks for all: where many knock at once, one that is
+        turned away says nothing of the host."""
         found = None
-        try:
-            found = ask(self._client(is_first=True), path)
-        except RegraftError:
-            raise
-        except BaseException as error:
-            _require_of_client(error)
-            if reason := why_out_of_reach(error):
-                self._out_of_reach = reason
-                raise self._unreached(reason) from None
-        self._has_answered = True
+        with self._meeting:
+            if self._has_answered:
+                return None
+            if self._out_of_reach:
+                raise self._unreached(self._out_of_reach)
+            try:
+                found = ask(self._client(is_first=True), path)
+            except TooLargeError:
+                self._has_answered = True
+                raise
+            except RegraftError:
+                raise
+            except BaseException as error:
+                _require_of_client(error)
+                if reason := why_out_of_reach(error):
+                    self._out_of_reach = reason
+                    raise self._unreached(reason) from None
+            self._has_answered = True
         return found
 
     def _unreached(self, reason: str) -> DecodeError:
         return DecodeError(f"{self.root} cannot be reached: {reason}", cure=self._cure())
 
     def _failed(self, reason: str, n_tried: int) -> DecodeError:
-        is_missing = reason.startswith("there is no such object")
+        is_absent = reason == ABSENT
         with self._lock:
-            self._n_failed = 0 if is_missing else self._n_failed + 1
+            self._n_failed = 0 if is_absent else self._n_failed + 1
             self._last = reason
         times = f" (tried {n_tried} times)" if n_tried > 1 else ""
-        return DecodeError(
-            f"the object cannot be read: {reason}{times}",
-            cure="correct the address, or leave it out" if is_missing else self._cure(),
-        )
+        cure = "correct the address, or leave it out" if is_absent else self._cure()
+        if reason == NO_PARTS:
+            cure = "download the shards; or put them where parts can be asked for (HTTP ranges)"
+        return DecodeError(f"the object cannot be read: {reason}{times}", cure=cure)
 
     def _cure(self) -> str:
         name = _CREDENTIALS.get(self.scheme)
@@ -299,7 +308,7 @@ def _require_endpoints() -> None:
         value = os.environ.get(name)
         if value is not None and not value.startswith(("http://", "https://")):
             raise UsageError(
-                f"{name} must be an address, got {value!r}",
+                f"{name} must be an address that begins with http:// or https://",
                 place=f"environment variable {name}",
                 cure=f"{name}=https://host:9000, or leave it unset",
             )
@@ -332,20 +341,30 @@ def _path_in(address: str, root: str) -> str:
     return unquote(path) if root.startswith("http") else path
 
 
-def _tried(host: _Host, address: str, start: int, n_bytes: int | None) -> bytes:
+def _tried(
+    host: _Host,
+    address: str,
+    start: int,
+    n_bytes: int | None,
+    versions: set[str] | None,
+    most: int,
+) -> bytes:
     def ask(store: Any, path: str) -> bytes:
         import obstore
 
         if n_bytes is not None:
-            data = bytes(obstore.get_range(store, path, start=start, length=n_bytes))
+            answer = obstore.get(store, path, options={"range": (start, start + n_bytes)})
+            data = bytes(answer.bytes())
+            if versions is not None:
+                versions.add(str(answer.meta["e_tag"] or answer.meta["last_modified"]))
             if len(data) != n_bytes:
                 raise ValueError(f"incomplete: {len(data):,} of {n_bytes:,} bytes came")
             return data
         answer = obstore.get(store, path)
         size = int(answer.meta["size"])
-        if size > MAX_BYTES:
-            raise DecodeError(
-                f"the object has {size:,} bytes; at most {MAX_BYTES:,} are read",
+        if size > most:
+            raise TooLargeError(
+                f"the object has {size:,} bytes; at most {most:,} are read",
                 cure="make the picture smaller",
             )
         data = bytes(answer.bytes())
@@ -354,44 +373,6 @@ def _tried(host: _Host, address: str, start: int, n_bytes: int | None) -> bytes:
         return data
 
     return bytes(host.tried(address, ask))
-
-
-def in_words(error: BaseException) -> str:
-    """An error of the client in one line, without what it knows of the request.
-
-    Examples
-    --------
-    >>> in_words(FileNotFoundError("Object at location a.jpg not found: ..."))
-    'there is no such object'
-    >>> in_words(ValueError("Generic S3 error: Error performing GET http://h/b/a in 3ms - "
-    ...                     "Server returned non-2xx status code: 403 Forbidden: <Key>"))
-    'permission denied (403)'
-    """
-    text = str(error).partition("\n")[0]
-    found = re.search(r"status code: (\d{3})", text)
-    code = found[1] if found else ""
-    if isinstance(error, FileNotFoundError) or code == "404":
-        return "there is no such object"
-    is_refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
-    if is_refused or code in ("401", "403"):
-        return "permission denied" + (f" ({code})" if code else "")
-    if code:
-        return f"the server said {code}"
-    short = re.sub(r"https?://\S+", "...", text.rpartition(" - ")[2] or text)
-    known = {
-        "redirect": "too many redirects",
-        "account must be specified": "no storage account is named",
-        "credential": "no credentials were found",
-        "timed out": "it timed out",
-        "error sending request": "no connection, or it was reset",
-        "response body": _CUT,
-        "incomplete": _CUT,
-        "got": _CUT,
-    }
-    for word, said in known.items():
-        if word in text.lower():
-            return said
-    return short[:160] or type(error).__name__
 
 
 def _kept_at(address: str) -> Path | None:

@@ -6,7 +6,6 @@ of each picture where it lies. One elsewhere is read from its beginning to its e
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -14,18 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from regraft.data import remote
-from regraft.data.cells import is_missing, name_of
 from regraft.data.image_files import IMAGE_SUFFIXES, why_not_a_file
 from regraft.data.members import Member
-from regraft.data.table import SPLIT_NAMES, Rejected, Skipped
+from regraft.data.shard_labels import LABEL_ENDINGS, Said, Sample, key_of
+from regraft.data.table import Rejected, Skipped
 from regraft.data.tar_stream import Entry, Listing, members
 from regraft.errors import DecodeError
 from regraft.wording import count
 
 MAX_MEMBERS = 50_000_000
 MAX_LABEL_BYTES = 2**20
-_LABEL_KEYS = ("label", "class", "cls", "category", "class_name", "target")
-_LABEL_ENDINGS = ("cls", "json", "class", "label")
+_JOINED = "where cat joined several tars: give each by itself, or join them by tar --concatenate"
 _COPY_AGAIN = "copy or download the shard again, and compare its size with the original's"
 # Of a shard elsewhere so much is read at once; where a picture of this size was passed over, little
 # more than the next header.
@@ -39,34 +37,27 @@ class Contents:
     Attributes
     ----------
     paths : list of N Member
-    labels, splits : lists of N str or None
+    said : Said
+        Of these.
+    n_differ : int
+        Pictures of which two files say different labels.
     rejected : list of Rejected
     skipped : list of Skipped
     """
 
     paths: list[Member] = field(default_factory=list)
-    labels: list[str | None] = field(default_factory=list)
-    splits: list[str | None] = field(default_factory=list)
+    said: Said = field(default_factory=Said)
+    n_differ: int = 0
     rejected: list[Rejected] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
     def add(self, other: Contents) -> None:
         """Those of another shard, behind these."""
+        self.said.add(other.said)
         self.paths += other.paths
-        self.labels += other.labels
-        self.splits += other.splits
+        self.n_differ += other.n_differ
         self.rejected += other.rejected
         self.skipped += other.skipped
-
-
-@dataclass
-class _Sample:
-    """What is known of one key so far."""
-
-    picture: Member | None = None
-    label: str | None = None
-    split: str | None = None
-    n_pictures: int = 0
 
 
 class StoppedError(Exception):
@@ -90,7 +81,7 @@ def contents_of(shard: str, stop: threading.Event | None = None) -> Contents:
     StoppedError
     """
     place = remote.fetched(shard) if remote.is_address(shard) else shard
-    found, listing, samples = Contents(), Listing([]), dict[str, _Sample]()
+    found, listing, samples = Contents(), Listing([]), dict[str, Sample]()
     for entry, content in _entries(place, listing, stop or threading.Event()):
         _take(shard, entry, content, samples, found)
         if len(samples) > MAX_MEMBERS:
@@ -101,12 +92,13 @@ def contents_of(shard: str, stop: threading.Event | None = None) -> Contents:
     if listing.problem:
         n_good = count(sum(s.picture is not None for s in samples.values()), "image")
         reason = f"{listing.problem}; {n_good} before that are used"
-        found.rejected.append(Rejected(shard, reason, _COPY_AGAIN))
+        mend = _JOINED if listing.goes_on else _COPY_AGAIN
+        found.rejected.append(Rejected(shard, reason, mend))
     _put(shard, samples, found)
     return found
 
 
-def _put(shard: str, samples: dict[str, _Sample], found: Contents) -> None:
+def _put(shard: str, samples: dict[str, Sample], found: Contents) -> None:
     """The samples of a shard; one of several pictures is named, for none can be meant."""
     for key, sample in samples.items():
         if sample.picture is None:
@@ -124,54 +116,42 @@ def _put(shard: str, samples: dict[str, _Sample], found: Contents) -> None:
                 )
             )
             continue
+        if sample.problem:
+            found.said.problems[len(found.paths)] = sample.problem
+        found.n_differ += sample.differs
         found.paths.append(sample.picture)
-        found.labels.append(sample.label)
-        found.splits.append(sample.split)
+        found.said.labels.append(sample.label)
+        found.said.splits.append(sample.split)
+        found.said.groups.append(sample.group)
 
 
 def _take(
     shard: str,
     entry: Entry,
     content: bytes | None,
-    samples: dict[str, _Sample],
+    samples: dict[str, Sample],
     found: Contents,
 ) -> None:
-    folder, _, base = entry.name.rpartition("/")
+    base = entry.name.rpartition("/")[2]
     stem, _, ending = base.partition(".")
     if not stem or base.startswith("._"):
         found.skipped.append(Skipped(f"{shard}/{entry.name}", "hidden", "a hidden file"))
         return
-    key = f"{folder}/{stem}" if folder else stem
     ending = ending.lower()
-    sample = samples.setdefault(key, _Sample())
-    if "." + ending.rpartition(".")[2] in IMAGE_SUFFIXES:
+    is_picture = "." + ending.rpartition(".")[2] in IMAGE_SUFFIXES
+    if not is_picture and content is None:
+        reason = "no picture or label"
+        if ending in LABEL_ENDINGS:
+            reason = f"a label of {entry.n_bytes:,} bytes; at most {MAX_LABEL_BYTES:,} are read"
+        found.skipped.append(Skipped(f"{shard}/{entry.name}", "not-an-image", reason))
+        return
+    sample = samples.setdefault(key_of(entry.name), Sample())
+    if is_picture:
         sample.n_pictures += 1
         # One that is kept here is known by its address all the same; reading finds the copy.
-        sample.picture = Member(shard, entry.name, entry.offset, entry.n_bytes)
+        sample.picture = Member(shard, *entry)
     elif content is not None:
-        sample.label = _label_of(ending, content, sample)
-    else:
-        found.skipped.append(
-            Skipped(f"{shard}/{entry.name}", "not-an-image", "no picture or label")
-        )
-        if sample == _Sample():
-            del samples[key]
-
-
-def _label_of(ending: str, content: bytes, sample: _Sample) -> str | None:
-    text = content.decode("utf-8", "surrogateescape").strip()
-    if ending != "json":
-        return name_of(text) if not is_missing(text) else None
-    try:
-        said = json.loads(text)
-    except ValueError:
-        return sample.label
-    if not isinstance(said, dict):
-        return name_of(said) if isinstance(said, (str, int)) else sample.label
-    split = said.get("split")
-    sample.split = SPLIT_NAMES.get(str(split).lower()) if split is not None else None
-    label = next((said[key] for key in _LABEL_KEYS if key in said), None)
-    return sample.label if label is None or isinstance(label, (dict, list)) else name_of(label)
+        sample.hear(ending, content)
 
 
 def _entries(
@@ -198,15 +178,15 @@ def _entries(
 
 def _content(entry: Entry, read_at: Any) -> bytes | None:
     ending = entry.name.rpartition("/")[2].partition(".")[2].lower()
-    is_label = ending in _LABEL_ENDINGS and entry.n_bytes <= MAX_LABEL_BYTES
+    is_label = ending in LABEL_ENDINGS and entry.n_bytes <= MAX_LABEL_BYTES
     return read_at(entry.offset, entry.n_bytes) if is_label else None
 
 
 def _refuse_compressed(place: str, start: bytes) -> None:
-    if start in (b"\x1f\x8b", b"BZ", b"\xfd7", b"PK"):
+    if start in (b"\x1f\x8b", b"BZ", b"\xfd7", b"PK", b"\x28\xb5"):
         raise DecodeError(
             "the shard is compressed, and cannot be read in place",
-            cure=f"gunzip it first (pictures hardly shrink): {os.path.basename(place)}",
+            cure=f"unpack it first (pictures hardly shrink): {os.path.basename(place)}",
         )
 
 

@@ -7,32 +7,26 @@ is read in place, from this disk or from elsewhere.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable
 from itertools import product
 
 from regraft.data import remote
-from regraft.data.image_files import why_not_a_file
+from regraft.data.addresses import require_plain
 from regraft.data.listings import Listings
 from regraft.data.members import Member
 from regraft.data.shard_contents import Contents, has_keys
+from regraft.data.shard_labels import Said, said_otherwise
 from regraft.data.split_names import split_name
-from regraft.data.table import (
-    SPLIT_NAMES,
-    ImageTable,
-    NoLabels,
-    Reading,
-    column,
-    first_few,
-)
+from regraft.data.table import ImageTable, NoLabels, Reading, Rejected, column
 from regraft.data.tidying import check_text, in_order
 from regraft.errors import TableError
-from regraft.wording import count
+from regraft.wording import agree, count
 
 MAX_SHARDS = 100_000
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
-_TABLES = ("labels.csv", "labels.tsv", "labels.jsonl", "labels.parquet")
 
 
 def is_shards(source: str) -> bool:
@@ -77,6 +71,12 @@ def expanded(pattern: str) -> list[str]:
             )
         width = len(match[1]) if match[1].startswith("0") or len(match[1]) == len(match[2]) else 0
         choices.append([f"{n:0{width}}" for n in range(first, last + 1)])
+    if (n_named := math.prod(map(len, choices))) > MAX_SHARDS:
+        raise TableError(
+            f"{pattern!r} names {n_named:,} shards; it may be 1 to {MAX_SHARDS:,}",
+            place=pattern,
+            cure="give fewer at a time, or larger shards",
+        )
     found = [
         "".join(text + choice for text, choice in zip(texts, chosen, strict=True)) + pattern[at:]
         for chosen in product(*choices)
@@ -123,7 +123,7 @@ def read_shards(
     (array(['ant'], dtype=object), True)
     """
     shards = expanded(source)[only]
-    remote.require_plain(shards, source)
+    require_plain(shards, source)
     found = (listings or Listings()).of(shards)
     if not found.paths:
         first = found.rejected[0] if found.rejected else None
@@ -136,25 +136,58 @@ def read_shards(
 
 
 def _table_of(source: str, shards: list[str], found: Contents, wants_labels: bool) -> ImageTable:
-    readings: list[Reading] = []
-    labels = found.labels
-    if wants_labels and not any(labels):
-        labels, readings = _labels_otherwise(shards, found)
-    check_text({label for label in labels if label is not None}, "label", source)
-    splits = found.splits
-    if not any(splits) and len(named := _splits_of_shards(shards)) > 1:
-        splits = [named.get(path.shard) for path in found.paths]
+    said, paths = found.said, found.paths
+    if not wants_labels:
+        nothing: list[str | None] = [None] * len(paths)
+        said = Said(nothing, nothing, nothing)
+    elif not any(said.labels) and not said.problems:
+        said = said_otherwise(shards, paths, said)
+    if said.problems:
+        paths, said = _without_problems(paths, said, found)
+    for names, role in ((said.labels, "label"), (said.groups, "group")):
+        check_text({name for name in names if name is not None}, role, source)
+    splits = said.splits
+    if wants_labels and not any(splits) and len(named := _splits_of_shards(shards)) > 1:
+        splits = [named.get(path.shard) for path in paths]
     table = ImageTable(
-        column(found.paths),
-        column(labels if wants_labels else [None] * len(labels)),
-        column(splits if wants_labels else [None] * len(splits)),
+        column(paths),
+        column(said.labels),
+        column(splits),
+        groups=column(said.groups) if any(said.groups) else None,
         source=source,
         skipped=tuple(found.skipped),
         rejected=tuple(found.rejected),
-        readings=tuple(readings),
-        no_labels=None if any(labels) else _NO_LABELS,
+        readings=(*said.readings, *_two_labels(found)),
+        no_labels=None if any(said.labels) else _NO_LABELS,
     )
     return in_order(table)
+
+
+def _without_problems(
+    paths: list[Member], said: Said, found: Contents
+) -> tuple[list[Member], Said]:
+    """Without the pictures whose label cannot be told; each is named."""
+    for place, problem in said.problems.items():
+        found.rejected.append(Rejected(str(paths[place]), problem, "correct its label, in UTF-8"))
+    kept = [place for place in range(len(paths)) if place not in said.problems]
+    if not kept:
+        first = found.rejected[-1]
+        raise TableError(
+            f"the label of no picture can be told: {first.reason}",
+            place=first.path,
+            cure=first.mend,
+        )
+    return [paths[place] for place in kept], said.select(kept)
+
+
+def _two_labels(found: Contents) -> list[Reading]:
+    if not found.n_differ:
+        return []
+    words = (
+        f"{count(found.n_differ, 'picture')} {agree(found.n_differ, '[has|have]')} another label "
+        "in .json than in .cls; that of .cls is taken"
+    )
+    return [Reading("label-names", words, "leave out of the shards what is not meant")]
 
 
 _NO_LABELS = NoLabels(
@@ -162,49 +195,6 @@ _NO_LABELS = NoLabels(
     "write 000012.cls (or 000012.json with the key label) beside 000012.jpg; or labels.csv with "
     "the columns path,label beside the shards, path being the key",
 )
-
-
-def _labels_otherwise(shards: list[str], found: Contents) -> tuple[list[str | None], list[Reading]]:
-    """Labels of a table beside the shards, or of the folders inside."""
-    folder = os.path.dirname(shards[0])
-    for name in _TABLES:
-        table = os.path.join(folder, name)
-        if not remote.is_address(table) and why_not_a_file(table) is None:
-            return _from_table(table, found)
-    inside = [os.path.dirname(_name_inside(path)) for path in found.paths]
-    if all(inside) and len({os.path.basename(one) for one in inside}) > 1:
-        words = "the folders inside the shards are read as classes"
-        mend = "a .cls beside each picture says another"
-        return [os.path.basename(one) for one in inside], [Reading("label-names", words, mend)]
-    return found.labels, []
-
-
-def _from_table(table: str, found: Contents) -> tuple[list[str | None], list[Reading]]:
-    from regraft.data.manifests import read_rows
-
-    rows = read_rows(table, {"path": None, "label": None, "split": None})
-    label_of = dict(zip(map(_key_of, rows["path"]), rows["label"], strict=True))
-    split_of = dict(zip(map(_key_of, rows["path"]), rows["split"], strict=True))
-    keys = [_key_of(_name_inside(path)) for path in found.paths]
-    found.splits = [SPLIT_NAMES.get((split_of.get(key) or "").lower()) for key in keys]
-    labels = [label_of.get(key) for key in keys]
-    lacking = [key for key in keys if key not in label_of]
-    words = f"labels are those of {table}"
-    if lacking:
-        are = "is" if len(lacking) == 1 else "are"
-        words += f"; {count(len(lacking), 'picture')} {are} not in it: "
-        words += first_few(lacking, at_most=3)
-    return labels, [Reading("label-file", words, "remove it if it is of other data", table)]
-
-
-def _name_inside(path: Member) -> str:
-    return str(path)[len(path.shard) + 1 :]
-
-
-def _key_of(name: str | None) -> str:
-    folder, _, base = (name or "").rpartition("/")
-    stem = base.partition(".")[0]
-    return f"{folder}/{stem}" if folder else stem
 
 
 def _splits_of_shards(shards: Iterable[str]) -> dict[str, str]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from typing import NoReturn
 
+from regraft.data.addresses import ANY_ADDRESS, shown
 from regraft.data.image_files import has_image_name
 from regraft.data.labelling_programs import program_of
 from regraft.data.other_forms import way_from
@@ -22,7 +22,6 @@ ARCHIVE_SUFFIXES = (
     ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz",
     ".tm",
 )  # fmt: skip
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _FORMS = (
     "give a folder of images, a manifest (.csv, .tsv, .parquet, .json, .jsonl, or a .txt of lines "
     "'path label'), an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz), tar shards "
@@ -87,7 +86,7 @@ def _refuse_what_is_no_path(source: str) -> None:
         cure = "write them to files and give their folder"
     elif source.startswith("file://"):
         kind, cure = "is an address, not a path", f"give {source.removeprefix('file://')!r}"
-    elif _ADDRESS.match(source):
+    elif ANY_ADDRESS.match(source):
         kind = "is an address of a kind that is not read"
         cure = "addresses are s3://, gs://, az:// and https://; or download it, and give the folder"
     elif source.startswith("~"):
@@ -96,7 +95,8 @@ def _refuse_what_is_no_path(source: str) -> None:
     elif glob.has_magic(source):
         kind, cure = _pattern(source)
     if kind:
-        raise TableError(f"{source!r} {kind}", cure=cure, source=source, near=[])
+        seen = shown(source)
+        raise TableError(f"{seen!r} {kind}", cure=cure, source=seen, near=[])
 
 
 def _pattern(source: str) -> tuple[str, str]:

@@ -6,14 +6,14 @@ Whatever it is, it becomes the same table (see ``table``), and what is none of t
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from regraft.data import remote
+from regraft.data.addresses import require_plain
+from regraft.data.fetched_table import as_file
 from regraft.data.folders import every_image, table_of_folder
 from regraft.data.image_files import has_image_name, looks_like_image, why_not_a_file
 from regraft.data.labels_in_names import labelled_by_name
@@ -21,7 +21,7 @@ from regraft.data.listings import Listings
 from regraft.data.manifests import is_manifest, read_manifest, read_paths
 from regraft.data.one_picture import kept_together
 from regraft.data.own_folders import data_of, own_kind
-from regraft.data.remote import is_address, require_plain
+from regraft.data.remote import is_address
 from regraft.data.source_forms import ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, refuse_source
 from regraft.data.table import ImageTable, NoLabels, Reading, first_few
 from regraft.errors import ArchiveError, DecodeError, TableError, UsageError
@@ -193,11 +193,13 @@ def _of_address(
     """A manifest, tar shards or one picture elsewhere; folders there are not listed."""
     require_plain([source], "what was typed")
     if source.lower().endswith(MANIFEST_SUFFIXES):
-        with tempfile.TemporaryDirectory(prefix="regraft-") as folder:
-            file = os.path.join(folder, source.rpartition("/")[2])
-            with open(file, "wb") as stream:
-                stream.write(_manifest_at(source))
-            return of_manifest(file, **columns, address=source)
+        try:
+            with as_file(source) as file:
+                return of_manifest(file, **columns, address=source)
+        except DecodeError as error:
+            raise TableError(
+                f"the manifest cannot be read: {error.rule}", place=source, cure=error.cure
+            ) from error
     if any(columns.values()):
         raise UsageError("columns can be named for a manifest only", place=source)
     if (found := of_shards(source)) is not None:
@@ -219,15 +221,6 @@ def _of_shards(source: str, **how: Any) -> ImageTable | None:
     from regraft.data.shards import is_shards, read_shards
 
     return read_shards(source, **how) if is_shards(source) else None
-
-
-def _manifest_at(address: str) -> bytes:
-    try:
-        return remote.read(address)
-    except DecodeError as error:
-        raise TableError(
-            f"the manifest cannot be read: {error.rule}", place=address, cure=error.cure
-        ) from error
 
 
 def _give_manifest(folder: str) -> str:

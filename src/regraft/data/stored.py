@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 
 from regraft.data import remote
 from regraft.data.members import Member
+from regraft.data.tar_stream import BLOCK
 from regraft.errors import DecodeError
 
 # What is fetched before it is needed, so that no core waits for the network: so many bytes, or so
 # many objects, whose size nobody knows before.
 AHEAD_BYTES, OBJECTS_AHEAD = 32 * 2**20, 48
+# Objects of more bytes are not fetched before they are needed: 48 scans would fill the memory.
+LARGEST_AHEAD_BYTES = 8 * 2**20
 # Of a shard, so much is asked for at once, with no more than this between two pictures of it.
 STRETCH_BYTES, MOST_BETWEEN = 2 * 2**20, 64 * 2**10
 
@@ -45,22 +50,40 @@ def read_stored(path: str) -> bytes:
             cure="make the picture smaller",
         )
     if remote.is_address(path.shard):
-        return remote.read(path.shard, path.offset, path.n_bytes)
+        return _content(path, remote.read(path.shard, path.offset - BLOCK, path.n_bytes + BLOCK))
     try:
         with open(path.shard, "rb") as file:
-            file.seek(path.offset)
-            data = file.read(path.n_bytes)
+            file.seek(path.offset - BLOCK)
+            data = file.read(path.n_bytes + BLOCK)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DecodeError(
             f"the shard cannot be read ({reason})", cure="check the disk and the path"
         ) from error
-    if len(data) < path.n_bytes:
+    return _content(path, data)
+
+
+def _content(member: Member, data: bytes) -> bytes:
+    """The content of a member, from the bytes that begin with its header.
+
+    Raises
+    ------
+    DecodeError
+        They are too few, or the header is another one: in a shard that was replaced after it was
+        listed, another picture lies there, and not of this label.
+    """
+    n_bytes = max(0, len(data) - BLOCK)
+    if n_bytes < member.n_bytes:
         raise DecodeError(
-            f"the shard ends early: {len(data):,} of {path.n_bytes:,} bytes are there",
-            cure=f"copy {os.path.basename(path.shard)} again",
+            f"the shard ends early: {n_bytes:,} of {member.n_bytes:,} bytes are there",
+            cure=f"copy {os.path.basename(member.shard)} again",
         )
-    return data
+    if zlib.crc32(data[:BLOCK]) != member.header:
+        raise DecodeError(
+            "the shard was replaced after it was listed: something else stands where this was",
+            cure="the same command lists it anew; nothing should write to the data meanwhile",
+        )
+    return data[BLOCK:]
 
 
 class Ahead:
@@ -100,7 +123,10 @@ class Ahead:
             if future is not None:
                 self._n_bytes -= _reckoned_bytes(picture)
             self._order()
-        return read_stored(picture) if future is None else future.result()
+        if future is not None:
+            with suppress(remote.TooLargeError):
+                return future.result()
+        return read_stored(picture)
 
     def close(self) -> None:
         """Fetch nothing more."""
@@ -121,9 +147,16 @@ class Ahead:
             for picture, future in wanted.items():
                 try:
                     content = contents.get(picture)
-                    future.set_result(read_stored(picture) if content is None else content)
+                    future.set_result(_read_ahead(picture) if content is None else content)
                 except BaseException as error:  # raised where the content is asked for
                     future.set_exception(error)
+
+
+def _read_ahead(picture: str) -> bytes:
+    """As `read_stored`; TooLargeError for an object that has to wait until it is needed."""
+    if isinstance(picture, Member):
+        return read_stored(picture)
+    return remote.read(picture, most=LARGEST_AHEAD_BYTES)
 
 
 def stretches(pictures: Iterable[str]) -> Iterator[list[str]]:
@@ -132,7 +165,7 @@ def stretches(pictures: Iterable[str]) -> Iterator[list[str]]:
     Examples
     --------
     >>> shard = "s3://b/0.tar"
-    >>> near = [Member(shard, "1.jpg", 512, 900), Member(shard, "2.jpg", 4096, 900)]
+    >>> near = [Member(shard, "1.jpg", 512, 900, 0), Member(shard, "2.jpg", 4096, 900, 0)]
     >>> [len(one) for one in stretches([*near, "s3://b/3.jpg", "s3://b/4.jpg"])]
     [2, 1, 1]
     """
@@ -164,16 +197,18 @@ def _read_at_once(members: list[str]) -> dict[str, bytes]:
     first, last = members[0], members[-1]
     assert isinstance(first, Member)
     assert isinstance(last, Member)
-    start = first.offset
+    start = first.offset - BLOCK
     try:
         data = remote.read(first.shard, start, last.offset + last.n_bytes - start)
     except DecodeError:
         return {}
-    return {
-        one: data[one.offset - start : one.offset - start + one.n_bytes]
-        for one in members
-        if isinstance(one, Member)
-    }
+    found = dict[str, bytes]()
+    for one in members:
+        assert isinstance(one, Member)
+        at = one.offset - BLOCK - start
+        with suppress(DecodeError):
+            found[one] = _content(one, data[at : at + BLOCK + one.n_bytes])
+    return found
 
 
 def _reckoned_bytes(picture: str) -> int:

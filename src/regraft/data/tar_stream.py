@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 BLOCK = 512
 MAX_HEADER_BYTES = 2**20
+# Behind the end mark tars are filled up with zeros, to a multiple of 10 KiB mostly.
+_FILLED_UP = 2**20
+_FILES, _SPARSE = (b"\0", b"0", b"7"), b"S"
 _FOLDER, _LONG_NAME, _PAX, _PAX_ALL = b"5", b"L", b"x", b"g"
 # From an offset and a number of bytes to these bytes, fewer at the end.
 ReadAt = Callable[[int, int], bytes]
 
 
 class Entry(NamedTuple):
-    """A regular file in a tar: its name, and where its content lies."""
+    """A regular file in a tar: its name, where its content lies, and a checksum of the header that
+    stands right before that."""
 
     name: str
     offset: int
     n_bytes: int
+    header: int
 
 
 @dataclass
@@ -38,10 +44,40 @@ class Listing:
         Names and reasons of members that are none of ours: links, devices, unsafe names.
     problem : str
         Why the rest could not be read; '' if it ended as a tar does.
+    goes_on : bool
+        Something stands behind its end mark.
     """
 
     refused: list[tuple[str, str]]
     problem: str = ""
+    goes_on: bool = False
+
+
+@dataclass
+class _Told:
+    """What extended headers say of the member that follows them."""
+
+    name: str = ""
+    size: int = -1
+    is_sparse: bool = False
+
+    def hear_pax(self, extension: bytes) -> None:
+        """Records of the form 'LENGTH KEY=VALUE\\n'."""
+        at = 0
+        while at < len(extension):
+            digits = extension[at : at + 20].partition(b" ")[0]
+            length = int(digits) if digits.isdigit() else 0
+            if length <= len(digits) + 1:
+                break
+            key, _, value = extension[at + len(digits) + 1 : at + length - 1].partition(b"=")
+            if key == b"path" and not self.is_sparse:
+                self.name = _text(value)
+            elif key == b"size" and value.isdigit() and len(value) < 20:
+                self.size = int(value)
+            elif key.startswith(b"GNU.sparse."):  # its bytes are a map and what is no hole
+                self.is_sparse = True
+                self.name = _text(value) if key == b"GNU.sparse.name" else self.name
+            at += length
 
 
 def members(read_at: ReadAt, size: int, listing: Listing) -> Iterator[Entry]:
@@ -62,10 +98,11 @@ def members(read_at: ReadAt, size: int, listing: Listing) -> Iterator[Entry]:
     ...     one.size = 3
     ...     tar.addfile(one, io.BytesIO(b"..."))
     >>> data, listing = file.getvalue(), Listing([])
-    >>> list(members(lambda at, n: data[at : at + n], len(data), listing)), listing.problem
-    ([Entry(name='a/1.jpg', offset=512, n_bytes=3)], '')
+    >>> [one] = members(lambda at, n: data[at : at + n], len(data), listing)
+    >>> one.name, one.offset, one.n_bytes, listing.problem
+    ('a/1.jpg', 512, 3, '')
     """
-    at, named, sized = 0, "", -1
+    at, told = 0, _Told()
     while True:
         header = read_at(at, BLOCK)
         if len(header) < BLOCK:
@@ -73,6 +110,9 @@ def members(read_at: ReadAt, size: int, listing: Listing) -> Iterator[Entry]:
             listing.problem = "cut off within a header" if cut else "its end mark is missing"
             return
         if not any(header):
+            if any(read_at(at + BLOCK, _FILLED_UP)):
+                listing.goes_on = True
+                listing.problem = f"it goes on after its end mark, at byte {at:,}"
             return
         if not _is_sound(header):
             listing.problem = f"damaged: byte {at:,} is no header"
@@ -86,28 +126,29 @@ def members(read_at: ReadAt, size: int, listing: Listing) -> Iterator[Entry]:
                 return
             extension = read_at(start, n_bytes)
             if kind == _LONG_NAME:
-                named = _text(extension.rstrip(b"\0"))
+                told.name = _text(extension.rstrip(b"\0"))
             elif kind == _PAX:
-                named, sized = _of_pax(extension, named, sized)
+                told.hear_pax(extension)
             at = following
             continue
-        name = named or _name(header)
-        if sized >= 0 and kind in (b"\0", b"0", b"7"):
-            n_bytes, following = sized, start + -(-sized // BLOCK) * BLOCK
-        named, sized = "", -1
+        name, is_sparse = told.name or _name(header), told.is_sparse or kind == _SPARSE
+        if told.size >= 0 and kind in _FILES:
+            n_bytes, following = told.size, start + -(-told.size // BLOCK) * BLOCK
+        told = _Told()
         if n_bytes < 0:
             listing.problem = f"damaged: the size of {name[:80]!r} is no number"
             return
-        if kind in (b"\0", b"0", b"7") and not name.endswith("/"):
+        if kind in _FILES and not is_sparse and not name.endswith("/"):
             if start + n_bytes > size:
                 listing.problem = f"cut off within {name[:200]!r}"
                 return
             if rule := why_unsafe(name):
                 listing.refused.append((name, rule))
             else:
-                yield Entry(name, start, n_bytes)
+                yield Entry(name, start, n_bytes, zlib.crc32(header))
         elif kind != _FOLDER and not name.endswith("/"):
-            listing.refused.append((name, "is a link or device, not a file"))
+            what = "is stored sparse" if is_sparse else "is a link or device"
+            listing.refused.append((name, f"{what}, not as a file"))
         at = following
 
 
@@ -151,23 +192,6 @@ def _name(header: bytes) -> str:
     if header[257:262] == b"ustar" and header[257:265] != b"ustar  \0":
         prefix = header[345:500].partition(b"\0")[0]
     return _text(prefix + b"/" + name if prefix else name)
-
-
-def _of_pax(extension: bytes, name: str, size: int) -> tuple[str, int]:
-    """Name and size from records of the form 'LENGTH KEY=VALUE\\n'."""
-    at = 0
-    while at < len(extension):
-        digits = extension[at : at + 20].partition(b" ")[0]
-        length = int(digits) if digits.isdigit() else 0
-        if length <= len(digits) + 1:
-            break
-        key, _, value = extension[at + len(digits) + 1 : at + length - 1].partition(b"=")
-        if key == b"path":
-            name = _text(value)
-        elif key == b"size" and value.isdigit() and len(value) < 20:
-            size = int(value)
-        at += length
-    return name, size
 
 
 def _text(name: bytes) -> str:

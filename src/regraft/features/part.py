@@ -101,6 +101,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def unread(self) -> list[int]:
+        """Places of the images that could not be read at all: another time they may be there."""
+        return [place for place, bad in self.rejected.items() if not bad.digest]
+
     def row(self, place: int) -> tuple[FileFacts, NDArray[np.float32] | None]:
         """Facts of an image, and its features if it can be read."""
         if (bad := self.rejected.get(place)) is not None:

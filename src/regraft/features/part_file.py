@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,26 @@ _MAKE_AGAIN = "make it again: regraft features DATA --shard {shard} --out {folde
 
 
 def write(part: Part, folder: Path) -> Path:
-    """Keep a part; it is whole under its name, or not there."""
+    """Keep a part; it is whole under its name, or not there.
+
+    Raises
+    ------
+    ArtefactError
+        It cannot be written, as on a full disk.
+    """
     path = folder / part.file_name
-    with atomic.file(path, sync=True, shared=True) as made:
-        made.unlink()
-        tensor_file.write(made, _sealed(part))
+    try:
+        with atomic.file(path, sync=True, shared=True) as made:
+            made.unlink()
+            tensor_file.write(made, _sealed(part))
+    except OSError as error:
+        raise ArtefactError(
+            f"the part of {part.X.nbytes:,} bytes and more cannot be written: "
+            f"{error.strerror or error}",
+            place=str(path),
+            cure="make room, or give another --out; without --no-store the same command goes on "
+            "with what was computed",
+        ) from error
     return path
 
 
@@ -62,7 +78,7 @@ def read(path: Path) -> Part:
         raise ArtefactError(
             f"the part cannot be used: {reason}",
             place=str(path),
-            cure=_MAKE_AGAIN.format(shard=shard, folder=path.parent),
+            cure=_MAKE_AGAIN.format(shard=shard, folder=shlex.quote(str(path.parent))),
         ) from error
 
 

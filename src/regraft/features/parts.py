@@ -7,7 +7,7 @@ was copied, or touched) the file is read once more and found by its content, or 
 from __future__ import annotations
 
 import os
-from collections import Counter
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +104,7 @@ class Parts:
         if not files:
             raise UsageError(
                 f"there are no parts in {str(folder)!r}",
-                cure=f"regraft features DATA --shard 1/1 --out {folder}",
+                cure=f"regraft features DATA --shard 1/1 --out {shlex.quote(str(folder))}",
             )
         found = []
         for n_done, file in enumerate(files, 1):
@@ -122,7 +122,8 @@ class Parts:
     def fill(self, table: ImageTable, seen: Filled) -> list[int]:
         """Put what the parts know into the rows of a table; the others are returned.
 
-        An image that stands in several parts is taken from the first that fits.
+        An image that stands in several parts is taken from the first that fits. One that could not
+        be read when its part was made is asked for again.
         """
         names = _Places(table)
         is_open = np.ones(len(table), bool)
@@ -130,7 +131,9 @@ class Parts:
         for part in self.parts:
             rows = names.rows_of(part)
             n_foreign += int((rows < 0).sum())
-            places = np.flatnonzero((rows >= 0) & is_open[rows])
+            is_read = np.ones(len(part), bool)
+            is_read[part.unread] = False
+            places = np.flatnonzero((rows >= 0) & is_read & is_open[rows])
             is_same = _are_same(table.paths, rows[places], part.stamps[places])
             n_changed += int((~is_same).sum())
             self._keep_for_later(part, places[~is_same])
@@ -227,14 +230,19 @@ def _copy(part: Part, places: NDArray[np.intp], rows: NDArray[np.intp], seen: Fi
 
 def _require_all(shards: list[Shard], folder: Path) -> None:
     """Refuse a folder in which shards are missing, with what makes them."""
-    most, _ = Counter(shard.of for shard in shards).most_common(1)[0]
-    there = {shard.number for shard in shards if shard.of == most}
-    lacking = [Shard(number, most) for number in range(1, most + 1) if number not in there]
+    there = dict[int, set[int]]()
+    for shard in shards:
+        there.setdefault(shard.of, set()).add(shard.number)
+    if any(len(numbers) == of for of, numbers in there.items()):
+        return  # beside them may lie some of another division
+    most = max(there, key=lambda of: len(there[of]))
+    every = (Shard(number, most) for number in range(1, most + 1))
+    lacking = [shard for shard in every if shard.number not in there[most]]
     if lacking:
         raise ArtefactError(
             f"{count(len(lacking), 'shard')} of {most} {'is' if len(lacking) == 1 else 'are'} "
             f"missing: {first_few(map(str, lacking))}",
             place=str(folder),
-            cure=f"regraft features DATA --shard {lacking[0]} --out {folder}",
+            cure=f"regraft features DATA --shard {lacking[0]} --out {shlex.quote(str(folder))}",
             missing=[shard.number for shard in lacking],
         )

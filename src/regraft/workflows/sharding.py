@@ -18,7 +18,7 @@ from regraft.features import engines, extract, part_file, side_by_side
 from regraft.features.elsewhere import HERE, Elsewhere, listings_beside
 from regraft.features.extraction import Seen
 from regraft.features.part import SUFFIX, Part, stamp_of, stat_of
-from regraft.features.parts import name_in
+from regraft.features.parts import NO_PARTS, Parts, name_in
 from regraft.features.recipe import Recipe
 from regraft.features.shard import Shard
 from regraft.features.store import Store
@@ -39,7 +39,7 @@ class Made:
     ----------
     part : Part
     path : Path
-    data : str
+    config : RunConfig
     was_there : bool
         It was made earlier, of the same files.
     unread : tuple of Rejected
@@ -48,7 +48,7 @@ class Made:
 
     part: Part
     path: Path
-    data: str
+    config: RunConfig
     was_there: bool = False
     unread: tuple[Rejected, ...] = ()
 
@@ -84,6 +84,8 @@ def make_part(
     elsewhere: Elsewhere = HERE,
 ) -> Made:
     """The pass over one shard; one whose part is there already, of the same files, is not made.
+
+    What could not be read then (a store that did not answer) is read now.
 
     Parameters
     ----------
@@ -126,17 +128,21 @@ def make_part(
     )
     stamps = np.array([stamp_of(stat_of(path)) for path in mine.paths], np.int64)
     recipe = recipe_for(built.info)
-    if found := _made_before(Path(out), shard, recipe, names, mine, stamps):
-        return Made(*found, config.data, was_there=True, unread=unread)
-    made = _passed(mine, built, uses_store, listener, elsewhere)
+    found = _made_before(Path(out), shard, recipe, names, mine, stamps)
+    if found and not found[0].unread:
+        return Made(*found, config, was_there=True, unread=unread)
+    known = Parts([found[0]], Path(out), listener.say) if found else NO_PARTS
+    made = _passed(mine, built, uses_store, listener, elsewhere, known)
     is_good = np.ones(len(mine), bool)
     is_good[list(made.rejected)] = False
     finished = Part(
         recipe, names, stamps, made.facts.select(is_good), made.X[is_good], made.rejected, shard
     )
+    if found and finished.rejected.keys() == found[0].rejected.keys():
+        return Made(*found, config, was_there=True, unread=unread)
     path = part_file.write(finished, Path(out))
     _forget_older(path, shard, recipe)
-    return Made(finished, path, config.data, unread=unread)
+    return Made(finished, path, config, unread=unread)
 
 
 def _own_rows(
@@ -160,6 +166,7 @@ def _passed(
     uses_store: bool,
     listener: Listener,
     elsewhere: Elsewhere,
+    known: Parts,
 ) -> Seen:
     rules = rules_for(built.info.preprocess.white)
     with Store.open(decoder=rules) if uses_store else Store.nowhere() as store:
@@ -169,6 +176,7 @@ def _passed(
             store,
             progress=functools.partial(listener.progress, "images"),
             runner=elsewhere.runner_for(listener),
+            parts=known,
         )
     for sentence in store.report():
         listener.say(sentence)
