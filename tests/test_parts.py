@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regraft.backbones import catalog
+from regraft.console.part import show_part
 from regraft.data.table import ImageTable
 from regraft.errors import ArtefactError, ConfigError, DecodeError, UsageError
 from regraft.features import engines, extract, part_file
@@ -203,6 +204,23 @@ def test_a_full_disk_is_said_in_words_and_leaves_nothing(
         make(room, tmp_path, "1/1")
     assert "make room" in refused.value.cure
     assert not list(tmp_path.iterdir())
+
+
+def test_of_many_images_that_cannot_be_read_some_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bad = {place: rejected_facts(0, b"", DecodeError("no answer")) for place in range(1000)}
+    part = Part(
+        Recipe(weights_digest="ab", taps=("final",), pooling=("mean",), preprocess={},
+               precision="fp32", engine="none", decoder="1"),
+        [f"{place}.jpg" for place in bad], np.zeros((1000, 2), np.int64), FactsTable(0),
+        np.ones((0, 4), np.float32), bad, Shard(1, 2),
+    )  # fmt: skip
+    show_part(sharding.Made(part, Path("p.safetensors"), RunConfig("photos")), as_json=False)
+    said = capsys.readouterr()
+    assert said.out.count("not read:") == 10
+    assert "… and 990 more (--json lists all)" in said.out
+    assert "asks again for 1,000 images that could not be read" in said.err
 
 
 # ---- refusals -------------------------------------------------------------------------------

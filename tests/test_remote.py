@@ -22,7 +22,11 @@ from regraft.data import remote, stored
 from regraft.data.sources import read_images, read_table
 from regraft.errors import DecodeError, RegraftError, TableError, UsageError
 from regraft.features import engines, extract
+from regraft.features.parts import Parts
+from regraft.features.shard import Shard
 from regraft.features.store import Store
+from regraft.record.configuration import RunConfig
+from regraft.workflows import sharding
 
 pytest.importorskip("obstore", reason="the extra cloud is not installed")
 
@@ -604,3 +608,30 @@ def test_a_server_without_ranges_is_named_with_what_helps(
         with pytest.raises(TableError, match="whole objects only, and no parts") as refused:
             read_table(f"{address}/bucket/{{0..0}}.tar")
         assert "download the shards" in refused.value.cure
+
+
+def test_parts_of_one_bucket_are_none_of_another_with_the_same_names(
+    bucket: Path, tmp_path: Path, make_photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No stamp tells their pictures apart, so the whole address has to."""
+    files = sorted(make_photos(tmp_path / "photos", n=2, size_px=48).rglob("*.jpg"))
+    other = bucket.with_name("other")
+    other.mkdir()
+    for folder, some in ((bucket, files), (other, files[::-1])):
+        for n, file in enumerate(some):
+            shutil.copy(file, folder / f"{n}.jpg")
+        (folder / "list.csv").write_text(
+            "path,label\n" + "".join(f"{n}.jpg,{n % 2}\n" for n in range(len(files)))
+        )
+    with serving(bucket.parent) as address:
+        as_s3(address, monkeypatch)
+        config = RunConfig("s3://bucket/list.csv", backbone=BACKBONE)
+        made = sharding.make_part(config, Shard(), tmp_path / "parts", uses_store=False)
+        table = read_table("s3://other/list.csv")
+        built = engines.locate(catalog.resolve(BACKBONE), device="auto", offline=True)
+        parts = Parts([made.part], tmp_path)
+        with Store.nowhere() as nothing:
+            merged = extract.run(table, built, nothing, parts=parts)
+            alone = extract.run(table, built, nothing)
+    assert merged.X.tobytes() == alone.X.tobytes()
+    assert merged.X.tobytes() != made.part.X.tobytes()

@@ -44,7 +44,8 @@ class Filled(Protocol):
 
 
 def name_in(table: ImageTable, path: str) -> str:
-    """By which a part knows an image: its path below the data, wherever these are mounted.
+    """By which a part knows an image: its path below the data, wherever these are mounted; of one
+    at an address all of that, for no stamp tells it from another of its name elsewhere.
 
     Examples
     --------
@@ -54,7 +55,7 @@ def name_in(table: ImageTable, path: str) -> str:
     'a/1.jpg'
     """
     base = table.root or os.path.dirname(table.source)
-    if base and path.startswith(base.rstrip(os.sep) + os.sep):
+    if base and not is_address(path) and path.startswith(base.rstrip(os.sep) + os.sep):
         return path[len(base.rstrip(os.sep)) + 1 :]
     return str(path)
 
