@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from regraft.backbones import timm_names
 from regraft.data.own_folders import own_kind
 from regraft.errors import BackboneError, WeightsError
 from regraft.wording import near_names
@@ -158,7 +159,8 @@ def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = N
     Raises
     ------
     BackboneError
-        No such file, folder or package. (Whether timm knows a name is found out when it is loaded.)
+        No such name, file, folder or package. (Whether timm has the weights behind a name's point
+        is found out when they are loaded.)
 
     Examples
     --------
@@ -173,6 +175,7 @@ def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = N
             f"{name!r} names {len(names)} networks; here it must be one",
             cure=f"--backbone {names[0]}",
         )
+    require_known(name)
     if weights is not None:
         return _from_file(name, Path(weights))
     if name in PINNED:
@@ -188,8 +191,32 @@ def resolve(name: str = "default", *, weights: str | os.PathLike[str] | None = N
             + "default, lite1, lite2, a timm name (regraft backbones), local-dir:FOLDER, "
             "hf-hub:OWNER/REPO, or --weights FILE",
         )
-    _refuse_typo(name)
     return Source(name, "timm", name, f"timm:{name}", origin=f"timm: {name}")
+
+
+def require_known(name: str) -> None:
+    """Refuse the name of a network that neither we nor timm have, before anything else is done.
+
+    Raises
+    ------
+    BackboneError
+        Names the near ones.
+
+    Examples
+    --------
+    >>> require_known("lite2"), require_known("resnet18"), require_known("default+resnet18")
+    (None, None, None)
+    """
+    for part in names_in(name):
+        prefix, _, rest = part.rpartition(":")
+        is_timm = prefix in ("", "random") and "/" not in rest and rest != ""
+        if not is_timm or (not prefix and (part in PINNED or part in ALIASES)):
+            continue
+        if not prefix:
+            _refuse_typo(part)
+        others = timm_names.instead_of(rest)
+        if others is not None:
+            raise unknown(part, others)
 
 
 def meant_by_path(name: str) -> str:
@@ -265,7 +292,7 @@ def near_architectures(name: str, known: list[str]) -> list[str]:
 
 def unknown(name: str, known: list[str]) -> BackboneError:
     """That neither we nor timm, which knows these names, has such a network."""
-    near = near_architectures(name, [*known, *PINNED])
+    near = near_architectures(name.rpartition(":")[2], [*known, *PINNED])
     return BackboneError(
         f"no backbone is called {name!r}" + (f"; near: {', '.join(near)}" if near else ""),
         cure=meant_by_path(name) + "regraft backbones PATTERN lists them",

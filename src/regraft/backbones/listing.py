@@ -53,7 +53,8 @@ def find(pattern: str = "") -> list[Listed]:
 
 
 def require_known(name: str) -> None:
-    """Refuse a name that timm does not know, before anything is said of its network.
+    """Refuse a name, or weights behind its point, that timm does not know, before anything is said
+    of its network.
 
     Only where timm is here; else, and for folders and the hub, it is found out when it is loaded.
 
@@ -65,19 +66,18 @@ def require_known(name: str) -> None:
     if not extras.has("timm"):
         return
     for part in catalog.names_in(name):
-        if catalog.resolve(part).kind == "timm":
-            import timm  # takes seconds
+        if catalog.resolve(part).kind == "timm" and "." in part and not _has_tag(part):
+            import timm
 
-            if not timm.is_model(part) or not _has_tag(part):
-                raise catalog.unknown(part, timm.list_models())
+            raise catalog.unknown(part, timm.list_models())
 
 
 def _has_tag(name: str) -> bool:
     """Whether the weights that a name has behind its point are some that timm knows."""
-    import timm
+    import timm  # takes seconds
 
     try:
-        return "." not in name or bool(timm.get_pretrained_cfg(name, allow_unregistered=False))
+        return bool(timm.get_pretrained_cfg(name, allow_unregistered=False))
     except RuntimeError:
         return False
 

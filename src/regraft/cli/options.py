@@ -259,6 +259,7 @@ output = _together(
 def require_usable(config: RunConfig) -> None:
     """Refuse, before any work, what can be written in a configuration but not be done here."""
     devices.require_device(config.device)
+    catalog.require_known(config.backbone)
     if METHODS[config.method].trains:
         from regraft.training.trackers import require_tracker
 
