@@ -181,6 +181,16 @@ def test_quiet_hides_what_goes_on_and_says_what_must_be_known(capsys: Any) -> No
     assert capsys.readouterr().err == "regraft: building the engine\n"
 
 
+def test_what_comes_after_the_images_is_not_said_when_shards_are_listed(capsys: Any) -> None:
+    from regraft.console import progress
+
+    with progress.listening(quiet=False, after="learning") as listener:
+        listener.progress("shards", 2, 2)
+        listener.say("building the engine")
+        listener.progress("images", 9, 9)
+    assert capsys.readouterr().err == "regraft: building the engine\nregraft: learning\n"
+
+
 def test_the_log_of_a_bug_lies_in_the_cache(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
 ) -> None:

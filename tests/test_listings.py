@@ -124,6 +124,18 @@ def test_a_listing_that_is_damaged_is_made_again(
         assert kept.read_bytes() == whole
 
 
+def test_what_was_found_elsewhere_is_kept_in_the_first_folder(
+    bucket: Path, tmp_path: Path, reads: Reads
+) -> None:
+    read_shards("s3://bucket/0.tar", listings=Listings(tmp_path / "cache"))
+    reads.clear()
+    both = Listings(tmp_path / "parts", tmp_path / "cache")
+    first = read_shards("s3://bucket/0.tar", listings=both)
+    found = read_shards("s3://bucket/0.tar", listings=Listings(tmp_path / "parts"))
+    assert reads == []
+    assert found.paths.tolist() == first.paths.tolist()
+
+
 def test_large_pictures_are_passed_over(bucket: Path, reads: Reads) -> None:
     content = {f"{n:02}.jpg": bytes(5 * 2**20) for n in range(6)}
     tar(bucket / "large.tar", content | {f"{n:02}.cls": b"ant" for n in range(6)})

@@ -104,6 +104,8 @@ def test_the_digest_changes_with_every_setting() -> None:
         ("we/ird\n\udcff name.tar.gz", "ird_name"),
         ("/", "data"),
         ("---", "---"),
+        ("s3://bucket/birds/{0000..0063}.tar", "birds"),
+        ("shards/birds-{train,val}-{00..15}.tar", "birds"),
     ],
 )
 def test_the_default_name_is_safe_as_a_folder(data: str, name: str) -> None:

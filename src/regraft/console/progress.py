@@ -17,6 +17,8 @@ from regraft.listener import Doing, Listener
 SECONDS_BETWEEN_LINES = 5.0
 # Below this many images a counter would be gone before it is seen.
 FEW_IMAGES = 150
+# A stage before the images: what comes after these does not come after it.
+BEFORE_IMAGES = "shards"
 # What the lines of the epochs mean.
 LEGEND = "(val: loss and accuracy on the validation images; *: least loss so far)"
 
@@ -92,9 +94,9 @@ class _PlainLines:
         now = time.monotonic()
         if done == total:
             self._spoke.pop(stage, None)
-            if self._after:
+            if self._after and stage != BEFORE_IMAGES:
                 _say_plain(self._after)
-            self._after = ""
+                self._after = ""
         elif now - self._spoke.setdefault(stage, now) >= SECONDS_BETWEEN_LINES:
             _say_plain(f"{done} of {total} {stage}")
             self._spoke[stage] = now
@@ -198,7 +200,7 @@ def _bar(after: str) -> Iterator[Listener]:
                 tasks[stage] = progress.add_task(stage, total=total, rate="")
             task = progress.tasks[tasks[stage]]
             progress.update(tasks[stage], completed=done, rate=_rate(task.speed))
-            if done == total and after not in tasks:
+            if done == total and stage != BEFORE_IMAGES and after not in tasks:
                 tasks[after] = progress.add_task(after, total=None, rate="")
 
         def say(text: str) -> None:

@@ -41,7 +41,7 @@ class Listings:
     Parameters
     ----------
     *folders : Path
-        Kept in the first, looked for in all; by default the one in the cache folder.
+        Looked for in all, and kept in the first; by default the one in the cache folder.
     progress : callable(done, total)
         Told after each shard.
     """
@@ -87,16 +87,22 @@ class Listings:
     def _kept(self, shard: str, state: str) -> Contents | None:
         for folder in self.folders:
             with suppress(OSError, ValueError, KeyError, TypeError, zlib.error):
-                data = zlib.decompress((folder / _name_of(shard)).read_bytes())
-                return _from_json(json.loads(data), shard, state)
+                packed = (folder / _name_of(shard)).read_bytes()
+                contents = _from_json(json.loads(zlib.decompress(packed)), shard, state)
+                if folder != self.folders[0]:
+                    self._write(shard, packed)
+                return contents
         return None
 
     def _keep(self, shard: str, state: str, contents: Contents) -> Contents:
-        path = self.folders[0] / _name_of(shard)
         data = json.dumps(_to_json(contents, shard, state)).encode("ascii")
-        with suppress(OSError), atomic.file(path, shared=True) as made:  # it can be made again
-            made.write_bytes(zlib.compress(data))
+        self._write(shard, zlib.compress(data))
         return contents
+
+    def _write(self, shard: str, packed: bytes) -> None:
+        path = self.folders[0] / _name_of(shard)
+        with suppress(OSError), atomic.file(path, shared=True) as made:  # it can be made again
+            made.write_bytes(packed)
 
 
 def _name_of(shard: str) -> str:

@@ -291,7 +291,12 @@ class RunConfig:
     @property
     def stem(self) -> str:
         """``<data>-<method>``, which the default name begins with."""
-        data = Path(os.path.abspath(self.data)).name.split(".")[0] or "data"
+        path = Path(os.path.abspath(self.data))
+        data = path.name.split(".")[0]
+        if "{" in path.name:  # shards: what they share, else their folder
+            shared = re.sub(r"\{.*?\}", "", path.name).split(".")[0].strip("-_")
+            data = shared or path.parent.name
+        data = data or "data"
         safe = re.sub(r"[^A-Za-z0-9_-]+", "_", data.encode("ascii", "replace").decode())
         return f"{safe.strip('_')[:MOST_LETTERS] or 'data'}-{self.method}"
 
