@@ -159,6 +159,37 @@ def test_r8_frozen_is_frozen_and_what_should_move_moved(
     assert torch.equal(before["classifier.weight"], after["classifier.weight"])
 
 
+@pytest.mark.parametrize("settings", [{}, {"hidden": "8"}])
+def test_layers_learn_where_the_probe_saw_earlier_ones_alone(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No error reaches layers that the head does not hear: it then hears the final features too."""
+    from regraft.probe import choice
+
+    given = choice.choose
+
+    def end(candidate: Candidate) -> float:
+        return candidate.alpha
+
+    def earliest(*args: Any, **kwargs: Any) -> Any:
+        return given(*args, **{**kwargs, "taps": kwargs["taps"] or ("blocks.0",)})
+
+    monkeypatch.setattr("regraft.probe.probe.choose", earliest)
+    monkeypatch.setattr(candidates, "preferred", lambda found, default: max(found, key=end))
+    tuned = run("partial", run_name=f"deaf{len(str(settings))}", split_point="blocks.3", **settings)
+    assert tuned.metrics["training"]["weights"]["moved"] > 0
+    assert set(tuned.classifier.representation.taps) == {"blocks.0", "final"}
+    if not settings:
+        names = [c["weights"] for c in tuned.metrics["training"]["candidates"]]
+        assert AS_IT_WAS in names
+
+
+def test_taps_before_the_split_point_are_refused(results: dict[str, Result]) -> None:
+    with pytest.raises(ConfigError, match="nothing would learn"):
+        run("partial", run_name="refused", taps=["blocks.0"], split_point="blocks.3")
+    assert run("partial", run_name="later", taps=["blocks.3"], split_point="blocks.3")
+
+
 def test_head_leaves_the_whole_network_as_it_is(results: dict[str, Result]) -> None:
     before = network_of(results["probe"].folder / "model")
     after = network_of(results["head"].folder / "model")
