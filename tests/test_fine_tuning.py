@@ -159,9 +159,12 @@ def test_r8_frozen_is_frozen_and_what_should_move_moved(
     assert torch.equal(before["classifier.weight"], after["classifier.weight"])
 
 
-@pytest.mark.parametrize("settings", [{}, {"hidden": "8"}])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("partial", {"split_point": "blocks.3"}), ("partial", {"hidden": "8"}), ("full", {})],
+)
 def test_layers_learn_where_the_probe_saw_earlier_ones_alone(
-    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    name: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No error reaches layers that the head does not hear: it then hears the final features too."""
     from regraft.probe import choice
@@ -176,12 +179,14 @@ def test_layers_learn_where_the_probe_saw_earlier_ones_alone(
 
     monkeypatch.setattr("regraft.probe.probe.choose", earliest)
     monkeypatch.setattr(candidates, "preferred", lambda found, default: max(found, key=end))
-    tuned = run("partial", run_name=f"deaf{len(str(settings))}", split_point="blocks.3", **settings)
-    assert tuned.metrics["training"]["weights"]["moved"] > 0
+    tuned = run(name, run_name=f"deaf-{name}{len(settings)}{'hidden' in settings}", **settings)
+    weights = tuned.metrics["training"]["weights"]
+    assert weights["moved"] == weights["trained"] > 0
     assert set(tuned.classifier.representation.taps) == {"blocks.0", "final"}
-    if not settings:
-        names = [c["weights"] for c in tuned.metrics["training"]["candidates"]]
-        assert AS_IT_WAS in names
+    if "hidden" not in settings:
+        candidates_ = tuned.metrics["training"]["candidates"]
+        assert candidates_[-1]["weights"] == AS_IT_WAS
+        assert f"where the probe has {candidates_[-1]['loss']:.3f}" in shown(tuned)
 
 
 def test_taps_before_the_split_point_are_refused(results: dict[str, Result]) -> None:
@@ -632,6 +637,13 @@ def test_unlike_data_learn_earlier_and_faster() -> None:
     assert defaults.learning_rate(METHODS["full"], plain, unlike) > 10 * defaults.learning_rate(
         METHODS["full"], plain, alike
     )
+
+
+def test_one_image_more_does_not_make_data_unlike() -> None:
+    """Of fourteen images it is seven points: no reason for large steps that nothing can check."""
+    few = situation(n_images=14, gain_of_stages=1 / 14)
+    assert not few.has_to_change
+    assert situation(n_images=140, gain_of_stages=1 / 14).has_to_change
 
 
 def test_a_probe_that_is_often_wrong_leaves_much_to_learn() -> None:

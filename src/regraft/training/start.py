@@ -11,7 +11,7 @@ from regraft.errors import ConfigError
 from regraft.features.engine import Tap
 from regraft.probe.classifier import Classifier
 from regraft.probe.representation import Block, Representation
-from regraft.probe.source_classifier import source_classifier
+from regraft.probe.source_classifier import FINAL, SOURCE, source_classifier
 from regraft.training.input import Input
 from regraft.training.look import Look, fitted_probe
 from regraft.training.rows import Rows
@@ -45,13 +45,13 @@ def started(task: Task, rows: Rows, look: Look, seen: Input, settings: TrainingS
     if is_random:
         return Start(look.probe, None, _plain_final(taps))
     if settings.hidden_widths:
-        heard = _heard(given or look.probe.representation.taps, bool(given), settings, taps)
+        heard = _heard(given or look.probe.representation.taps, task, settings, taps)
         source = source_classifier(task.built)
         return Start(look.probe, None, Representation.fit(seen.X, heard, taps, source=source))
     probe = look.probe
     if given or not seen.is_native:
         probe = fitted_probe(task, rows, seen.X, seen.built, given, rows.all)
-    heard = _heard(probe.representation.taps, bool(given), settings, taps)
+    heard = _heard(probe.representation.taps, task, settings, taps)
     if heard != probe.representation.taps:
         probe = fitted_probe(task, rows, seen.X, seen.built, heard, rows.all)
     head = probe
@@ -62,19 +62,20 @@ def started(task: Task, rows: Rows, look: Look, seen: Input, settings: TrainingS
 
 
 def _heard(
-    seen: tuple[str, ...], is_given: bool, settings: TrainingSettings, taps: tuple[Tap, ...]
+    seen: tuple[str, ...], task: Task, settings: TrainingSettings, taps: tuple[Tap, ...]
 ) -> tuple[str, ...]:
-    """What the head sees: these taps, and the final features too where all of these lie before the
-    layers that learn."""
-    if not is_deaf(seen, settings.split_point, taps):
-        return seen
-    if is_given:
+    """What the head sees: these taps, and the final features too where they were measured without
+    these and the network is to learn. No error reaches a layer behind all that the head hears."""
+    if task.probe.taps and is_deaf(seen, settings.split_point, taps):
         raise ConfigError(
             f"nothing would learn: the head sees {', '.join(seen)} alone, and the layers from "
             f"{settings.split_point} on come after it",
             cure="--taps with a later stage or final, an earlier --split-point, or --method head",
         )
-    return (*seen, taps[-1].name)
+    hears_all = bool({FINAL, SOURCE} & set(seen))
+    if task.probe.taps or hears_all or not task.method.moves_network:
+        return seen
+    return (*seen, FINAL)
 
 
 def is_deaf(seen: Sequence[str], split_point: str | None, taps: Sequence[Tap]) -> bool:
