@@ -159,6 +159,42 @@ def test_r8_frozen_is_frozen_and_what_should_move_moved(
     assert torch.equal(before["classifier.weight"], after["classifier.weight"])
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("partial", {"split_point": "blocks.3"}), ("partial", {"hidden": "8"}), ("full", {})],
+)
+def test_layers_learn_where_the_probe_saw_earlier_ones_alone(
+    name: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No error reaches layers that the head does not hear: it then hears the final features too."""
+    from regraft.probe import choice
+
+    given = choice.choose
+
+    def end(candidate: Candidate) -> float:
+        return candidate.alpha
+
+    def earliest(*args: Any, **kwargs: Any) -> Any:
+        return given(*args, **{**kwargs, "taps": kwargs["taps"] or ("blocks.0",)})
+
+    monkeypatch.setattr("regraft.probe.probe.choose", earliest)
+    monkeypatch.setattr(candidates, "preferred", lambda found, default: max(found, key=end))
+    tuned = run(name, run_name=f"deaf-{name}{len(settings)}{'hidden' in settings}", **settings)
+    weights = tuned.metrics["training"]["weights"]
+    assert weights["moved"] == weights["trained"] > 0
+    assert set(tuned.classifier.representation.taps) == {"blocks.0", "final"}
+    if "hidden" not in settings:
+        candidates_ = tuned.metrics["training"]["candidates"]
+        assert candidates_[-1]["weights"] == AS_IT_WAS
+        assert f"where the probe has {candidates_[-1]['loss']:.3f}" in shown(tuned)
+
+
+def test_taps_before_the_split_point_are_refused(results: dict[str, Result]) -> None:
+    with pytest.raises(ConfigError, match="nothing would learn"):
+        run("partial", run_name="refused", taps=["blocks.0"], split_point="blocks.3")
+    assert run("partial", run_name="later", taps=["blocks.3"], split_point="blocks.3")
+
+
 def test_head_leaves_the_whole_network_as_it_is(results: dict[str, Result]) -> None:
     before = network_of(results["probe"].folder / "model")
     after = network_of(results["head"].folder / "model")
@@ -601,6 +637,13 @@ def test_unlike_data_learn_earlier_and_faster() -> None:
     assert defaults.learning_rate(METHODS["full"], plain, unlike) > 10 * defaults.learning_rate(
         METHODS["full"], plain, alike
     )
+
+
+def test_one_image_more_does_not_make_data_unlike() -> None:
+    """Of fourteen images it is seven points: no reason for large steps that nothing can check."""
+    few = situation(n_images=14, gain_of_stages=1 / 14)
+    assert not few.has_to_change
+    assert situation(n_images=140, gain_of_stages=1 / 14).has_to_change
 
 
 def test_a_probe_that_is_often_wrong_leaves_much_to_learn() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regraft.choosing import layer_curve
-from regraft.training.defaults import CLEARLY_BETTER
+from regraft.training.defaults import is_clearly_better
 from regraft.wording import percent
 
 # ImageNet-1k has about 1,280 images of each class; a tenth of it is small beside it.
@@ -75,7 +75,7 @@ def read(
     """
     reading = layer_curve.read(curve, n_images)
     median = statistics.median(train_counts) if train_counts else 0
-    is_better_together = gain_of_stages > CLEARLY_BETTER
+    is_better_together = is_clearly_better(gain_of_stages, n_images)
     is_small = median < SMALL_PER_CLASS
     is_alike = not (reading.is_before_end or is_better_together)
     name = (

@@ -68,9 +68,10 @@ def _taken(training: Mapping[str, Any]) -> str:
 
 
 def _beside_start(training: Mapping[str, Any], start: str) -> str:
-    """What was taken beside what it started from, on the images that chose between them."""
+    """What was taken beside what it started from, on the images that chose between them; beside the
+    probe as it was (the last of these) where it started from one of other pictures or features."""
     chosen = training["chosen"]
-    first = next((one for one in training["candidates"] if one["alpha"] == 0), None)
-    if first is None or chosen["alpha"] == 0:
+    starts = [one for one in training["candidates"] if one["alpha"] == 0]
+    if not starts or chosen["alpha"] == 0:
         return ""
-    return f": log loss {chosen['loss']:.3f}, where {start} has {first['loss']:.3f}"
+    return f": log loss {chosen['loss']:.3f}, where {start} has {starts[-1]['loss']:.3f}"

@@ -27,8 +27,9 @@ ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # over many data sets (Wortsman et al., section 4, "fixed alpha = 0.5"), or, for data unlike the
 # source, where the start is known to be poor, at the end.
 MIDDLE, END = 0.5, 1.0
-# The candidate that training at another picture size must beat too.
-AS_IT_WAS = "probe at the network's own size"
+# The candidate that training must beat too where it starts from another one: at another picture
+# size, or with more for the head to see.
+AS_IT_WAS = "probe as it was"
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,15 +156,16 @@ def _candidates(
 
 
 def _probe_as_it_was(plan: Plan, choose: Labelled | None) -> list[Candidate]:
-    """Where another size of picture was chosen for training: the probe at the network's own, which
-    no way back through the weights leads to."""
+    """Where another size of picture was chosen for training, or the head had to see more for the
+    network to learn: the probe itself, which no way back through the weights leads to."""
     task, look = plan.task, plan.look
     given = task.settings
     is_chosen = (given.image_size, given.mean, given.std, task.probe.taps) == (None,) * 4
     is_comparable = plan.start.head is not None and plan.settings.interpolate
-    if choose is None or not (is_chosen and is_comparable) or plan.input.is_native:
-        return []
     taps = look.probe.representation.taps
+    is_start = plan.input.is_native and plan.start.probe.representation.taps == taps
+    if choose is None or not (is_chosen and is_comparable) or is_start:
+        return []
     probe = fitted_probe(task, plan.rows, look.X, task.built, taps, plan.rows.learn)
     scores = probe.head.scores(probe.representation(look.X[plan.rows.choose]))
     return [_candidate(AS_IT_WAS, 0.0, scores, choose, plan.settings.keep)]

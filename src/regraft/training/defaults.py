@@ -21,8 +21,9 @@ from regraft.training.settings import TrainingSettings, is_used
 
 # Pictures smaller than the network's input gain nothing from its size; below this too much goes.
 SMALLEST_PX = 128
-# Left-out accuracy that several stages must have before the final features for "unlike".
-CLEARLY_BETTER = 0.05
+# Left-out accuracy that several stages must have before the final features for "unlike", and of how
+# many images that must be more: of fourteen, one is seven points.
+CLEARLY_BETTER, MORE_THAN_CHANCE = 0.05, 3
 # Left-out error of the probe that leaves much to learn, and the images that large steps need.
 OFTEN_WRONG, ENOUGH_FOR_LARGE_STEPS = 0.15, 400
 
@@ -60,13 +61,24 @@ class Situation:
     @property
     def is_unlike(self) -> bool:
         """The data are unlike what the network learnt on."""
-        return self.gain_of_stages > CLEARLY_BETTER
+        return is_clearly_better(self.gain_of_stages, self.n_images)
 
     @property
     def has_to_change(self) -> bool:
         """There is much to learn, so that large steps gain more than they risk."""
         is_often_wrong = self.probe_error > OFTEN_WRONG
         return self.is_unlike or (is_often_wrong and self.n_images >= ENOUGH_FOR_LARGE_STEPS)
+
+
+def is_clearly_better(gain: float, n_images: int) -> bool:
+    """Whether a gain of left-out accuracy on so many images says that data are unlike the source.
+
+    Examples
+    --------
+    >>> is_clearly_better(0.13, 1290), is_clearly_better(0.07, 14), is_clearly_better(0.03, 1290)
+    (True, False, False)
+    """
+    return gain > CLEARLY_BETTER and round(gain * n_images) > MORE_THAN_CHANCE
 
 
 def resolved(
