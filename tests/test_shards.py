@@ -354,8 +354,9 @@ def test_features_are_those_of_the_files(
 def test_every_command_takes_shards(sharded: Path, run_cli: Callable[..., Any]) -> None:
     data, env = f"{sharded}/shards/{{00..02}}.tar", {"REGRAFT_CACHE": str(sharded / "cache")}
     done = run_cli(
-        "train", data, "--backbone", BACKBONE, "--json", "--runner", "processes:2", env=env
-    )
+        "train", data, "--backbone", BACKBONE, "--json", "--runner", "processes:2", "--no-report",
+        env=env,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     metrics = json.loads(done.stdout)
     assert metrics["data"]["splits"] == {"train": 18, "test": 9}
@@ -367,6 +368,10 @@ def test_every_command_takes_shards(sharded: Path, run_cli: Callable[..., Any]) 
         assert done.returncode == 0, done.stderr
         assert "broken.jpg" in done.stdout or command[0] == "evaluate"  # it has no label
     assert f"{sharded}/shards/00.tar/" in done.stdout
+    drawn = run_cli(
+        "report", metrics["run"], env=env
+    )  # nothing was kept for it: they are read again
+    assert drawn.returncode == 0, drawn.stderr
 
 
 def test_a_shard_that_changes_under_way_is_no_other_picture(tmp_path: Path) -> None:

@@ -136,6 +136,19 @@ def read_images(
     return _read(os.fsdecode(source), read_paths, columns, every_image, of_shards, archive_folder)
 
 
+def may_be_there(source: str) -> bool:
+    """Whether reading a source can be tried: a path that exists, an address, shards by a pattern.
+
+    Examples
+    --------
+    >>> may_be_there("s3://bucket/list.csv"), may_be_there("no such folder")
+    (True, False)
+    """
+    from regraft.data.shards import is_shards
+
+    return os.path.exists(source) or is_address(source) or is_shards(source)
+
+
 def _read(
     source: str,
     of_manifest: Callable[..., ImageTable],

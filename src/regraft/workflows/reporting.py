@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.data.sources import may_be_there
 from regraft.errors import DecodeError, RegraftError, TableError, UsageError
 from regraft.explain.base import rows_of, stacked
 from regraft.explain.drawing import overlay
@@ -131,7 +132,7 @@ def _require_evidence(folder: Path, offline: bool, listener: Listener) -> None:
 
 def _gather_again(folder: Path, offline: bool, listener: Listener) -> None:
     config = RunConfig.from_file(folder / RUN_FILE)
-    if not os.path.exists(config.data):
+    if not may_be_there(config.data):
         raise TableError(
             f"run {folder.name!r} kept nothing to draw from (--no-report), and its images are no "
             f"longer at {config.data!r}",
