@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ import numpy as np
 import pytest
 
 from bad_files import make_battery
-from regraft.model import predicting
+from regraft.model import predicting, tested_promises
+from regraft.probe.doubts import Levels
 from regraft.server import app, models, openapi
 from regraft.server.guard import Doors
 from regraft.server.limits import MIB, Limits
@@ -586,3 +588,34 @@ def test_restarts_under_load_lose_nothing(served: Models, photos: list[Path]) ->
         thread.join(20)
     assert set(answered) == {200}
     assert lost == []
+
+
+def test_a_promise_that_the_test_missed_is_said_where_it_is_given_again(
+    served: Models, photos: list[Path]
+) -> None:
+    """In the words of `predict`, at the level that was missed; and where the model is described."""
+    told = {"coverage": {"0.5": "3 of 9 held", "0.9": ""}, "reject": {"0.2": "", "0.5": "all went"}}
+    classifier = served.first.classifier
+    card = {**classifier.card, "tested_promises": told}
+    mine = Models([replace(served.first, classifier=replace(classifier, card=card))])
+    picture = photos[0].read_bytes()
+
+    def cautions(server: Running, **asked: str) -> list[str]:
+        options = "&".join(f"{name}={level}" for name, level in asked.items())
+        reply = server.ask(f"/predict?{options}", picture, Content_Type="image/jpeg")
+        assert reply.status == 200, reply.json
+        return list(reply.json.get("cautions", ()))
+
+    with serving(mine) as server:
+        missed = tested_promises.missed(card, Levels(coverage=0.5, reject=0.5))
+        as_predict = list(tested_promises.cautions(missed))
+        assert as_predict[0].startswith(
+            "do not count on --coverage: when this model was tested, 3 "
+        )
+        both = cautions(server, coverage="50%", reject="50%")
+        assert [one.replace("do not count on ", "do not count on --") for one in both] == as_predict
+        assert len(cautions(server, coverage="50%", reject="25%")) == 1
+        assert cautions(server, coverage="85%") == cautions(server, top="1") == []
+        described = {"coverage": ["3 of 9 held"], "reject": ["all went"]}
+        assert server.ask("/models").json["models"][0]["missed_promises"] == described
+        assert server.ask("/v2/models/r").json["parameters"]["missed_promises"] == described

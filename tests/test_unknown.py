@@ -21,6 +21,7 @@ from regraft.cli import outcome
 from regraft.cli.main import cli
 from regraft.errors import DataError, UsageError
 from regraft.features.engine import Tap
+from regraft.model import tested_promises
 from regraft.probe.classifier import Classifier
 from regraft.probe.distance import STRENGTH, Landmarks
 from regraft.probe.doubts import Levels
@@ -392,15 +393,18 @@ def test_a_promise_that_the_models_own_test_missed_is_not_given_again_unsaid(
     """Tested on another kind of picture than it learnt from; and calibrated on that kind later."""
     made, test = regraft.load(model), trained / "photos" / "test"
     right = {"value": 0.4, "low": 0.2, "high": 0.6, "level": 0.95}
-    came_to = promised.missed_of_each(
+    came_to = promised.judged_of_each(
         {
             "sets": [{"coverage_asked": 0.95, "coverage": right}],
             "alone": [{"precision_asked": 0.9, "precision": right}],
             "unknown": None,
         }
     )
-    assert set(came_to) == {"coverage", "precision"}
-    card = {**made.card, "missed_promises": came_to}
+    assert {option for option, each in came_to.items() if any(each.values())} == {
+        "coverage",
+        "precision",
+    }
+    card = {**made.card, "tested_promises": came_to}
     mine = regraft.save(replace(made, card=card), tmp_path / "model")
     code, _, err = command("predict", mine, test, *OPTIONS, capsys=capsys)
     said = " ".join(err.split())
@@ -413,9 +417,49 @@ def test_a_promise_that_the_models_own_test_missed_is_not_given_again_unsaid(
     assert "do not count" not in command("predict", mine, test, *OPTIONS, capsys=capsys)[2]
 
 
+def test_a_promise_is_judged_at_the_level_that_is_asked_for(
+    model: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Missed at 80 % and at 5 % alone: nothing was said, since 95 % and 2 % were kept."""
+    made, test = regraft.load(model), trained / "photos" / "test"
+    kept, few = {"value": 0.97, "low": 0.9, "high": 1.0}, {"value": 0.4, "low": 0.3, "high": 0.5}
+    none = {"value": 0.0, "low": 0.0, "high": 0.05}
+    metrics = {
+        "sets": [
+            {"coverage_asked": 0.8, "coverage": few, "calibrated_on": {"units": 1000}},
+            {"coverage_asked": 0.95, "coverage": kept, "calibrated_on": {"units": 1000}},
+        ],
+        "unknown": {
+            "false_alarms_asked": 0.02, "false_alarms": none, "calibrated_on": {"units": 1000},
+            "levels": [{"asked": 0.02, "false_alarms": none}, {"asked": 0.05, "false_alarms": few}],
+        },
+        "alone": [{"precision_asked": 0.9, "precision": few},
+                  {"precision_asked": 0.99, "precision": None}],
+    }  # fmt: skip
+    assert list(promised.missed(metrics)) == []  # the verdict judges one level of each
+    card = {**made.card, "tested_promises": promised.judged_of_each(metrics)}
+    mine = regraft.save(replace(made, card=card), tmp_path / "model")
+
+    def said(*levels: str) -> str:
+        code, _, err = command("predict", mine, test, *levels, capsys=capsys)
+        assert code == 0, err
+        return " ".join(err.split())
+
+    assert "sets for 80 % coverage held the right class in 40.0 %" in said("--coverage", "80%")
+    assert "do not count" not in said("--coverage", "93%")
+    assert "where at most 5 % should be" in said("--reject", "6%")
+    assert "do not count on --precision" in said("--precision", "80%")
+
+
+def test_models_of_before_have_one_level_judged() -> None:
+    card = {"missed_promises": {"coverage": "80 % held"}}
+    assert tested_promises.missed(card, Levels(coverage=0.99)) == {"coverage": "80 % held"}
+    assert tested_promises.missed(card, Levels(reject=0.02)) == {}
+
+
 def test_the_card_has_what_the_run_found_of_its_promises(model: Path) -> None:
     metrics = json.loads((model.parent / "metrics.json").read_text(encoding="utf-8"))
-    assert regraft.load(model).card["missed_promises"] == promised.missed_of_each(metrics)
+    assert regraft.load(model).card["tested_promises"] == promised.judged_of_each(metrics)
 
 
 def test_a_run_made_again_says_that_a_calibration_goes(

@@ -12,6 +12,7 @@ from regraft.console.lines import beside, say_plain, width_of
 from regraft.errors import UsageError
 from regraft.model import predictions_file
 from regraft.model.predicting import Predictions
+from regraft.model.tested_promises import cautions
 from regraft.wording import agree, count, percent, printable
 
 # What is shown where nobody says how many; less than that is then not worth a place.
@@ -96,12 +97,8 @@ def _show_counts(found: Predictions) -> None:
             f"{int(doubts.is_alone.sum())} of {count(n, 'answer')} may stand alone (at least "
             f"{percent(found.levels.precision)} of such are right); the others are for a person"
         )
-    for option, came_to in found.missed.items():
-        if getattr(found.levels, option, None) is not None:
-            say_plain(
-                f"do not count on --{option}: when this model was tested, {came_to}; if these "
-                "images are like the tested ones, regraft calibrate MODEL DATA on labelled ones"
-            )
+    for caution in cautions(found.missed):
+        say_plain(caution)
 
 
 def _write_csv(found: Predictions, out: str) -> None:

@@ -23,6 +23,7 @@ from regraft.data.table import ImageTable
 from regraft.errors import DecodeError
 from regraft.features.engines import BuiltEngine
 from regraft.features.extraction import PassReport, Seen
+from regraft.features.firsts import Firsts
 from regraft.features.part import Part, stamp_of, stat_of
 from regraft.features.parts import NO_PARTS, Parts
 from regraft.features.store import Store
@@ -85,7 +86,7 @@ class Pass:
         self.seen, self.progress, self.parts = seen, progress, parts
         self.preprocesses = [one.info.preprocess for one in built.networks]
         self.store_may_know = store.counts().get("facts", 0) > 0
-        self._row_of: dict[bytes, int] = {}
+        self._firsts = Firsts(0)
         self.ahead: Ahead | None = None
         self.waiting: list[_Done] = []
         self.decode_s = self.model_s = 0.0
@@ -96,6 +97,7 @@ class Pass:
 
     def run(self, rows: list[int], n_threads: int | None) -> PassReport:
         n_threads = n_threads or available_cores()
+        self._firsts = Firsts(len(rows))
         if not self.store_may_know:
             for one in self.built.networks:
                 one.engine()  # its start is no part of the pass
@@ -209,7 +211,7 @@ class Pass:
             return _Done(row, refused=error)
         digest = content.digest
         with self._lock:
-            first = self._row_of.setdefault(digest, row)
+            first = self._firsts.of(digest, row)
         if first != row:
             return _Done(row, stat=stat, copy_of=first)
         known = self._known(row, digest, stat)

@@ -28,6 +28,7 @@ from regraft.images import pictures, several
 from regraft.images.pictures import InMemory
 from regraft.listener import SILENT, Listener
 from regraft.machine import blas
+from regraft.model import tested_promises
 from regraft.model.loading import opened
 from regraft.probe.classifier import Classifier
 from regraft.probe.doubts import Doubts, Levels
@@ -57,7 +58,8 @@ class Predictions:
     levels : Levels
         What was asked for.
     missed : mapping from 'coverage', 'reject' or 'precision'
-        What came of the model's promises on the images that tested it, where they were missed.
+        What came of the promises asked for on the images that tested the model, where they were
+        missed.
     """
 
     paths: list[str]
@@ -171,7 +173,7 @@ def predict(
         table.as_shown(table.skipped),
         doubts,
         levels,
-        classifier.card.get("missed_promises") or {},
+        tested_promises.missed(classifier.card, levels),
     )
 
 

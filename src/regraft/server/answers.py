@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from regraft.data.table import Rejected
+from regraft.model import tested_promises
 from regraft.model.predicting import Predictions
 from regraft.probe.answers import Answers
 from regraft.probe.doubts import Levels
@@ -50,6 +51,13 @@ def answer(served: Served, upload: Upload, wanted: Wanted) -> dict[str, Any]:
     if wanted.heatmap and "error" not in row:
         row["heatmap"] = heatmap(served, upload.data, int(found.proba[0].argmax()))
     return row
+
+
+def cautions(served: Served, wanted: Wanted) -> dict[str, list[str]]:
+    """``{"cautions"}``: what is not to be counted on of what was asked for, as the model's own test
+    found; nothing where all of it was kept."""
+    missed = tested_promises.missed(served.classifier.card, wanted.levels)
+    return {"cautions": list(tested_promises.cautions(missed, mark=""))} if missed else {}
 
 
 def row_of(served: Served, name: str, found: Answers, wanted: Wanted) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class Service:
             if wanted.heatmap:
                 await self._in_time(request, shield(wrap_future(served.heat.prepared())))
             rows = await self._rows(request, served, uploads, wanted)
-        content = {"model": served.name, "predictions": rows}
+        content = {"model": served.name, "predictions": rows, **answers.cautions(served, wanted)}
         if any("error" not in row for row in rows):
             return JSONResponse(content)
         first = {"error": rows[0]["error"], "cure": rows[0]["mend"]}

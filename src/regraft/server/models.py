@@ -11,6 +11,7 @@ from typing import Any
 
 from regraft.errors import UsageError
 from regraft.model.loading import load
+from regraft.model.tested_promises import missed_at_any
 from regraft.probe.classifier import Classifier
 from regraft.server.heat import HeatMaps
 from regraft.server.refusals import Refusal
@@ -46,6 +47,7 @@ class Served:
             "runtime": info.runtime,
             "precision": info.precision,
             "offers": ["sets", "reject"] if model.unknown is not None else [],
+            "missed_promises": missed_at_any(model.card),
             "test_score": score and {
                 "accuracy": score.value, "low": score.low, "high": score.high, "level": score.level
             },

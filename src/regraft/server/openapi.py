@@ -267,7 +267,8 @@ _SCHEMAS: Schema = {
         {
             "model": _TEXT,
             "predictions": _list({"anyOf": [_ref("answer"), _ref("rejected")]}),
-        }
+        },
+        {"cautions": _list(_TEXT)},
     ),
     "unread": _object(
         {

@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 from starlette.responses import JSONResponse, Response
 
+from regraft.model.tested_promises import missed_at_any
 from regraft.server.limits import Limits
 from regraft.server.models import VERSION, Served
 from regraft.server.refusals import Refusal
@@ -97,7 +98,10 @@ def metadata(served: Served) -> dict[str, Any]:
             {"name": "probabilities", "datatype": "FP64", "shape": [-1, K]},
             {"name": "error", "datatype": "BYTES", "shape": [-1]},
         ],
-        "parameters": {"classes": list(served.classifier.classes)},
+        "parameters": {
+            "classes": list(served.classifier.classes),
+            "missed_promises": missed_at_any(served.classifier.card),
+        },
     }
 
 

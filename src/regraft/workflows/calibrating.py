@@ -32,6 +32,7 @@ from regraft.model.loading import opened
 from regraft.model.place import model_in
 from regraft.model.predicting import features_of, unpacked_into
 from regraft.model.scoring import is_learnt_from
+from regraft.model.tested_promises import KEY, OLDER
 from regraft.probe.classifier import Classifier
 from regraft.probe.unknown import LEFT_OUT_TRAIN, NONE, SPLIT, Unknown, of_held_out
 from regraft.training.task import Task
@@ -230,7 +231,7 @@ def calibrate(
         guarantee=SPLIT,
     )
     before = classifier.unknown
-    card = {name: kept for name, kept in classifier.card.items() if name != "missed_promises"}
+    card = {name: kept for name, kept in classifier.card.items() if name not in (KEY, OLDER)}
     classifier = replace(classifier, unknown=found, card=card)  # these are other promises
     folder = model.save(classifier, classifier.folder)
     if before is not None:

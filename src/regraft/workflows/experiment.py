@@ -379,7 +379,7 @@ def _card(
         "n": tested.evaluation.n,
         "left_out": left_out
         and {name: left_out[name] for name in ("by", "accuracy")} | left_out["per_class"],
-        "missed_promises": promised.missed_of_each(tested.promises),
+        "tested_promises": promised.judged_of_each(tested.promises),
         "source": config.data,
         "config": config.to_dict(),
         "learnt_from": learnt_from.to_text(digests.take(np.flatnonzero(taught))),

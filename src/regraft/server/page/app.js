@@ -39,12 +39,14 @@ function model() {
 }
 
 function describe() {
-  const { classes, test_score: score, name, offers } = model();
+  const { classes, test_score: score, name, offers, missed_promises: missed } = model();
   const shown = classes.slice(0, 6).join(", ") + (classes.length > 6 ? ` and ${classes.length - 6} more` : "");
   const tested = score
     ? ` It classified ${percent(score.accuracy)} of its test images correctly (${score.level * 100} % interval: ${percent(score.low)} to ${percent(score.high)}).`
     : "";
-  at("about").textContent = `This model tells apart: ${shown}.${tested}`;
+  // What its own test found of what this page offers.
+  const found = [...(missed?.coverage || []), ...(missed?.reject || [])].map((words) => ` When it was tested, ${words}.`);
+  at("about").textContent = `This model tells apart: ${shown}.${tested}${found.join("")}`;
   document.title = `${name} · Regraft`;
   for (const label of document.querySelectorAll("[data-offers]")) {
     label.hidden = !(offers || []).includes(label.dataset.offers);
