@@ -104,7 +104,7 @@ class Search:
             probe.predicted_s, probe.seconds = own.seconds, self.budget.spent
         facts, info = self.prepared.extraction.facts, self.prepared.built.info
         n_learn = len(self.lesson.learn)
-        self.spending.situation = situation_of(classifier, info, facts, n_learn, True)
+        self.spending.situation = situation_of(classifier, info, facts, n_learn)
         self.contest.tried.append(probe)
         self.contest.arms = [probe, *self._others()]
         self._best = (probe, classifier)
