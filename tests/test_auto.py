@@ -30,9 +30,9 @@ from regraft.training.loop import Trainer
 from regraft.workflows import (
     auto,
     billing,
+    contest,
     fitting,
     made_before,
-    search,
     spending,
     work_to_do,
 )
@@ -177,7 +177,7 @@ def test_what_is_loaded_is_not_charged_again(
     monkeypatch.setattr(fitting, "fit", lambda task: (fit(task), loaded.append(1))[0])
     tiny(
         methods=["probe", "partial", "full"],
-        watch=lambda search: bills.append({a.way.method: a.predicted_s for a in search.arms
+        watch=lambda search: bills.append({a.way.method: a.predicted_s for a in search.contest.arms
                                            if a.way.trains}),
     )  # fmt: skip
     first, last = bills[0], bills[-1]
@@ -555,10 +555,10 @@ def test_arms_are_the_product_of_ways_and_networks() -> None:
 def test_where_nothing_fits_whole_fewer_epochs_are_tried(
     photos_room: Path, eager: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fits(self: search.Search, arm: Any) -> bool:
+    def fits(self: contest.Contest, arm: Any) -> bool:
         return not arm.way.trains or (arm.way.epochs or 99) <= 7
 
-    monkeypatch.setattr(search.Search, "fits", fits)
+    monkeypatch.setattr(contest.Contest, "fits", fits)
     told = tiny().result.metrics["auto"]
     assert [arm.get("epochs") for arm in told["tried"] if not arm.get("look")] == [None, 7]
     assert [arm["way"] for arm in told["not_tried"]] == ["partial"]
@@ -611,10 +611,10 @@ def test_what_was_taken_learns_once_more_as_train_would(
     assert files[0].read_bytes() == files[1].read_bytes()
 
     # What does not fit into what is left is not begun, and the one that was judged is kept.
-    def fits(self: search.Search, arm: Any) -> bool:
+    def fits(self: contest.Contest, arm: Any) -> bool:
         return not arm.is_again
 
-    monkeypatch.setattr(search.Search, "fits", fits)
+    monkeypatch.setattr(contest.Contest, "fits", fits)
     short = tiny(name="short").result
     assert "again" not in short.metrics["auto"]["took"]
     own = RunConfig.from_file(f"{short.folder}/run.json").settings

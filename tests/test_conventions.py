@@ -258,6 +258,21 @@ def test_the_map_of_files_is_fresh_and_no_two_are_for_the_same() -> None:
     assert [reason for reason, n in reasons.items() if n > 1] == []
 
 
+def test_files_that_a_page_names_are_there() -> None:
+    """Pages of experiments tell of files as they were then."""
+    places = [ROOT, ROOT / "src" / "regraft", *(ROOT / name for name in ("tests", "benchmarks"))]
+    elsewhere = {"preprocess.py", "preprocess_2.py"}  # written by `regraft export`
+    pages = [path for path in (ROOT / "docs").glob("*.md") if "experiments" not in path.name]
+    missing = [
+        f"{name_of(page)}: {name}"
+        for page in [*pages, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+        for name in re.findall(r"`([\w/.-]+\.py)`", page.read_text(encoding="utf-8"))
+        if name not in elsewhere and not any((place / name).is_file() for place in places)
+        and not any(path.match(name) for path in SOURCES)
+    ]  # fmt: skip
+    assert missing == []
+
+
 def test_help_page_is_fresh(run_python: Run) -> None:
     program = "import runpy, sys; sys.stdout.write(runpy.run_path(sys.argv[1])['page']())"
     done = run_python("-c", program, ROOT / "docs" / "make_help.py")

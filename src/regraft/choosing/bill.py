@@ -176,10 +176,10 @@ def note(
     """
     situation = work.situations[0]
     settings = resolved(way, config.settings, situation, work.cost_of(way))
-    known_ms = replace(work, picture_ms=None, network_ms=None)
-    for one in (known_ms, work) if work.picture_ms is not None else (known_ms,):
+    untimed = work.untimed
+    for one in (untimed, work) if work.picture_ms is not None else (untimed,):
         for part, seconds in reckoned(way, settings, one, situation).items():
-            if part in real and (one is known_ms or part == "features"):
+            if part in real and (one is untimed or part == "features"):
                 past.note(kinds(part, way, one), reckoned=seconds, real=alone * real[part])
     if peak_mib is not None:
         memory = memory_mib(way, settings, work)

@@ -33,9 +33,8 @@ def reckoned(
     """Seconds of each part on a middling pair of cores."""
     cost, method = work.cost_of(way), METHODS[way.method]
     side = way.image_size or settings.image_size or cost.input_px
-    looks = 2 if way.look else 1
     network_ms = _engine_ms(cost) if work.network_ms is None else work.network_ms
-    shown_ms = looks * network_ms * (1 if method.trains else cost.area(side))
+    shown_ms = way.n_looks * network_ms * (1 if method.trains else cost.area(side))
     decode_ms = DECODE_MS if work.picture_ms is None else work.picture_ms
     found = {
         "start": START_S,

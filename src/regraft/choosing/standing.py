@@ -134,8 +134,7 @@ def optimism(arms: Sequence[Arm], seed: int = 0) -> dict[str, Any] | None:
 def _price(arm: Arm) -> tuple[bool, int, int, str]:
     """What answering costs, and whether anything had to learn for it; of equal ones the way with
     less to learn, so that nothing depends on the order in which they were tried."""
-    looks = 2 if arm.way.look else 1
-    price = looks * cost_of(arm.way.backbone).multiply_adds
+    price = arm.way.n_looks * cost_of(arm.way.backbone).multiply_adds
     return arm.way.trains, price, list(METHODS).index(arm.way.method), arm.way.name
 
 

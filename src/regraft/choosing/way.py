@@ -59,6 +59,11 @@ class Way:
         return METHODS[self.method].trains
 
     @property
+    def n_looks(self) -> int:
+        """How often the network sees each picture."""
+        return 2 if self.look else 1
+
+    @property
     def probe(self) -> Way:
         """The probe that this way begins from, and is measured against."""
         return replace(self, method="probe", epochs=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from regraft.choosing.network_cost import NetworkCost, cost_of, is_packaged
 from regraft.choosing.way import Way
@@ -69,6 +69,18 @@ class Workload:
             )
             for error in (0.05, 0.3)
         ]
+
+    @property
+    def untimed(self) -> Workload:
+        """The same for bills that go by past runs alone: how fast a pass just was is no part of a
+        prediction.
+
+        Examples
+        --------
+        >>> Workload(100, 80, 20, 2, picture_ms=3.1, network_ms=2.0).untimed.picture_ms is None
+        True
+        """
+        return replace(self, picture_ms=None, network_ms=None)
 
     def cost_of(self, way: Way) -> NetworkCost:
         """Of the way's network: a packaged one, or as this says."""

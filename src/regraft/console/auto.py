@@ -58,13 +58,13 @@ def _board(search: Any) -> Any:
     table.title = f"{duration(left)} of {duration(search.budget.seconds)} left"
     for heading in ("way", "state", "left out", "log loss", "seconds", "bill"):
         table.add_column(heading, justify="left" if heading in ("way", "state") else "right")
-    for arm in search.arms[:MOST_ROWS]:
+    for arm in search.contest.arms[:MOST_ROWS]:
         found = arm.left_out
         state = arm.progress if arm.state == "running" and arm.progress else arm.state
         if arm.state == "waiting" and arm.paused_at:
             state = f"paused after {percent(arm.paused_at)} of its epochs"
         table.add_row(
-            escape(arm.way.name) + (" *" if arm is search.took and found else ""),
+            escape(arm.way.name) + (" *" if arm is search.contest.took and found else ""),
             escape(state if not arm.why else f"{arm.state}: {arm.why[:40]}"),
             percent(found["accuracy"]) if found else "",
             f"{found['log_loss']:.3f}" if found else "",

@@ -52,13 +52,15 @@ def _situation(task: Task, rows: Rows, look: Look, loaded: LoadedNetwork) -> def
     from regraft.backbones import network
 
     return situation_of(
-        look.probe, task.built.info, look.facts, rows.n_learn, network.takes_any_size(loaded)
-    )
+        look.probe, task.built.info, look.facts, rows.n_learn,
+        takes_any_size=network.takes_any_size(loaded),
+    )  # fmt: skip
 
 
 def situation_of(
-    probe: Classifier, info: EngineInfo, facts: FactsTable, n_learn: int, takes_any_size: bool
-) -> defaults.Situation:
+    probe: Classifier, info: EngineInfo, facts: FactsTable, n_learn: int, *,
+    takes_any_size: bool = True,
+) -> defaults.Situation:  # fmt: skip
     """What the rules of `defaults` look at, by a probe whose taps were measured."""
     return defaults.Situation(
         n_images=n_learn,

@@ -144,12 +144,12 @@ def advise(
         judged=Judged.of(rows, learnt.oof_proba, lesson.y, lesson.unit_of_each),
     )  # fmt: skip
     info, facts = prepared.built.info, prepared.extraction.facts
-    situation = situation_of(probe, info, facts, len(lesson.learn), True)
+    situation = situation_of(probe, info, facts, len(lesson.learn))
     read = scenario.read(
         points, learnt.candidates[0].n_images, counts, gain_of_stages=situation.gain_of_stages
     )
     names, absent = known_backbones(dict.fromkeys([config.backbone, *backbones]))
-    work = {}
+    own, work = work_to_do.work_of(config, prepared, lesson, probe).untimed, {}
     for name in names:
         of_name = replace(config, backbone=name)
         n_missing, is_built = work_to_do.to_be_seen(of_name, prepared.extraction.table)
@@ -159,11 +159,9 @@ def advise(
         except BackboneError as error:
             absent[name] = f"{error.rule}: {error.cure}"
             continue
-        own = work_to_do.work_of(config, prepared, lesson, probe)
         work[name] = replace(
-            own, n_missing=n_missing, is_built=is_built, is_made=False, is_repeated=False,
-            picture_ms=None, network_ms=None,
-        )  # fmt: skip
+            own, n_missing=n_missing, is_built=is_built, is_made=False, is_repeated=False
+        )
     some = np.arange(len(lesson.learn))
     if len(some) > MOST_ROWS:
         some = np.sort(np.random.default_rng(config.seed).permutation(some)[:MOST_ROWS])

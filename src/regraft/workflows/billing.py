@@ -172,9 +172,7 @@ class Charge:
         }
 
     def _reckoned(self, work: Workload) -> Bill:
-        """By what past runs say alone: how fast the pass just was, is no part of a prediction."""
-        plain = replace(work, picture_ms=None, network_ms=None)
-        return bill.bill_of(way_of(self.config), self.config, plain, self.past)
+        return bill.bill_of(way_of(self.config), self.config, work.untimed, self.past)
 
 
 def _against(said: Bill, took: float, peak: float | None) -> str:

@@ -9,14 +9,10 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from regraft.backbones import catalog
-from regraft.choosing import bill, standing
+from regraft.choosing import standing
 from regraft.choosing.arm import DROPPED, RUNNING, TRIED, WAITING, Arm
-from regraft.choosing.expectation import Expected, expected
-from regraft.choosing.network_cost import cost_of
 from regraft.choosing.way import Way, known_backbones, ways_of
 from regraft.errors import RegraftError
 from regraft.listener import SILENT, Listener
@@ -26,33 +22,24 @@ from regraft.machine.deadline import OutOfTimeError
 from regraft.probe.classifier import Classifier
 from regraft.record.configuration import RunConfig
 from regraft.training.chosen_settings import situation_of
-from regraft.training.methods import METHODS
 from regraft.training.task import Environment
 from regraft.wording import duration
 from regraft.workflows import fitting, judging, search_words
 from regraft.workflows.arm_folders import ArmFolders
+from regraft.workflows.contest import Contest
 from regraft.workflows.journal import Journal
 from regraft.workflows.lesson import Lesson
 from regraft.workflows.preparation import Prepared
-from regraft.workflows.rungs import next_of, pauses
+from regraft.workflows.rungs import pauses
 from regraft.workflows.sights import Sights
 from regraft.workflows.spending import BREATH_S, SHORT, Budget, Spending
 from regraft.workflows.watched import PausedError, Watched
-
-# Images that judge what learns by gradients: so many are wanted, within these shares of train.
-TO_JUDGE, LEAST_SHARE, MOST_SHARE = 150, 0.1, 0.3
-# Of what is left: a probe that costs no more is tried whatever may be expected of it.
-CHEAP_SHARE = 0.05
-# Fewer epochs than that are not tried where a budget is short.
-FEWEST_EPOCHS = 3
-# An arm that costs so much more of the largest gain is put before cheaper ones it would lose to.
-MUCH_MORE = 1.1
 
 Watch = Callable[["Search"], None]
 
 
 class Search:
-    """The arms, what is known of them, and the one that stands first.
+    """Tries arms, the probe first; what is known of them all is its `contest`.
 
     Parameters
     ----------
@@ -80,15 +67,14 @@ class Search:
         self.base, self.prepared, self.lesson, self.budget = base, prepared, lesson, budget
         self.journal, self.offline, self.listener = journal, offline, listener
         self.on_first, self.watch, self.says_least = on_first, watch, says_least
-        self.arms: list[Arm] = []
-        self.tried: list[Arm] = []
         self.absent: list[tuple[str, str]] = []
         self.stopped_by = ""
         self.again: Arm | None = None
-        self.spending = Spending(prepared, lesson, budget, last_s, self.tried)
+        self.spending = Spending(prepared, lesson, budget, last_s, [])
         self._folders = ArmFolders(journal.folder)
         self._first = Way("probe", base.backbone)
         self._sights = Sights(self._first, prepared, offline=offline, listener=listener)
+        self.contest = Contest(base, self._first, lesson, self.spending, self._sights)
         self._best: tuple[Arm, Classifier] | None = None
         self._methods, self._backbones = methods, backbones
 
@@ -114,16 +100,16 @@ class Search:
         self.on_first(classifier)
         if not went_on or not probe.seconds:
             n_missing = self.prepared.extraction.computed
-            own = self.spending.bill(way, self.config_of(way), n_missing=n_missing)
+            own = self.spending.bill(way, self.contest.config_of(way), n_missing=n_missing)
             probe.predicted_s, probe.seconds = own.seconds, self.budget.spent
         facts, info = self.prepared.extraction.facts, self.prepared.built.info
         n_learn = len(self.lesson.learn)
-        self.spending.situation = situation_of(classifier, info, facts, n_learn, True)
-        self.tried.append(probe)
-        self.arms = [probe, *self._others()]
+        self.spending.situation = situation_of(classifier, info, facts, n_learn)
+        self.contest.tried.append(probe)
+        self.contest.arms = [probe, *self._others()]
         self._best = (probe, classifier)
-        self.tried += [arm for arm in self.arms[1:] if arm.state == TRIED]
-        self.tried.sort(key=self._order)
+        self.contest.tried += [arm for arm in self.contest.arms[1:] if arm.state == TRIED]
+        self.contest.tried.sort(key=self._order)
         self._tell(probe)
         needs = max(probe.predicted_s, probe.seconds)
         if self.says_least and needs > self.budget.seconds:
@@ -137,83 +123,22 @@ class Search:
         ways = [way for way in ways_of(self._methods, found) if way != self._first]
         arms = [kept.get(way) or Arm(way) for way in ways]
         for arm in arms:
-            self._bill_of(arm)
+            self.contest.bill_of(arm)
             if arm.state == DROPPED:
                 arm.state, arm.why = WAITING, ""
         known = {self._first, *ways}
         return arms + [arm for arm in self.journal.arms if arm.way not in known]
 
     def _next(self) -> Arm | None:
-        """Of the arms that fit into what remains, the one that may win most a second."""
-        if not self.can_judge:
+        if not self.contest.can_judge:
             self.stopped_by = "too few images could be left out to judge one way against another"
             return None
-        if self.loss == 0.0:
-            return None
-        self._look_twice()
-        if (rung := next_of(self.waiting, self.fits)) is not None:
-            return rung
-        offers = [(arm, self.expected(arm)) for arm in self.waiting]
-        worth = [(arm, e) for arm, e in offers if self.is_worth_it(arm, e) and self.fits(arm)]
-        worth = worth or self._shortened() or self._hoped_for(offers)
-        if not worth:
-            return None
-        quick = max(worth, key=lambda pair: pair[1].hope / max(0.5, self.cost(pair[0])))
-        large = max(worth, key=lambda pair: pair[1].hope)
-        left = self.budget.left - self.kept - SHORT * self.cost(quick[0])
-        is_shut_out = SHORT * self.cost(large[0]) > left
-        if large[0] is not quick[0] and is_shut_out and large[1].hope > MUCH_MORE * quick[1].hope:
-            return large[0]
-        return quick[0]
-
-    def _look_twice(self) -> None:
-        """A probe that stands first is an arm once more, with each picture's mirror image."""
-        way = self.took.way
-        twice = replace(way, look=catalog.FLIP)
-        if not way.trains and not way.look and twice not in [arm.way for arm in self.arms]:
-            self.arms.append(self._bill_of(Arm(twice)))
-
-    def _shortened(self) -> list[tuple[Arm, Expected]]:
-        """Where nothing fits whole: what learns by gradients, for as many epochs as fit, by a
-        schedule of its own; each once."""
-        found = []
-        for arm in self.waiting:
-            if (
-                arm.way.trains
-                and not self._is_tried_shorter(arm)
-                and self.is_worth_it(arm, self.expected(arm))
-            ):
-                found += self._for_fewer_epochs(arm)
-        self.arms += found
-        return [(arm, self.expected(arm)) for arm in found]
-
-    def _hoped_for(self, offers: list[tuple[Arm, Expected]]) -> list[tuple[Arm, Expected]]:
-        """Where nothing fits by its bill and time would be left unused: what may end in time if its
-        bill is too long. It is ended as soon as its speed tells that it will not."""
-        return [
-            (arm, offer) for arm, offer in offers
-            if self.is_worth_it(arm, offer) and self.spending.may_fit(arm, self.kept)
-            and not self._is_tried_shorter(arm)
-        ]  # fmt: skip
-
-    def _is_tried_shorter(self, arm: Arm) -> bool:
-        return any(a is not arm and replace(a.way, epochs=None) == arm.way for a in self.arms)
-
-    def _for_fewer_epochs(self, arm: Arm) -> list[Arm]:
-        """The arm for as many epochs as fit; none where that would be too few to learn much."""
-        config, cost = self.config_of(arm.way), cost_of(arm.way.backbone)
-        situation = self.spending.situation
-        usual = bill.resolved(arm.way, config.settings, situation, cost).epochs or 0
-        for epochs in range(usual - 1, max(FEWEST_EPOCHS, round(0.4 * usual)) - 1, -1):
-            short = self._bill_of(Arm(replace(arm.way, epochs=epochs)))
-            if self.fits(short):
-                return [short]
-        return []
+        return self.contest.next_arm()
 
     def _try(self, arm: Arm) -> None:
         """One arm, to its end or until it is lost; whatever becomes of it, the search goes on."""
         if (classifier := self._attempted(arm)) is not None:
-            self.tried.append(arm)
+            self.contest.tried.append(arm)
             self._consider(arm, classifier)
         elif arm.state == DROPPED:
             self._folders.forget(arm)
@@ -224,7 +149,7 @@ class Search:
         """What an arm learns; None if it is paused or lost."""
         arm.state, began, before = RUNNING, time.monotonic(), arm.seconds
         self._show()
-        moment = self.budget.began + self.budget.seconds - self.kept - BREATH_S
+        moment = self.budget.began + self.budget.seconds - self.contest.kept - BREATH_S
         try:
             deadline.check(moment)
             classifier = self._fitted(arm, moment)
@@ -275,24 +200,23 @@ class Search:
 
     def _bill_without_loading(self) -> None:
         """PyTorch is loaded now: other trainings take less than was said of them."""
-        for arm in self.waiting:
+        for arm in self.contest.waiting:
             if arm.way.trains and not arm.paused_at:
                 arm.predicted_s = 0.0
-                self._bill_of(arm)
+                self.contest.bill_of(arm)
 
     def _after_epoch(self, arm: Arm, epoch: Any, n_epochs: int, moment: float) -> None:
         self.journal.log({"arm": arm.name, **epoch.to_dict()})
         self._keep()
         may_pause = self.journal.folder is not None and not arm.is_again
         if may_pause and moment < float("inf"):
-            others = [a for a in self.waiting if self.is_worth_it(a, self.expected(a))]
             left = moment - time.monotonic()
-            if pauses(arm, epoch, n_epochs, others, left, self.spending.cost):
+            if pauses(arm, epoch, n_epochs, self.contest.hopeful, left, self.spending.cost):
                 raise PausedError
 
     def _consider(self, arm: Arm, classifier: Classifier) -> None:
         """Whether the arm stands first now."""
-        if standing.first(self.tried) is not arm:
+        if standing.first(self.contest.tried) is not arm:
             self._folders.forget(arm)
             if not arm.why:
                 arm.why = f"not better than what stands first by {standing.MARGIN_IN_WORDS}"
@@ -303,7 +227,7 @@ class Search:
 
     def _taken(self) -> tuple[RunConfig, Classifier, Prepared]:
         """What stands first; made anew from its checkpoints where an earlier process made it."""
-        best = self.took
+        best = self.contest.took
         assert self._best is not None
         if self._best[0] is not best:
             self._best = (best, self._fitted(best, float("inf")))
@@ -317,14 +241,14 @@ class Search:
         and what it was chosen for it does better with them. None where that wins no image, does not
         fit into what is left of the budget, or ends with the probe after all.
         """
-        way = self.took.way
-        config, judged = way.config(self.base), self.config_of(way)
+        way = self.contest.took.way
+        config, judged = way.config(self.base), self.contest.config_of(way)
         share = config.settings.select_fraction
         if not way.trains or share >= judged.settings.select_fraction or self.stopped_by:
             return None
         arm = Arm(way, is_again=True)
         self.spending.charge(arm, self.spending.bill(way, config, n_missing=0))
-        if not self.fits(arm) and not self._folders.has_begun(arm):
+        if not self.contest.fits(arm) and not self._folders.has_begun(arm):
             return None
         self.again = arm
         try:
@@ -336,80 +260,13 @@ class Search:
 
     # -- what is known -----------------------------------------------------------------------
 
-    @property
-    def took(self) -> Arm:
-        """The arm that stands first."""
-        return standing.first(self.tried) or self.arms[0]
-
-    @property
-    def optimism(self) -> dict[str, Any] | None:
-        """How flattered it is by having been chosen."""
-        return standing.optimism([arm for arm in self.tried if not arm.keeps_probe])
-
-    @property
-    def waiting(self) -> list[Arm]:
-        """Arms that may still be tried."""
-        return [arm for arm in self.arms if arm.state == WAITING]
-
-    @property
-    def can_judge(self) -> bool:
-        """Whether the probe left out images that judge."""
-        return self.arms[0].judged is not None
-
-    @property
-    def loss(self) -> float:
-        """Left-out log loss of what stands first."""
-        return standing.score(self.took, self.tried).log_loss
-
-    def expected(self, arm: Arm) -> Expected:
-        """What an arm that waits may win."""
-        return expected(arm.way, self.tried, self.spending.situation)
-
-    def is_worth_it(self, arm: Arm, offer: Expected) -> bool:
-        """It may win something to speak of; or it is a probe that costs next to nothing, and to
-        measure is better than to expect."""
-        is_cheap = not arm.way.trains and self.cost(arm) <= CHEAP_SHARE * self.budget.left
-        return is_cheap or offer.may_be_worth_it(self.loss)
-
-    def cost(self, arm: Arm) -> float:
-        """Seconds that an arm would still take."""
-        return self.spending.cost(arm)
-
-    def fits(self, arm: Arm) -> bool:
-        """Whether it would end within the budget, and in memory."""
-        return self.spending.fits(arm, self.kept)
-
-    @property
-    def kept(self) -> float:
-        """Seconds kept for what comes last: the test of what stands first, saving, the report."""
-        way = self.took.way if self.tried else self._first
-        return self.spending.kept_for(way, self.config_of(way))
-
     # -- configurations, folders, words ------------------------------------------------------
 
     def _config(self, arm: Arm) -> RunConfig:
-        return arm.way.config(self.base) if arm.is_again else self.config_of(arm.way)
-
-    def config_of(self, way: Way) -> RunConfig:
-        """Of a run of this way; what learns by gradients holds enough images out to be judged."""
-        config = way.config(self.base)
-        if not METHODS[way.method].trains or self.lesson.choose is not None:
-            return config
-        n = len(self.lesson.learn)
-        share = round(min(MOST_SHARE, max(LEAST_SHARE, TO_JUDGE / max(1, n))), 2)
-        given = {"select_fraction": share, **(config.training or {})}
-        return replace(config, training=given)
-
-    def _bill_of(self, arm: Arm) -> Arm:
-        """The arm with its bill, if it had none."""
-        if not arm.predicted_s:
-            n_missing = 0 if arm.way in self._sights else None
-            own = self.spending.bill(arm.way, self.config_of(arm.way), n_missing=n_missing)
-            self.spending.charge(arm, own)
-        return arm
+        return arm.way.config(self.base) if arm.is_again else self.contest.config_of(arm.way)
 
     def _sight(self, way: Way, moment: float) -> Prepared:
-        return self._sights.of(way, self.config_of(way.probe), moment)
+        return self._sights.of(way, self.contest.config_of(way.probe), moment)
 
     def _order(self, arm: Arm) -> int:
         """As they were tried before."""
@@ -418,8 +275,8 @@ class Search:
 
     def _keep(self) -> None:
         """In the journal, what was tried first and in its order."""
-        rest = [arm for arm in self.arms if arm not in self.tried]
-        self.journal.write([*self.tried, *rest], self.budget.spent)
+        rest = [arm for arm in self.contest.arms if arm not in self.contest.tried]
+        self.journal.write([*self.contest.tried, *rest], self.budget.spent)
 
     def _show(self) -> None:
         self._keep()
@@ -427,7 +284,8 @@ class Search:
 
     def _tell(self, arm: Arm) -> None:
         """A line for an arm that is over, or paused."""
-        self.listener.say(search_words.of_arm(arm, self.tried, self.took, self.budget.left))
+        contest = self.contest
+        self.listener.say(search_words.of_arm(arm, contest.tried, contest.took, self.budget.left))
         self.journal.log(
             {"arm": arm.name, "state": arm.state, "why": arm.why,
              "seconds": round(arm.seconds, 2), "left_out": arm.left_out}
@@ -435,13 +293,16 @@ class Search:
 
     def _drop_what_waits(self) -> None:
         """Of every arm that still waits, why it was not tried."""
-        for arm in self.waiting:
+        for arm in self.contest.waiting:
             self._folders.forget(arm)
             arm.drop(self.stopped_by or self._why_not(arm))
 
     def _why_not(self, arm: Arm) -> str:
-        if self.loss == 0.0:
+        contest = self.contest
+        if contest.loss == 0.0:
             return "nothing is left to win: no left-out image is in doubt"
-        offer, needs_s = self.expected(arm), SHORT * self.cost(arm) + self.kept
-        is_worth_it = self.is_worth_it(arm, offer)
-        return search_words.why_not(arm, offer, self.loss, is_worth_it, needs_s, self.budget.left)
+        offer, needs_s = contest.expected(arm), SHORT * contest.cost(arm) + contest.kept
+        is_worth_it = contest.is_worth_it(arm, offer)
+        return search_words.why_not(
+            arm, offer, contest.loss, is_worth_it, needs_s, self.budget.left
+        )

@@ -92,9 +92,7 @@ class Spending:
         if n_missing is None:
             n_missing, is_built = work_to_do.to_be_seen(config, self.prepared.table)
             work = replace(work, is_built=is_built)
-        return replace(
-            work, n_missing=n_missing, situation=self.situation, picture_ms=None, network_ms=None
-        )
+        return replace(work.untimed, n_missing=n_missing, situation=self.situation)
 
     def learn(
         self, way: Way, config: RunConfig, work: Workload, trained: Classifier, took_s: float,

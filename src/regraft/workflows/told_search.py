@@ -12,8 +12,9 @@ from regraft.workflows.search import Search
 
 def told(search: Search) -> dict[str, Any]:
     """The search for metrics.json and ``--json``."""
-    took = search.took
-    dropped = [arm for arm in search.arms if arm.state == DROPPED]
+    contest, took = search.contest, search.contest.took
+    dropped = [arm for arm in contest.arms if arm.state == DROPPED]
+    stopped = [arm for arm in dropped if arm.seconds]
     absent = [
         {"way": None, "backbone": name, "predicted_s": None, "why": why}
         for name, why in search.absent
@@ -21,13 +22,11 @@ def told(search: Search) -> dict[str, Any]:
     return {
         "budget_s": search.budget.seconds,
         "spent_s": round(search.budget.spent, 2),
-        "tried": [
-            _told(search, arm) for arm in [*search.tried, *(a for a in dropped if a.seconds)]
-        ],
+        "tried": [_told(search, arm) for arm in [*contest.tried, *stopped]],
         "not_tried": [{**arm.to_dict(), "why": arm.why} for arm in dropped if not arm.seconds]
         + absent,
         "took": {**took.to_dict(), "why": why_taken(search), **_again(search)},
-        "compared": search.optimism,
+        "compared": contest.optimism,
         "stopped": search.stopped_by or None,
         "chosen_by": chosen_by(search),
     }
@@ -37,14 +36,14 @@ def _told(search: Search, arm: Arm) -> dict[str, Any]:
     """An arm that was tried, to its end or not."""
     comparable = None
     if arm.judged is not None and arm.state == TRIED:
-        found = standing.score(arm, search.tried)
+        found = standing.score(arm, search.contest.tried)
         comparable = {"log_loss": round(found.log_loss, 6), "accuracy": round(found.accuracy, 6)}
     return {
         **arm.to_dict(),
         "seconds": round(arm.seconds, 2),
         "left_out": arm.left_out if arm.state == TRIED else None,
         "comparable": comparable,
-        "took": arm is search.took,
+        "took": arm is search.contest.took,
         "why": arm.why,
     }
 
@@ -61,10 +60,13 @@ def _again(search: Search) -> dict[str, Any]:
 
 def why_taken(search: Search) -> str:
     """In a sentence."""
-    took, tried = search.took, [arm for arm in search.tried if arm.judged is not None]
+    took, tried = (
+        search.contest.took,
+        [arm for arm in search.contest.tried if arm.judged is not None],
+    )
     if not tried:
         return "too few images could be left out to judge one way against another"
-    found = standing.score(took, search.tried)
+    found = standing.score(took, search.contest.tried)
     words = f"log loss {found.log_loss:.3f} on images that had taught it nothing"
     if len(tried) == 1:
         return f"{words}; no other way was judged"
@@ -72,10 +74,10 @@ def why_taken(search: Search) -> str:
         f": of the {len(tried)} ways that were judged the cheapest that no dearer one beats by "
         f"{standing.MARGIN_IN_WORDS}"
     )
-    probe = search.arms[0]
+    probe = search.contest.arms[0]
     if took is probe:
         return words
-    against = standing.difference(took, probe, search.tried)
+    against = standing.difference(took, probe, search.contest.tried)
     tie = ", a tie" if against["low"] <= 0 <= against["high"] else ""
     return (
         f"{words}; against the first probe {against['value']:+.3f} ({against['low']:+.3f} to "
@@ -85,7 +87,7 @@ def why_taken(search: Search) -> str:
 
 def chosen_by(search: Search) -> str:
     """What the choice rests on."""
-    first = search.tried[0]
+    first = search.contest.tried[0]
     n = len(first.judged.rows) if first.judged is not None else 0
     return (
         f"probes by {count(n, 'image')} of train, each left out in turn; what learns by gradients "

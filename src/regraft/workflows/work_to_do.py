@@ -60,7 +60,7 @@ def work_before(
         return work
     probe, prepared = _probe_of_sample(config, table, bool(missing), offline, listener)
     facts = prepared.extraction.facts
-    situation = situation_of(probe, prepared.built.info, facts, work.n_learn, True)
+    situation = situation_of(probe, prepared.built.info, facts, work.n_learn)
     n_missing = len(missing) - prepared.extraction.computed
     return replace(work, situation=situation, n_missing=max(0, n_missing))
 
@@ -107,7 +107,7 @@ def work_of(
     info = prepared.built.info
     situation = None
     if probe is not None:
-        situation = situation_of(probe, info, prepared.extraction.facts, len(lesson.learn), True)
+        situation = situation_of(probe, info, prepared.extraction.facts, len(lesson.learn))
     passed = prepared.extraction.report
     timed = passed.n_images >= FEWEST_TIMED
     return Workload(
