@@ -174,6 +174,15 @@ DOUBTS = [
         },
         "Accuracy is no better than always answering one class", "care",
     ),
+    (  # none is frequent: seven groups are few
+        {
+            "baselines__majority class": naive(0.286, 0.6, -0.07, 0.88),
+            "evaluation__accuracy": estimate(0.886, 0.74, 0.98),
+            "evaluation__balanced_accuracy": estimate(0.867, 0.58, 0.97),
+            "evaluation__n_groups": 7,
+        },
+        "Accuracy is not surely better than always answering one class", "care",
+    ),
     (
         {
             "evaluation__accuracy": estimate(0.8, 0.74, 0.86),

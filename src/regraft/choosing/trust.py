@@ -26,6 +26,8 @@ LEAKED, MOSTLY_LEAKED, FLATTERED = 0.10, 0.20, 0.005
 MISCALIBRATED = 0.05
 # Up to here a tie with the nearest neighbour weighs; above, there is little left to be better in.
 NEARLY_ALL = 0.9
+# How often a class is there, as a multiple of guessing, that makes answering it a good guess.
+FREQUENT = 1.5
 # Share of the files that could not be read.
 REJECTED = 0.02
 # Findings that say how a score may come about without the motif.
@@ -174,10 +176,16 @@ def _beats_guessing(metrics: Facts) -> Iterator[Check]:
     if _surely_better(accuracy, majority):
         yield Check("good", "Better than guessing", text + ".")
     elif balanced["low"] > chance:
+        if majority["value"] > min(0.5, FREQUENT * chance):
+            how, why = "no", "as one class is so frequent"
+        else:
+            groups, n = evaluation["n_groups"], evaluation["n"]
+            few = count(groups, "group") if groups else count(n, "image")
+            how, why = "not surely", f"and {few} cannot tell the two apart"
         yield Check(
             "care",
-            "Accuracy is no better than always answering one class",
-            f"{text}, as one class is so frequent. With every class counted alike "
+            f"Accuracy is {how} better than always answering one class",
+            f"{text}, {why}. With every class counted alike "
             f"{percent(balanced['value'])} are right ({percent(balanced['low'])} to "
             f"{percent(balanced['high'])}), where guessing gives {percent(chance)}.",
         )
