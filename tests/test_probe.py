@@ -13,7 +13,7 @@ import pytest
 
 from regraft.errors import ConfigError, DataError
 from regraft.features.engine import Tap
-from regraft.probe import choice, probe, ridge
+from regraft.probe import probe, ridge, rows_that_choose
 from regraft.probe.choice import Candidate, Entry, candidate_taps, compare
 from regraft.probe.classifier import Classifier
 from regraft.probe.network import Network
@@ -265,10 +265,10 @@ def test_balanced_weights_sum_to_the_number_of_images() -> None:
 
 
 def test_many_images_are_compared_on_a_stratified_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "MAX_ROWS_TO_CHOOSE", 50)
+    monkeypatch.setattr(rows_that_choose, "MAX_ROWS_TO_CHOOSE", 50)
     X, y = features(240)
     units = np.arange(240) // 2
-    rows = choice.rows_to_compare(y, units, 0)
+    rows = rows_that_choose.rows_to_compare(y, units, 0)
     assert 20 <= len(rows) <= 50
     assert set(y[rows]) == {0, 1, 2}
     inside = np.isin(np.arange(240), rows)
@@ -323,6 +323,8 @@ def test_a_candidate_is_a_tie_up_to_one_standard_error() -> None:
 def test_so_many_images_that_parts_are_many_are_compared_on_one_of_them() -> None:
     """One part of 127 was once the smallest; 20,000 images then ended in an error."""
     y = np.arange(30_000) % 3
-    rows = choice.rows_to_compare(y, np.arange(30_000), 0)
-    assert 0.8 * choice.MAX_ROWS_TO_CHOOSE < len(rows) <= choice.MAX_ROWS_TO_CHOOSE
+    rows = rows_that_choose.rows_to_compare(y, np.arange(30_000), 0)
+    assert (
+        0.8 * rows_that_choose.MAX_ROWS_TO_CHOOSE < len(rows) <= rows_that_choose.MAX_ROWS_TO_CHOOSE
+    )
     assert np.ptp(np.bincount(y[rows])) <= 30

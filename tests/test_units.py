@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regraft.features.engine import Tap
-from regraft.probe import choice, ridge
+from regraft.probe import ridge, rows_that_choose
 from regraft.probe.classifier import Classifier
 from regraft.probe.judging import FEWEST_TO_JUDGE, Judged, can_tell, rows_that_judge
 from regraft.probe.network import Network
@@ -147,22 +147,22 @@ def test_a_sample_to_compare_taps_on_is_never_empty(division: tuple[int, Array],
     n_classes, units = division
     X, y = features(72, n_classes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choice, "MAX_ROWS_TO_CHOOSE", 40)
-        patch.setattr(choice, "MAX_ROWS_OF_UNIT", 4)
-        rows = choice.rows_to_compare(y, units, seed)
+        patch.setattr(rows_that_choose, "MAX_ROWS_TO_CHOOSE", 40)
+        patch.setattr(rows_that_choose, "MAX_ROWS_OF_UNIT", 4)
+        rows = rows_that_choose.rows_to_compare(y, units, seed)
         assert 0 < len(rows) <= 40
         assert (np.diff(rows) > 0).all()
         fit(X, y, units)
 
 
 def test_a_unit_larger_than_the_sample_is_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "MAX_ROWS_TO_CHOOSE", 50)
-    monkeypatch.setattr(choice, "MAX_ROWS_OF_UNIT", 5)
+    monkeypatch.setattr(rows_that_choose, "MAX_ROWS_TO_CHOOSE", 50)
+    monkeypatch.setattr(rows_that_choose, "MAX_ROWS_OF_UNIT", 5)
     X, y = features(300, 3)
     for units in (np.zeros(300), y, np.arange(300) % 2, np.arange(300) % 40):
         fitted = fit(X, y, units)
         assert right(fitted, 3) > 0.6
-    rows = choice.rows_to_compare(y, np.where(y == 0, 1000, np.arange(300)), 0)
+    rows = rows_that_choose.rows_to_compare(y, np.where(y == 0, 1000, np.arange(300)), 0)
     assert (y[rows] == 0).sum() <= 5
 
 
@@ -206,3 +206,29 @@ def test_nothing_warns() -> None:
         warnings.simplefilter("error")
         for head in HEADS:
             fit(X, y, y, head=head)
+
+
+def test_of_thousands_of_classes_in_mixed_groups_some_are_drawn_to_judge() -> None:
+    """A part of whole groups, each of pictures of many classes, hardly shows a class twice: the
+    usual taps were taken, unmeasured."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(10_000), 5)
+    units = rng.integers(0, len(y) // 8, len(y))
+    for seed in range(3):
+        rows = rows_that_choose.rows_to_compare(y, units, seed)
+        assert len(rows) <= rows_that_choose.MAX_ROWS_TO_CHOOSE
+        assert (np.diff(rows) > 0).all()
+        judging = rows[rows_that_judge(y[rows], units[rows])]
+        assert len(np.unique(y[judging])) >= 100
+
+
+def test_drawn_classes_have_images_of_several_units_each() -> None:
+    rng = np.random.default_rng(1)
+    y, units = np.repeat(np.arange(600), 6), rng.integers(0, 900, 3600)
+    units[y < 50] = 1000 + y[y < 50]  # all there is of these is one unit
+    rows = rows_that_choose._of_fewer_classes(y, units, 0, 400)
+    assert len(rows) == 400
+    assert np.bincount(y[rows])[:50].sum() == 0
+    for code in np.unique(y[rows]):
+        own = units[rows][y[rows] == code]
+        assert 2 <= len(own) == len(np.unique(own)) <= rows_that_choose.IMAGES_OF_DRAWN_CLASS

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.data.splits import carve
 from regraft.evaluation.influence import standard_error
 from regraft.features.engine import Tap, stage_of
 from regraft.machine import blas
@@ -32,19 +31,11 @@ from regraft.probe.ground import Ground, shown_classes
 from regraft.probe.judging import rows_that_judge
 from regraft.probe.network import Network
 from regraft.probe.pool import fit_weights, nested_losses
+from regraft.probe.rows_that_choose import rows_to_compare, rows_to_screen
 from regraft.probe.sets_of_taps import of_each
 from regraft.probe.source_classifier import FINAL, SOURCE
 from regraft.wording import count
 
-# Candidates are compared on at most this many train images: the comparison needs no more, and its
-# cost grows with the cube. Strength, weights and temperature always see all of train.
-MAX_ROWS_TO_CHOOSE = 1_280
-# Of these, no unit gives more than a tenth: the rest of a large one says little that is new.
-MAX_ROWS_OF_UNIT = MAX_ROWS_TO_CHOOSE // 10
-# All sets of taps are compared on at most this many; where there are more, the best on more.
-MAX_ROWS_TO_SCREEN = 512
-# They must show nearly all classes.
-SHARE_OF_CLASSES = 0.9
 FINALISTS = 2
 # Standard errors of the paired difference within which two candidates are level.
 LEVEL = 1.0
@@ -366,39 +357,3 @@ def candidate_taps(available: tuple[Tap, ...], has_source: bool) -> list[tuple[s
     candidates += [(*names, SOURCE)] if has_source else []
     candidates += [(name,) for name in stages]
     return list(dict.fromkeys(candidates))
-
-
-def rows_to_compare(y: Codes, units: Codes, seed: int, at_most: int | None = None) -> Any:
-    """All rows, or a stratified part of whole units (of a part of large ones), of at most
-    MAX_ROWS_TO_CHOOSE."""
-    at_most = at_most or MAX_ROWS_TO_CHOOSE
-    if len(y) <= at_most:
-        return np.arange(len(y))
-    rows = _without_most_of_large_units(units, seed)
-    y, units = y[rows], units[rows]
-    if len(rows) <= at_most:
-        return rows
-    # In parts of about a tenth of what is wanted, so that nearly all of it is used.
-    n_parts = min(-(-10 * len(y) // at_most), len(np.unique(units)))
-    part = carve(y, n_parts, units=units, seed=seed)
-    fits = np.cumsum(np.bincount(part, minlength=n_parts)) <= at_most
-    return rows[fits[part]]
-
-
-def rows_to_screen(y: Codes, units: Codes, seed: int) -> Any:
-    """Fewer, on which all sets of taps are compared; all that choose if fewer could not judge."""
-    few = rows_to_compare(y, units, seed, MAX_ROWS_TO_SCREEN)
-    judging = rows_that_judge(y[few], units[few])
-    is_enough = len(np.unique(y[few][judging])) >= SHARE_OF_CLASSES * len(np.unique(y))
-    return few if is_enough else rows_to_compare(y, units, seed)
-
-
-def _without_most_of_large_units(units: Codes, seed: int) -> Any:
-    """Rows in order, at most MAX_ROWS_OF_UNIT of each unit, by chance."""
-    if np.unique(units, return_counts=True)[1].max(initial=0) <= MAX_ROWS_OF_UNIT:
-        return np.arange(len(units))  # of millions no permutation is made for nothing
-    order = np.random.default_rng(seed).permutation(len(units))
-    order = order[np.argsort(units[order], kind="stable")]
-    _, starts, sizes = np.unique(units[order], return_index=True, return_counts=True)
-    place = np.arange(len(units)) - np.repeat(starts, sizes)
-    return np.sort(order[place < MAX_ROWS_OF_UNIT])
