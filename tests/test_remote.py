@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import tarfile
 import threading
 import time
@@ -663,3 +664,23 @@ def test_who_stops_a_pass_does_not_wait_for_a_silent_server(
         over = [t for t in threading.enumerate() if "_work" in t.name]
         silence.set()
     assert over, "it was left waiting"
+
+
+def test_ctrl_c_does_not_wait_for_a_silent_server(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence, answered, here = threading.Event(), list[str](), threading.get_ident()
+
+    def silent(path: str, n: int) -> str:
+        silence.wait(20)
+        answered.append(path)
+        return ""
+
+    with serving(bucket.parent, silent) as address:
+        as_s3(address, monkeypatch)
+        threading.Timer(0.3, signal.pthread_kill, [here, signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            remote.read("s3://bucket/1.jpg")
+        assert not answered
+        silence.set()
+        assert remote.read("s3://bucket/1.jpg") == bytes([1]) * 1000
