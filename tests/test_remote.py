@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import tarfile
 import threading
 import time
@@ -20,8 +21,9 @@ from object_server import serving
 from regraft.backbones import catalog
 from regraft.data import remote, stored
 from regraft.data.sources import read_images, read_table
+from regraft.data.table import ImageTable
 from regraft.errors import DecodeError, RegraftError, TableError, UsageError
-from regraft.features import engines, extract
+from regraft.features import engines, extract, one_pass
 from regraft.features.parts import Parts
 from regraft.features.shard import Shard
 from regraft.features.store import Store
@@ -635,3 +637,50 @@ def test_parts_of_one_bucket_are_none_of_another_with_the_same_names(
             alone = extract.run(table, built, nothing)
     assert merged.X.tobytes() == alone.X.tobytes()
     assert merged.X.tobytes() != made.part.X.tobytes()
+
+
+def test_who_stops_a_pass_does_not_wait_for_a_silent_server(
+    bucket: Path, make_photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_pass, "LONGEST_WAIT_S", 0.1)
+    (file,) = list(make_photos(bucket.parent / "photos", n=1, size_px=48).rglob("*.jpg"))[:1]
+    shutil.copy(file, bucket / "1.jpg")
+    silence = threading.Event()
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    def silent(path: str, n: int) -> str:
+        if path.endswith("2.jpg"):
+            silence.wait(20)
+        return ""
+
+    with serving(bucket.parent, silent) as address:
+        as_s3(address, monkeypatch)
+        table = ImageTable.from_paths(["s3://bucket/1.jpg", "s3://bucket/2.jpg"])
+        built = engines.locate(catalog.resolve(BACKBONE), device="auto", offline=True)
+        with Store.nowhere() as nothing, pytest.raises(KeyboardInterrupt):
+            extract.run(table, built, nothing, progress=stop, n_threads=2)
+        over = [t for t in threading.enumerate() if "_work" in t.name]
+        silence.set()
+    assert over, "it was left waiting"
+
+
+def test_ctrl_c_does_not_wait_for_a_silent_server(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence, answered, here = threading.Event(), list[str](), threading.get_ident()
+
+    def silent(path: str, n: int) -> str:
+        silence.wait(20)
+        answered.append(path)
+        return ""
+
+    with serving(bucket.parent, silent) as address:
+        as_s3(address, monkeypatch)
+        threading.Timer(0.3, signal.pthread_kill, [here, signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            remote.read("s3://bucket/1.jpg")
+        assert not answered
+        silence.set()
+        assert remote.read("s3://bucket/1.jpg") == bytes([1]) * 1000

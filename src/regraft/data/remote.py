@@ -15,6 +15,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -219,7 +220,7 @@ class _Host:
             return met
         for n_tried in range(1, TRIES + 1):
             try:
-                found = ask(self._client(), path)
+                found = _interruptible(ask, self._client(), path)
             except RegraftError:
                 raise
             except BaseException as error:
@@ -245,7 +246,7 @@ class _Host:
             if self._out_of_reach:
                 raise self._unreached(self._out_of_reach)
             try:
-                found = ask(self._client(is_first=True), path)
+                found = _interruptible(ask, self._client(is_first=True), path)
             except TooLargeError:
                 self._has_answered = True
                 raise
@@ -294,6 +295,23 @@ class _Host:
     def _allows_http(self) -> bool:
         named = " ".join(value for key, value in os.environ.items() if "ENDPOINT" in key)
         return self.scheme == "http" or "http://" in named
+
+
+def _interruptible(ask: Any, store: Any, path: str) -> Any:
+    """What `ask` gives; in the main thread by way of another one, for the client holds back Ctrl-C
+    until the host answers, which may take a minute."""
+    if threading.current_thread() is not threading.main_thread():
+        return ask(store, path)
+    answer: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(ask(store, path))
+        except BaseException as error:  # raised where the answer is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return answer.result()
 
 
 def _require_of_client(error: BaseException) -> None:

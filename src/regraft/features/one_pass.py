@@ -36,6 +36,8 @@ from regraft.machine.processor import available_cores
 IMAGES_AT_ONCE = 8
 # Rows that wait for the store: few enough that a kill loses little, enough for one transaction.
 ROWS_PER_WRITE = 512
+# For threads that may wait for a server, once a pass is over or was stopped.
+LONGEST_WAIT_S = 3.0
 
 Progress = Callable[[int, int], None]
 
@@ -118,8 +120,7 @@ class Pass:
             if self.ahead is not None:
                 self.ahead.close()
             self._write()
-            for thread in threads:
-                thread.join()
+            self._join(threads)
         seconds = time.perf_counter() - start
         if not self.n_run:
             return PassReport(seconds=seconds, n_cores=n_threads)
@@ -130,6 +131,13 @@ class Pass:
             model_ms=1000 * self.model_s / self.n_run,
             n_cores=min(n_threads, available_cores()),
         )
+
+    def _join(self, threads: Sequence[threading.Thread]) -> None:
+        """Wait for the threads; where one may wait for a silent server, not longer than a moment:
+        who stops a pass does not wait for that too, and they are daemons."""
+        until = time.monotonic() + LONGEST_WAIT_S
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()) if self.ahead else None)
 
     def run_by(self, runner: Runner, rows: list[int]) -> PassReport:
         """The pass, done by somebody else; what comes is kept as it comes, in any order."""
