@@ -600,6 +600,7 @@ def test_what_was_taken_learns_once_more_as_train_would(
     from regraft.workflows import experiment
 
     monkeypatch.setattr(candidates, "ALPHAS", (1.0,))
+    monkeypatch.setattr(candidates, "_probe_as_it_was", lambda plan, choose: [])
     monkeypatch.setattr(standing, "MARGIN", -1e6)
     found = tiny(name="searched").result
     assert found.metrics["auto"]["took"]["again"]["kept"]
@@ -636,6 +637,7 @@ def test_a_search_killed_anywhere_ends_the_same(
 
     # What was learnt is always taken, so that its bits matter.
     monkeypatch.setattr(candidates, "ALPHAS", (1.0,))
+    monkeypatch.setattr(candidates, "_probe_as_it_was", lambda plan, choose: [])
     monkeypatch.setattr(standing, "MARGIN", -1e6)
 
     def weights(name: str) -> bytes:
