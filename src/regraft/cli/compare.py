@@ -105,6 +105,7 @@ def command(
         ranking, folder = comparing.compare(
             config, tried, seeds=_seeds(seeds), out=out, settings=given_recipe, offline=offline,
             listener=listener,
+            absent=[(way, missing[way.backbone]) for way in ways_of(methods, list(missing))],
             on_row=lambda way, seed, metrics: listener.say(comparing.row_in_words(way, metrics)),
         )  # fmt: skip
     show_ranking(ranking, folder / comparing.PAGE, as_json=as_json)

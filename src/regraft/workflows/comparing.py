@@ -34,6 +34,7 @@ def compare(
     ways: Sequence[Way],
     *,
     seeds: Sequence[int] = (0,),
+    absent: Sequence[tuple[Way, str]] = (),
     settings: Mapping[str, Any] | None = None,
     out: str | os.PathLike[str] = "runs",
     offline: bool = False,
@@ -49,6 +50,8 @@ def compare(
         The data, and what all ways share.
     seeds : sequence of int
         Each way is run with each; images are paired within a seed.
+    absent : sequence of (Way, str)
+        Ways that cannot be run, and why: they are among the lost ones.
     settings : mapping, optional
         Of training, for the ways that look at them.
     on_row : callable(way, seed, metrics)
@@ -66,7 +69,7 @@ def compare(
         Not one way could be run.
     """
     found: dict[Way, list[dict[str, Any]]] = {}
-    lost: list[dict[str, Any]] = []
+    lost = [_lost(way, seed, why) for way, why in absent for seed in seeds]
     n_runs = len(ways) * len(seeds)
     for number, (way, seed) in enumerate((way, seed) for way in ways for seed in seeds):
         listener.say(Doing(f"{number + 1} of {n_runs}: {way.name}, seed {seed}"))
@@ -77,7 +80,7 @@ def compare(
             raise  # it is so for every way
         except (RegraftError, MemoryError, RuntimeError, OSError, ImportError) as error:
             why = error.rule if isinstance(error, RegraftError) else str(error) or "out of memory"
-            lost.append({"way": way.method, "backbone": way.backbone, "seed": seed, "why": why})
+            lost.append(_lost(way, seed, why))
             listener.say(f"{way.name} is lost: {why}")
             continue
         metrics = {**done.metrics, "folder": str(done.folder)}
@@ -96,6 +99,10 @@ def compare(
     atomic.write_json(folder / FILE, content)
     ways_page.write(content, folder / PAGE)
     return ranking, folder
+
+
+def _lost(way: Way, seed: int, why: str) -> dict[str, Any]:
+    return {"way": way.method, "backbone": way.backbone, "seed": seed, "why": why}
 
 
 def _ranked(found: Mapping[Way, list[dict[str, Any]]], lost: list[dict[str, Any]]) -> Ranking:
