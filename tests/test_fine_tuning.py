@@ -178,7 +178,7 @@ def test_layers_learn_where_the_probe_saw_earlier_ones_alone(
         return given(*args, **{**kwargs, "taps": kwargs["taps"] or ("blocks.0",)})
 
     monkeypatch.setattr("regraft.probe.probe.choose", earliest)
-    monkeypatch.setattr(candidates, "preferred", lambda found, default: max(found, key=end))
+    monkeypatch.setattr(candidates, "preferred", lambda found, default, units: max(found, key=end))
     tuned = run(name, run_name=f"deaf-{name}{len(settings)}{'hidden' in settings}", **settings)
     weights = tuned.metrics["training"]["weights"]
     assert weights["moved"] == weights["trained"] > 0

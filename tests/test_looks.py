@@ -317,7 +317,8 @@ def test_the_page_says_what_the_head_sees(warm: House) -> None:
 def test_the_order_of_the_names_does_not_matter() -> None:
     assert resolve("lite2+default") == resolve("default+lite2")
     assert resolve("lite0 + lite1").name == "default+lite1"
-    assert resolve("random:b+random:a+lite1").name == "lite1+random:a+random:b"
+    mixed = resolve("random:resnet34+random:resnet18+lite1")
+    assert mixed.name == "lite1+random:resnet18+random:resnet34"
 
 
 @pytest.mark.parametrize(
