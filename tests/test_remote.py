@@ -10,8 +10,9 @@ import signal
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -372,6 +373,24 @@ def shard(bucket: Path, contents: dict[str, bytes]) -> Path:
     return path
 
 
+@contextmanager
+def listed(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Sequence[str], list[str]]]:
+    """The members of the bucket's shard, and what is asked of its server from then on."""
+    asked: list[str] = []
+
+    def noted(path: str, n: int) -> str:
+        asked.append(path)
+        return ""
+
+    with serving(bucket.parent, noted) as address:
+        as_s3(address, monkeypatch)
+        paths = read_table("s3://bucket/0.tar").paths
+        asked.clear()
+        yield paths, asked
+
+
 def test_members_that_lie_near_each_other_come_by_one_request(
     bucket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,18 +398,9 @@ def test_members_that_lie_near_each_other_come_by_one_request(
     contents["far"] = bytes(stored.STRETCH_BYTES + 1)
     contents["next"] = b"x" * 900
     shard(bucket, contents)
-    asked: list[str] = []
-
-    def counted(path: str, n: int) -> str:
-        asked.append(path)
-        return ""
-
-    with serving(bucket.parent, counted) as address:
-        as_s3(address, monkeypatch)
-        table = read_table("s3://bucket/0.tar")
-        asked.clear()
-        ahead = stored.Ahead(table.paths)
-        found = {path.rpartition("/")[2][:-4]: ahead.take(path) for path in table.paths[::-1]}
+    with listed(bucket, monkeypatch) as (paths, asked):
+        ahead = stored.Ahead(paths)
+        found = {path.rpartition("/")[2][:-4]: ahead.take(path) for path in paths[::-1]}
         ahead.close()
     assert found == contents
     assert len(asked) == 3
@@ -454,20 +464,11 @@ def test_what_is_fetched_ahead_is_bounded(bucket: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(stored, "AHEAD_BYTES", 20_000)
     monkeypatch.setattr(stored, "STRETCH_BYTES", 5_000)
     shard(bucket, {f"{n:03}": bytes([n]) * 1000 for n in range(100)})
-    asked: list[str] = []
-
-    def counted(path: str, n: int) -> str:
-        asked.append(path)
-        return ""
-
-    with serving(bucket.parent, counted) as address:
-        as_s3(address, monkeypatch)
-        table = read_table("s3://bucket/0.tar")
-        asked.clear()
-        ahead = stored.Ahead(table.paths)
+    with listed(bucket, monkeypatch) as (paths, asked):
+        ahead = stored.Ahead(paths)
         time.sleep(0.3)
         n_first = len(asked)
-        assert [ahead.take(path)[0] for path in table.paths] == list(range(100))
+        assert [ahead.take(path)[0] for path in paths] == list(range(100))
         ahead.close()
     assert n_first == 10  # two members a stretch: a header and a label lie between them
     assert len(asked) == 50
