@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -379,3 +380,25 @@ def test_known_backbones_are_listed_with_their_engine(engine_cache: Path) -> Non
     assert info.name == "default"
     assert (folder / "graph.xml").is_file()
     assert isinstance(BuiltEngine(folder, info, catalog.resolve("default")).weights_path, Path)
+
+
+def test_a_blob_that_cannot_be_written_costs_no_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where two workers start on a cold cache, one of which moves the blob under the other."""
+    from regraft.features import openvino_engine
+
+    asked: list[dict[str, Any]] = []
+
+    class Core:
+        def compile_model(self, graph: str, device: str, options: dict[str, Any]) -> str:
+            asked.append(dict(options))
+            if "CACHE_DIR" in options or "missing" in graph:
+                raise RuntimeError("filesystem error: cannot set permissions")
+            return "compiled"
+
+    monkeypatch.setattr(openvino_engine.openvino, "Core", Core)
+    assert openvino_engine.compile_graph(tmp_path, "fp32", 1) == "compiled"
+    assert ["CACHE_DIR" in options for options in asked] == [True, False]
+    with pytest.raises(RuntimeError, match="filesystem"):
+        openvino_engine.compile_graph(tmp_path / "missing", "fp32", 1)

@@ -93,4 +93,11 @@ def compile_graph(folder: Path, precision: str, n_threads: int, *, keeps_blob: b
     if keeps_blob:
         options["CACHE_DIR"] = str(folder / "blob" / precision)
     with graph_work:
-        return core.compile_model(str(folder / GRAPH), "CPU", options)
+        try:
+            return core.compile_model(str(folder / GRAPH), "CPU", options)
+        except RuntimeError:
+            # Processes that write the blob at the same time get into each other's way; so does a
+            # full disk. The graph is compiled without one then, to the same network.
+            if options.pop("CACHE_DIR", None) is None:
+                raise
+            return openvino.Core().compile_model(str(folder / GRAPH), "CPU", options)
