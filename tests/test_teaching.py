@@ -347,3 +347,16 @@ def test_near_copies_are_set_aside_together(
             sight.look(project)
         assert len({one.is_held for one in project.shown()}) == 1
         assert len({one.together or one.digest for one in project.shown()}) == 1
+
+
+def test_what_goes_back_beside_a_foreign_file_takes_no_other_ones_place(tmp_path: Path) -> None:
+    """As one that a killed `add` has left."""
+    with Project(tmp_path / "taught") as project:
+        project.add([New("p.jpg", b"one", ".jpg"), New("p.jpg", b"two", ".jpg")], "ants")
+        project.label([one.number for one in project.shown()], "bees")
+        (project.folder / "ants").mkdir(exist_ok=True)
+        (project.folder / "ants" / "p.jpg").write_bytes(b"nobody's")
+        project.undo()
+        assert sorted(project.path(one).read_bytes() for one in project.shown()) == [b"one", b"two"]
+        assert {one.label for one in project.shown()} == {"ants"}
+        assert (project.folder / "ants" / "p.jpg").read_bytes() == b"nobody's"

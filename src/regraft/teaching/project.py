@@ -261,12 +261,12 @@ class Project:
     def _back(self, entry: Entry, action: str) -> Entry:
         """The opposite of an action: what it moved moves back, as far as it still lies there."""
         before = self.journal.entries[entry.number - 2].classes if entry.number > 1 else ()
-        moves = []
+        moves, taken = [], dict[str, set[str]]()
         for move in reversed(entry.moves):
             one = self.pictures[move.picture]
             if one.path == move.target:  # nothing on disk came in between
                 back = move.back(self._trash(one))
-                moves.append(replace(back, target=self._free_path(back.target)))
+                moves.append(replace(back, target=self._free_path(back.target, taken)))
         path_of = {move.picture: move.target for move in moves}
         after = [replace(one, path=path_of.get(n, one.path)) for n, one in self.pictures.items()]
         used = {str(one.label) for one in after if one.label and not one.is_removed}
@@ -325,9 +325,12 @@ class Project:
         folder = self.folder / (name or ".")
         return {file.casefold() for file in os.listdir(folder)} if folder.is_dir() else set()
 
-    def _free_path(self, path: str) -> str:
+    def _free_path(self, path: str, taken: dict[str, set[str]]) -> str:
+        """The path, or one beside it that nothing has; `taken` hears of it, for the next ones."""
         parent, _, file = path.rpartition("/")
-        file = free(file, self._taken(parent))
+        names = taken.setdefault(parent, self._taken(parent))
+        file = free(file, names)
+        names.add(file.casefold())
         return f"{parent}/{file}" if parent else file
 
     def _trash(self, one: Picture) -> str:
