@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -376,7 +377,7 @@ def shard(bucket: Path, contents: dict[str, bytes]) -> Path:
 @contextmanager
 def listed(
     bucket: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Sequence[str], list[str]]]:
+) -> Iterator[tuple[Sequence[Any], list[str]]]:
     """The members of the bucket's shard, and what is asked of its server from then on."""
     asked: list[str] = []
 
@@ -406,40 +407,35 @@ def test_members_that_lie_near_each_other_come_by_one_request(
     assert len(asked) == 3
 
 
+def assert_the_first_come(paths: Sequence[str], n_good: int, others: str) -> None:
+    """Of members with their number as content the first ones come; of the others it is said why
+    not."""
+    ahead = stored.Ahead(paths)
+    for n, one in enumerate(paths):
+        if n < n_good:
+            assert ahead.take(one) == bytes([n]) * 900
+        else:
+            with pytest.raises(DecodeError, match=others):
+                ahead.take(one)
+    ahead.close()
+
+
 def test_a_request_for_many_members_that_fails_loses_none_that_is_there(
     bucket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = shard(bucket, {f"{n:03}": bytes([n]) * 900 for n in range(20)})
-    with serving(bucket.parent) as address:
-        as_s3(address, monkeypatch)
-        table = read_table("s3://bucket/0.tar")
-        path.write_bytes(path.read_bytes()[: table.paths[12].offset + 100])
-        ahead = stored.Ahead(table.paths)
-        for n, one in enumerate(table.paths):
-            if n < 12:
-                assert ahead.take(one) == bytes([n]) * 900
-            else:
-                with pytest.raises(DecodeError, match="cannot be read"):
-                    ahead.take(one)
-        ahead.close()
+    with listed(bucket, monkeypatch) as (paths, _):
+        path.write_bytes(path.read_bytes()[: paths[12].offset + 100])
+        assert_the_first_come(paths, 12, "cannot be read")
 
 
 def test_a_shard_that_is_replaced_after_it_was_listed_gives_no_other_picture(
     bucket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard(bucket, {f"{n:03}": bytes([n]) * 900 for n in range(20)})
-    with serving(bucket.parent) as address:
-        as_s3(address, monkeypatch)
-        table = read_table("s3://bucket/0.tar")
+    with listed(bucket, monkeypatch) as (paths, _):
         shard(bucket, {f"{n:03}": bytes([n]) * 900 for n in (*range(10), *range(50, 60))})
-        ahead = stored.Ahead(table.paths)
-        for n, one in enumerate(table.paths):
-            if n < 10:
-                assert ahead.take(one) == bytes([n]) * 900
-            else:
-                with pytest.raises(DecodeError, match="was replaced after it was listed"):
-                    ahead.take(one)
-        ahead.close()
+        assert_the_first_come(paths, 10, "was replaced after it was listed")
 
 
 def test_labels_may_stand_in_a_table_beside_shards_elsewhere(

@@ -19,6 +19,7 @@ from typing import Any
 
 from regraft.data import remote
 from regraft.data.members import Member
+from regraft.data.remote import State
 from regraft.data.shard_contents import Contents, StoppedError, contents_of
 from regraft.data.shard_labels import Said
 from regraft.data.table import Rejected, Skipped
@@ -76,7 +77,9 @@ class Listings:
             state = remote.state_of(shard) if remote.is_address(shard) else None
             if state is None:
                 return contents_of(shard, stop)
-            return self._kept(shard, state) or self._keep(shard, state, contents_of(shard, stop))
+            if (kept := self._kept(shard, state)) is not None:
+                return kept
+            return self._keep(shard, state, contents_of(shard, stop, state.n_bytes))
         except (DecodeError, OSError) as error:
             rule = error.rule if isinstance(error, DecodeError) else f"cannot be opened: {error}"
             cure = error.cure if isinstance(error, DecodeError) else "correct the path"
@@ -84,7 +87,7 @@ class Listings:
         except StoppedError:
             return Contents()
 
-    def _kept(self, shard: str, state: str) -> Contents | None:
+    def _kept(self, shard: str, state: State) -> Contents | None:
         for folder in self.folders:
             with suppress(OSError, ValueError, KeyError, TypeError, zlib.error):
                 packed = (folder / _name_of(shard)).read_bytes()
@@ -94,7 +97,7 @@ class Listings:
                 return contents
         return None
 
-    def _keep(self, shard: str, state: str, contents: Contents) -> Contents:
+    def _keep(self, shard: str, state: State, contents: Contents) -> Contents:
         data = json.dumps(_to_json(contents, shard, state)).encode("ascii")
         self._write(shard, zlib.compress(data))
         return contents
@@ -109,12 +112,12 @@ def _name_of(shard: str) -> str:
     return hashlib.sha256(shard.encode("utf-8", "surrogateescape")).hexdigest()[:32] + _SUFFIX
 
 
-def _to_json(contents: Contents, shard: str, state: str) -> dict[str, Any]:
+def _to_json(contents: Contents, shard: str, state: State) -> dict[str, Any]:
     start = len(shard) + 1
     return {
         "layout": LAYOUT,
         "shard": shard,
-        "state": state,
+        "state": list(state),
         "names": [path[start:] for path in contents.paths],
         "offsets": [path.offset for path in contents.paths],
         "n_bytes": [path.n_bytes for path in contents.paths],
@@ -129,8 +132,8 @@ def _to_json(contents: Contents, shard: str, state: str) -> dict[str, Any]:
     }
 
 
-def _from_json(found: dict[str, Any], shard: str, state: str) -> Contents:
-    if (found["layout"], found["shard"], found["state"]) != (LAYOUT, shard, state):
+def _from_json(found: dict[str, Any], shard: str, state: State) -> Contents:
+    if (found["layout"], found["shard"], found["state"]) != (LAYOUT, shard, list(state)):
         raise ValueError("a listing of another object")
     places = zip(found["names"], found["offsets"], found["n_bytes"], found["headers"], strict=True)
     return Contents(

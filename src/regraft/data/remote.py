@@ -15,16 +15,15 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from regraft.data.client_errors import ABSENT, CUT, NO_PARTS, SLOW, in_words
 from regraft.data.out_of_reach import why_out_of_reach
 from regraft.errors import DecodeError, RegraftError, UsageError
-from regraft.machine import atomic
+from regraft.machine import atomic, daemons
 
 SCHEMES = ("s3", "gs", "az", "https", "http")
 _ADDRESS = re.compile(rf"(?:{'|'.join(SCHEMES)})://")
@@ -38,7 +37,7 @@ MOST_AT_ONCE = 24
 # again by itself, with backoff.
 TRIES = 4
 # The same of what does not come in time, which costs a minute each.
-TRIES_IFSLOW = 2
+TRIES_IF_SLOW = 2
 _FIRST_WAIT_S = 0.25
 _CLIENT = {"timeout": "60s", "connect_timeout": "10s"}
 _RETRY = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
@@ -141,14 +140,21 @@ def size_of(address: str) -> int:
     return int(_head(address)["size"])
 
 
-def state_of(address: str) -> str | None:
-    """What changes when an object does: its size, and its tag or its time; None where the host
-    tells neither, and of what is kept here. DecodeError as :func:`read`."""
+class State(NamedTuple):
+    """What changes when an object does: its size, and its tag or its time."""
+
+    n_bytes: int
+    tag: str
+
+
+def state_of(address: str) -> State | None:
+    """The state of an object; None where the host tells neither tag nor time, and of what is kept
+    here. DecodeError as :func:`read`."""
     if _kept_at(address) is not None:
         return None
     head = _head(address)
     tag = head.get("e_tag") or head.get("last_modified")
-    return None if tag is None else f"{head['size']} {tag}"
+    return None if tag is None else State(int(head["size"]), str(tag))
 
 
 def _head(address: str) -> dict[str, Any]:
@@ -226,7 +232,7 @@ class _Host:
             except BaseException as error:
                 _require_of_client(error)
                 reason = in_words(error)
-                if n_tried < {CUT: TRIES, SLOW: TRIES_IFSLOW}.get(reason, 1):
+                if n_tried < {CUT: TRIES, SLOW: TRIES_IF_SLOW}.get(reason, 1):
                     time.sleep(_FIRST_WAIT_S * 2**n_tried * random.uniform(0.5, 1))
                     continue
                 raise self._failed(reason, n_tried) from None  # its own text may be long and deep
@@ -302,16 +308,8 @@ def _interruptible(ask: Any, store: Any, path: str) -> Any:
     until the host answers, which may take a minute."""
     if threading.current_thread() is not threading.main_thread():
         return ask(store, path)
-    answer: Future[Any] = Future()
-
-    def work() -> None:
-        try:
-            answer.set_result(ask(store, path))
-        except BaseException as error:  # raised where the answer is waited for
-            answer.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return answer.result()
+    (answer,) = daemons.in_order(lambda asked: ask(store, asked), [path], n_threads=1)
+    return answer
 
 
 def _require_of_client(error: BaseException) -> None:

@@ -64,7 +64,9 @@ class StoppedError(Exception):
     """Somebody wants the listing no more."""
 
 
-def contents_of(shard: str, stop: threading.Event | None = None) -> Contents:
+def contents_of(
+    shard: str, stop: threading.Event | None = None, n_bytes: int | None = None
+) -> Contents:
     """The pictures of one shard; whatever is wrong inside is named, and the rest is there.
 
     Parameters
@@ -73,6 +75,8 @@ def contents_of(shard: str, stop: threading.Event | None = None) -> Contents:
         Path or address.
     stop : threading.Event, optional
         Set by who wants the listing no more.
+    n_bytes : int, optional
+        Of one elsewhere, where it is known: its host is not asked for that once more.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def contents_of(shard: str, stop: threading.Event | None = None) -> Contents:
     """
     place = remote.fetched(shard) if remote.is_address(shard) else shard
     found, listing, samples = Contents(), Listing([]), dict[str, Sample]()
-    for entry, content in _entries(place, listing, stop or threading.Event()):
+    for entry, content in _entries(place, listing, stop or threading.Event(), n_bytes):
         _take(shard, entry, content, samples, found)
         if len(samples) > MAX_MEMBERS:
             listing.problem = f"more than {MAX_MEMBERS:,} members"
@@ -155,11 +159,11 @@ def _take(
 
 
 def _entries(
-    place: str, listing: Listing, stop: threading.Event
+    place: str, listing: Listing, stop: threading.Event, n_bytes: int | None
 ) -> Iterator[tuple[Entry, bytes | None]]:
     """Every file of a shard, with its content if it is a label's."""
     if remote.is_address(place):
-        window = _Window(place, stop)
+        window = _Window(place, stop, n_bytes)
         for entry in members(window.read_at, window.size, listing):
             yield entry, _content(entry, window.read_at)
         return
@@ -193,8 +197,8 @@ def _refuse_compressed(place: str, start: bytes) -> None:
 class _Window:
     """An object elsewhere, read from its beginning to its end some megabytes at a time."""
 
-    def __init__(self, address: str, stop: threading.Event) -> None:
-        self.size = remote.size_of(address)
+    def __init__(self, address: str, stop: threading.Event, n_bytes: int | None) -> None:
+        self.size = remote.size_of(address) if n_bytes is None else n_bytes
         self._address, self._start, self._data, self._stop = address, 0, b"", stop
         self._last = 0
 

@@ -42,7 +42,7 @@ class Made:
     config : RunConfig
     was_there : bool
         It was made earlier, of the same files.
-    unread : tuple of Rejected
+    damaged : tuple of Rejected
         Its tar shards that are not whole.
     """
 
@@ -50,14 +50,14 @@ class Made:
     path: Path
     config: RunConfig
     was_there: bool = False
-    unread: tuple[Rejected, ...] = ()
+    damaged: tuple[Rejected, ...] = ()
 
     @property
     def rejected(self) -> list[tuple[str, str]]:
         """Name and reason of what cannot be read: images, whole tar shards."""
         bad, names = self.part.rejected, list(self.part.names)
         images = [(names[at], bad[at].rejected or "") for at in sorted(bad)]
-        return images + [(one.path, one.reason) for one in self.unread]
+        return images + [(one.path, one.reason) for one in self.damaged]
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -111,7 +111,7 @@ def make_part(
         )
     tars = shards_in(config.data)
     table, rows = _own_rows(config, shard, len(tars), Path(out), listener)
-    unread = tuple(bad for bad in table.rejected if bad.path in set(tars))
+    damaged = tuple(bad for bad in table.rejected if bad.path in set(tars))
     if not rows:
         raise TableError(
             f"shard {shard} has no image: there are {len(table):,} in {config.data!r}",
@@ -130,7 +130,7 @@ def make_part(
     recipe = recipe_for(built.info)
     found = _made_before(Path(out), shard, recipe, names, mine, stamps)
     if found and not found[0].unread:
-        return Made(*found, config, was_there=True, unread=unread)
+        return Made(*found, config, was_there=True, damaged=damaged)
     known = Parts([found[0]], Path(out), listener.say) if found else NO_PARTS
     made = _passed(mine, built, uses_store, listener, elsewhere, known)
     is_good = np.ones(len(mine), bool)
@@ -139,10 +139,10 @@ def make_part(
         recipe, names, stamps, made.facts.select(is_good), made.X[is_good], made.rejected, shard
     )
     if found and finished.rejected.keys() == found[0].rejected.keys():
-        return Made(*found, config, was_there=True, unread=unread)
+        return Made(*found, config, was_there=True, damaged=damaged)
     path = part_file.write(finished, Path(out))
     _forget_older(path, shard, recipe)
-    return Made(finished, path, config, unread=unread)
+    return Made(finished, path, config, damaged=damaged)
 
 
 def _own_rows(
